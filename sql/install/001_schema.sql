@@ -1,0 +1,73 @@
+-- citus_ha, migration 1: the tables.
+--
+-- Run by `citus-ha install` as a superuser, once per database and writable node, inside one transaction
+-- that has switched Citus's DDL propagation off: every node owns its copy, and physical standbys get
+-- theirs by replay. Immutable once released; changes come as further migrations.
+
+CREATE SCHEMA citus_ha;
+REVOKE ALL ON SCHEMA citus_ha FROM PUBLIC;
+
+CREATE TABLE citus_ha.migration (
+  number     int PRIMARY KEY,
+  name       text NOT NULL,
+  applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What is known of each group's line of primaries, recorded after every proof (on the coordinator).
+CREATE TABLE citus_ha.lineage (
+  groupid           int PRIMARY KEY,
+  system_identifier text NOT NULL,          -- pg_control_system().system_identifier, as text: it is unsigned
+  timeline          int NOT NULL,
+  history           text NOT NULL,          -- the timeline's history file; '' on the first timeline
+  recorded_at       timestamptz NOT NULL DEFAULT now()
+);
+
+-- The highest change this copy has seen. A lower one is refused, so a late caller can't undo newer truth.
+CREATE TABLE citus_ha.epoch (
+  singleton            boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  coordinator_timeline int NOT NULL,
+  epoch                bigint NOT NULL
+);
+INSERT INTO citus_ha.epoch VALUES (true, 0, 0);
+
+-- The decisions, on the coordinator. The commit of a row here *is* the decision of its change.
+CREATE TABLE citus_ha.change (
+  coordinator_timeline int NOT NULL,
+  epoch                bigint NOT NULL,
+  gids                 text[] NOT NULL,     -- exactly those that may be committed
+  groups               int[] NOT NULL,
+  reason               text NOT NULL,
+  evidence             jsonb NOT NULL,
+  rows_before          jsonb NOT NULL,      -- of the coordinator's copy
+  rows_after           jsonb NOT NULL,
+  made_by              text NOT NULL,
+  decided_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (coordinator_timeline, epoch)
+);
+
+-- Rows of secondaries that a change altered only to keep reads working, with what they were (on the coordinator).
+CREATE TABLE citus_ha.remedy (
+  nodeid      int PRIMARY KEY,
+  groupid     int NOT NULL,
+  nodename    text NOT NULL,
+  nodeport    int NOT NULL,
+  noderack    text NOT NULL,
+  isactive    boolean NOT NULL,
+  recorded_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Addresses that a row of the group may be given besides those the group already has. Only a superuser writes it.
+CREATE TABLE citus_ha.allowed_address (
+  groupid  int NOT NULL,
+  nodename text NOT NULL,
+  nodeport int NOT NULL,
+  PRIMARY KEY (groupid, nodename, nodeport)
+);
+
+-- Addresses that changes took out of the group's rows, so that the node behind one can come back.
+CREATE TABLE citus_ha.former_address (
+  groupid  int NOT NULL,
+  nodename text NOT NULL,
+  nodeport int NOT NULL,
+  PRIMARY KEY (groupid, nodename, nodeport)
+);

@@ -1,0 +1,254 @@
+-- citus_ha, migration 2: what a role without any other right may do to pg_dist_node.
+--
+-- Every function is SECURITY DEFINER with a fixed search_path and is owned by the superuser who installs it.
+-- Together they let a row change address (within its group's known addresses), rack and activity, and
+-- nothing else: never its nodeid, group, role or cluster.
+--
+-- Errors of our own:  HA001 stale epoch · HA002 the copy is not what the plan expects · HA003 address not
+-- allowed · HA004 a change that would not be sound.
+
+-- Identity and history of this server. Callable on standbys too.
+CREATE FUNCTION citus_ha.node_identity(
+  OUT system_identifier text, OUT in_recovery boolean, OUT timeline int, OUT history text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  system_identifier := (SELECT s.system_identifier::text FROM pg_control_system() s);
+  in_recovery := pg_is_in_recovery();
+  IF in_recovery THEN
+    timeline := (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline,
+                                 (SELECT w.received_tli FROM pg_stat_get_wal_receiver() w))
+                   FROM pg_control_checkpoint() c, pg_control_recovery() r);
+  ELSE
+    -- The control file's timeline is late after a promotion; the current WAL file's name is not.
+    timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int;
+  END IF;
+  history := coalesce(pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline)), 8, '0') || '.history', 0, 1048576, true), '');
+END $$;
+
+-- Two spellings of one address count as one here: case of a DNS name, and IPv4 mapped into IPv6.
+CREATE FUNCTION citus_ha.canonical_host(host text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT regexp_replace(lower(host), '^::ffff:', '')
+$$;
+
+CREATE FUNCTION citus_ha.parking_host(of_nodeid int) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT 'citus-ha-moving-' || of_nodeid || '.invalid'
+$$;
+
+-- This copy as it is now, with the highest epoch it has seen and who this server is. A statement of its own
+-- after the one that locked: under READ COMMITTED it sees what the lock waited for.
+CREATE FUNCTION citus_ha.read_copy() RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  identity record;
+BEGIN
+  SELECT * INTO identity FROM citus_ha.node_identity();
+  RETURN jsonb_build_object(
+    'rows', (SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.nodeid), '[]') FROM pg_dist_node n),
+    'epoch', (SELECT e.epoch FROM citus_ha.epoch e),
+    'epochTimeline', (SELECT e.coordinator_timeline FROM citus_ha.epoch e),
+    'localGroup', (SELECT g.groupid FROM pg_dist_local_group g),
+    'systemIdentifier', identity.system_identifier,
+    'inRecovery', identity.in_recovery,
+    'timeline', identity.timeline,
+    'history', identity.history);
+END $$;
+
+-- Holds this copy of pg_dist_node for the transaction, then the writes to the given groups that enter here.
+-- The table first: a table created between the two would not be fenced.
+CREATE FUNCTION citus_ha.lock_copy(fenced_groups int[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  primary_nodeid int;
+BEGIN
+  LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
+  FOR primary_nodeid IN
+    SELECT n.nodeid FROM pg_dist_node n
+     WHERE n.groupid = ANY (fenced_groups) AND n.noderole = 'primary' ORDER BY n.groupid
+  LOOP
+    IF to_regprocedure('citus_pause_node_within_txn(int, boolean, int)') IS NOT NULL THEN
+      EXECUTE 'SELECT citus_pause_node_within_txn($1)' USING primary_nodeid;
+    ELSE  -- before Citus 12.1
+      EXECUTE 'SELECT lock_shard_metadata(8, array_agg(p.shardid ORDER BY p.shardid))
+                 FROM pg_dist_placement p JOIN pg_dist_node n USING (groupid)
+                WHERE n.nodeid = $1 HAVING count(*) > 0' USING primary_nodeid;
+    END IF;
+  END LOOP;
+END $$;
+
+-- A metadata sync of Citus that sits on pg_dist_node, waiting for a node that hangs, would keep every change
+-- out. It runs again by itself; pg_terminate_backend does not reach it, pg_cancel_backend does.
+CREATE FUNCTION citus_ha.cancel_metadata_sync() RETURNS SETOF int
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT a.pid
+    FROM pg_stat_activity a
+    JOIN pg_locks l ON l.pid = a.pid
+   WHERE a.application_name = 'Citus Metadata Sync Daemon'
+     AND a.datname = current_database()
+     AND l.locktype = 'relation' AND l.relation = 'pg_dist_node'::regclass AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+     AND pg_cancel_backend(a.pid)
+$$;
+
+-- Who keeps the calling role's session `waiter` from its lock, for people.
+CREATE FUNCTION citus_ha.blockers(waiter int) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'pid', b.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
+           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
+           'statement', left(a.query, 200))), '[]')
+    FROM unnest(pg_blocking_pids(waiter)) AS b(pid)
+    LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+$$;
+
+-- May a row of this group be given this address? Its own rows' addresses, those it had, those a superuser
+-- allowed. A superuser's own session may do anything anyway.
+CREATE FUNCTION citus_ha.may_have_address(of_group int, host text, port int) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (
+    SELECT FROM (SELECT groupid, nodename, nodeport FROM pg_dist_node
+                 UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.allowed_address
+                 UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.former_address) known
+     WHERE known.groupid = of_group AND known.nodeport = port
+       AND citus_ha.canonical_host(known.nodename) = citus_ha.canonical_host(host))
+    OR (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user)
+$$;
+
+CREATE FUNCTION citus_ha.move_node(of_nodeid int, host text, port int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF to_regprocedure('citus_update_node(int, text, int, boolean, int)') IS NOT NULL THEN
+    EXECUTE 'SELECT citus_update_node($1, $2, $3)' USING of_nodeid, host, port;
+  ELSE  -- before Citus 10
+    EXECUTE 'SELECT master_update_node($1, $2, $3)' USING of_nodeid, host, port;
+  END IF;
+END $$;
+
+-- One step of a plan: {"op": "move", "nodeid", "from": {host, port}, "to": {host, port}}
+-- or {"op": "set", "nodeid", "column": "isactive" | "noderack" | "shouldhaveshards", "from", "to"}.
+CREATE FUNCTION citus_ha.take_step(step jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  node pg_dist_node;
+  host text := step #>> '{to,host}';
+  port int := (step #>> '{to,port}')::int;
+BEGIN
+  SELECT * INTO node FROM pg_dist_node n WHERE n.nodeid = (step ->> 'nodeid')::int;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'node % is not in pg_dist_node', step ->> 'nodeid' USING ERRCODE = 'HA002';
+  END IF;
+  IF step ->> 'op' = 'move' THEN
+    IF node.nodename <> step #>> '{from,host}' OR node.nodeport <> (step #>> '{from,port}')::int THEN
+      RAISE EXCEPTION 'node % is at %:%, not at %:%', node.nodeid, node.nodename, node.nodeport,
+        step #>> '{from,host}', step #>> '{from,port}' USING ERRCODE = 'HA002';
+    END IF;
+    IF host <> citus_ha.parking_host(node.nodeid) AND NOT citus_ha.may_have_address(node.groupid, host, port) THEN
+      RAISE EXCEPTION 'group % may not be given the address %:%', node.groupid, host, port
+        USING ERRCODE = 'HA003',
+              HINT = 'A superuser can allow it: citus-ha install, with the node under "standbys" or "addresses" of the configuration.';
+    END IF;
+    PERFORM citus_ha.move_node(node.nodeid, host, port);
+  ELSIF step ->> 'op' = 'set' AND step ->> 'column' IN ('isactive', 'noderack', 'shouldhaveshards') THEN
+    IF (to_jsonb(node) -> (step ->> 'column')) IS DISTINCT FROM (step -> 'from') THEN
+      RAISE EXCEPTION '% of node % is %, not %', step ->> 'column', node.nodeid,
+        to_jsonb(node) -> (step ->> 'column'), step -> 'from' USING ERRCODE = 'HA002';
+    END IF;
+    UPDATE pg_dist_node n
+       SET isactive = CASE step ->> 'column' WHEN 'isactive' THEN (step ->> 'to')::boolean ELSE n.isactive END,
+           noderack = CASE step ->> 'column' WHEN 'noderack' THEN step ->> 'to' ELSE n.noderack END,
+           shouldhaveshards = CASE step ->> 'column' WHEN 'shouldhaveshards' THEN (step ->> 'to')::boolean ELSE n.shouldhaveshards END
+     WHERE n.nodeid = node.nodeid;
+  ELSE
+    RAISE EXCEPTION 'not a step of a plan: %', step USING ERRCODE = 'HA004';
+  END IF;
+END $$;
+
+-- Rewrites this copy, inside the change (coordinator_timeline, epoch).
+--   steps     as of take_step, in order
+--   unsynced  nodeids of metadata nodes whose own copy this change could not reach; Citus's daemon brings
+--             them up to date when they are back. The flag of every other row is left as it was.
+CREATE FUNCTION citus_ha.rewrite(change_timeline int, change_epoch bigint, steps jsonb, unsynced int[])
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  synced int[];
+  before jsonb;
+  step jsonb;
+  flagged record;
+BEGIN
+  UPDATE citus_ha.epoch e SET coordinator_timeline = change_timeline, epoch = change_epoch
+   WHERE (e.coordinator_timeline, e.epoch) < (change_timeline, change_epoch);
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'a newer change than epoch % of coordinator timeline % was here', change_epoch, change_timeline
+      USING ERRCODE = 'HA001';
+  END IF;
+  SELECT coalesce(array_agg(n.nodeid), '{}') INTO synced FROM pg_dist_node n WHERE n.metadatasynced;
+  SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.nodeid), '[]') INTO before FROM pg_dist_node n;
+
+  FOR step IN SELECT * FROM jsonb_array_elements(steps) LOOP
+    PERFORM citus_ha.take_step(step);
+    -- Kept at once, since a later step may bring the address back under another row.
+    IF step ->> 'op' = 'move' AND step #>> '{from,host}' NOT LIKE 'citus-ha-moving-%.invalid' THEN
+      INSERT INTO citus_ha.former_address
+      SELECT n.groupid, step #>> '{from,host}', (step #>> '{from,port}')::int
+        FROM pg_dist_node n WHERE n.nodeid = (step ->> 'nodeid')::int
+      ON CONFLICT DO NOTHING;
+    END IF;
+  END LOOP;
+
+  IF EXISTS (SELECT FROM pg_dist_node n WHERE n.nodename LIKE 'citus-ha-moving-%.invalid') THEN
+    RAISE EXCEPTION 'the plan leaves a row without an address' USING ERRCODE = 'HA004';
+  END IF;
+
+  -- Citus wakes its sync daemon for a node update only, so a flag alone moves the row there and back.
+  FOR flagged IN SELECT n.* FROM pg_dist_node n
+                  WHERE n.nodeid = ANY (unsynced) AND n.metadatasynced AND n.nodeid = ANY (synced)
+  LOOP
+    PERFORM citus_ha.move_node(flagged.nodeid, citus_ha.parking_host(flagged.nodeid), flagged.nodeport);
+    PERFORM citus_ha.move_node(flagged.nodeid, flagged.nodename, flagged.nodeport);
+  END LOOP;
+
+  -- citus_update_node() has unset the flag of every metadata worker.
+  UPDATE pg_dist_node n SET metadatasynced = (n.nodeid = ANY (synced) AND n.nodeid <> ALL (unsynced))
+   WHERE n.metadatasynced <> (n.nodeid = ANY (synced) AND n.nodeid <> ALL (unsynced));
+
+  RETURN jsonb_build_object('before', before,
+    'after', (SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.nodeid), '[]') FROM pg_dist_node n));
+END $$;
+
+-- What was proved of a group's line: an array of {"group", "systemIdentifier", "timeline", "history"}.
+CREATE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO citus_ha.lineage AS l (groupid, system_identifier, timeline, history)
+  SELECT (p ->> 'group')::int, p ->> 'systemIdentifier', (p ->> 'timeline')::int, p ->> 'history'
+    FROM jsonb_array_elements(proofs) AS p
+  ON CONFLICT (groupid) DO UPDATE
+     SET system_identifier = excluded.system_identifier, timeline = excluded.timeline,
+         history = excluded.history, recorded_at = now()
+   WHERE (l.system_identifier, l.timeline, l.history)
+           IS DISTINCT FROM (excluded.system_identifier, excluded.timeline, excluded.history)
+$$;
+
+-- The decision, on the coordinator, in the transaction whose commit makes it: the change, what it proved,
+-- the remedies it set and those it ended.
+CREATE FUNCTION citus_ha.decide(decision jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO citus_ha.change (coordinator_timeline, epoch, gids, groups, reason, evidence, rows_before, rows_after, made_by)
+  VALUES ((decision ->> 'timeline')::int, (decision ->> 'epoch')::bigint,
+          ARRAY(SELECT jsonb_array_elements_text(decision -> 'gids')),
+          ARRAY(SELECT jsonb_array_elements_text(decision -> 'groups')::int),
+          decision ->> 'reason', decision -> 'evidence', decision -> 'before', decision -> 'after',
+          format('%s as %s from %s', decision ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')));
+  PERFORM citus_ha.record_lineage(decision -> 'proofs');
+  DELETE FROM citus_ha.remedy r WHERE r.nodeid IN (SELECT jsonb_array_elements_text(decision -> 'remediesEnded')::int);
+  INSERT INTO citus_ha.remedy (nodeid, groupid, nodename, nodeport, noderack, isactive)
+  SELECT (r ->> 'nodeid')::int, (r ->> 'group')::int, r #>> '{address,host}', (r #>> '{address,port}')::int,
+         r ->> 'rack', (r ->> 'isactive')::boolean
+    FROM jsonb_array_elements(decision -> 'remedies') AS r
+  ON CONFLICT (nodeid) DO UPDATE SET nodename = excluded.nodename, nodeport = excluded.nodeport,
+    noderack = excluded.noderack, isactive = excluded.isactive, recorded_at = now();
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA citus_ha FROM PUBLIC;

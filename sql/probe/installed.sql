@@ -1,0 +1,9 @@
+-- The schema citus_ha as found on this node. Only where it exists and the role may use it.
+-- Parameters: none. Privileges: what `citus-ha install` grants.
+SELECT (SELECT max(m.number) FROM citus_ha.migration m)                      AS migration,
+       (SELECT to_jsonb(e) FROM citus_ha.epoch e)                             AS epoch,
+       (SELECT coalesce(jsonb_agg(to_jsonb(l) ORDER BY l.groupid), '[]') FROM citus_ha.lineage l) AS lineage,
+       (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.nodeid), '[]') FROM citus_ha.remedy r)   AS remedies,
+       (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]')
+          FROM (SELECT * FROM citus_ha.allowed_address UNION SELECT * FROM citus_ha.former_address) a) AS addresses,
+       (SELECT to_jsonb(i) FROM citus_ha.node_identity() i)                   AS identity

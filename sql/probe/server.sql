@@ -1,0 +1,33 @@
+-- What any PostgreSQL (10 and later) says of itself, in one row.
+-- Parameters: none. Privileges: pg_read_all_stats for the columns of receiver and senders.
+-- pg_control_checkpoint() is late after a promotion, so a primary's timeline is read from its WAL file's name.
+SELECT current_setting('server_version_num')::int                             AS server_version,
+       pg_is_in_recovery()                                                    AS in_recovery,
+       (SELECT c.system_identifier::text FROM pg_control_system() c)          AS system_identifier,
+       to_char(extract(epoch FROM pg_postmaster_start_time()), 'FM99999999990.000000') AS started,
+       current_setting('port')                                                AS port,
+       CASE WHEN NOT pg_is_in_recovery()
+            THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline,
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+         - '0/0'::pg_lsn)::text                                               AS lsn,
+       (SELECT to_jsonb(w) || jsonb_build_object('heard_ms_ago',
+                 round(extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) * 1000))
+          FROM pg_stat_get_wal_receiver() w WHERE w.pid IS NOT NULL)          AS receiver,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'application_name', s.application_name, 'client_host', host(s.client_addr), 'state', s.state,
+                 'sync_state', s.sync_state,
+                 'lag_bytes', CASE WHEN pg_is_in_recovery() THEN NULL
+                                   ELSE (pg_current_wal_lsn() - s.replay_lsn)::bigint END)
+                 ORDER BY s.application_name, s.pid), '[]')
+          FROM pg_stat_replication s)                                         AS senders,
+       (SELECT coalesce(jsonb_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
+         WHERE d.datallowconn AND NOT d.datistemplate AND has_database_privilege(d.oid, 'CONNECT')) AS databases,
+       (SELECT coalesce(jsonb_agg(p.gid ORDER BY p.gid), '[]') FROM pg_prepared_xacts p
+         WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%') AS prepared,
+       (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)     AS superuser,
+       pg_has_role('pg_read_all_stats', 'USAGE')                              AS reads_statistics,
+       coalesce((SELECT s.ssl FROM pg_stat_ssl s WHERE s.pid = pg_backend_pid()), false) AS encrypted,
+       to_regclass('pg_catalog.pg_dist_node') IS NOT NULL                     AS has_citus,
+       EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha')       AS has_schema,
+       coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') FROM pg_namespace n
+                  WHERE n.nspname = 'citus_ha'), false)                       AS may_use_schema

@@ -1,0 +1,18 @@
+import type { Session } from '../db/pg.ts'
+import type { ChangeLimits } from './participants.ts'
+
+/** Told while a change runs. The tests end the process, or a server, at these points. */
+export interface ChangeHooks {
+  /** Points in order: `opened`, `locked`, `prepared:<n>`, `all-prepared`, `decided`, `committed:<n>`. */
+  reached(point: string): Promise<void>
+}
+
+export const NO_HOOKS: ChangeHooks = { reached: async () => undefined }
+
+/** What the steps of one change share. */
+export interface ChangeContext {
+  readonly limits: ChangeLimits
+  readonly hooks: ChangeHooks
+  /** A new session to the coordinator, to look a decision up or to end a wait. */
+  readonly reconnect: () => Promise<Session>
+}

@@ -1,0 +1,74 @@
+import { z } from 'zod'
+import type { Row } from '../db/pg.ts'
+import { intArrayLiteral } from '../db/sql.ts'
+import { type Catalog, sameCatalog } from '../model/catalog.ts'
+import { formatAddress } from '../model/node.ts'
+import type { Step } from '../model/plan.ts'
+import { readCatalog, readHistory } from '../observe/rows.ts'
+import type { ChangeLimits, Participant } from './participants.ts'
+
+/** A copy as read under its lock. */
+export interface LockedCopy {
+  readonly participant: Participant
+  readonly rows: Catalog
+  readonly epoch: number
+  readonly epochTimeline: number
+  readonly timeline: number
+  /** What is to be done here: nothing, where the copy is right already. */
+  readonly steps: readonly Step[]
+}
+
+/** The copy, or the server behind it, is no longer what the plan was made for. */
+export class Outdated extends Error {
+  override readonly name = 'Outdated'
+}
+
+const copySchema = z.object({
+  rows: z.unknown(),
+  epoch: z.number().int(),
+  epochTimeline: z.number().int(),
+  localGroup: z.number().int(),
+  systemIdentifier: z.string(),
+  inRecovery: z.boolean(),
+  timeline: z.number().int(),
+  history: z.string(),
+})
+
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
+
+/** The coordinator's transaction is open already (it holds the advisory lock). */
+export async function lockCopy(
+  participant: Participant,
+  fence: readonly number[],
+  limits: ChangeLimits,
+  open: 'begin' | 'opened',
+): Promise<LockedCopy> {
+  const results = await participant.session.run(
+    [
+      ...(open === 'begin' ? [BEGIN] : []),
+      `SELECT citus_ha.lock_copy(${intArrayLiteral(fence)})`,
+      'SELECT citus_ha.read_copy() AS copy',
+    ].join('; '),
+    limits.lockTimeoutMs * 4 + limits.statementMs,
+  )
+  return judge(participant, results.at(-1)?.[0])
+}
+
+/** @throws Outdated where the copy is neither what the plan expects nor right already */
+function judge(participant: Participant, row: Row | undefined): LockedCopy {
+  const { copy, surveyed } = participant
+  const seen = copySchema.parse(row?.copy)
+  const node = formatAddress(copy.node)
+  const identity =
+    !seen.inRecovery &&
+    seen.systemIdentifier === surveyed.systemIdentifier &&
+    seen.localGroup === surveyed.citus?.localGroup &&
+    seen.timeline === surveyed.timeline &&
+    (surveyed.history === null || JSON.stringify(readHistory(seen.history)) === JSON.stringify(surveyed.history))
+  if (!identity) throw new Outdated(`${node} is no longer the server that was surveyed`)
+  const rows = readCatalog(seen.rows)
+  const { epoch, epochTimeline, timeline } = seen
+  if (sameCatalog(rows, copy.after)) return { participant, rows, epoch, epochTimeline, timeline, steps: [] }
+  if (!sameCatalog(rows, copy.before)) throw new Outdated(`the copy of ${node} was changed meanwhile`)
+  return { participant, rows, epoch, epochTimeline, timeline, steps: copy.steps }
+}

@@ -1,0 +1,89 @@
+import { z } from 'zod'
+import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
+import { codeOf, SqlState } from '../db/sqlstate.ts'
+import { formatAddress } from '../model/node.ts'
+import type { ChangeContext } from './context.ts'
+import type { LockedCopy } from './locking.ts'
+
+/** The change's place in time: what every copy remembers, and refuses to go back behind. */
+export interface Stamp {
+  readonly timeline: number
+  readonly epoch: number
+}
+
+/** A participant other than the coordinator, and the name of its prepared transaction. */
+export interface Prepared {
+  readonly locked: LockedCopy
+  readonly gid: string
+}
+
+/** All rows of the coordinator's copy, as `pg_dist_node` has them, before and after. */
+export interface Images {
+  readonly before: unknown
+  readonly after: unknown
+}
+
+const images = z.object({ before: z.unknown(), after: z.unknown() })
+
+function rewriteSql(locked: LockedCopy, stamp: Stamp, unsynced: readonly number[]): string {
+  const { timeline, epoch } = stamp
+  const parameters = [literal(timeline), literal(epoch), jsonLiteral(locked.steps), intArrayLiteral(unsynced)]
+  return `SELECT citus_ha.rewrite(${parameters.join(', ')}) AS images`
+}
+
+/** Step 4 on the coordinator: rewritten, not prepared. */
+export async function rewriteCoordinator(
+  locked: LockedCopy,
+  stamp: Stamp,
+  unsynced: readonly number[],
+  { limits }: ChangeContext,
+): Promise<Images> {
+  const results = await locked.participant.session.run(rewriteSql(locked, stamp, unsynced), limits.statementMs)
+  return images.parse(results[0]?.[0]?.images)
+}
+
+/** Step 4 on any other participant. */
+export async function rewriteAndPrepare(
+  { locked, gid }: Prepared,
+  stamp: Stamp,
+  unsynced: readonly number[],
+  { limits }: ChangeContext,
+): Promise<void> {
+  const sql = `${rewriteSql(locked, stamp, unsynced)}; PREPARE TRANSACTION ${literal(gid)}`
+  await locked.participant.session.run(sql, limits.statementMs)
+}
+
+/**
+ * Step 6. 42704 and 55000: somebody else, another instance's recovery, resolved it by the same decision.
+ * @returns null, or what keeps it from being done; any later run does it then
+ */
+export async function commitPrepared({ locked, gid }: Prepared, { limits }: ChangeContext): Promise<string | null> {
+  const { session, copy } = locked.participant
+  try {
+    await session.run(`COMMIT PREPARED ${literal(gid)}`, limits.statementMs)
+    return null
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === SqlState.undefinedObject || code === SqlState.notInPrerequisiteState) return null
+    return `${formatAddress(copy.node)}: the decided change is still to be committed there (${messageOf(error)})`
+  }
+}
+
+/**
+ * Undoes one participant, whichever state it is in: an open transaction is rolled back, a prepared one too.
+ * @returns the gid if it may still be prepared there, which any later run rolls back
+ */
+export async function undo({ locked, gid }: Prepared, { limits }: ChangeContext): Promise<string | null> {
+  const { session } = locked.participant
+  try {
+    await session.run('ROLLBACK', limits.statementMs)
+    await session.run(`ROLLBACK PREPARED ${literal(gid)}`, limits.statementMs)
+    return null
+  } catch (error) {
+    return codeOf(error) === SqlState.undefinedObject ? null : gid
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,94 @@
+import pg from 'pg'
+import { codeOf } from './sqlstate.ts'
+import { type ConnectAttempts, connectClient } from './connect.ts'
+
+export type Row = Readonly<Record<string, unknown>>
+
+/** A server that took the connection and then said nothing, or a network that swallowed the answer. */
+export class SessionLost extends Error {
+  override readonly name = 'SessionLost'
+  readonly code: string
+  constructor(message: string, code: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/**
+ * One connection that owns a transaction. Every wait has a limit: past it the connection is cut, and what
+ * was sent on it is unknown until somebody looks.
+ */
+export class Session {
+  readonly #client: pg.Client
+  readonly pid: number
+  #lost: SessionLost | null = null
+
+  private constructor(client: pg.Client, pid: number) {
+    this.#client = client
+    this.pid = pid
+    client.on('error', (error) => {
+      this.#lost ??= new SessionLost(error.message, codeOf(error) ?? 'ECONNRESET', { cause: error })
+    })
+  }
+
+  /** @throws what `pg` or the server says, or a SessionLost past the attempts' time limit. */
+  static async open(attempts: ConnectAttempts): Promise<Session> {
+    const client = await connectClient(attempts)
+    // `pg` keeps the backend's pid for cancel requests; its types do not say so.
+    const pid = (client as pg.Client & { processID?: number | null }).processID ?? 0
+    return new Session(client, pid)
+  }
+
+  /** False once the connection broke: what was under way on it is in doubt. */
+  get alive(): boolean {
+    return this.#lost === null
+  }
+
+  /**
+   * Runs one or several statements as one message and gives the rows of each.
+   * @param limitMs how long to wait for the answer, in milliseconds
+   * @throws the server's error (the session lives on), or SessionLost
+   */
+  async run(sql: string, limitMs: number): Promise<Row[][]> {
+    if (this.#lost) throw this.#lost
+    let timer: NodeJS.Timeout | undefined
+    const limit = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(this.#cut(`no answer within ${limitMs} ms`, 'SESSION_TIMEOUT')), limitMs)
+    })
+    try {
+      const result: unknown = await Promise.race([this.#client.query(sql), limit])
+      return (Array.isArray(result) ? result : [result]).map((each: pg.QueryResult<Row>) => each.rows)
+    } catch (error) {
+      if (isServerError(error)) throw error
+      throw error instanceof SessionLost ? error : this.#cut(messageOf(error), codeOf(error) ?? 'ECONNRESET', error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Ends the connection; the server rolls back what is open on it. Never throws, never waits for long. */
+  async close(): Promise<void> {
+    if (this.#lost) return
+    const done = this.#client.end().catch(() => undefined)
+    const limit = setTimeout(() => this.#cut('did not close', 'SESSION_TIMEOUT'), 1000)
+    await done
+    clearTimeout(limit)
+  }
+
+  #cut(message: string, code: string, cause?: unknown): SessionLost {
+    this.#lost ??= new SessionLost(message, code, { cause })
+    // Without this the socket, and with it the process, waits for a server that may never answer.
+    const { stream } = (this.#client as pg.Client & { connection: { stream: { destroy(): void } } }).connection
+    stream.destroy()
+    return this.#lost
+  }
+}
+
+/** The server answered, with an error that is not the end of the session. */
+function isServerError(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.severity !== 'FATAL' && error.severity !== 'PANIC'
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,40 @@
+/** The SQLSTATEs on which something is decided; texts never are. */
+export const SqlState = {
+  connectionFailure: '08006',
+  invalidPassword: '28P01',
+  invalidAuthorization: '28000',
+  noSuchDatabase: '3D000',
+  insufficientPrivilege: '42501',
+  undefinedObject: '42704',
+  notInPrerequisiteState: '55000',
+  lockNotAvailable: '55P03',
+  deadlockDetected: '40P01',
+  serializationFailure: '40001',
+  queryCanceled: '57014',
+  adminShutdown: '57P01',
+  crashShutdown: '57P02',
+  cannotConnectNow: '57P03',
+  tooManyConnections: '53300',
+  readOnlyTransaction: '25006',
+  duplicatePrepared: '42710',
+  staleEpoch: 'HA001',
+  unexpectedCopy: 'HA002',
+  addressNotAllowed: 'HA003',
+} as const
+
+/** `code` of an error by a driver or by Node: an SQLSTATE, an errno name or undefined. */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined
+  const { code } = error as { code?: unknown }
+  if (typeof code === 'string') return code
+  // Node joins the failures of several addresses of one name ("happy eyeballs").
+  const errors = (error as { errors?: unknown }).errors
+  return Array.isArray(errors) ? codeOf(errors[0]) : undefined
+}
+
+/** Whether a change that met this SQLSTATE changed nothing and may be tried again after a pause. */
+export function mayTryAgain(code: string | undefined): boolean {
+  return (
+    code === SqlState.lockNotAvailable || code === SqlState.deadlockDetected || code === SqlState.serializationFailure
+  )
+}

@@ -1,0 +1,63 @@
+import { type CatalogRow, groupsOf } from '../model/catalog.ts'
+import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
+import { isCoordinator } from '../model/kinds.ts'
+import { sameAddress } from '../model/node.ts'
+import type { Answered, Survey } from '../model/observation.ts'
+import { type Claims, factsOf, type GroupFacts } from './facts.ts'
+import { RULES } from './rules.ts'
+
+/** What the survey means, for each group that the coordinator's copy names. Pure. */
+export function diagnose(survey: Survey, claims: Claims): Diagnosis[] {
+  const catalog = survey.nodes.find(isCoordinator)?.citus?.catalog ?? []
+  return groupsOf(catalog).map((group) => diagnoseGroup(survey, catalog, factsOf(survey, group, claims)))
+}
+
+function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: GroupFacts): Diagnosis {
+  for (const rule of RULES) {
+    const verdict = rule.when(facts)
+    if (!verdict) continue
+    const primary = verdict.primary ?? null
+    return {
+      group: facts.group,
+      code: rule.code,
+      rule: rule.id,
+      standing: rule.standing,
+      summary: verdict.summary,
+      evidence: verdict.evidence ?? [],
+      warnings: verdict.warnings ?? [],
+      primary,
+      secondaries: catalog
+        .filter((row) => row.group === facts.group && row.role === 'secondary')
+        .map((row) => secondaryState(survey, facts, row, primary)),
+    }
+  }
+  throw new Error('the last rule applies to everything')
+}
+
+function secondaryState(
+  survey: Survey,
+  facts: GroupFacts,
+  row: CatalogRow,
+  primary: Answered | null,
+): SecondaryState {
+  const seen = survey.nodes.find((node) => sameAddress(node.address, row.address))
+  const of = (state: SecondaryState['state']): SecondaryState => ({ nodeid: row.nodeid, address: row.address, state })
+  if (row.isclone) return of('clone')
+  if (seen === undefined || seen.kind === 'unreadable') return of('unknown')
+  if (seen.kind === 'unreachable') return of('down')
+  if (primary && seen.instance === primary.instance) return of(sameAddress(seen.address, primary.address) ? 'writable' : 'alias')
+  if (facts.foreign.some(({ member }) => member.node.instance === seen.instance)) return of('foreign')
+  if (!seen.inRecovery) return of('writable')
+  return of(streamsFrom(seen, primary) ? 'streaming' : 'not-streaming')
+}
+
+/** A standby with a receiver on its primary's own timeline: after a promotion only those that follow have one. */
+export function streamsFrom(standby: Answered, primary: Answered | null): boolean {
+  return (
+    primary !== null &&
+    standby.inRecovery &&
+    standby.systemIdentifier === primary.systemIdentifier &&
+    standby.receiver?.status === 'streaming' &&
+    standby.receiver.timeline === primary.timeline
+  )
+}

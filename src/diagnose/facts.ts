@@ -1,0 +1,140 @@
+import { type Catalog, type CatalogRow, primaryOf } from '../model/catalog.ts'
+import { isCoordinator } from '../model/kinds.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
+
+/** What the caller adds to a survey. */
+export interface Claims {
+  /** A node that whoever promoted it vouches for. */
+  readonly vouched: HostPort | null
+  /** The group the vouched node is said to be of; null: by the catalog, the file or its local group. */
+  readonly vouchedGroup: number | null
+  /** Standbys that the catalog does not name. */
+  readonly standbys: readonly { readonly group: number; readonly address: HostPort }[]
+}
+
+export const NO_CLAIMS: Claims = { vouched: null, vouchedGroup: null, standbys: [] }
+
+/** One running server of a group. Two addresses of one server are one member. */
+export interface Member {
+  readonly node: Answered
+  /** The registered address where there is one, else the one by which it was asked. */
+  readonly address: HostPort
+}
+
+/** All that the rules look at for one group. */
+export interface GroupFacts {
+  readonly group: number
+  /** The group's primary row in the coordinator's copy. */
+  readonly row: CatalogRow | undefined
+  /** What was seen at the address of that row. */
+  readonly registered: Observation | undefined
+  readonly members: readonly Member[]
+  /** Servers of the group that take writes, foreign ones not among them. */
+  readonly writable: readonly Member[]
+  /** Servers at the group's addresses that belong to something else, and why. */
+  readonly foreign: readonly { readonly member: Member; readonly why: string }[]
+  readonly vouched: { readonly address: HostPort; readonly observation: Observation | undefined } | null
+  readonly lineage: Lineage | null
+  /** How the system identifier of the group is known; `null`: it is not. */
+  readonly lineageFrom: 'recorded' | 'registered primary' | 'other members' | null
+  readonly testimony: readonly Testimony[]
+}
+
+export function factsOf(survey: Survey, group: number, claims: Claims): GroupFacts {
+  const catalog = survey.nodes.find(isCoordinator)?.citus?.catalog ?? []
+  const row = primaryOf(catalog, group)
+  const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
+  const vouchedAddress = claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
+  const members = membersOf(survey, catalog, group, claims, vouchedAddress)
+  const registered = row && at(row.address)
+  const known = lineageOf(survey, group, members, registered)
+  const judged = members.map((member) => ({ member, why: foreignness(member.node, group, known.lineage) }))
+  return {
+    group,
+    row,
+    registered,
+    members,
+    writable: judged.filter(({ member, why }) => why === null && !member.node.inRecovery).map(({ member }) => member),
+    foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
+    vouched: vouchedAddress && { address: vouchedAddress, observation: at(vouchedAddress) },
+    ...known,
+    testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],
+  }
+}
+
+/** The group that a vouched node is of: said by the caller, else registered, else in the file, else its own word. */
+export function groupOfVouched(survey: Survey, catalog: Catalog, claims: Claims): number | null {
+  const { vouched } = claims
+  if (vouched === null) return null
+  if (claims.vouchedGroup !== null) return claims.vouchedGroup
+  const registered = catalog.find((row) => sameAddress(row.address, vouched))
+  const inFile = claims.standbys.find((standby) => sameAddress(standby.address, vouched))
+  const seen = survey.nodes.find((node) => sameAddress(node.address, vouched))
+  const own = seen?.kind === 'answered' ? (seen.citus?.localGroup ?? null) : null
+  return registered?.group ?? inFile?.group ?? own
+}
+
+function membersOf(
+  survey: Survey,
+  catalog: Catalog,
+  group: number,
+  claims: Claims,
+  vouched: HostPort | null,
+): Member[] {
+  const rows = catalog.filter((row) => row.group === group && !row.isclone)
+  const addresses = [
+    ...rows.filter((row) => row.role === 'primary').map((row) => row.address),
+    ...(vouched ? [vouched] : []),
+    ...rows.filter((row) => row.role === 'secondary').map((row) => row.address),
+    ...claims.standbys.filter((standby) => standby.group === group).map((standby) => standby.address),
+    ...remedied(survey, group),
+  ]
+  const clones = new Set(catalog.filter((row) => row.isclone).map((row) => formatAddress(row.address)))
+  const unnamed = survey.nodes
+    .filter((node) => node.kind === 'answered' && !node.inRecovery && node.citus?.localGroup === group)
+    .filter((node) => node.kind === 'answered' && node.citus?.useSecondaryNodes === 'never')
+    .map((node) => node.address)
+    .filter((address) => !clones.has(formatAddress(address)))
+  const members = new Map<string, Member>()
+  for (const address of [...addresses, ...unnamed]) {
+    const node = survey.nodes.find((seen) => sameAddress(seen.address, address))
+    if (node?.kind === 'answered' && !members.has(node.instance)) members.set(node.instance, { node, address })
+  }
+  return [...members.values()]
+}
+
+/** Addresses that a remedy took out of the rows for a while: the nodes behind them are still the group's. */
+function remedied(survey: Survey, group: number): HostPort[] {
+  const installed = survey.nodes.find(isCoordinator)?.installed
+  return (installed?.remedies ?? []).filter((remedy) => remedy.group === group).map((remedy) => remedy.address)
+}
+
+function lineageOf(
+  survey: Survey,
+  group: number,
+  members: readonly Member[],
+  registered: Observation | undefined,
+): Pick<GroupFacts, 'lineage' | 'lineageFrom'> {
+  const recorded = survey.nodes.find(isCoordinator)?.installed?.lineage.find((line) => line.group === group)
+  if (recorded) return { lineage: recorded, lineageFrom: 'recorded' }
+  const own = members.map(({ node }) => node).filter((node) => node.citus?.localGroup === group)
+  const witness = own.find((node) => node === registered)
+  const identifiers = new Set(own.map((node) => node.systemIdentifier))
+  const agreed = identifiers.size === 1 && own.length > 1 ? own[0] : undefined
+  const source = witness ?? agreed
+  if (!source) return { lineage: null, lineageFrom: null }
+  // Nothing is known of its timelines: any is as new as the first.
+  const lineage = { group, systemIdentifier: source.systemIdentifier, timeline: 1, history: [] }
+  return { lineage, lineageFrom: witness ? 'registered primary' : 'other members' }
+}
+
+/** Why a server at one of the group's addresses is not of this group; null if nothing speaks against it. */
+function foreignness(node: Answered, group: number, lineage: Lineage | null): string | null {
+  if (lineage && node.systemIdentifier !== lineage.systemIdentifier) {
+    return `its system identifier is ${node.systemIdentifier}, the group's is ${lineage.systemIdentifier}`
+  }
+  if (!node.citus) return 'it has no Citus in this database'
+  if (node.citus.localGroup !== group) return `its pg_dist_local_group says ${node.citus.localGroup}`
+  return null
+}

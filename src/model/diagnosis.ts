@@ -1,0 +1,50 @@
+import type { HostPort } from './node.ts'
+import type { Answered } from './observation.ts'
+
+/** What the evidence allows for a group. */
+export type Standing =
+  /** The metadata can stay, or be repaired, on this evidence. */
+  | 'sound'
+  /** A primary other than the registered one is proved. */
+  | 'proved'
+  /** Nothing may be written for this group, and a person should know why. */
+  | 'refused'
+
+export type DiagnosisCode =
+  | 'healthy'
+  | 'promoted'
+  | 'no-primary-row'
+  | 'lineage-mismatch'
+  | 'lineage-unknown'
+  | 'split-brain'
+  | 'primary-down'
+  | 'primary-unknown'
+  | 'primary-alive-elsewhere'
+  | 'primary-in-recovery'
+  | 'promotion-running'
+  | 'unproved'
+
+/** What a survey means for one group. */
+export interface Diagnosis {
+  readonly group: number
+  readonly code: DiagnosisCode
+  /** Stable id of the rule that decided, as in `citus-ha rules`. */
+  readonly rule: string
+  readonly standing: Standing
+  /** One sentence for people. */
+  readonly summary: string
+  /** What was seen, a sentence each. */
+  readonly evidence: readonly string[]
+  readonly warnings: readonly string[]
+  /** The proved or registered primary that answers; null if the standing is `refused`. */
+  readonly primary: Answered | null
+  /** State of each other registered row of the group. */
+  readonly secondaries: readonly SecondaryState[]
+}
+
+export interface SecondaryState {
+  readonly nodeid: number
+  readonly address: HostPort
+  /** `streaming`: receives from the group's primary; `alias`: another name of that primary (a remedy). */
+  readonly state: 'streaming' | 'not-streaming' | 'writable' | 'alias' | 'foreign' | 'down' | 'unknown' | 'clone'
+}

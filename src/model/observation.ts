@@ -1,0 +1,136 @@
+import type { Catalog } from './catalog.ts'
+import type { HostPort } from './node.ts'
+
+/** Why a node gave no answer at all. None of these proves that it is down: it may be our network. */
+export type UnreachableCause = 'refused' | 'reset' | 'timeout' | 'unroutable' | 'dns'
+
+/** Why a node that is alive, since it spoke to us, could not be read. */
+export type UnreadableCause = 'auth' | 'tls' | 'starting' | 'too-many-connections' | 'no-database' | 'privilege' | 'error'
+
+/** `pg_stat_get_wal_receiver()` of a standby. */
+export interface WalReceiver {
+  readonly status: string
+  /** Where it streams from; null where PostgreSQL does not say. */
+  readonly sender: HostPort | null
+  /** Age of the last message by the standby's own clock, in milliseconds; null before the first. */
+  readonly heardMsAgo: number | null
+  readonly timeline: number | null
+}
+
+/** One row of `pg_stat_replication`: a standby attached to this node. */
+export interface WalSender {
+  readonly applicationName: string
+  readonly clientHost: string | null
+  readonly state: string
+  readonly syncState: string
+  /** Bytes of WAL this node has and that standby has not replayed. */
+  readonly lagBytes: number | null
+}
+
+/** A parent timeline and the WAL position at which it was left, from the timeline's history file. */
+export interface TimelineSwitch {
+  readonly timeline: number
+  readonly lsn: string
+}
+
+/** What the schema `citus_ha` on a node says; empty with `mayExecute` false where the role may not use it. */
+export interface Installed {
+  /** Highest migration applied. */
+  readonly migration: number
+  readonly epoch: { readonly timeline: number; readonly epoch: number }
+  readonly mayExecute: boolean
+  readonly lineage: readonly Lineage[]
+  readonly remedies: readonly Remedy[]
+  /** Addresses a row of the group may be given though no row has them. */
+  readonly spareAddresses: readonly { readonly group: number; readonly address: HostPort }[]
+}
+
+/** The line of primaries a group is known to have (`citus_ha.lineage`). */
+export interface Lineage {
+  readonly group: number
+  readonly systemIdentifier: string
+  readonly timeline: number
+  readonly history: readonly TimelineSwitch[]
+}
+
+/** A secondary's row altered only to keep reads working, with what it was (`citus_ha.remedy`). */
+export interface Remedy {
+  readonly nodeid: number
+  readonly group: number
+  readonly address: HostPort
+  readonly rack: string
+  readonly isactive: boolean
+}
+
+/** A node that answered, with all that one survey read from it. */
+export interface Answered {
+  readonly kind: 'answered'
+  readonly address: HostPort
+  /** Equal for two addresses exactly if the same running server is behind both. */
+  readonly instance: string
+  readonly serverVersion: number
+  readonly inRecovery: boolean
+  readonly systemIdentifier: string
+  /** null where the role may not know (a standby without a receiver, no right to the control file). */
+  readonly timeline: number | null
+  /** null where it could not be read: then nothing follows from it. */
+  readonly history: readonly TimelineSwitch[] | null
+  /** Write position of a primary, replay position of a standby, in bytes. */
+  readonly lsn: bigint | null
+  readonly receiver: WalReceiver | null
+  readonly senders: readonly WalSender[]
+  /** null on a server without Citus in this database. */
+  readonly citus: {
+    readonly version: string
+    readonly localGroup: number
+    readonly catalog: Catalog
+    readonly useSecondaryNodes: 'never' | 'always'
+    readonly clusterName: string
+  } | null
+  readonly installed: Installed | null
+  readonly superuser: boolean
+  /** Has `pg_read_all_stats`; without it a standby's receiver and a primary's senders look absent. */
+  readonly readsStatistics: boolean
+  /** gids of prepared transactions in this database that look like citus-ha's. */
+  readonly prepared: readonly string[]
+  /** Other databases of this server that may be connected to. */
+  readonly databases: readonly string[]
+  /** Whether the connection that answered was encrypted. */
+  readonly encrypted: boolean
+  readonly latencyMs: number
+}
+
+export interface Unreachable {
+  readonly kind: 'unreachable'
+  readonly address: HostPort
+  readonly cause: UnreachableCause
+  readonly detail: string
+}
+
+export interface Unreadable {
+  readonly kind: 'unreadable'
+  readonly address: HostPort
+  readonly cause: UnreadableCause
+  readonly detail: string
+}
+
+export type Observation = Answered | Unreachable | Unreadable
+
+/** What a node, asked through Citus or by its WAL receiver, says of another one. */
+export interface Testimony {
+  readonly witness: HostPort
+  readonly about: HostPort
+  readonly says: 'alive' | 'down' | 'unknown'
+  readonly how: 'citus_check_connection_to_node' | 'wal-receiver'
+  readonly detail: string
+}
+
+/** Everything one survey of one database saw. Plain data: diagnosing it needs no clock and no network. */
+export interface Survey {
+  readonly database: string
+  /** ISO 8601, when the survey was complete. */
+  readonly at: string
+  /** One for each address asked, in a stable order. */
+  readonly nodes: readonly Observation[]
+  readonly testimony: readonly Testimony[]
+}

@@ -1,0 +1,69 @@
+import type { DiagnosisCode } from './diagnosis.ts'
+import type { RowChange } from './plan.ts'
+
+/** How a walk ended. */
+export type Outcome =
+  /** Every copy was proved right, and nothing had to change. */
+  | 'converged'
+  /** A change was committed and proved on every copy. */
+  | 'changed'
+  /** `--dry-run`: this is what would be done. */
+  | 'planned'
+  /** The evidence does not allow what would have to be done. */
+  | 'refused'
+  /** Locks or nodes did not let it through before the deadline; nothing changed. */
+  | 'blocked'
+  /** Committed, or decided, but not proved on every copy. */
+  | 'unproved'
+
+export interface CopyReport {
+  readonly node: string
+  readonly role: string
+  readonly state: 'right' | 'stale' | 'unreachable' | 'does not follow'
+  /** Milliseconds from the decision until this copy was seen right; null where it was not. */
+  readonly convergedMs: number | null
+  readonly detail: string | null
+}
+
+export interface Refusal {
+  readonly group: number
+  readonly reason: DiagnosisCode
+  readonly rule: string
+  readonly summary: string
+  readonly evidence: readonly string[]
+}
+
+/** What one walk over one database did, for people and for `--json`. */
+export interface Report {
+  readonly outcome: Outcome
+  readonly database: string
+  /** The change's epoch; null where nothing was committed. */
+  readonly epoch: number | null
+  readonly changes: readonly RowChange[]
+  readonly copies: readonly CopyReport[]
+  readonly refusals: readonly Refusal[]
+  readonly warnings: readonly string[]
+  /** What every group was found to be. */
+  readonly groups: readonly { readonly group: number; readonly code: DiagnosisCode; readonly rule: string; readonly summary: string }[]
+  /** Exact SQL for each participant, in order; of a dry run only. */
+  readonly sql: readonly { readonly node: string; readonly statements: readonly string[] }[]
+  /** Milliseconds a step took. */
+  readonly timings: Readonly<Record<string, number>>
+  readonly durationMs: number
+}
+
+/** Exit codes, as documented. 1 and 2 are for errors, which are no outcome. */
+export function exitCodeOf(outcome: Outcome): 0 | 3 | 4 | 5 {
+  switch (outcome) {
+    case 'converged':
+    case 'changed':
+    case 'planned':
+      return 0
+    case 'refused':
+      return 3
+    case 'blocked':
+      return 4
+    case 'unproved':
+      return 5
+  }
+}

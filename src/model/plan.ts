@@ -1,0 +1,70 @@
+import type { Catalog } from './catalog.ts'
+import type { HostPort } from './node.ts'
+import type { Lineage, Remedy } from './observation.ts'
+
+/** One change of one row, with what it expects to find. Carried out by `citus_ha.take_step`. */
+export type Step =
+  | { readonly op: 'move'; readonly nodeid: number; readonly from: HostPort; readonly to: HostPort }
+  | SetStep<'isactive', boolean>
+  | SetStep<'shouldhaveshards', boolean>
+  | SetStep<'noderack', string>
+
+interface SetStep<Column extends string, Value> {
+  readonly op: 'set'
+  readonly nodeid: number
+  readonly column: Column
+  readonly from: Value
+  readonly to: Value
+}
+
+export type CopyRole = 'coordinator' | 'metadata worker' | 'promoted' | 'expand coordinator'
+
+/** What a change does to one writable copy. No steps: it takes part, and is proved, all the same. */
+export interface CopyPlan {
+  readonly node: HostPort
+  readonly role: CopyRole
+  /** The copy as surveyed; under the lock it has to be this, or `after` already. */
+  readonly before: Catalog
+  readonly steps: readonly Step[]
+  readonly after: Catalog
+}
+
+/** A copy that can't take part, and what becomes of it. */
+export interface LeftOut {
+  readonly node: HostPort
+  readonly nodeid: number | null
+  readonly why: string
+}
+
+/** For people and `--json`: what happens to one row of the coordinator's copy. */
+export interface RowChange {
+  readonly group: number
+  readonly nodeid: number
+  readonly kind: 'primary-moved' | 'secondary-moved' | 'remedy' | 'remedy-ended' | 'drift-repaired' | 'resync'
+  readonly from: string
+  readonly to: string
+  readonly why: string
+}
+
+export interface Plan {
+  readonly database: string
+  /** Groups whose writes have to stand still while it is carried out. */
+  readonly fence: readonly number[]
+  readonly changes: readonly RowChange[]
+  readonly copies: readonly CopyPlan[]
+  /** nodeids to be flagged `metadatasynced = false`, so that Citus's own sync brings their copy up to date. */
+  readonly unsynced: readonly number[]
+  readonly leftOut: readonly LeftOut[]
+  readonly proofs: readonly Lineage[]
+  readonly remedies: readonly Remedy[]
+  /** nodeids of remedies that end. */
+  readonly remediesEnded: readonly number[]
+  readonly warnings: readonly string[]
+}
+
+/** Whether there is anything to commit. Lineage alone is recorded without a change. */
+export function changesNothing(plan: Plan): boolean {
+  return (
+    plan.changes.length === 0 && plan.copies.every((copy) => copy.steps.length === 0) && plan.unsynced.length === 0
+  )
+}

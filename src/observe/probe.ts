@@ -1,0 +1,59 @@
+import type { ProbeConnection } from '../db/postgres.ts'
+import { statement } from '../db/sql.ts'
+import type { HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import { citusRow, identityRow, installedRow, readHistory, readReceiver, serverRow } from './rows.ts'
+
+/**
+ * Reads everything one survey wants of one node, in two round trips.
+ * @throws what the driver or the server says; `observationOf` tells what it means.
+ */
+export async function probe(connection: ProbeConnection, address: HostPort): Promise<Answered> {
+  const began = performance.now()
+  const server = serverRow.parse(await connection.one(statement('probe/server')))
+  const [citus, schema] = await Promise.all([
+    server.has_citus ? connection.one(statement('probe/citus')).then((row) => citusRow.parse(row)) : null,
+    server.may_use_schema
+      ? connection.one(statement('probe/installed')).then((row) => installedRow.parse(row))
+      : null,
+  ])
+  const identity = schema?.identity ?? (server.superuser ? await superuserIdentity(connection) : null)
+  return {
+    kind: 'answered',
+    address,
+    instance: [server.system_identifier, server.started, server.port].join('/'),
+    serverVersion: server.server_version,
+    inRecovery: server.in_recovery,
+    systemIdentifier: server.system_identifier,
+    timeline: server.timeline ?? identity?.timeline ?? null,
+    history: identity ? readHistory(identity.history) : null,
+    lsn: server.lsn === null ? null : BigInt(server.lsn),
+    receiver: readReceiver(server.receiver),
+    senders: server.senders,
+    citus: citus && {
+      version: citus.version,
+      localGroup: citus.local_group,
+      catalog: citus.rows,
+      useSecondaryNodes: citus.use_secondary_nodes,
+      clusterName: citus.cluster_name,
+    },
+    installed: schema?.installed ?? lockedOut(server.has_schema),
+    superuser: server.superuser,
+    readsStatistics: server.reads_statistics,
+    prepared: server.prepared,
+    databases: server.databases,
+    encrypted: server.encrypted,
+    latencyMs: performance.now() - began,
+  }
+}
+
+async function superuserIdentity(connection: ProbeConnection) {
+  return identityRow.parse(await connection.one(statement('probe/identity')))
+}
+
+/** The schema is there, but this role may not use it. */
+function lockedOut(hasSchema: boolean): Answered['installed'] {
+  if (!hasSchema) return null
+  const epoch = { timeline: 0, epoch: 0 }
+  return { migration: 0, epoch, mayExecute: false, lineage: [], remedies: [], spareAddresses: [] }
+}

@@ -1,0 +1,49 @@
+import type { Catalog, CatalogRow } from '../model/catalog.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered, Observation, Testimony } from '../model/observation.ts'
+
+/**
+ * What the WAL receivers of a group's standbys say of its registered primary.
+ *
+ * A receiver that heard something lately proves its sender alive, whatever name it knows it by, unless the
+ * sender is another node that answered us (a cascade). `streaming` alone proves nothing: a receiver says so
+ * for as long as its TCP connection lasts. A standby without a receiver no longer has a connection at all.
+ */
+export function heardFrom(
+  nodes: readonly Observation[],
+  catalog: Catalog,
+  primary: CatalogRow,
+  freshnessMs: number,
+): Testimony[] {
+  const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
+  const registered = new Set(
+    catalog.filter((row) => row.group === primary.group).map((row) => formatAddress(row.address)),
+  )
+  const standbys = answered.filter(
+    (node) =>
+      node.inRecovery &&
+      node.readsStatistics &&
+      (registered.has(formatAddress(node.address)) || node.citus?.localGroup === primary.group),
+  )
+  return standbys.map((standby) => testimonyOf(standby, primary.address, answered, freshnessMs))
+}
+
+function testimonyOf(
+  standby: Answered,
+  about: HostPort,
+  answered: readonly Answered[],
+  freshnessMs: number,
+): Testimony {
+  const given = { witness: standby.address, about, how: 'wal-receiver' } as const
+  const { receiver } = standby
+  if (receiver === null) return { ...given, says: 'down', detail: 'its WAL receiver is gone' }
+  const from = receiver.sender ? formatAddress(receiver.sender) : 'an unnamed sender'
+  if (answered.some((node) => formatAddress(node.address) === from)) {
+    return { ...given, says: 'unknown', detail: `streams from ${from}` }
+  }
+  if (receiver.heardMsAgo !== null && receiver.heardMsAgo <= freshnessMs) {
+    return { ...given, says: 'alive', detail: `heard from ${from} ${receiver.heardMsAgo} ms ago` }
+  }
+  const age = receiver.heardMsAgo === null ? 'never' : `${receiver.heardMsAgo} ms ago`
+  return { ...given, says: 'unknown', detail: `streams from ${from}, last message ${age}` }
+}

@@ -1,0 +1,187 @@
+import { z } from 'zod'
+import type { Catalog, CatalogRow } from '../model/catalog.ts'
+import type { Installed, TimelineSwitch, WalReceiver, WalSender } from '../model/observation.ts'
+
+// Rows as the statements in sql/probe and sql/apply return them, read into the model. What the database says is
+// input like any other: it is parsed, never cast.
+
+const catalogRow = z
+  .object({
+    nodeid: z.number().int(),
+    groupid: z.number().int(),
+    nodename: z.string(),
+    nodeport: z.number().int(),
+    noderack: z.string(),
+    hasmetadata: z.boolean(),
+    isactive: z.boolean(),
+    noderole: z.enum(['primary', 'secondary', 'unavailable']),
+    nodecluster: z.string(),
+    metadatasynced: z.boolean().default(true),
+    shouldhaveshards: z.boolean().default(true),
+    nodeisclone: z.boolean().default(false),
+  })
+  .transform(
+    (row): CatalogRow => ({
+      nodeid: row.nodeid,
+      group: row.groupid,
+      address: { host: row.nodename, port: row.nodeport },
+      rack: row.noderack,
+      cluster: row.nodecluster,
+      role: row.noderole === 'primary' ? 'primary' : 'secondary',
+      isactive: row.isactive,
+      hasmetadata: row.hasmetadata,
+      metadatasynced: row.metadatasynced,
+      shouldhaveshards: row.shouldhaveshards,
+      isclone: row.nodeisclone,
+    }),
+  )
+
+const catalog: z.ZodType<Catalog> = z.array(catalogRow)
+
+/** @throws z.ZodError where the rows are not those of `pg_dist_node`. */
+export function readCatalog(rows: unknown): Catalog {
+  return catalog.parse(rows)
+}
+
+/** A timeline history file: `tli <tab> lsn <tab> reason` lines, blank lines and `#` comments. */
+export function readHistory(text: string): TimelineSwitch[] {
+  return text
+    .split('\n')
+    .map((line) => /^\s*(\d+)\s+([0-9A-Fa-f]+\/[0-9A-Fa-f]+)/.exec(line))
+    .filter((match) => match !== null)
+    .map(([, timeline, lsn]) => ({ timeline: Number(timeline), lsn: (lsn ?? '').toUpperCase() }))
+}
+
+const receiver = z.object({
+  status: z.string().nullable(),
+  sender_host: z.string().nullish(),
+  sender_port: z.number().nullish(),
+  conninfo: z.string().nullish(),
+  received_tli: z.number().nullish(),
+  heard_ms_ago: z.number().nullish(),
+})
+
+/** `pg_stat_get_wal_receiver()` as JSON, from PostgreSQL 10 (only `conninfo` names the sender) on. */
+export function readReceiver(row: unknown): WalReceiver | null {
+  if (row === null || row === undefined) return null
+  const seen = receiver.parse(row)
+  if (seen.status === null) return null
+  const fromConninfo = seen.conninfo ? senderOfConninfo(seen.conninfo) : null
+  const sender = seen.sender_host ? { host: seen.sender_host, port: seen.sender_port ?? 5432 } : fromConninfo
+  return {
+    status: seen.status,
+    sender,
+    heardMsAgo: seen.heard_ms_ago ?? null,
+    timeline: seen.received_tli ?? null,
+  }
+}
+
+/** Host and port of a libpq connection string; quoted values and a starred-out password included. */
+export function senderOfConninfo(conninfo: string): { host: string; port: number } | null {
+  const values = new Map<string, string>()
+  for (const [, key, quoted, plain] of conninfo.matchAll(/(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))/g)) {
+    values.set(key ?? '', (quoted ?? plain ?? '').replace(/\\(.)/g, '$1'))
+  }
+  const host = values.get('host') || values.get('hostaddr')
+  if (!host) return null
+  return { host, port: Number(values.get('port') || 5432) }
+}
+
+const sender = z
+  .object({
+    application_name: z.string().nullable(),
+    client_host: z.string().nullable(),
+    state: z.string().nullable(),
+    sync_state: z.string().nullable(),
+    lag_bytes: z.number().nullable(),
+  })
+  .transform(
+    (row): WalSender => ({
+      applicationName: row.application_name ?? '',
+      clientHost: row.client_host,
+      state: row.state ?? 'unknown',
+      syncState: row.sync_state ?? 'unknown',
+      lagBytes: row.lag_bytes,
+    }),
+  )
+
+export const serverRow = z.object({
+  server_version: z.number().int(),
+  in_recovery: z.boolean(),
+  system_identifier: z.string(),
+  started: z.string(),
+  port: z.string(),
+  timeline: z.number().int().nullable(),
+  lsn: z.string().nullable(),
+  receiver: z.unknown(),
+  senders: z.array(sender),
+  databases: z.array(z.string()),
+  prepared: z.array(z.string()),
+  superuser: z.boolean(),
+  reads_statistics: z.boolean(),
+  encrypted: z.boolean(),
+  has_citus: z.boolean(),
+  has_schema: z.boolean(),
+  may_use_schema: z.boolean(),
+})
+
+export const citusRow = z.object({
+  version: z.string(),
+  local_group: z.number().int(),
+  rows: catalog,
+  use_secondary_nodes: z.enum(['never', 'always']),
+  cluster_name: z.string(),
+})
+
+export const identityRow = z.object({ timeline: z.number().int().nullable(), history: z.string() })
+
+export const installedRow = z
+  .object({
+    migration: z.number().int(),
+    epoch: z.object({ coordinator_timeline: z.number().int(), epoch: z.number().int() }),
+    lineage: z.array(
+      z.object({
+        groupid: z.number().int(),
+        system_identifier: z.string(),
+        timeline: z.number().int(),
+        history: z.string(),
+      }),
+    ),
+    remedies: z.array(
+      z.object({
+        nodeid: z.number().int(),
+        groupid: z.number().int(),
+        nodename: z.string(),
+        nodeport: z.number().int(),
+        noderack: z.string(),
+        isactive: z.boolean(),
+      }),
+    ),
+    addresses: z.array(z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() })),
+    identity: identityRow,
+  })
+  .transform((row): { installed: Installed; identity: z.infer<typeof identityRow> } => ({
+    identity: row.identity,
+    installed: {
+      migration: row.migration,
+      epoch: { timeline: row.epoch.coordinator_timeline, epoch: row.epoch.epoch },
+      mayExecute: true,
+      lineage: row.lineage.map((line) => ({
+        group: line.groupid,
+        systemIdentifier: line.system_identifier,
+        timeline: line.timeline,
+        history: readHistory(line.history),
+      })),
+      remedies: row.remedies.map((remedy) => ({
+        nodeid: remedy.nodeid,
+        group: remedy.groupid,
+        address: { host: remedy.nodename, port: remedy.nodeport },
+        rack: remedy.noderack,
+        isactive: remedy.isactive,
+      })),
+      spareAddresses: row.addresses.map((spare) => ({
+        group: spare.groupid,
+        address: { host: spare.nodename, port: spare.nodeport },
+      })),
+    },
+  }))

@@ -1,0 +1,69 @@
+import { type Catalog, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
+import { isCoordinator } from '../model/kinds.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
+import { heardFrom } from './receivers.ts'
+
+/** How the survey reaches nodes. One implementation speaks PostgreSQL; it never throws for a node's sake. */
+export interface Prober {
+  probe(address: HostPort): Promise<Observation>
+  /** Asks `witness` through Citus whether it reaches `about`. */
+  ask(witness: HostPort, about: HostPort): Promise<Testimony>
+}
+
+export interface SurveyRequest {
+  readonly database: string
+  /** Coordinator candidates, standbys that the catalog does not name, a node that somebody vouches for. */
+  readonly seeds: readonly HostPort[]
+  /** How recent a WAL receiver's last message has to be to prove its sender alive, in milliseconds. */
+  readonly witnessFreshnessMs: number
+  readonly now: () => Date
+}
+
+/**
+ * Asks every node at once, then those the answers name, until nothing new is named; then asks the metadata
+ * nodes about every registered primary that did not answer. Facts only.
+ */
+export async function survey(prober: Prober, request: SurveyRequest): Promise<Survey> {
+  const nodes = new Map<string, Observation>()
+  let unasked = [...request.seeds]
+  while (unasked.length > 0) {
+    const distinct = [...new Map(unasked.map((address) => [formatAddress(address), address])).values()]
+    const answers = await Promise.all(distinct.map((address) => prober.probe(address)))
+    for (const answer of answers) nodes.set(formatAddress(answer.address), answer)
+    unasked = named([...nodes.values()]).filter((address) => !nodes.has(formatAddress(address)))
+  }
+  const observations = [...nodes.values()]
+  const testimony = await hearWitnesses(prober, observations, request.witnessFreshnessMs)
+  return { database: request.database, at: request.now().toISOString(), nodes: observations, testimony }
+}
+
+/** Addresses in the copies of coordinators. A worker's copy may be old, and its addresses with it. */
+function named(nodes: readonly Observation[]): HostPort[] {
+  const copies = nodes
+    .filter((node): node is Answered => node.kind === 'answered')
+    .filter((node) => node.citus?.localGroup === COORDINATOR_GROUP)
+    .map((node) => node.citus?.catalog ?? [])
+  const authoritative = nodes.find(isCoordinator)?.citus?.catalog
+  return (authoritative ? [authoritative] : copies).flatMap((copy) => copy.map((row) => row.address))
+}
+
+async function hearWitnesses(
+  prober: Prober,
+  nodes: readonly Observation[],
+  freshnessMs: number,
+): Promise<Testimony[]> {
+  const catalog: Catalog = nodes.find(isCoordinator)?.citus?.catalog ?? []
+  const silent = groupsOf(catalog)
+    .map((group) => primaryOf(catalog, group))
+    .filter((row) => row !== undefined)
+    .filter((row) => nodes.find((node) => sameText(node.address, row.address))?.kind !== 'answered')
+  const witnesses = nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
+  )
+  const asked = silent.flatMap((row) => witnesses.map((witness) => prober.ask(witness.address, row.address)))
+  const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs))
+  return [...heard, ...(await Promise.all(asked))]
+}
+
+const sameText = (a: HostPort, b: HostPort): boolean => formatAddress(a) === formatAddress(b)

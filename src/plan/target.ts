@@ -1,0 +1,145 @@
+import { type Catalog, type CatalogRow, primaryOf } from '../model/catalog.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Remedy } from '../model/observation.ts'
+import type { RowChange } from '../model/plan.ts'
+import { type AliasOf, aliasOf, isAliasOf } from './alias.ts'
+import { type Reader, readsWork, readTargets } from './routes.ts'
+
+/** What the target of a change is made from. */
+export interface TargetInput {
+  /** The coordinator's copy as it is. */
+  readonly catalog: Catalog
+  readonly diagnoses: readonly Diagnosis[]
+  readonly remedies: readonly Remedy[]
+  /** Expand coordinators that were seen: someone reads through secondaries. */
+  readonly expandReaders: readonly Reader[]
+  readonly aliases: readonly AliasOf[]
+  /** Does a member of the group answer at this address, writable or not? */
+  readonly serves: (group: number, address: HostPort) => boolean
+  /** Is there a standby of the group at this address? Reads of a stale, still writable old primary are no remedy. */
+  readonly servesAsStandby: (group: number, address: HostPort) => boolean
+  /** Does a standby at this address stream from the group's primary? */
+  readonly streams: (group: number, address: HostPort) => boolean
+}
+
+export interface Target {
+  readonly catalog: Catalog
+  readonly remedies: readonly Remedy[]
+  readonly changes: readonly RowChange[]
+  readonly warnings: readonly string[]
+}
+
+interface Draft {
+  catalog: Catalog
+  remedies: Remedy[]
+  readonly why: Map<number, { kind: RowChange['kind']; why: string }>
+  readonly warnings: string[]
+}
+
+/** What the coordinator's copy should say. Pure; equal to the copy where nothing has to change. */
+export function targetOf(input: TargetInput): Target {
+  const draft: Draft = { catalog: input.catalog, remedies: [...input.remedies], why: new Map(), warnings: [] }
+  for (const diagnosis of input.diagnoses) {
+    if (diagnosis.standing === 'proved' && diagnosis.primary) failOver(draft, input, diagnosis, diagnosis.primary.address)
+    if (diagnosis.standing === 'sound') endRemedies(draft, input, diagnosis.group)
+  }
+  const { catalog, remedies, warnings } = draft
+  return { catalog, remedies, warnings, changes: changesBetween(input.catalog, catalog, draft.why) }
+}
+
+/** The primary's row moves to the new primary; the row that had its address, if any, gets the old one. */
+function failOver(draft: Draft, input: TargetInput, diagnosis: Diagnosis, promoted: HostPort): void {
+  const { group } = diagnosis
+  const old = primaryOf(draft.catalog, group)
+  if (!old) return
+  for (const remedy of draft.remedies.filter((each) => each.group === group)) restore(draft, remedy)
+  const swapped = draft.catalog.find((row) => row.nodeid !== old.nodeid && sameAddress(row.address, promoted))
+  // The rack is the machine's: it goes where the address goes. A machine that has no row keeps the primary's.
+  edit(draft, old, { address: promoted, ...(swapped ? { rack: swapped.rack } : {}) })
+  draft.why.set(old.nodeid, { kind: 'primary-moved', why: diagnosis.summary })
+  if (swapped) {
+    edit(draft, swapped, { address: old.address, rack: old.rack })
+    draft.why.set(swapped.nodeid, { kind: 'secondary-moved', why: 'takes the old primary’s address' })
+  }
+  for (const reader of input.expandReaders) keepReadsWorking(draft, input, group, reader, promoted)
+}
+
+/** “Never worse than doing nothing”: reads that worked through secondaries work after the change as well. */
+function keepReadsWorking(draft: Draft, input: TargetInput, group: number, reader: Reader, primary: HostPort): void {
+  const serves = (address: HostPort) => input.servesAsStandby(group, address) && !sameAddress(address, primary)
+  const worked = readTargets(input.catalog, reader, group).some((address) => input.serves(group, address))
+  if (!worked || readsWork(draft.catalog, reader, group, serves)) return
+  const targets = readTargets(draft.catalog, reader, group)
+  const dead = draft.catalog.filter((row) => row.group === group && targets.some((at) => sameAddress(at, row.address)) && !serves(row.address))
+  const rest = targets.some(serves) ? dead : dead.slice(1)
+  const [first] = targets.some(serves) ? [] : dead
+  if (first) pointAtPrimary(draft, input, first, primary)
+  for (const row of rest) {
+    remember(draft, row)
+    edit(draft, row, { isactive: false })
+    draft.why.set(row.nodeid, { kind: 'remedy', why: 'down; reads go to the group’s next live secondary' })
+  }
+}
+
+function pointAtPrimary(draft: Draft, input: TargetInput, row: CatalogRow, primary: HostPort): void {
+  const alias = aliasOf(primary, input.aliases)
+  if (!alias || draft.catalog.some((other) => sameAddress(other.address, alias))) {
+    draft.warnings.push(
+      `group ${row.group}: reads through secondaries have no live node left, and ${formatAddress(primary)} has no alias; configure one under "addresses"`,
+    )
+    return
+  }
+  remember(draft, row)
+  edit(draft, row, { address: alias, rack: primaryOf(draft.catalog, row.group)?.rack ?? row.rack })
+  draft.why.set(row.nodeid, { kind: 'remedy', why: 'no live secondary is left: reads go to the primary by another name' })
+}
+
+/** A remedy ends once the node it stood in for streams from the group's primary again. */
+function endRemedies(draft: Draft, input: TargetInput, group: number): void {
+  for (const remedy of draft.remedies.filter((each) => each.group === group)) {
+    const primary = primaryOf(draft.catalog, group)
+    const row = draft.catalog.find((each) => each.nodeid === remedy.nodeid)
+    const stillOurs = row && primary && (!row.isactive || isAliasOf(row.address, primary.address, input.aliases))
+    if (!stillOurs) forget(draft, remedy)
+    else if (input.streams(group, remedy.address)) {
+      restore(draft, remedy)
+      draft.why.set(remedy.nodeid, { kind: 'remedy-ended', why: 'it streams from the primary again' })
+    }
+  }
+}
+
+function edit(draft: Draft, row: CatalogRow, change: Partial<CatalogRow>): void {
+  draft.catalog = draft.catalog.map((each) => (each.nodeid === row.nodeid ? { ...each, ...change } : each))
+}
+
+function remember(draft: Draft, row: CatalogRow): void {
+  const { nodeid, group, address, rack, isactive } = row
+  draft.remedies.push({ nodeid, group, address, rack, isactive })
+}
+
+function forget(draft: Draft, remedy: Remedy): void {
+  draft.remedies = draft.remedies.filter((each) => each.nodeid !== remedy.nodeid)
+}
+
+function restore(draft: Draft, remedy: Remedy): void {
+  const row = draft.catalog.find((each) => each.nodeid === remedy.nodeid)
+  forget(draft, remedy)
+  if (row && !draft.catalog.some((other) => other !== row && sameAddress(other.address, remedy.address))) {
+    edit(draft, row, { address: remedy.address, rack: remedy.rack, isactive: remedy.isactive })
+  }
+}
+
+function changesBetween(before: Catalog, after: Catalog, why: Draft['why']): RowChange[] {
+  return before.flatMap((row): RowChange[] => {
+    const target = after.find((each) => each.nodeid === row.nodeid)
+    if (!target) return []
+    const reason = why.get(row.nodeid) ?? { kind: 'drift-repaired' as const, why: '' }
+    const given = { group: row.group, nodeid: row.nodeid, ...reason }
+    if (!sameAddress(row.address, target.address)) {
+      return [{ ...given, from: formatAddress(row.address), to: formatAddress(target.address) }]
+    }
+    if (row.isactive === target.isactive) return []
+    return [{ ...given, from: row.isactive ? 'active' : 'inactive', to: target.isactive ? 'active' : 'inactive' }]
+  })
+}
