@@ -7,27 +7,31 @@
 -- workers: it is committed there when the function returns, and stays if the caller then rolls back.
 
 -- What a transaction leaves behind for the moment it ends: 'resync' wakes the maintenance daemon, 'coordinated'
--- forbids PREPARE TRANSACTION. Citus keeps both in its process's memory.
+-- forbids PREPARE TRANSACTION. Citus keeps both in its process's memory, and the first one survives PREPARE
+-- there: the session's own COMMIT PREPARED (or whatever it commits next) wakes the daemon, another session's
+-- does not.
 CREATE TABLE citus_standin.commit_note (
-  id    bigserial PRIMARY KEY,
-  kind  text NOT NULL CHECK (kind IN ('resync', 'coordinated')),
-  awake boolean NOT NULL DEFAULT false
+  id            bigserial PRIMARY KEY,
+  kind          text NOT NULL CHECK (kind IN ('resync', 'coordinated')),
+  awake         boolean NOT NULL DEFAULT false,
+  prepared_by   int,          -- the session that has to commit something yet
+  backend_start timestamptz
 );
 
--- Runs when the transaction ends. Citus sets the daemon's flag in its COMMIT callback and forgets about it at
--- PREPARE TRANSACTION, so COMMIT PREPARED wakes nobody.
 CREATE FUNCTION citus_standin.at_transaction_end() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF current_query() ~* '\mprepare\s+transaction\M' THEN
-    IF NEW.kind = 'coordinated' THEN
+  IF NEW.kind = 'coordinated' THEN
+    IF current_query() ~* '\mprepare\s+transaction\M' THEN
       RAISE EXCEPTION 'cannot use 2PC in transactions involving multiple servers'
         USING ERRCODE = 'feature_not_supported';
     END IF;
-  ELSIF NEW.kind = 'resync' THEN
-    UPDATE citus_standin.commit_note SET awake = true WHERE id = NEW.id;
-  ELSE
     DELETE FROM citus_standin.commit_note WHERE id = NEW.id;
+  ELSIF current_query() ~* '\mprepare\s+transaction\M' THEN
+    UPDATE citus_standin.commit_note n SET prepared_by = a.pid, backend_start = a.backend_start
+      FROM pg_stat_activity a WHERE n.id = NEW.id AND a.pid = pg_backend_pid();
+  ELSE
+    UPDATE citus_standin.commit_note SET awake = true WHERE id = NEW.id;
   END IF;
   RETURN NULL;
 END $$;
@@ -145,8 +149,9 @@ END $$;
 CREATE FUNCTION pg_catalog.citus_check_connection_to_node(nodename text, nodeport int DEFAULT 5432) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  connection text := citus_standin.connect_to(nodename, nodeport, session_user);
+  connection text;
 BEGIN
+  connection := citus_standin.connect_to(nodename, nodeport, session_user);
   PERFORM citus_standin.run_on(connection, 'SELECT 1');
   PERFORM citus_standin.disconnect(connection);
   RETURN true;
@@ -160,6 +165,7 @@ CREATE FUNCTION pg_catalog.citus_check_cluster_node_health(
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  connection text;
   readable pg_catalog.noderole := CASE current_setting('citus.use_secondary_nodes', true)
     WHEN 'always' THEN 'secondary' ELSE 'primary' END;
 BEGIN
@@ -168,9 +174,8 @@ BEGIN
      WHERE f.isactive AND t.isactive AND f.noderole = readable AND t.noderole = readable
      ORDER BY f.nodename, f.nodeport, t.nodename, t.nodeport
   LOOP
-    DECLARE
-      connection text := citus_standin.connect_to(from_nodename, from_nodeport, session_user);
     BEGIN
+      connection := citus_standin.connect_to(from_nodename, from_nodeport, session_user);
       result := citus_standin.run_on(connection,
         format('SELECT citus_check_connection_to_node(%L, %s)::text', to_nodename, to_nodeport))::boolean;
       PERFORM citus_standin.disconnect(connection);

@@ -99,6 +99,15 @@ BEGIN
   RETURN complete;
 END $$;
 
+-- A note that a COMMIT left, or a PREPARE TRANSACTION whose session has run something since.
+CREATE FUNCTION citus_standin.is_woken() RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM citus_standin.commit_note n
+    WHERE n.kind = 'resync' AND (n.awake OR EXISTS (SELECT FROM pg_stat_activity a
+      WHERE a.pid = n.prepared_by AND a.backend_start = n.backend_start
+        AND a.query !~* '\mprepare\s+transaction\M')))
+$$;
+
 -- Runs until it is cancelled or its session ends; CALL it outside a transaction, as a superuser.
 CREATE PROCEDURE citus_standin.maintenance_daemon()
 LANGUAGE plpgsql AS $$
@@ -115,13 +124,13 @@ BEGIN
     PERFORM pg_sleep(0.05);
     COMMIT;
     IF clock_timestamp() >= next_look
-       OR NOT retrying AND EXISTS (SELECT FROM citus_standin.commit_note WHERE awake)
+       OR NOT retrying AND citus_standin.is_woken()
     THEN
       PERFORM pg_sleep(0.01);  -- the transaction that wakes us lets go of its locks after it is visible
       COMMIT;
       PERFORM set_config('application_name', 'Citus Metadata Sync Daemon', false);
       BEGIN
-        DELETE FROM citus_standin.commit_note WHERE awake;
+        DELETE FROM citus_standin.commit_note WHERE kind = 'resync';
         complete := citus_standin.sync_node_metadata();
       EXCEPTION WHEN query_canceled OR OTHERS THEN
         RAISE WARNING 'metadata sync failed: %', SQLERRM USING ERRCODE = SQLSTATE;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { codeOf, mayTryAgain } from '../db/sqlstate.ts'
 import { SessionLost } from '../db/pg.ts'
+import { codeOf, mayTryAgain } from '../db/sqlstate.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
@@ -8,9 +8,17 @@ import { resolveInDoubt } from '../recover/recover.ts'
 import type { ChangeContext } from './context.ts'
 import { decide } from './decision.ts'
 import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
-import { TAKE_CHANGE_LOCK } from './lock.ts'
 import type { Participant } from './participants.ts'
-import { commitPrepared, type Images, messageOf, type Prepared, rewriteAndPrepare, rewriteCoordinator, type Stamp, undo } from './two-phase.ts'
+import { BEGIN, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
+import {
+  commitPrepared,
+  type Images,
+  messageOf,
+  type Prepared,
+  rewriteAndPrepare,
+  rewriteCoordinator,
+  undo,
+} from './two-phase.ts'
 
 export interface ChangeOrder {
   readonly plan: Plan
@@ -34,7 +42,12 @@ export type ChangeOutcome =
   /** A copy or a server changed since the survey; everything was rolled back. */
   | { readonly kind: 'outdated'; readonly why: string }
   /** A server refused or broke; everything was rolled back, but for `leftovers`, gids that a later run rolls back. */
-  | { readonly kind: 'failed'; readonly why: string; readonly code: string | undefined; readonly leftovers: readonly string[] }
+  | {
+      readonly kind: 'failed'
+      readonly why: string
+      readonly code: string | undefined
+      readonly leftovers: readonly string[]
+    }
   /** The coordinator's commit got no answer and could not be looked up. */
   | { readonly kind: 'in-doubt'; readonly why: string; readonly gids: readonly string[] }
 
@@ -52,13 +65,14 @@ export async function change(
   const { limits, hooks } = context
   try {
     await hooks.reached('opened')
-    await coordinator.session.run(
-      `BEGIN ISOLATION LEVEL READ COMMITTED; ${TAKE_CHANGE_LOCK}`,
-      limits.lockTimeoutMs + limits.statementMs,
-    )
+    await coordinator.session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, limits.statementMs)
     // COMMIT PREPARED can't run inside a transaction, and the coordinator's is open: it has nothing prepared.
     const reached = participants.map(({ copy, session }) => ({ node: copy.node, session }))
-    await resolveInDoubt({ cluster: order.cluster, database: order.plan.database }, reached, limits.statementMs)
+    await resolveInDoubt(
+      { cluster: order.cluster, database: order.plan.database },
+      reached,
+      limits.statementMs,
+    )
     const first = await lockCopy(coordinator, order.plan.fence, limits, 'opened')
     const began = performance.now()
     const rest = await all(others.map((other) => lockCopy(other, order.plan.fence, limits, 'begin')))
@@ -66,7 +80,9 @@ export async function change(
     const outcome = await carryOut(order, first, rest, context)
     return outcome.kind === 'committed' ? { ...outcome, lockedMs: performance.now() - began } : outcome
   } catch (error) {
-    await Promise.all(participants.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)))
+    await Promise.all(
+      participants.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)),
+    )
     return failure(error, [])
   }
 }
@@ -81,22 +97,44 @@ async function carryOut(
   const stamp = stampOf(first, rest)
   const random = randomBytes(4).toString('hex')
   const prepared = rest.map((locked, n): Prepared => {
-    return { locked, gid: formatGid({ cluster, database: plan.database, ...stamp, random, participant: n + 1 }) }
+    return {
+      locked,
+      gid: formatGid({ cluster, database: plan.database, ...stamp, random, participant: n + 1 }),
+    }
   })
   const gids = prepared.map(({ gid }) => gid)
   try {
     const images = await rewriteEverywhere(first, prepared, stamp, plan, context)
     const groups = [...new Set(plan.changes.map((change) => change.group))]
     const { proofs, remedies, remediesEnded } = plan
-    const decision = { ...stamp, ...images, gids, groups, reason, evidence, madeBy, proofs, remedies, remediesEnded }
+    const decision = {
+      ...stamp,
+      ...images,
+      gids,
+      groups,
+      reason,
+      evidence,
+      madeBy,
+      proofs,
+      remedies,
+      remediesEnded,
+    }
     const decided = await decide(first.participant, decision, context)
     if (decided.kind === 'unanswered') return { kind: 'in-doubt', why: decided.why, gids }
     if (decided.kind === 'decided') {
       await context.hooks.reached('decided')
       const unfinished = await finish(prepared, context)
-      return { kind: 'committed', epoch: stamp.epoch, lockedMs: 0, warnings: [...decided.warnings, ...unfinished] }
+      return {
+        kind: 'committed',
+        epoch: stamp.epoch,
+        lockedMs: 0,
+        warnings: [...decided.warnings, ...unfinished],
+      }
     }
-    return failure(Object.assign(new Error(decided.why), { code: decided.code }), await undoAll(first, prepared, context))
+    return failure(
+      Object.assign(new Error(decided.why), { code: decided.code }),
+      await undoAll(first, prepared, context),
+    )
   } catch (error) {
     return failure(error, await undoAll(first, prepared, context))
   }
@@ -143,7 +181,11 @@ async function finish(prepared: readonly Prepared[], context: ChangeContext): Pr
   return unfinished.filter((why) => why !== null)
 }
 
-async function undoAll(first: LockedCopy, prepared: readonly Prepared[], context: ChangeContext): Promise<string[]> {
+async function undoAll(
+  first: LockedCopy,
+  prepared: readonly Prepared[],
+  context: ChangeContext,
+): Promise<string[]> {
   const coordinator = first.participant.session.run('ROLLBACK', context.limits.statementMs).catch(ignore)
   const leftovers = await Promise.all(prepared.map((one) => undo(one, context)))
   await coordinator

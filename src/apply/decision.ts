@@ -1,12 +1,12 @@
+import { type Session, SessionLost } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
 import { codeOf } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Lineage, Remedy } from '../model/observation.ts'
 import type { ChangeContext } from './context.ts'
-import { TAKE_CHANGE_LOCK } from './lock.ts'
 import type { Participant } from './participants.ts'
-import { type Images, messageOf, type Stamp } from './two-phase.ts'
-import { Session, SessionLost } from '../db/pg.ts'
+import { BEGIN, decideSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
+import { type Images, messageOf } from './two-phase.ts'
 
 /** What goes into `citus_ha.change`, and with it into the record of lineages and remedies. */
 export interface Decision extends Stamp, Images {
@@ -38,7 +38,7 @@ export async function decide(
   const { limits } = context
   const proofs = decision.proofs.map((proof) => ({ ...proof, history: historyText(proof) }))
   try {
-    await session.run(`SELECT citus_ha.decide(${jsonLiteral({ ...decision, proofs })})`, limits.statementMs)
+    await session.run(decideSql({ ...decision, proofs }), limits.statementMs)
   } catch (error) {
     return { kind: 'refused', why: messageOf(error), code: codeOf(error) }
   }
@@ -51,7 +51,8 @@ export async function decide(
   } catch (error) {
     patience.abort()
     await nudge
-    if (!(error instanceof SessionLost)) return { kind: 'refused', why: messageOf(error), code: codeOf(error) }
+    if (!(error instanceof SessionLost))
+      return { kind: 'refused', why: messageOf(error), code: codeOf(error) }
     return await lookUp(decision, context, formatAddress(coordinator.copy.node))
   }
 }
@@ -80,7 +81,9 @@ async function endWaitAfter(
     await session.run(`SELECT pg_cancel_backend(${literal(pid)})`, limits.statementMs)
     return [`the coordinator’s commit waited ${waitMs} ms for synchronous replication and went on without it`]
   } catch (error) {
-    return [`the coordinator’s commit waits for synchronous replication, and could not be freed: ${messageOf(error)}`]
+    return [
+      `the coordinator’s commit waits for synchronous replication, and could not be freed: ${messageOf(error)}`,
+    ]
   } finally {
     await session?.close()
   }
@@ -89,14 +92,18 @@ async function endWaitAfter(
 /**
  * Was it committed? Asked under the lock that the deciding transaction held: while that runs, nobody can know.
  */
-async function lookUp(decision: Decision, { reconnect, limits }: ChangeContext, node: string): Promise<Decided> {
+async function lookUp(
+  decision: Decision,
+  { reconnect, limits }: ChangeContext,
+  node: string,
+): Promise<Decided> {
   let session: Session | undefined
   try {
     session = await reconnect()
     const [, , , rows] = await session.run(
       [
         `SET lock_timeout = ${Math.trunc(limits.decisionWaitMs + limits.statementMs)}`,
-        'BEGIN ISOLATION LEVEL READ COMMITTED',
+        BEGIN,
         TAKE_CHANGE_LOCK,
         `SELECT FROM citus_ha.change WHERE coordinator_timeline = ${literal(decision.timeline)} AND epoch = ${literal(decision.epoch)}
            AND gids = ARRAY(SELECT jsonb_array_elements_text(${jsonLiteral(decision.gids)}))`,
@@ -104,10 +111,14 @@ async function lookUp(decision: Decision, { reconnect, limits }: ChangeContext, 
       ].join('; '),
       limits.decisionWaitMs + 2 * limits.statementMs,
     )
-    if (rows?.length === 1) return { kind: 'decided', warnings: ['the connection to the coordinator broke at the commit'] }
+    if (rows?.length === 1)
+      return { kind: 'decided', warnings: ['the connection to the coordinator broke at the commit'] }
     return { kind: 'refused', why: `the connection to ${node} broke before the commit`, code: undefined }
   } catch (error) {
-    return { kind: 'unanswered', why: `the commit on ${node} got no answer, and asking again failed: ${messageOf(error)}` }
+    return {
+      kind: 'unanswered',
+      why: `the commit on ${node} got no answer, and asking again failed: ${messageOf(error)}`,
+    }
   } finally {
     await session?.close()
   }

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import type { Row } from '../db/pg.ts'
-import { intArrayLiteral } from '../db/sql.ts'
 import { type Catalog, sameCatalog } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
 import type { ChangeLimits, Participant } from './participants.ts'
+import { BEGIN, lockSql, READ_COPY } from './statements.ts'
 
 /** A copy as read under its lock. */
 export interface LockedCopy {
@@ -34,8 +34,6 @@ const copySchema = z.object({
   history: z.string(),
 })
 
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
-
 /** The coordinator's transaction is open already (it holds the advisory lock). */
 export async function lockCopy(
   participant: Participant,
@@ -44,12 +42,8 @@ export async function lockCopy(
   open: 'begin' | 'opened',
 ): Promise<LockedCopy> {
   const results = await participant.session.run(
-    [
-      ...(open === 'begin' ? [BEGIN] : []),
-      `SELECT citus_ha.lock_copy(${intArrayLiteral(fence)})`,
-      'SELECT citus_ha.read_copy() AS copy',
-    ].join('; '),
-    limits.lockTimeoutMs * 4 + limits.statementMs,
+    [...(open === 'begin' ? [BEGIN] : []), lockSql(fence), READ_COPY].join('; '),
+    limits.statementMs,
   )
   return judge(participant, results.at(-1)?.[0])
 }
@@ -64,7 +58,8 @@ function judge(participant: Participant, row: Row | undefined): LockedCopy {
     seen.systemIdentifier === surveyed.systemIdentifier &&
     seen.localGroup === surveyed.citus?.localGroup &&
     seen.timeline === surveyed.timeline &&
-    (surveyed.history === null || JSON.stringify(readHistory(seen.history)) === JSON.stringify(surveyed.history))
+    (surveyed.history === null ||
+      JSON.stringify(readHistory(seen.history)) === JSON.stringify(surveyed.history))
   if (!identity) throw new Outdated(`${node} is no longer the server that was surveyed`)
   const rows = readCatalog(seen.rows)
   const { epoch, epochTimeline, timeline } = seen

@@ -1,6 +1,6 @@
-import type { ConnectAttempts } from '../db/connect.ts'
 import { Session } from '../db/pg.ts'
 import { intArrayLiteral } from '../db/sql.ts'
+import type { Target } from '../db/target.ts'
 import type { HostPort } from '../model/node.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
@@ -30,7 +30,7 @@ export interface Participant {
 export async function openParticipants(
   copies: readonly CopyPlan[],
   surveyed: (address: HostPort) => Answered,
-  connect: (address: HostPort) => Promise<ConnectAttempts>,
+  connect: (address: HostPort) => Promise<Target>,
   limits: ChangeLimits,
 ): Promise<Participant[]> {
   const opened = await Promise.allSettled(
@@ -50,9 +50,12 @@ export async function openParticipants(
   if (failure?.status !== 'rejected') return participants
   await closeParticipants(participants)
   const node = copies[failed]?.node
-  throw new Error(`${node ? formatAddress(node) : 'a participant'}: ${String(failure.reason?.message ?? failure.reason)}`, {
-    cause: failure.reason,
-  })
+  throw new Error(
+    `${node ? formatAddress(node) : 'a participant'}: ${String(failure.reason?.message ?? failure.reason)}`,
+    {
+      cause: failure.reason,
+    },
+  )
 }
 
 export async function closeParticipants(participants: readonly Participant[]): Promise<void> {

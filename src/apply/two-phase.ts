@@ -1,15 +1,9 @@
 import { z } from 'zod'
-import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { ChangeContext } from './context.ts'
 import type { LockedCopy } from './locking.ts'
-
-/** The change's place in time: what every copy remembers, and refuses to go back behind. */
-export interface Stamp {
-  readonly timeline: number
-  readonly epoch: number
-}
+import { commitPreparedSql, prepareSql, rewriteSql, rollbackPreparedSql, type Stamp } from './statements.ts'
 
 /** A participant other than the coordinator, and the name of its prepared transaction. */
 export interface Prepared {
@@ -25,12 +19,6 @@ export interface Images {
 
 const images = z.object({ before: z.unknown(), after: z.unknown() })
 
-function rewriteSql(locked: LockedCopy, stamp: Stamp, unsynced: readonly number[]): string {
-  const { timeline, epoch } = stamp
-  const parameters = [literal(timeline), literal(epoch), jsonLiteral(locked.steps), intArrayLiteral(unsynced)]
-  return `SELECT citus_ha.rewrite(${parameters.join(', ')}) AS images`
-}
-
 /** Step 4 on the coordinator: rewritten, not prepared. */
 export async function rewriteCoordinator(
   locked: LockedCopy,
@@ -38,7 +26,8 @@ export async function rewriteCoordinator(
   unsynced: readonly number[],
   { limits }: ChangeContext,
 ): Promise<Images> {
-  const results = await locked.participant.session.run(rewriteSql(locked, stamp, unsynced), limits.statementMs)
+  const sql = rewriteSql(stamp, locked.steps, unsynced)
+  const results = await locked.participant.session.run(sql, limits.statementMs)
   return images.parse(results[0]?.[0]?.images)
 }
 
@@ -49,7 +38,7 @@ export async function rewriteAndPrepare(
   unsynced: readonly number[],
   { limits }: ChangeContext,
 ): Promise<void> {
-  const sql = `${rewriteSql(locked, stamp, unsynced)}; PREPARE TRANSACTION ${literal(gid)}`
+  const sql = `${rewriteSql(stamp, locked.steps, unsynced)}; ${prepareSql(gid)}`
   await locked.participant.session.run(sql, limits.statementMs)
 }
 
@@ -57,10 +46,13 @@ export async function rewriteAndPrepare(
  * Step 6. 42704 and 55000: somebody else, another instance's recovery, resolved it by the same decision.
  * @returns null, or what keeps it from being done; any later run does it then
  */
-export async function commitPrepared({ locked, gid }: Prepared, { limits }: ChangeContext): Promise<string | null> {
+export async function commitPrepared(
+  { locked, gid }: Prepared,
+  { limits }: ChangeContext,
+): Promise<string | null> {
   const { session, copy } = locked.participant
   try {
-    await session.run(`COMMIT PREPARED ${literal(gid)}`, limits.statementMs)
+    await session.run(commitPreparedSql(gid), limits.statementMs)
     return null
   } catch (error) {
     const code = codeOf(error)
@@ -77,7 +69,7 @@ export async function undo({ locked, gid }: Prepared, { limits }: ChangeContext)
   const { session } = locked.participant
   try {
     await session.run('ROLLBACK', limits.statementMs)
-    await session.run(`ROLLBACK PREPARED ${literal(gid)}`, limits.statementMs)
+    await session.run(rollbackPreparedSql(gid), limits.statementMs)
     return null
   } catch (error) {
     return codeOf(error) === SqlState.undefinedObject ? null : gid

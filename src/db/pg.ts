@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { codeOf } from './sqlstate.ts'
-import { type ConnectAttempts, connectClient } from './connect.ts'
+import { pgClientConfig, type Target } from './target.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
@@ -31,9 +31,17 @@ export class Session {
     })
   }
 
-  /** @throws what `pg` or the server says, or a SessionLost past the attempts' time limit. */
-  static async open(attempts: ConnectAttempts): Promise<Session> {
-    const client = await connectClient(attempts)
+  /** @throws what `pg` or the server says, within the target's time limit */
+  static async open(target: Target): Promise<Session> {
+    const client = new pg.Client({ ...pgClientConfig(target), application_name: 'citus-ha' })
+    // Without a listener an error between two statements would end the process.
+    client.on('error', () => undefined)
+    try {
+      await client.connect()
+    } catch (error) {
+      destroy(client)
+      throw error
+    }
     // `pg` keeps the backend's pid for cancel requests; its types do not say so.
     const pid = (client as pg.Client & { processID?: number | null }).processID ?? 0
     return new Session(client, pid)
@@ -53,14 +61,19 @@ export class Session {
     if (this.#lost) throw this.#lost
     let timer: NodeJS.Timeout | undefined
     const limit = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(this.#cut(`no answer within ${limitMs} ms`, 'SESSION_TIMEOUT')), limitMs)
+      timer = setTimeout(
+        () => reject(this.#cut(`no answer within ${limitMs} ms`, 'SESSION_TIMEOUT')),
+        limitMs,
+      )
     })
     try {
       const result: unknown = await Promise.race([this.#client.query(sql), limit])
       return (Array.isArray(result) ? result : [result]).map((each: pg.QueryResult<Row>) => each.rows)
     } catch (error) {
       if (isServerError(error)) throw error
-      throw error instanceof SessionLost ? error : this.#cut(messageOf(error), codeOf(error) ?? 'ECONNRESET', error)
+      throw error instanceof SessionLost
+        ? error
+        : this.#cut(messageOf(error), codeOf(error) ?? 'ECONNRESET', error)
     } finally {
       clearTimeout(timer)
     }
@@ -77,11 +90,16 @@ export class Session {
 
   #cut(message: string, code: string, cause?: unknown): SessionLost {
     this.#lost ??= new SessionLost(message, code, { cause })
-    // Without this the socket, and with it the process, waits for a server that may never answer.
-    const { stream } = (this.#client as pg.Client & { connection: { stream: { destroy(): void } } }).connection
-    stream.destroy()
+    destroy(this.#client)
     return this.#lost
   }
+}
+
+/** Cuts the connection: else the process would wait for a server that may never answer. */
+function destroy(client: pg.Client): void {
+  // Neither `stream` nor a way to cut it is in the driver's types; `end()` waits for the server.
+  const { stream } = (client as pg.Client & { connection: { stream: { destroy(): void } } }).connection
+  stream.destroy()
 }
 
 /** The server answered, with an error that is not the end of the session. */

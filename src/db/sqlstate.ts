@@ -35,6 +35,8 @@ export function codeOf(error: unknown): string | undefined {
 /** Whether a change that met this SQLSTATE changed nothing and may be tried again after a pause. */
 export function mayTryAgain(code: string | undefined): boolean {
   return (
-    code === SqlState.lockNotAvailable || code === SqlState.deadlockDetected || code === SqlState.serializationFailure
+    code === SqlState.lockNotAvailable ||
+    code === SqlState.deadlockDetected ||
+    code === SqlState.serializationFailure
   )
 }

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { cp } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Binaries } from './binaries.ts'
@@ -41,8 +40,10 @@ export async function reachableBinaries(
   directory: string,
 ): Promise<Binaries> {
   if (account === null || (await canRun(binaries.bindir, account))) return binaries
-  await cp(dirname(binaries.bindir), join(directory, 'native'), { recursive: true, verbatimSymlinks: true })
-  return { ...binaries, bindir: join(directory, 'native', 'bin') }
+  const native = join(directory, 'native')
+  await run('cp', ['-a', dirname(binaries.bindir), native])
+  await run('chown', ['-R', `${account.uid}:${account.gid}`, native])
+  return { ...binaries, bindir: join(native, 'bin') }
 }
 
 async function canRun(bindir: string, account: Account): Promise<boolean> {

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
+import type pg from 'pg'
 import type { Binaries } from './binaries.ts'
 import type { Settings } from './conf.ts'
 import type { Server } from './server.ts'
@@ -107,10 +108,9 @@ export class MaintenanceDaemon {
     this.#close = () => client.connection.stream.destroy()
     try {
       if (this.#abort.signal.aborted) return
-      await client.query("set application_name = 'Citus Maintenance Daemon'")
       while (!this.#abort.signal.aborted) {
         const { rowCount } = await client.query('select 1 where not pg_is_in_recovery()')
-        if (rowCount === 1) await client.query('call citus_standin.maintenance_daemon()')
+        if (rowCount === 1) await runMaintenance(client)
         await delay(LOOK_AGAIN_MS, undefined, { signal: this.#abort.signal, ref: false })
       }
     } finally {
@@ -118,4 +118,10 @@ export class MaintenanceDaemon {
       await client.end().catch(() => {})
     }
   }
+}
+
+/** Returns or fails when the procedure ends; a standby's session does not bear the name, as in real Citus. */
+async function runMaintenance(client: pg.Client): Promise<void> {
+  await client.query("set application_name = 'Citus Maintenance Daemon'")
+  await client.query('call citus_standin.maintenance_daemon()')
 }

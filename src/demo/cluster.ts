@@ -29,7 +29,7 @@ export type { ClusterSpec, CoordinatorStandbySpec, StandbySpec, WorkerSpec } fro
 export interface Worker {
   readonly group: number
   readonly primary: Server
-  readonly standbys: Server[]
+  readonly standbys: readonly Server[]
 }
 
 interface Saved {
@@ -296,6 +296,7 @@ export class Cluster {
   }
 
   async #stop(): Promise<void> {
+    for (const server of this.servers) server.retire()
     const daemons = this.#stopDaemons()
     await all(this.servers.map((server) => this.#end(server)))
     // A boot in progress fails with its servers; what it had begun may have started one more.

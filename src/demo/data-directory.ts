@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import type { Dirent } from 'node:fs'
 import { chown, copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -6,6 +7,7 @@ import type { Account } from './account.ts'
 import type { Binaries } from './binaries.ts'
 import { changeSettings, type Settings, writeSettings } from './conf.ts'
 import type { Server } from './server.ts'
+import { all } from './wait.ts'
 
 const run = promisify(execFile)
 
@@ -105,18 +107,23 @@ export async function copyOnline(
 async function copyTree(from: string, to: string, account: Account | null): Promise<void> {
   await mkdir(to, { mode: 0o700 })
   if (account) await chown(to, account.uid, account.gid)
-  const entries = await readdir(from, { withFileTypes: true }).catch(ignoreVanished)
-  for (const entry of entries ?? []) {
-    if (LEFT_OUT.test(entry.name)) continue
-    const source = join(from, entry.name)
-    const target = join(to, entry.name)
-    if (entry.isDirectory()) {
-      if (EMPTIED.has(entry.name)) await makeEmpty(source, target, account)
-      else await copyTree(source, target, account)
-    } else if (entry.isFile()) {
-      await copyFile(source, target).catch(ignoreVanished)
-      if (account) await chown(target, account.uid, account.gid).catch(ignoreVanished)
-    }
+  const entries = (await readdir(from, { withFileTypes: true }).catch(ignoreVanished)) ?? []
+  const kept = entries.filter(({ name }) => !LEFT_OUT.test(name))
+  await all(kept.map((entry) => copyEntry(entry, join(from, entry.name), join(to, entry.name), account)))
+}
+
+async function copyEntry(
+  entry: Dirent,
+  source: string,
+  target: string,
+  account: Account | null,
+): Promise<void> {
+  if (entry.isDirectory()) {
+    if (EMPTIED.has(entry.name)) await makeEmpty(source, target, account)
+    else await copyTree(source, target, account)
+  } else if (entry.isFile()) {
+    await copyFile(source, target).catch(ignoreVanished)
+    if (account) await chown(target, account.uid, account.gid).catch(ignoreVanished)
   }
 }
 

@@ -14,9 +14,10 @@ export interface Guarded {
 /** Ends the guarding of one cluster, after it was stopped or so that it outlives us. */
 export type Release = () => void
 
-// Runs when its standard input ends, that is when we are gone, even by SIGKILL. It kills what works inside the
-// directory (postmasters, their children, initdb and cp do, also frozen ones), removes what they left in shared memory, and
-// the directory. Without /proc it has to believe the pid files; the children notice the postmaster's death.
+// Runs when its standard input ends, that is when we are gone, even by SIGKILL. It kills whatever works inside
+// the directory (postmasters, their children, initdb and cp do, also frozen ones), removes what they left in
+// shared memory, and the directory. Without /proc it has to believe the pid files; there the children notice
+// the postmaster's death.
 const WATCHDOG = `
 trap '' INT TERM HUP
 read -r line

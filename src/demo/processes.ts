@@ -31,7 +31,7 @@ export function isAlive(pid: number): boolean {
  * A postmaster and its children. PostgreSQL gives every backend a session of its own, so a signal to the
  * process group would reach the postmaster alone.
  */
-export function family(postmaster: number): number[] {
+function family(postmaster: number): number[] {
   const children = processTable().filter((entry) => entry.parent === postmaster && !entry.zombie)
   return [postmaster, ...children.map((entry) => entry.pid)]
 }

@@ -45,6 +45,7 @@ export class Server implements HostPort {
   readonly #options: ServerOptions
   #child: ChildProcess | null = null
   #starting: Promise<void> | null = null
+  #retired = false
 
   constructor(options: ServerOptions) {
     this.name = options.name
@@ -93,6 +94,7 @@ export class Server implements HostPort {
 
   async #start(): Promise<void> {
     if (this.isRunning) return
+    if (this.#retired) throw new Error(`${this.name}: its cluster was stopped`)
     const { binaries, account } = this.#options
     const log = openSync(this.logFile, 'a', 0o600)
     // Its own session: Ctrl-C in a terminal reaches only us, and we decide the order of things.
@@ -160,6 +162,11 @@ export class Server implements HostPort {
   /** Undoes `freeze`. */
   thaw(): void {
     if (this.pid !== null) thawFamily(this.pid)
+  }
+
+  /** From now on it can't be started; one that runs goes on. */
+  retire(): void {
+    this.#retired = true
   }
 
   async restart(mode: StopMode = 'fast'): Promise<void> {

@@ -1,6 +1,6 @@
 import { type CatalogRow, groupsOf } from '../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
-import { isCoordinator } from '../model/kinds.ts'
+import { coordinatorOf } from '../model/kinds.ts'
 import { sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import { type Claims, factsOf, type GroupFacts } from './facts.ts'
@@ -8,7 +8,7 @@ import { RULES } from './rules.ts'
 
 /** What the survey means, for each group that the coordinator's copy names. Pure. */
 export function diagnose(survey: Survey, claims: Claims): Diagnosis[] {
-  const catalog = survey.nodes.find(isCoordinator)?.citus?.catalog ?? []
+  const catalog = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
   return groupsOf(catalog).map((group) => diagnoseGroup(survey, catalog, factsOf(survey, group, claims)))
 }
 
@@ -41,11 +41,16 @@ function secondaryState(
   primary: Answered | null,
 ): SecondaryState {
   const seen = survey.nodes.find((node) => sameAddress(node.address, row.address))
-  const of = (state: SecondaryState['state']): SecondaryState => ({ nodeid: row.nodeid, address: row.address, state })
+  const of = (state: SecondaryState['state']): SecondaryState => ({
+    nodeid: row.nodeid,
+    address: row.address,
+    state,
+  })
   if (row.isclone) return of('clone')
   if (seen === undefined || seen.kind === 'unreadable') return of('unknown')
   if (seen.kind === 'unreachable') return of('down')
-  if (primary && seen.instance === primary.instance) return of(sameAddress(seen.address, primary.address) ? 'writable' : 'alias')
+  if (primary && seen.instance === primary.instance)
+    return of(sameAddress(seen.address, primary.address) ? 'writable' : 'alias')
   if (facts.foreign.some(({ member }) => member.node.instance === seen.instance)) return of('foreign')
   if (!seen.inRecovery) return of('writable')
   return of(streamsFrom(seen, primary) ? 'streaming' : 'not-streaming')

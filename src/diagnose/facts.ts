@@ -1,5 +1,5 @@
 import { type Catalog, type CatalogRow, primaryOf } from '../model/catalog.ts'
-import { isCoordinator } from '../model/kinds.ts'
+import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
 
@@ -42,10 +42,11 @@ export interface GroupFacts {
 }
 
 export function factsOf(survey: Survey, group: number, claims: Claims): GroupFacts {
-  const catalog = survey.nodes.find(isCoordinator)?.citus?.catalog ?? []
+  const catalog = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
   const row = primaryOf(catalog, group)
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
-  const vouchedAddress = claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
+  const vouchedAddress =
+    claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
   const members = membersOf(survey, catalog, group, claims, vouchedAddress)
   const registered = row && at(row.address)
   const known = lineageOf(survey, group, members, registered)
@@ -55,7 +56,9 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     row,
     registered,
     members,
-    writable: judged.filter(({ member, why }) => why === null && !member.node.inRecovery).map(({ member }) => member),
+    writable: judged
+      .filter(({ member, why }) => why === null && !member.node.inRecovery)
+      .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && { address: vouchedAddress, observation: at(vouchedAddress) },
     ...known,
@@ -99,15 +102,18 @@ function membersOf(
   const members = new Map<string, Member>()
   for (const address of [...addresses, ...unnamed]) {
     const node = survey.nodes.find((seen) => sameAddress(seen.address, address))
-    if (node?.kind === 'answered' && !members.has(node.instance)) members.set(node.instance, { node, address })
+    if (node?.kind === 'answered' && !members.has(node.instance))
+      members.set(node.instance, { node, address })
   }
   return [...members.values()]
 }
 
 /** Addresses that a remedy took out of the rows for a while: the nodes behind them are still the group's. */
 function remedied(survey: Survey, group: number): HostPort[] {
-  const installed = survey.nodes.find(isCoordinator)?.installed
-  return (installed?.remedies ?? []).filter((remedy) => remedy.group === group).map((remedy) => remedy.address)
+  const installed = coordinatorOf(survey.nodes)?.installed
+  return (installed?.remedies ?? [])
+    .filter((remedy) => remedy.group === group)
+    .map((remedy) => remedy.address)
 }
 
 function lineageOf(
@@ -116,7 +122,7 @@ function lineageOf(
   members: readonly Member[],
   registered: Observation | undefined,
 ): Pick<GroupFacts, 'lineage' | 'lineageFrom'> {
-  const recorded = survey.nodes.find(isCoordinator)?.installed?.lineage.find((line) => line.group === group)
+  const recorded = coordinatorOf(survey.nodes)?.installed?.lineage.find((line) => line.group === group)
   if (recorded) return { lineage: recorded, lineageFrom: 'recorded' }
   const own = members.map(({ node }) => node).filter((node) => node.citus?.localGroup === group)
   const witness = own.find((node) => node === registered)

@@ -64,7 +64,10 @@ export const RULES: readonly Rule[] = [
     says: 'the node vouched for does not answer',
     when: ({ vouched }) =>
       vouched && vouched.observation?.kind !== 'answered'
-        ? { summary: `${formatAddress(vouched.address)} was vouched for but does not answer`, evidence: [show(vouched.observation)] }
+        ? {
+            summary: `${formatAddress(vouched.address)} was vouched for but does not answer`,
+            evidence: [show(vouched.observation)],
+          }
         : null,
   },
   {
@@ -128,7 +131,9 @@ export const RULES: readonly Rule[] = [
     says: 'two members of one line take writes, and nobody vouches for one of them',
     when: (facts) => {
       if (facts.writable.length < 2 || facts.vouched) return null
-      const timelines = facts.writable.map((member) => `${at(member)} on timeline ${member.node.timeline ?? '?'}`)
+      const timelines = facts.writable.map(
+        (member) => `${at(member)} on timeline ${member.node.timeline ?? '?'}`,
+      )
       return {
         summary: `${timelines.join(' and ')} both take writes`,
         evidence: facts.writable.map((member) => show(member.node)),
@@ -144,7 +149,9 @@ export const RULES: readonly Rule[] = [
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered || !facts.lineage || facts.vouched) return null
       const line = descent(registered.node, facts.lineage)
-      return line.of === 'line' ? null : { summary: `${at(registered)}: ${line.why}`, evidence: [show(registered.node)] }
+      return line.of === 'line'
+        ? null
+        : { summary: `${at(registered)}: ${line.why}`, evidence: [show(registered.node)] }
     },
   },
   {
@@ -188,7 +195,9 @@ export const RULES: readonly Rule[] = [
       const promoted = candidate(facts)
       if (!promoted || !facts.lineage) return null
       const line = descent(promoted.node, facts.lineage)
-      return line.of === 'line' ? null : { summary: `${at(promoted)}: ${line.why}`, evidence: [show(promoted.node)] }
+      return line.of === 'line'
+        ? null
+        : { summary: `${at(promoted)}: ${line.why}`, evidence: [show(promoted.node)] }
     },
   },
   {
@@ -199,7 +208,10 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const { alive, evidence } = witnesses(facts)
       return alive.length > 0 && facts.registered?.kind !== 'answered'
-        ? { summary: `${registeredAt(facts)} does not answer here, but ${alive.join(' and ')} reaches it`, evidence: [show(facts.registered), ...evidence] }
+        ? {
+            summary: `${registeredAt(facts)} does not answer here, but ${alive.join(' and ')} reaches it`,
+            evidence: [show(facts.registered), ...evidence],
+          }
         : null
     },
   },
@@ -229,7 +241,10 @@ export const RULES: readonly Rule[] = [
     says: 'the registered primary is in recovery and no member takes writes',
     when: (facts) =>
       facts.registered?.kind === 'answered' && facts.writable.length === 0
-        ? { summary: `${registeredAt(facts)} is in recovery, and no member of the group takes writes`, evidence: [show(facts.registered)] }
+        ? {
+            summary: `${registeredAt(facts)} is in recovery, and no member of the group takes writes`,
+            evidence: [show(facts.registered)],
+          }
         : null,
   },
   {
@@ -240,7 +255,10 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const { isDown, evidence } = witnesses(facts)
       return isDown && facts.writable.length === 0
-        ? { summary: `${registeredAt(facts)} is down, and nothing has been promoted`, evidence: [show(facts.registered), ...evidence] }
+        ? {
+            summary: `${registeredAt(facts)} is down, and nothing has been promoted`,
+            evidence: [show(facts.registered), ...evidence],
+          }
         : null
     },
   },
@@ -251,7 +269,11 @@ export const RULES: readonly Rule[] = [
     says: 'fewer than two independent witnesses say that the registered primary is down',
     when: (facts) => ({
       summary: `whether ${registeredAt(facts)} is down is not known`,
-      evidence: [show(facts.registered), ...facts.writable.map((member) => show(member.node)), ...witnesses(facts).evidence],
+      evidence: [
+        show(facts.registered),
+        ...facts.writable.map((member) => show(member.node)),
+        ...witnesses(facts).evidence,
+      ],
     }),
   },
 ]
@@ -259,8 +281,11 @@ export const RULES: readonly Rule[] = [
 function warningsOfVouching(facts: GroupFacts, vouched: Member): string[] {
   const warnings: string[] = []
   const others = facts.writable.filter((member) => member !== vouched)
-  warnings.push(...others.map((member) => `${at(member)} takes writes as well: what it accepts from now on is lost`))
-  if (!facts.lineage) warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')
+  warnings.push(
+    ...others.map((member) => `${at(member)} takes writes as well: what it accepts from now on is lost`),
+  )
+  if (!facts.lineage)
+    warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')
   const line = facts.lineage && descent(vouched.node, facts.lineage)
   if (line?.of === 'another line') warnings.push(`${at(vouched)}: ${line.why}; it was vouched for`)
   const foreign = facts.foreign.filter(({ member }) => !sameAddress(member.address, vouched.address))

@@ -15,13 +15,20 @@ export function descent(node: Answered, recorded: Lineage): Descent {
   const { timeline, history } = node
   if (timeline === null) return { of: 'another line', why: 'its timeline could not be read' }
   if (timeline < recorded.timeline) {
-    return { of: 'another line', why: `it is on timeline ${timeline}, the group was already on ${recorded.timeline}` }
+    return {
+      of: 'another line',
+      why: `it is on timeline ${timeline}, the group was already on ${recorded.timeline}`,
+    }
   }
-  if (history === null) return { of: 'line', note: 'its timeline history could not be read and was not compared' }
+  if (history === null)
+    return { of: 'line', note: 'its timeline history could not be read and was not compared' }
   if (timeline === recorded.timeline) {
     return sameSwitches(history, recorded.history)
       ? { of: 'line', note: null }
-      : { of: 'another line', why: `it is on another timeline ${timeline} than the group: ${switches(history)}` }
+      : {
+          of: 'another line',
+          why: `it is on another timeline ${timeline} than the group: ${switches(history)}`,
+        }
   }
   // Recorded without having seen the server's files: there is nothing to compare with.
   if (recorded.timeline === 1 && recorded.history.length === 0) return { of: 'line', note: null }
@@ -29,13 +36,21 @@ export function descent(node: Answered, recorded: Lineage): Descent {
   const parent = history.some((entry) => entry.timeline === recorded.timeline)
   return parent && sameSwitches(shared, recorded.history)
     ? { of: 'line', note: null }
-    : { of: 'another line', why: `timeline ${recorded.timeline} of the group is no ancestor of its ${timeline}: ${switches(history)}` }
+    : {
+        of: 'another line',
+        why: `timeline ${recorded.timeline} of the group is no ancestor of its ${timeline}: ${switches(history)}`,
+      }
 }
 
 function sameSwitches(a: readonly TimelineSwitch[], b: readonly TimelineSwitch[]): boolean {
-  return a.length === b.length && a.every((entry, i) => entry.timeline === b[i]?.timeline && entry.lsn === b[i]?.lsn)
+  return (
+    a.length === b.length &&
+    a.every((entry, i) => entry.timeline === b[i]?.timeline && entry.lsn === b[i]?.lsn)
+  )
 }
 
 function switches(history: readonly TimelineSwitch[]): string {
-  return history.length === 0 ? 'no history' : history.map((entry) => `${entry.timeline} until ${entry.lsn}`).join(', ')
+  return history.length === 0
+    ? 'no history'
+    : history.map((entry) => `${entry.timeline} until ${entry.lsn}`).join(', ')
 }

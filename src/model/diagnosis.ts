@@ -46,5 +46,13 @@ export interface SecondaryState {
   readonly nodeid: number
   readonly address: HostPort
   /** `streaming`: receives from the group's primary; `alias`: another name of that primary (a remedy). */
-  readonly state: 'streaming' | 'not-streaming' | 'writable' | 'alias' | 'foreign' | 'down' | 'unknown' | 'clone'
+  readonly state:
+    | 'streaming'
+    | 'not-streaming'
+    | 'writable'
+    | 'alias'
+    | 'foreign'
+    | 'down'
+    | 'unknown'
+    | 'clone'
 }

@@ -20,7 +20,9 @@ const SLUG_LIMIT = 60
 export function databaseSlug(database: string): string {
   const escaped = [...Buffer.from(database, 'utf8')]
     .map((byte) => String.fromCharCode(byte))
-    .map((char) => (/[A-Za-z0-9-]/.test(char) ? char : `.${char.charCodeAt(0).toString(16).padStart(2, '0')}`))
+    .map((char) =>
+      /[A-Za-z0-9-]/.test(char) ? char : `.${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    )
     .join('')
   if (escaped.length <= SLUG_LIMIT) return escaped
   return `${escaped.slice(0, SLUG_LIMIT - 17)}.${createHash('sha256').update(database).digest('hex').slice(0, 16)}`

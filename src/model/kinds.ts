@@ -18,7 +18,18 @@ export function kindOf(node: Answered): Kind {
   return node.inRecovery ? 'worker standby' : 'metadata worker'
 }
 
-/** The node whose copy is the truth that Citus itself spreads: group 0, writable, reading from primaries. */
 export function isCoordinator(node: Observation): node is Answered {
   return node.kind === 'answered' && kindOf(node) === 'coordinator'
+}
+
+/**
+ * The node whose copy is the truth that Citus itself spreads: group 0, writable, reading from primaries. Of
+ * several, after a failover of the coordinator, the one on the highest timeline.
+ */
+export function coordinatorOf(nodes: readonly Observation[]): Answered | undefined {
+  const candidates = nodes.filter(isCoordinator)
+  return candidates.reduce<Answered | undefined>(
+    (best, node) => (best && (best.timeline ?? 0) >= (node.timeline ?? 0) ? best : node),
+    undefined,
+  )
 }

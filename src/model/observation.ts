@@ -5,7 +5,14 @@ import type { HostPort } from './node.ts'
 export type UnreachableCause = 'refused' | 'reset' | 'timeout' | 'unroutable' | 'dns'
 
 /** Why a node that is alive, since it spoke to us, could not be read. */
-export type UnreadableCause = 'auth' | 'tls' | 'starting' | 'too-many-connections' | 'no-database' | 'privilege' | 'error'
+export type UnreadableCause =
+  | 'auth'
+  | 'tls'
+  | 'starting'
+  | 'too-many-connections'
+  | 'no-database'
+  | 'privilege'
+  | 'error'
 
 /** `pg_stat_get_wal_receiver()` of a standby. */
 export interface WalReceiver {

@@ -44,7 +44,12 @@ export interface Report {
   readonly refusals: readonly Refusal[]
   readonly warnings: readonly string[]
   /** What every group was found to be. */
-  readonly groups: readonly { readonly group: number; readonly code: DiagnosisCode; readonly rule: string; readonly summary: string }[]
+  readonly groups: readonly {
+    readonly group: number
+    readonly code: DiagnosisCode
+    readonly rule: string
+    readonly summary: string
+  }[]
   /** Exact SQL for each participant, in order; of a dry run only. */
   readonly sql: readonly { readonly node: string; readonly statements: readonly string[] }[]
   /** Milliseconds a step took. */

@@ -65,6 +65,8 @@ export interface Plan {
 /** Whether there is anything to commit. Lineage alone is recorded without a change. */
 export function changesNothing(plan: Plan): boolean {
   return (
-    plan.changes.length === 0 && plan.copies.every((copy) => copy.steps.length === 0) && plan.unsynced.length === 0
+    plan.changes.length === 0 &&
+    plan.copies.every((copy) => copy.steps.length === 0) &&
+    plan.unsynced.length === 0
   )
 }

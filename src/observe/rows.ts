@@ -157,7 +157,9 @@ export const installedRow = z
         isactive: z.boolean(),
       }),
     ),
-    addresses: z.array(z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() })),
+    addresses: z.array(
+      z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() }),
+    ),
     identity: identityRow,
   })
   .transform((row): { installed: Installed; identity: z.infer<typeof identityRow> } => ({

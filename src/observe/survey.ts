@@ -1,5 +1,5 @@
 import { type Catalog, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
-import { isCoordinator } from '../model/kinds.ts'
+import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
 import { heardFrom } from './receivers.ts'
@@ -38,14 +38,19 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
   return { database: request.database, at: request.now().toISOString(), nodes: observations, testimony }
 }
 
-/** Addresses in the copies of coordinators. A worker's copy may be old, and its addresses with it. */
+/**
+ * Addresses in the copies of coordinators (a worker's copy may be old, and its addresses with it), and those of
+ * secondaries whose rows a remedy has pointed elsewhere.
+ */
 function named(nodes: readonly Observation[]): HostPort[] {
-  const copies = nodes
+  const authority = coordinatorOf(nodes)
+  const coordinators = nodes
     .filter((node): node is Answered => node.kind === 'answered')
     .filter((node) => node.citus?.localGroup === COORDINATOR_GROUP)
-    .map((node) => node.citus?.catalog ?? [])
-  const authoritative = nodes.find(isCoordinator)?.citus?.catalog
-  return (authoritative ? [authoritative] : copies).flatMap((copy) => copy.map((row) => row.address))
+  return (authority ? [authority] : coordinators).flatMap((node) => [
+    ...(node.citus?.catalog ?? []).map((row) => row.address),
+    ...(node.installed?.remedies ?? []).map((remedy) => remedy.address),
+  ])
 }
 
 async function hearWitnesses(
@@ -53,13 +58,14 @@ async function hearWitnesses(
   nodes: readonly Observation[],
   freshnessMs: number,
 ): Promise<Testimony[]> {
-  const catalog: Catalog = nodes.find(isCoordinator)?.citus?.catalog ?? []
+  const catalog: Catalog = coordinatorOf(nodes)?.citus?.catalog ?? []
   const silent = groupsOf(catalog)
     .map((group) => primaryOf(catalog, group))
     .filter((row) => row !== undefined)
     .filter((row) => nodes.find((node) => sameText(node.address, row.address))?.kind !== 'answered')
   const witnesses = nodes.filter(
-    (node): node is Answered => node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
+    (node): node is Answered =>
+      node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
   )
   const asked = silent.flatMap((row) => witnesses.map((witness) => prober.ask(witness.address, row.address)))
   const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs))

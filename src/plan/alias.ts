@@ -20,7 +20,9 @@ export function aliasOf(address: HostPort, configured: readonly AliasOf[]): Host
   if (isIPv4(host)) return { host: `::ffff:${host}`, port }
   if (isIPv6(host)) return /^::ffff:\d/i.test(host) ? { host: host.slice('::ffff:'.length), port } : null
   // DNS names are compared without regard to case (RFC 4343).
-  const flipped = [...host].map((char) => (char === char.toLowerCase() ? char.toUpperCase() : char.toLowerCase())).join('')
+  const flipped = [...host]
+    .map((char) => (char === char.toLowerCase() ? char.toUpperCase() : char.toLowerCase()))
+    .join('')
   return flipped === host ? null : { host: flipped, port }
 }
 

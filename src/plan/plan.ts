@@ -1,10 +1,10 @@
+import { streamsFrom } from '../diagnose/diagnose.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
-import { isCoordinator, kindOf } from '../model/kinds.ts'
+import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, LeftOut, Plan, RowChange, Step } from '../model/plan.ts'
-import { streamsFrom } from '../diagnose/diagnose.ts'
 import { type AliasOf, isAliasOf } from './alias.ts'
 import { describe, simulate } from './simulate.ts'
 import { stepsBetween } from './steps.ts'
@@ -20,7 +20,7 @@ export interface PlanOptions {
 
 /** What has to be written where, on this evidence. Pure. @throws Error without a coordinator in the survey. */
 export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: PlanOptions): Plan {
-  const coordinator = survey.nodes.find(isCoordinator)
+  const coordinator = coordinatorOf(survey.nodes)
   if (!coordinator?.citus) throw new Error('a plan needs a coordinator')
   const wanted = diagnoses.filter((each) => options.groups === null || options.groups.includes(each.group))
   const remedies = coordinator.installed?.remedies ?? []
@@ -103,7 +103,9 @@ function copyNodes(survey: Survey, diagnoses: readonly Diagnosis[], coordinator:
   const expand = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
     .filter((node) => kindOf(node) === 'expand coordinator' && node.citus?.localGroup === COORDINATOR_GROUP)
-    .map((node): CopyNode => ({ address: node.address, nodeid: null, role: 'expand coordinator', server: node }))
+    .map(
+      (node): CopyNode => ({ address: node.address, nodeid: null, role: 'expand coordinator', server: node }),
+    )
   const first: CopyNode = {
     address: coordinator.address,
     nodeid: own?.nodeid ?? null,
@@ -136,7 +138,9 @@ function draftCopy(node: CopyNode, coordinator: Answered, target: Catalog, optio
   const after = role === 'expand coordinator' ? ownRows(before, truth, target) : target
   const differs = !sameCatalog(before, after)
   const installed = server.installed
-  if (!installed?.mayExecute || installed.migration < options.migration) {
+  // A superuser's walk installs the schema first.
+  const usable = server.superuser || (installed?.mayExecute && installed.migration >= options.migration)
+  if (!usable) {
     return leave('the schema citus_ha is missing or old there: run citus-ha install', differs)
   }
   const steps = stepsBetween(before, after)
@@ -144,12 +148,23 @@ function draftCopy(node: CopyNode, coordinator: Answered, target: Catalog, optio
   if (!steps || !reach) {
     const group = server.citus?.localGroup ?? COORDINATOR_GROUP
     const from = 'differs in more than addresses'
-    const change = { group, nodeid: nodeid ?? 0, kind: 'resync', from, to: 'as the coordinator’s', why: 'left to Citus’s own sync' } as const
+    const change = {
+      group,
+      nodeid: nodeid ?? 0,
+      kind: 'resync',
+      from,
+      to: 'as the coordinator’s',
+      why: 'left to Citus’s own sync',
+    } as const
     return leave('its copy needs Citus’s own metadata sync', true, [change])
   }
   simulate(before, steps)
   const drifted = role !== 'coordinator' && role !== 'expand coordinator' && !sameCatalog(before, truth)
-  return { copy: { node: address, role, before, steps, after }, differs, changes: drifted ? driftOf(node, before, steps) : [] }
+  return {
+    copy: { node: address, role, before, steps, after },
+    differs,
+    changes: drifted ? driftOf(node, before, steps) : [],
+  }
 }
 
 /** Would `citus_ha.may_have_address` let this step pass for a role without further rights? */
@@ -158,7 +173,9 @@ function allowed(step: Step, before: Catalog, server: Answered, aliases: readonl
   const group = before.find((row) => row.nodeid === step.nodeid)?.group
   const known = [
     ...before.filter((row) => row.group === group).map((row) => row.address),
-    ...(server.installed?.spareAddresses ?? []).filter((spare) => spare.group === group).map((spare) => spare.address),
+    ...(server.installed?.spareAddresses ?? [])
+      .filter((spare) => spare.group === group)
+      .map((spare) => spare.address),
   ]
   return known.some((address) => sameAddress(address, step.to) || isAliasOf(step.to, address, aliases))
 }

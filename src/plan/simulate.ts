@@ -29,12 +29,15 @@ export function simulate(catalog: Catalog, steps: readonly Step[]): Catalog {
 function changed(row: CatalogRow, step: Step): CatalogRow {
   if (step.op === 'move') {
     if (!sameAddress(row.address, step.from)) {
-      throw new UnsoundStep(`node ${row.nodeid} is at ${formatAddress(row.address)}, not at ${formatAddress(step.from)}`)
+      throw new UnsoundStep(
+        `node ${row.nodeid} is at ${formatAddress(row.address)}, not at ${formatAddress(step.from)}`,
+      )
     }
     return { ...row, address: step.to }
   }
   const column = step.column === 'noderack' ? 'rack' : step.column
-  if (row[column] !== step.from) throw new UnsoundStep(`${step.column} of node ${row.nodeid} is ${row[column]}`)
+  if (row[column] !== step.from)
+    throw new UnsoundStep(`${step.column} of node ${row.nodeid} is ${row[column]}`)
   return { ...row, [column]: step.to }
 }
 

@@ -54,7 +54,8 @@ function settings(before: Catalog, after: Catalog): Step[] {
       steps.push({ op: 'set', nodeid, column: 'noderack', from: row.rack, to: target.rack })
     }
     for (const column of ['isactive', 'shouldhaveshards'] as const) {
-      if (row[column] !== target[column]) steps.push({ op: 'set', nodeid, column, from: row[column], to: target[column] })
+      if (row[column] !== target[column])
+        steps.push({ op: 'set', nodeid, column, from: row[column], to: target[column] })
     }
     return steps
   })

@@ -41,7 +41,8 @@ interface Draft {
 export function targetOf(input: TargetInput): Target {
   const draft: Draft = { catalog: input.catalog, remedies: [...input.remedies], why: new Map(), warnings: [] }
   for (const diagnosis of input.diagnoses) {
-    if (diagnosis.standing === 'proved' && diagnosis.primary) failOver(draft, input, diagnosis, diagnosis.primary.address)
+    if (diagnosis.standing === 'proved' && diagnosis.primary)
+      failOver(draft, input, diagnosis, diagnosis.primary.address)
     if (diagnosis.standing === 'sound') endRemedies(draft, input, diagnosis.group)
   }
   const { catalog, remedies, warnings } = draft
@@ -66,12 +67,22 @@ function failOver(draft: Draft, input: TargetInput, diagnosis: Diagnosis, promot
 }
 
 /** “Never worse than doing nothing”: reads that worked through secondaries work after the change as well. */
-function keepReadsWorking(draft: Draft, input: TargetInput, group: number, reader: Reader, primary: HostPort): void {
-  const serves = (address: HostPort) => input.servesAsStandby(group, address) && !sameAddress(address, primary)
+function keepReadsWorking(
+  draft: Draft,
+  input: TargetInput,
+  group: number,
+  reader: Reader,
+  primary: HostPort,
+): void {
+  const serves = (address: HostPort) =>
+    input.servesAsStandby(group, address) && !sameAddress(address, primary)
   const worked = readTargets(input.catalog, reader, group).some((address) => input.serves(group, address))
   if (!worked || readsWork(draft.catalog, reader, group, serves)) return
   const targets = readTargets(draft.catalog, reader, group)
-  const dead = draft.catalog.filter((row) => row.group === group && targets.some((at) => sameAddress(at, row.address)) && !serves(row.address))
+  const dead = draft.catalog.filter(
+    (row) =>
+      row.group === group && targets.some((at) => sameAddress(at, row.address)) && !serves(row.address),
+  )
   const rest = targets.some(serves) ? dead : dead.slice(1)
   const [first] = targets.some(serves) ? [] : dead
   if (first) pointAtPrimary(draft, input, first, primary)
@@ -92,7 +103,10 @@ function pointAtPrimary(draft: Draft, input: TargetInput, row: CatalogRow, prima
   }
   remember(draft, row)
   edit(draft, row, { address: alias, rack: primaryOf(draft.catalog, row.group)?.rack ?? row.rack })
-  draft.why.set(row.nodeid, { kind: 'remedy', why: 'no live secondary is left: reads go to the primary by another name' })
+  draft.why.set(row.nodeid, {
+    kind: 'remedy',
+    why: 'no live secondary is left: reads go to the primary by another name',
+  })
 }
 
 /** A remedy ends once the node it stood in for streams from the group's primary again. */
@@ -100,7 +114,8 @@ function endRemedies(draft: Draft, input: TargetInput, group: number): void {
   for (const remedy of draft.remedies.filter((each) => each.group === group)) {
     const primary = primaryOf(draft.catalog, group)
     const row = draft.catalog.find((each) => each.nodeid === remedy.nodeid)
-    const stillOurs = row && primary && (!row.isactive || isAliasOf(row.address, primary.address, input.aliases))
+    const stillOurs =
+      row && primary && (!row.isactive || isAliasOf(row.address, primary.address, input.aliases))
     if (!stillOurs) forget(draft, remedy)
     else if (input.streams(group, remedy.address)) {
       restore(draft, remedy)
@@ -140,6 +155,8 @@ function changesBetween(before: Catalog, after: Catalog, why: Draft['why']): Row
       return [{ ...given, from: formatAddress(row.address), to: formatAddress(target.address) }]
     }
     if (row.isactive === target.isactive) return []
-    return [{ ...given, from: row.isactive ? 'active' : 'inactive', to: target.isactive ? 'active' : 'inactive' }]
+    return [
+      { ...given, from: row.isactive ? 'active' : 'inactive', to: target.isactive ? 'active' : 'inactive' },
+    ]
   })
 }

@@ -22,9 +22,14 @@ export interface Decisions {
 export function decide(gid: string, decisions: Decisions): Resolution {
   const parsed = parseGid(gid, decisions.cluster, decisions.database)
   if (!parsed) return { action: 'leave', gid, why: 'not of this cluster and database' }
-  if (decisions.committed.has(gid)) return { action: 'commit', gid, why: `change ${parsed.epoch} was decided` }
+  if (decisions.committed.has(gid))
+    return { action: 'commit', gid, why: `change ${parsed.epoch} was decided` }
   if (parsed.timeline > decisions.timeline) {
-    return { action: 'leave', gid, why: `made under coordinator timeline ${parsed.timeline}; this one is on ${decisions.timeline}` }
+    return {
+      action: 'leave',
+      gid,
+      why: `made under coordinator timeline ${parsed.timeline}; this one is on ${decisions.timeline}`,
+    }
   }
   return { action: 'roll back', gid, why: `change ${parsed.epoch} was never decided` }
 }

@@ -1,0 +1,52 @@
+import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
+import type { Step } from '../model/plan.ts'
+
+// What a change sends, as text: one place for those who run it and for `--dry-run`, which shows it.
+
+/** The two keys of the advisory lock that serialises changes and recovery: on the coordinator, per database. */
+const CHANGE_LOCK = [0x63697475, 0x73686100] as const
+
+/**
+ * READ COMMITTED whatever the role's default is: what is read after a lock has to be what the lock waited for.
+ */
+export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
+
+/** Held until the transaction ends. Waits no longer than the session's `lock_timeout` (55P03). */
+export const TAKE_CHANGE_LOCK = `SELECT pg_advisory_xact_lock(${CHANGE_LOCK.join(', ')})`
+
+export const READ_COPY = 'SELECT citus_ha.read_copy() AS copy'
+
+export function lockSql(fence: readonly number[]): string {
+  return `SELECT citus_ha.lock_copy(${intArrayLiteral(fence)})`
+}
+
+/** The change's place in time: what every copy remembers, and refuses to go back behind. */
+export interface Stamp {
+  readonly timeline: number
+  readonly epoch: number
+}
+
+export function rewriteSql(
+  { timeline, epoch }: Stamp,
+  steps: readonly Step[],
+  unsynced: readonly number[],
+): string {
+  const parameters = [literal(timeline), literal(epoch), jsonLiteral(steps), intArrayLiteral(unsynced)]
+  return `SELECT citus_ha.rewrite(${parameters.join(', ')}) AS images`
+}
+
+export function prepareSql(gid: string): string {
+  return `PREPARE TRANSACTION ${literal(gid)}`
+}
+
+export function commitPreparedSql(gid: string): string {
+  return `COMMIT PREPARED ${literal(gid)}`
+}
+
+export function rollbackPreparedSql(gid: string): string {
+  return `ROLLBACK PREPARED ${literal(gid)}`
+}
+
+export function decideSql(decision: object): string {
+  return `SELECT citus_ha.decide(${jsonLiteral(decision)})`
+}

@@ -1,0 +1,63 @@
+import type { Command } from 'commander'
+import { CitusHaError } from '../../model/failure.ts'
+import { formatAddress } from '../../model/node.ts'
+import { requireCoordinator } from '../../walk/checks.ts'
+import { Clock } from '../../walk/clock.ts'
+import { installable, installOne, recordProofs } from '../../walk/install.ts'
+import { observe, view } from '../../walk/look.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import type { Io } from '../io.ts'
+
+interface InstallOptions extends ClusterOptions {
+  readonly role: string
+}
+
+export function installCommand(program: Command, io: Io): void {
+  addClusterOptions(program.command('install'))
+    .description(
+      'create the schema citus_ha and its role on every writable node (as a superuser; again: nothing)',
+    )
+    .option('--role <name>', 'the role that every other command runs as', 'citus_ha')
+    .addHelpText('after', '\nExample:\n  citus-ha install --coordinator postgres://postgres@cn1.example/app')
+    .action(async (options: InstallOptions) => {
+      await withCluster(options, io, async (session) => {
+        for (const database of await databasesOf(session))
+          await installDatabase({ ...session, database }, options, io)
+      })
+    })
+}
+
+async function installDatabase(session: Session, { role }: InstallOptions, io: Io): Promise<void> {
+  const request = requestOf(session, io)
+  const { access, database } = session
+  const clock = new Clock()
+  const seen = await observe(access, request, clock)
+  requireCoordinator(seen)
+  const allowed = [...request.claims.standbys]
+  for (const node of installable(seen)) {
+    const address = formatAddress(node.address)
+    if (!node.superuser) {
+      throw new CitusHaError(
+        'configuration',
+        `${address}: installing takes a superuser; connect as one, for example postgres`,
+      )
+    }
+    const applied = await installOne(access, database, node, { role, allowed })
+    const what = applied.length > 0 ? `migrations ${applied.join(', ')}` : 'up to date'
+    io.stdout.write(`${address}, database ${database}: ${what}\n`)
+  }
+  const after = view(await observe(access, request, clock), access, request)
+  if (after.plan.proofs.length > 0) await recordProofs(access, request, after)
+  for (const diagnosis of after.diagnoses.filter((each) => each.standing === 'refused')) {
+    io.stdout.write(
+      `group ${diagnosis.group}: its line of primaries is not recorded yet: ${diagnosis.summary}\n`,
+    )
+  }
+}

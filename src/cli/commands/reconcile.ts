@@ -1,0 +1,82 @@
+import type { Command } from 'commander'
+import type { HostPort } from '../../model/node.ts'
+import { exitCodeOf, type Report } from '../../model/outcome.ts'
+import { type WalkRequest, walk } from '../../walk/walk.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { addressOption, durationOption, groupOption } from '../options.ts'
+import { renderReport } from '../render-report.ts'
+
+interface ReconcileOptions extends ClusterOptions {
+  readonly group?: number
+  readonly promoted?: HostPort
+  readonly wait: number
+  readonly timeout?: number
+  readonly dryRun?: boolean
+  readonly json?: boolean
+}
+
+const EXAMPLES = `
+Examples:
+  citus-ha reconcile --coordinator postgres://citus_ha@cn1.example/app
+  citus-ha reconcile --config citus-ha.yaml --dry-run
+  citus-ha reconcile --config citus-ha.yaml --promoted worker-1b.example:5432 --wait 30s`
+
+export function reconcileCommand(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('reconcile'))
+    .description('prove what was promoted, and make pg_dist_node right on every copy at once')
+    .option('--group <n>', 'this group only', groupOption)
+    .option('--promoted <host:port>', 'vouch for this node: it was promoted on purpose', addressOption)
+    .option(
+      '--wait <duration>',
+      'how long a promotion vouched for may still be running',
+      durationOption,
+      10_000,
+    )
+    .option('--timeout <duration>', 'how long to go on while locks or nodes are in the way', durationOption)
+    .option('--dry-run', 'show the diagnosis and the exact SQL; change nothing, lock nothing')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: ReconcileOptions) => {
+      const reports = await withCluster(options, io, (session) => reconcileAll(session, options, io))
+      exit(Math.max(...reports.map((report) => exitCodeOf(report.outcome))))
+      if (options.json) printJson(io, documentOf(reports))
+      else for (const report of reports) io.stdout.write(renderReport(report, io))
+    })
+}
+
+async function reconcileAll(session: Session, options: ReconcileOptions, io: Io): Promise<Report[]> {
+  const reports: Report[] = []
+  for (const database of await databasesOf(session)) {
+    reports.push(await walk(session.access, requestFor({ ...session, database }, options, io)))
+  }
+  return reports
+}
+
+function requestFor(session: Session, options: ReconcileOptions, io: Io): WalkRequest {
+  const request = requestOf(session, io)
+  const { group, promoted } = options
+  return {
+    ...request,
+    claims: { ...request.claims, vouched: promoted ?? null, vouchedGroup: promoted ? (group ?? null) : null },
+    groups: group === undefined ? null : [group],
+    waitMs: promoted ? options.wait : 0,
+    deadlineMs: options.timeout ?? request.deadlineMs,
+    mode: options.dryRun ? 'dry-run' : 'apply',
+  }
+}
+
+/** The first database's report at the top, as scripts for one database expect it; all of them in `databases`. */
+export function documentOf(reports: readonly Report[]): object {
+  const exitCode = Math.max(...reports.map((report) => exitCodeOf(report.outcome)))
+  const worst = reports.find((report) => exitCodeOf(report.outcome) === exitCode)
+  const documents = reports.map((report) => ({ exitCode: exitCodeOf(report.outcome), ...report }))
+  return { ...worst, exitCode, databases: documents }
+}

@@ -1,0 +1,70 @@
+import type { Command } from 'commander'
+import { formatAddress } from '../../model/node.ts'
+import type { Resolved } from '../../recover/recover.ts'
+import { requireCoordinator } from '../../walk/checks.ts'
+import { Clock } from '../../walk/clock.ts'
+import { observe } from '../../walk/look.ts'
+import { recoverNow } from '../../walk/recovery.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+
+interface RecoverOptions extends ClusterOptions {
+  readonly dryRun?: boolean
+  readonly json?: boolean
+}
+
+export function recoverCommand(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('recover'))
+    .description(
+      'resolve what an interrupted change left prepared: committed if it was decided, else rolled back',
+    )
+    .option('--dry-run', 'say what would be done')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', '\nExample:\n  citus-ha recover --config citus-ha.yaml --dry-run')
+    .action(async (options: RecoverOptions) => {
+      const lines = await withCluster(options, io, (session) => recoverAll(session, options, io))
+      if (lines.some((line) => line.failed !== null)) exit(4)
+      if (options.json) printJson(io, { resolved: lines })
+      else render(lines, options, io)
+    })
+}
+
+interface Line {
+  readonly database: string
+  readonly node: string
+  readonly gid: string
+  readonly action: string
+  readonly why: string
+  readonly failed: string | null
+}
+
+async function recoverAll(session: Session, options: RecoverOptions, io: Io): Promise<Line[]> {
+  const lines: Line[] = []
+  for (const database of await databasesOf(session)) {
+    const request = { ...requestOf(session, io), database }
+    const survey = await observe(session.access, request, new Clock())
+    const view = { survey, coordinator: requireCoordinator(survey) }
+    const resolved = await recoverNow(session.access, request, view, options.dryRun ? 'look' : 'resolve')
+    lines.push(...resolved.map((each) => lineOf(database, each)))
+  }
+  return lines
+}
+
+function lineOf(database: string, { node, resolution, failed }: Resolved): Line {
+  return { database, node: formatAddress(node), ...resolution, failed }
+}
+
+function render(lines: readonly Line[], { dryRun }: RecoverOptions, io: Io): void {
+  if (lines.length === 0) io.stdout.write('nothing is in doubt\n')
+  for (const { node, gid, action, why, failed } of lines) {
+    const done = failed === null ? '' : `: failed: ${failed}`
+    io.stdout.write(`${node}: ${dryRun ? 'would ' : ''}${action} ${gid}: ${why}${done}\n`)
+  }
+}

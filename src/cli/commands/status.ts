@@ -1,0 +1,44 @@
+import type { Command } from 'commander'
+import { requireCoordinator } from '../../walk/checks.ts'
+import { Clock } from '../../walk/clock.ts'
+import { observe, view } from '../../walk/look.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { renderStatus } from '../render-status.ts'
+import { statusOf } from '../status.ts'
+
+interface StatusOptions extends ClusterOptions {
+  readonly json?: boolean
+}
+
+export function statusCommand(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('status'))
+    .description(
+      'groups and nodes: role, address, lag, timeline, upstream, and what is wrong; changes nothing',
+    )
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', '\nExample:\n  citus-ha status --coordinator postgres://citus_ha@cn1.example/app')
+    .action(async (options: StatusOptions) => {
+      const statuses = await withCluster(options, io, async (session) => {
+        const names = await databasesOf(session)
+        return await Promise.all(names.map((database) => one({ ...session, database }, io)))
+      })
+      exit(statuses.every((status) => status.problems.length === 0) ? 0 : 3)
+      if (options.json) printJson(io, { ...statuses[0], databases: statuses })
+      else for (const status of statuses) io.stdout.write(renderStatus(status, io))
+    })
+}
+
+async function one(session: Session, io: Io) {
+  const request = { ...requestOf(session, io), mode: 'dry-run' as const }
+  const survey = await observe(session.access, request, new Clock())
+  requireCoordinator(survey)
+  return statusOf(view(survey, session.access, request))
+}

@@ -1,0 +1,33 @@
+import { createColors } from 'picocolors'
+import type { Environment } from '../config/url.ts'
+
+/** Where a command reads and writes; the tests hand in their own. */
+export interface Io {
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly env: Environment
+  /** Aborted by Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal
+}
+
+export interface Output {
+  write(text: string): unknown
+  readonly isTTY?: boolean
+}
+
+export type Colors = ReturnType<typeof createColors>
+
+/** Colours on a terminal only, and never where NO_COLOR says so. */
+export function colorsFor(output: Output, env: Environment): Colors {
+  return createColors(output.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb')
+}
+
+/** One JSON document on stdout. */
+export function printJson(io: Io, value: unknown): void {
+  const text = JSON.stringify(
+    value,
+    (_, item: unknown) => (typeof item === 'bigint' ? item.toString() : item),
+    2,
+  )
+  io.stdout.write(`${text}\n`)
+}

@@ -1,0 +1,26 @@
+import { InvalidArgumentError } from 'commander'
+import { parseDuration } from '../config/duration.ts'
+import { type HostPort, parseAddress } from '../model/node.ts'
+
+/** @throws InvalidArgumentError, which commander reports with the option's name and exit code 2 */
+export function durationOption(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === null) throw new InvalidArgumentError('expected a duration such as 200ms, 10s or 5m.')
+  return ms
+}
+
+export function addressOption(text: string): HostPort {
+  const address = parseAddress(text)
+  if (!address) throw new InvalidArgumentError('expected HOST:PORT, such as worker-1b.example:5432.')
+  return address
+}
+
+export function groupOption(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a group id, such as 1.')
+  return Number(text)
+}
+
+export function countOption(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a number from 1 on.')
+  return Number(text)
+}

@@ -1,0 +1,51 @@
+import type { Outcome, Report } from '../model/outcome.ts'
+import { type Colors, colorsFor, type Io } from './io.ts'
+
+const HEADLINES: Readonly<Record<Outcome, string>> = {
+  converged: 'converged: every copy is right, nothing had to change',
+  changed: 'changed: committed, and every copy was proved right',
+  planned: 'dry run: this would be done; nothing was changed',
+  refused: 'refused: the evidence does not allow it',
+  blocked: 'blocked: nothing was changed',
+  unproved: 'committed or decided, but not proved on every copy',
+}
+
+/** A report for people. */
+export function renderReport(report: Report, io: Io): string {
+  const colors = colorsFor(io.stdout, io.env)
+  const lines = [
+    `${colors.bold(report.database)}: ${headline(report, colors)}`,
+    ...report.refusals.flatMap((refusal) => [
+      colors.red(`  group ${refusal.group}: ${refusal.reason} (${refusal.rule}): ${refusal.summary}`),
+      ...refusal.evidence.map((line) => `    ${line}`),
+    ]),
+    ...report.changes.map(
+      (change) =>
+        `  group ${change.group}, node ${change.nodeid}: ${change.from} -> ${change.to}  ${colors.dim(`${change.kind}: ${change.why}`)}`,
+    ),
+    ...report.copies.map((copy) => {
+      const time = copy.convergedMs ? ` after ${copy.convergedMs.toFixed(1)} ms` : ''
+      const state = copy.state === 'right' ? colors.green(copy.state) : colors.yellow(copy.state)
+      return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${copy.detail}` : ''}`
+    }),
+    ...report.warnings.map((warning) => colors.yellow(`  warning: ${warning}`)),
+    ...report.sql.flatMap(({ node, statements }) => [
+      `  -- on ${node}`,
+      ...statements.map((sql) => `  ${sql};`),
+    ]),
+    colors.dim(`  ${report.durationMs} ms${steps(report)}`),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function headline(report: Report, colors: Colors): string {
+  const text =
+    report.epoch === null ? HEADLINES[report.outcome] : `${HEADLINES[report.outcome]} (epoch ${report.epoch})`
+  const good = report.outcome === 'converged' || report.outcome === 'changed' || report.outcome === 'planned'
+  return good ? colors.green(text) : colors.red(text)
+}
+
+function steps({ timings }: Report): string {
+  const entries = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
+  return entries.length === 0 ? '' : ` (${entries.join(', ')})`
+}

@@ -1,0 +1,56 @@
+import { type Colors, colorsFor, type Io } from './io.ts'
+import type { GroupStatus, NodeStatus, Status } from './status.ts'
+
+/** A status for people: a tree of groups and nodes, then what is wrong. */
+export function renderStatus(status: Status, io: Io): string {
+  const colors = colorsFor(io.stdout, io.env)
+  const lines = [
+    `${colors.bold(status.database)}  coordinator ${status.coordinator}  ${colors.dim(status.citus)}`,
+    ...status.groups.flatMap((group) => groupLines(group, colors)),
+    ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
+    ...status.problems.map((problem) => colors.red(`! ${problem}`)),
+    ...status.warnings.map((warning) => colors.yellow(`! ${warning}`)),
+    ...(status.pending.length > 0
+      ? ['reconcile would do:', ...status.pending.map((line) => `  ${line}`)]
+      : []),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function groupLines(group: GroupStatus, colors: Colors): string[] {
+  const paint = group.code === 'healthy' ? colors.green : colors.red
+  return [`group ${group.group}  ${paint(group.code)}`, ...tree(group.nodes, colors)]
+}
+
+function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
+  const cells = nodes.map((node) => [
+    node.registeredAs ?? '-',
+    node.address,
+    node.state,
+    node.timeline === null ? '' : `timeline ${node.timeline}`,
+    node.lagBytes === null ? '' : `lag ${sizeOf(node.lagBytes)}`,
+    node.upstream === null ? '' : `from ${node.upstream}`,
+    node.kind === null ? '' : node.kind,
+    node.active === false ? 'inactive' : '',
+    node.cluster === null || node.cluster === 'default' ? '' : `cluster ${node.cluster}`,
+  ])
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+  )
+  return cells.map((row, n) => {
+    const branch = n === cells.length - 1 ? '└─' : '├─'
+    const text = row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd()
+    const bad = /unreachable|unreadable|not streaming|not asked/.test(row[2] ?? '')
+    return `${branch} ${bad ? colors.red(text) : text}`
+  })
+}
+
+function sizeOf(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  const power = bytes === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10))
+  const value = bytes / 1024 ** power
+  return `${power === 0 ? value : value.toFixed(1)} ${units[power]}`
+}

@@ -1,0 +1,143 @@
+import { primaryOf } from '../model/catalog.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import { kindOf } from '../model/kinds.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Answered, Observation } from '../model/observation.ts'
+import { changesNothing } from '../model/plan.ts'
+import { renderPlan } from '../plan/render.ts'
+import type { View } from '../walk/look.ts'
+
+/** One registered row, or one node that no row names, with what was seen there. */
+export interface NodeStatus {
+  readonly address: string
+  /** null for a node that pg_dist_node does not name. */
+  readonly nodeid: number | null
+  readonly registeredAs: 'primary' | 'secondary' | 'clone' | null
+  readonly state: string
+  readonly kind: string | null
+  readonly timeline: number | null
+  /** Bytes of WAL that this standby has not replayed and its group's primary has; null where unknown. */
+  readonly lagBytes: number | null
+  readonly upstream: string | null
+  readonly active: boolean | null
+  readonly cluster: string | null
+}
+
+export interface GroupStatus {
+  readonly group: number
+  readonly code: string
+  readonly rule: string
+  readonly summary: string
+  readonly evidence: readonly string[]
+  readonly nodes: readonly NodeStatus[]
+}
+
+/** What `citus-ha status` tells of one database. */
+export interface Status {
+  readonly database: string
+  readonly coordinator: string
+  readonly citus: string
+  readonly at: string
+  readonly groups: readonly GroupStatus[]
+  /** Nodes that were given or seen, but are in no row. */
+  readonly others: readonly NodeStatus[]
+  /** What is wrong, a line each. */
+  readonly problems: readonly string[]
+  /** What `reconcile` would do now, a line each. */
+  readonly pending: readonly string[]
+  readonly warnings: readonly string[]
+}
+
+export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status {
+  const catalog = coordinator.citus?.catalog ?? []
+  const shown = new Set<string>()
+  const groups = diagnoses.map((diagnosis): GroupStatus => {
+    const rows = catalog.filter((row) => row.group === diagnosis.group)
+    const primary = primaryOf(catalog, diagnosis.group)
+    const ordered = [...rows].sort(
+      (a, b) => Number(b === primary) - Number(a === primary) || a.nodeid - b.nodeid,
+    )
+    const nodes = ordered.map((row): NodeStatus => {
+      const seen = survey.nodes.find((node) => sameAddress(node.address, row.address))
+      if (seen?.kind === 'answered') shown.add(seen.instance)
+      const registeredAs = row.isclone ? 'clone' : row.role
+      const { nodeid, isactive, cluster } = row
+      return {
+        ...seenAs(seen, diagnosis),
+        address: formatAddress(row.address),
+        nodeid,
+        registeredAs,
+        active: isactive,
+        cluster,
+      }
+    })
+    const { group, code, rule, summary, evidence } = diagnosis
+    return { group, code, rule, summary, evidence, nodes }
+  })
+  const others = survey.nodes
+    .filter((node) => node.kind !== 'answered' || !shown.has(node.instance))
+    .filter((node) => !catalog.some((row) => sameAddress(row.address, node.address)))
+    .map((node): NodeStatus => {
+      const diagnosis =
+        node.kind === 'answered' ? diagnoses.find((each) => each.group === node.citus?.localGroup) : undefined
+      return {
+        ...seenAs(node, diagnosis),
+        address: formatAddress(node.address),
+        nodeid: null,
+        registeredAs: null,
+        active: null,
+        cluster: null,
+      }
+    })
+  return {
+    database: survey.database,
+    coordinator: formatAddress(coordinator.address),
+    citus: coordinator.citus?.version ?? '',
+    at: survey.at,
+    groups,
+    others,
+    problems: problemsOf(diagnoses, plan),
+    pending: changesNothing(plan) ? [] : renderPlan(plan),
+    warnings: plan.warnings,
+  }
+}
+
+function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string[] {
+  const groups = diagnoses
+    .filter((diagnosis) => diagnosis.standing !== 'sound')
+    .map(
+      (diagnosis) => `group ${diagnosis.group}: ${diagnosis.code} (${diagnosis.rule}): ${diagnosis.summary}`,
+    )
+  const secondaries = diagnoses.flatMap((diagnosis) =>
+    diagnosis.secondaries
+      .filter(
+        ({ state }) =>
+          state === 'down' || state === 'foreign' || state === 'writable' || state === 'not-streaming',
+      )
+      .map(
+        ({ address, state }) => `group ${diagnosis.group}: secondary ${formatAddress(address)} is ${state}`,
+      ),
+  )
+  const pending = changesNothing(plan)
+    ? []
+    : ['the metadata is not right: citus-ha reconcile would change it']
+  return [...groups, ...secondaries, ...pending]
+}
+
+type Seen = Pick<NodeStatus, 'state' | 'kind' | 'timeline' | 'lagBytes' | 'upstream'>
+
+function seenAs(node: Observation | undefined, diagnosis: Diagnosis | undefined): Seen {
+  const nothing = { kind: null, timeline: null, lagBytes: null, upstream: null }
+  if (node === undefined) return { ...nothing, state: 'not asked' }
+  if (node.kind !== 'answered') return { ...nothing, state: `${node.kind} (${node.cause})` }
+  const { timeline, receiver } = node
+  const lagBytes = node.inRecovery ? lagOf(node, diagnosis?.primary ?? null) : null
+  const upstream = receiver?.sender ? formatAddress(receiver.sender) : null
+  const state = node.inRecovery ? (receiver?.status ?? 'standby, not streaming') : 'writable'
+  return { state, kind: kindOf(node), timeline, lagBytes, upstream }
+}
+
+function lagOf(standby: Answered, primary: Answered | null): number | null {
+  if (primary?.lsn == null || standby.lsn === null) return null
+  return Number(primary.lsn > standby.lsn ? primary.lsn - standby.lsn : 0n)
+}

@@ -1,0 +1,35 @@
+import type { HostPort } from '../model/node.ts'
+import type { Secret } from './secret.ts'
+
+/** libpq's words, weakest first. */
+export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
+export type SslMode = (typeof SSL_MODES)[number]
+
+export function isSslMode(text: string): text is SslMode {
+  return (SSL_MODES as readonly string[]).includes(text)
+}
+
+/** What a URL or the file's `connection` says; what is absent comes from `PG*` variables or libpq's defaults. */
+export interface ConnectionSettings {
+  readonly user?: string
+  readonly password?: Secret
+  readonly passfile?: string
+  readonly sslmode?: SslMode
+  /** A file of trusted roots, or `system`. */
+  readonly sslrootcert?: string
+  readonly sslcert?: string
+  readonly sslkey?: string
+  /** Milliseconds; absent or 0 is our default, not libpq's endless wait. */
+  readonly connectTimeoutMs?: number
+  /** Command-line options for the session, such as `-c work_mem=64MB`. */
+  readonly options?: string
+}
+
+/** A server that may be the coordinator. */
+export interface Candidate {
+  readonly address: HostPort
+  /** The database the URL names, or null. */
+  readonly database: string | null
+  /** What the URL says, filled up by the file's `connection`. */
+  readonly settings: ConnectionSettings
+}

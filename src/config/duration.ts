@@ -1,0 +1,21 @@
+const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const BYTES = { B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3, TB: 1024 ** 4 } as const
+
+/** The longest wait a Node timer can do is 2^31 - 1 ms; a longer one would fire at once. */
+export const LONGEST_MS = 24 * MILLISECONDS.d
+
+/** Reads `200ms`, `10s`, `5m`, `1.5h`. @returns milliseconds, or null where the text is no duration. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)\s?(ms|s|m|h|d)$/.exec(text)
+  if (!match) return null
+  const milliseconds = Math.round(Number(match[1]) * MILLISECONDS[match[2] as keyof typeof MILLISECONDS])
+  return milliseconds <= LONGEST_MS ? milliseconds : null
+}
+
+/** Reads `512B`, `64kB`, `16MB` as PostgreSQL does (1 kB = 1024 B). @returns bytes, or null. */
+export function parseSize(text: string): number | null {
+  const match = /^(\d{1,9})\s?(B|kB|MB|GB|TB)$/.exec(text)
+  if (!match) return null
+  const bytes = Number(match[1]) * BYTES[match[2] as keyof typeof BYTES]
+  return Number.isSafeInteger(bytes) ? bytes : null
+}

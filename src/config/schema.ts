@@ -1,0 +1,212 @@
+import { z } from 'zod'
+import { formatAddress, type HostPort, parseAddress } from '../model/node.ts'
+import { type Candidate, type ConnectionSettings, SSL_MODES } from './connection.ts'
+import { parseDuration, parseSize } from './duration.ts'
+import { redact } from './redact.ts'
+import { Secret } from './secret.ts'
+import { type Environment, parseUrl, UrlError } from './url.ts'
+
+/** A server that `pg_dist_node` does not name. */
+export interface ExtraStandby {
+  readonly group: number
+  readonly address: HostPort
+}
+
+/** How a registered name is reached from here, and under which other name its primary may serve reads. */
+export interface AddressRule {
+  readonly connect: HostPort | null
+  readonly alias: HostPort | null
+}
+
+/** The whole configuration, all defaults filled in. Durations are milliseconds, sizes bytes. */
+export interface Config {
+  /** Used in gids, metrics and logs; null: derived from the system identifier. */
+  readonly cluster: string | null
+  /** null: every database that has Citus. */
+  readonly databases: readonly string[] | null
+  /** At least one; which of them is the coordinator is found out. */
+  readonly coordinators: readonly Candidate[]
+  /** For every node that no URL names: the file's `connection`, under what the first URL says. */
+  readonly connection: ConnectionSettings
+  readonly standbys: readonly ExtraStandby[]
+  /** By `formatAddress` of the registered address. */
+  readonly addresses: ReadonlyMap<string, AddressRule>
+  readonly detect: Detect
+  readonly apply: Apply
+  readonly routing: Routing
+  readonly http: { readonly listen: HostPort }
+}
+
+export interface Detect {
+  /** Between two surveys. */
+  readonly interval: number
+  /** For one probe. */
+  readonly timeout: number
+  /** So many surveys in a row must show a primary down. */
+  readonly confirm: number
+  /** A standby that heard from the primary more recently is a witness that it lives. */
+  readonly witnessFreshness: number
+  /** Between two changes of one group. */
+  readonly cooldown: number
+}
+
+export interface Apply {
+  readonly lockTimeout: number
+  /** For the whole change, waiting for locks included. */
+  readonly deadline: number
+  /** How long the decision waits for synchronous replication. */
+  readonly decisionWait: number
+  /** After how long blockers are ended; `never` leaves them alone. */
+  readonly force: 'never' | number
+}
+
+export interface Routing {
+  readonly secondaryDown: 'auto' | 'deactivate' | 'leave'
+  readonly primaryDown: 'leave' | 'secondary'
+  /** Bytes of WAL a secondary may be behind. */
+  readonly maxLag: number
+}
+
+/**
+ * A scalar with a syntax of its own. Only these show in an error what was given; of all other values it could be
+ * a password.
+ */
+function expected<T>(what: string, read: (text: string) => T | null) {
+  return z.unknown().transform((value, context): T => {
+    const text = typeof value === 'number' ? String(value) : value
+    const result = typeof text === 'string' ? read(text) : null
+    if (result !== null) return result
+    context.addIssue({ code: 'custom', message: `expected ${what}, got ${shown(value)}` })
+    return z.NEVER
+  })
+}
+
+function shown(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' ? 'a mapping' : redact(JSON.stringify(value))
+}
+
+const DURATION = 'a duration such as 200ms, 10s or 5m'
+const optionalDuration = expected(DURATION, parseDuration)
+const duration = optionalDuration.refine((milliseconds) => milliseconds > 0, 'expected more than zero')
+const size = expected('a size such as 512kB, 16MB or 1GB', parseSize)
+const address = expected('an address such as db1.example:5432', parseAddress)
+const listener = expected('an address such as 127.0.0.1:8008', readListener)
+const whole = z.number().int()
+const text = z.string().min(1, 'expected text, got an empty one')
+
+/** Port 0 lets the system choose. */
+function readListener(given: string): HostPort | null {
+  const parsed = parseAddress(given.replace(/:0$/, ':1'))
+  return parsed && given.endsWith(':0') ? { host: parsed.host, port: 0 } : parsed
+}
+
+const connection = z
+  .strictObject({
+    user: text.optional(),
+    password: z
+      .string()
+      .transform((password) => new Secret(password))
+      .optional(),
+    passfile: text.optional(),
+    sslmode: z.enum(SSL_MODES).optional(),
+    sslrootcert: text.optional(),
+    sslcert: text.optional(),
+    sslkey: text.optional(),
+    connectTimeout: duration.optional(),
+    options: text.optional(),
+  })
+  .transform(
+    ({ connectTimeout, ...rest }): ConnectionSettings =>
+      present({ ...rest, connectTimeoutMs: connectTimeout }),
+  )
+
+/** Without the keys that hold undefined. */
+function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined)
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> }
+}
+
+const addressRule = z
+  .strictObject({ connect: address.optional(), alias: address.optional() })
+  .transform((rule): AddressRule => ({ connect: rule.connect ?? null, alias: rule.alias ?? null }))
+
+const addresses = z.record(z.string(), addressRule).transform((rules, context) => {
+  const byAddress = new Map<string, AddressRule>()
+  for (const [key, rule] of Object.entries(rules)) {
+    const parsed = parseAddress(key)
+    if (parsed) byAddress.set(formatAddress(parsed), rule)
+    else
+      context.addIssue({ code: 'custom', path: [key], message: 'expected an address such as worker-1:5432' })
+  }
+  return byAddress as ReadonlyMap<string, AddressRule>
+})
+
+function coordinatorUrl(env: Environment) {
+  return z.string().transform((url, context) => {
+    try {
+      return parseUrl(url, env)
+    } catch (error) {
+      if (!(error instanceof UrlError)) throw error
+      context.addIssue({ code: 'custom', message: error.message })
+      return z.NEVER
+    }
+  })
+}
+
+/** The one description of the configuration, whether it comes from the file, the environment or flags. */
+export function configSchema(env: Environment) {
+  return z
+    .strictObject({
+      cluster: expected('a name of up to 40 of a-z, 0-9, _ and -', (name) =>
+        /^[a-z0-9_-]{1,40}$/.test(name) ? name : null,
+      ).optional(),
+      databases: z.array(text).min(1, 'expected at least one database').optional(),
+      coordinators: z.array(z.strictObject({ url: coordinatorUrl(env) })).prefault([]),
+      connection: connection.prefault({}),
+      standbys: z.array(z.strictObject({ group: whole.min(0), address })).prefault([]),
+      addresses: addresses.prefault({}),
+      detect: z
+        .strictObject({
+          interval: duration.prefault('1s'),
+          timeout: duration.prefault('2s'),
+          confirm: whole.min(1).max(1000).prefault(3),
+          witnessFreshness: duration.prefault('5s'),
+          cooldown: optionalDuration.prefault('10s'),
+        })
+        .prefault({}),
+      apply: z
+        .strictObject({
+          lockTimeout: duration.prefault('200ms'),
+          deadline: duration.prefault('30s'),
+          decisionWait: optionalDuration.prefault('2s'),
+          force: expected(`never or ${DURATION}`, (word) =>
+            word === 'never' ? word : parseDuration(word),
+          ).prefault('never'),
+        })
+        .prefault({}),
+      routing: z
+        .strictObject({
+          secondaryDown: z.enum(['auto', 'deactivate', 'leave']).prefault('auto'),
+          primaryDown: z.enum(['leave', 'secondary']).prefault('leave'),
+          maxLag: size.prefault('16MB'),
+        })
+        .prefault({}),
+      http: z.strictObject({ listen: listener.prefault('127.0.0.1:8008') }).prefault({}),
+    })
+    .transform(({ coordinators, ...rest }): Config => {
+      const candidates = coordinators.flatMap(({ url }) =>
+        url.addresses.map((each): Candidate => {
+          return { address: each, database: url.database, settings: { ...rest.connection, ...url.settings } }
+        }),
+      )
+      return {
+        ...rest,
+        cluster: rest.cluster ?? null,
+        databases: rest.databases ?? null,
+        coordinators: candidates,
+        connection: candidates[0]?.settings ?? rest.connection,
+      }
+    })
+}

@@ -1,0 +1,48 @@
+import postgres from 'postgres'
+import { postgresOptions, type Target } from './target.ts'
+
+/** A lazily connecting connection to one database of one node, for short read-only statements. */
+export interface ProbeConnection {
+  /**
+   * Runs a statement that gives one row.
+   * @throws what the driver or the server says; Error if there is no row
+   */
+  one(sql: string, parameters?: readonly (string | number)[]): Promise<unknown>
+  /** Cuts the connection, whatever is under way on it. Never throws. */
+  close(): Promise<void>
+}
+
+/** @param statementMs the server's own limit for a statement, in milliseconds */
+export function openProbe(target: Target, statementMs: number): ProbeConnection {
+  const { host, port, ...options } = postgresOptions(target)
+  const sql = postgres({
+    ...options,
+    // Lists are what the driver documents; its types know single ones only.
+    ...({ host, port } as unknown as { host: string; port: number }),
+    // Two statements on one connection are pipelined; more connections would only cost the node.
+    max: 1,
+    idle_timeout: 60,
+    // No look-up of array types, and nothing left on a server or a pooler in between.
+    fetch_types: false,
+    prepare: false,
+    onnotice: () => undefined,
+    connection: {
+      ...options.connection,
+      application_name: 'citus-ha',
+      statement_timeout: Math.trunc(statementMs),
+      lock_timeout: Math.trunc(statementMs),
+      // How long Citus, asked whether it reaches another node, tries. Its default is 30 s.
+      'citus.node_connection_timeout': Math.trunc(statementMs / 2),
+    },
+  })
+  return {
+    one: async (text, parameters = []) => {
+      const [row] = await sql.unsafe(text, [...parameters])
+      if (row === undefined) throw new Error('a probe gave no row')
+      return row
+    },
+    close: async () => {
+      await sql.end({ timeout: 0 }).catch(() => undefined)
+    },
+  }
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod'
+import type { Session } from '../db/pg.ts'
+import { identifier, literal } from '../db/sql.ts'
+import { CitusHaError } from '../model/failure.ts'
+import type { HostPort } from '../model/node.ts'
+import { currentMigration, migrations } from './migrations.ts'
+
+export interface InstallOrder {
+  /** A role that is made if it is missing, and may do what citus-ha needs; null: no role is touched. */
+  readonly role: string | null
+  /** Addresses that rows of a group may be given besides their own. */
+  readonly allowed: readonly { readonly group: number; readonly address: HostPort }[]
+}
+
+export interface Installed {
+  /** Numbers of the migrations that were applied; empty if the schema was up to date. */
+  readonly applied: readonly number[]
+}
+
+const LIMIT_MS = 30_000
+const INSTALL_LOCK = 'SELECT pg_advisory_xact_lock(1668576371, 1751216128)'
+const CALLABLE = [
+  'node_identity()',
+  'read_copy()',
+  'lock_copy(int[])',
+  'cancel_metadata_sync()',
+  'blockers(int)',
+  'may_have_address(int, text, int)',
+  'rewrite(int, bigint, jsonb, int[])',
+  'record_lineage(jsonb)',
+  'decide(jsonb)',
+]
+
+/**
+ * Brings the schema `citus_ha` of one database on one writable node up to date, in one transaction. Again:
+ * nothing is done. The session has to be a superuser's.
+ * @throws CitusHaError where the database is ahead of this program; what the server says otherwise
+ */
+export async function install(session: Session, order: InstallOrder): Promise<Installed> {
+  // Every node is installed by itself, so Citus must not spread the DDL; and a node whose standby is gone
+  // must not hang on it.
+  await session.run(
+    [
+      'BEGIN ISOLATION LEVEL READ COMMITTED',
+      'SET LOCAL citus.enable_ddl_propagation = off',
+      'SET LOCAL synchronous_commit = local',
+      `SET LOCAL lock_timeout = ${LIMIT_MS / 2}`,
+      INSTALL_LOCK,
+    ].join('; '),
+    LIMIT_MS,
+  )
+  try {
+    const present = await appliedMigration(session)
+    const needed = currentMigration()
+    if (present > needed) {
+      throw new CitusHaError(
+        'configuration',
+        `the schema citus_ha is at migration ${present}, this citus-ha knows ${needed}: upgrade citus-ha`,
+      )
+    }
+    const missing = migrations().filter((migration) => migration.number > present)
+    for (const { number, name, sql } of missing) {
+      const record = `INSERT INTO citus_ha.migration (number, name) VALUES (${literal(number)}, ${literal(name)})`
+      await session.run(`${sql}; ${record}`, LIMIT_MS)
+    }
+    for (const sql of [...(order.role === null ? [] : await grants(session, order.role)), ...allow(order)]) {
+      await session.run(sql, LIMIT_MS)
+    }
+    await session.run('COMMIT', LIMIT_MS)
+    return { applied: missing.map((migration) => migration.number) }
+  } catch (error) {
+    if (session.alive) await session.run('ROLLBACK', LIMIT_MS)
+    throw error
+  }
+}
+
+async function appliedMigration(session: Session): Promise<number> {
+  const [there] = await session.run(`SELECT to_regclass('citus_ha.migration') IS NOT NULL AS there`, LIMIT_MS)
+  if (there?.[0]?.there !== true) return 0
+  const [rows] = await session.run('SELECT max(number) AS number FROM citus_ha.migration', LIMIT_MS)
+  return z.object({ number: z.number().int() }).parse(rows?.[0]).number
+}
+
+async function grants(session: Session, role: string): Promise<string[]> {
+  const name = identifier(role)
+  const [found] = await session.run(`SELECT FROM pg_roles WHERE rolname = ${literal(role)}`, LIMIT_MS)
+  return [
+    ...(found?.length === 1 ? [] : [`CREATE ROLE ${name} LOGIN`]),
+    `GRANT pg_read_all_stats TO ${name}`,
+    `GRANT USAGE ON SCHEMA citus_ha TO ${name}`,
+    `GRANT SELECT ON ALL TABLES IN SCHEMA citus_ha TO ${name}`,
+    `GRANT EXECUTE ON FUNCTION ${CALLABLE.map((callable) => `citus_ha.${callable}`).join(', ')} TO ${name}`,
+  ]
+}
+
+function allow({ allowed }: InstallOrder): string[] {
+  return allowed.map(
+    ({ group, address }) =>
+      `INSERT INTO citus_ha.allowed_address VALUES (${literal(group)}, ${literal(address.host)}, ${literal(address.port)}) ON CONFLICT DO NOTHING`,
+  )
+}

@@ -1,0 +1,119 @@
+import type { Config } from '../config/schema.ts'
+import type { Environment } from '../config/url.ts'
+import { openProbe, type ProbeConnection } from '../db/postgres.ts'
+import { statement } from '../db/sql.ts'
+import { resolveTarget, type Target } from '../db/target.ts'
+import { currentMigration } from '../install/migrations.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Observation, Testimony } from '../model/observation.ts'
+import { observationOf } from '../observe/failure.ts'
+import { probe } from '../observe/probe.ts'
+import type { Prober } from '../observe/survey.ts'
+import type { Access } from './access.ts'
+
+/** The cluster as the configuration says it is reached. One small pool a node and database; close it at the end. */
+export class Connections implements Access {
+  readonly migration = currentMigration()
+  readonly #config: Config
+  readonly #env: Environment
+  readonly #probers = new Map<string, NodeProber>()
+
+  constructor(config: Config, env: Environment) {
+    this.#config = config
+    this.#env = env
+  }
+
+  prober(database: string): Prober {
+    const known = this.#probers.get(database)
+    if (known) return known
+    const prober = new NodeProber((address) => this.connect(address, database), this.#config.detect.timeout)
+    this.#probers.set(database, prober)
+    return prober
+  }
+
+  async connect(address: HostPort, database: string): Promise<Target> {
+    const { addresses, coordinators, connection, detect } = this.#config
+    const at = addresses.get(formatAddress(address))?.connect ?? address
+    const settings =
+      coordinators.find((candidate) => sameAddress(candidate.address, address))?.settings ?? connection
+    const target = await resolveTarget(at, database, settings, this.#env)
+    return { ...target, connectTimeoutMs: Math.min(target.connectTimeoutMs, detect.timeout) }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#probers.values()].map((prober) => prober.close()))
+  }
+}
+
+class ProbeTimeout extends Error {
+  readonly code = 'PROBE_TIMEOUT'
+}
+
+class NodeProber implements Prober {
+  readonly #connect: (address: HostPort) => Promise<Target>
+  readonly #timeoutMs: number
+  readonly #open = new Map<string, ProbeConnection>()
+
+  constructor(connect: (address: HostPort) => Promise<Target>, timeoutMs: number) {
+    this.#connect = connect
+    this.#timeoutMs = timeoutMs
+  }
+
+  async probe(address: HostPort): Promise<Observation> {
+    try {
+      return await this.#within(address, (connection) => probe(connection, address))
+    } catch (error) {
+      return observationOf(error, address)
+    }
+  }
+
+  async ask(witness: HostPort, about: HostPort): Promise<Testimony> {
+    const given = { witness, about, how: 'citus_check_connection_to_node' } as const
+    try {
+      const sql = statement('probe/reaches')
+      const row = await this.#within(witness, (connection) => connection.one(sql, [about.host, about.port]))
+      const { reaches } = row as { reaches: boolean | null }
+      return reaches
+        ? { ...given, says: 'alive', detail: 'reaches it' }
+        : { ...given, says: 'down', detail: 'does not reach it' }
+    } catch (error) {
+      return { ...given, says: 'unknown', detail: error instanceof Error ? error.message : String(error) }
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.values()].map((connection) => connection.close()))
+    this.#open.clear()
+  }
+
+  /** A connection that failed or was late is not used again: what it still answers belongs to nobody. */
+  async #within<T>(address: HostPort, work: (connection: ProbeConnection) => Promise<T>): Promise<T> {
+    const key = formatAddress(address)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      const error = new ProbeTimeout(`no answer within ${this.#timeoutMs} ms`)
+      timer = setTimeout(() => reject(error), this.#timeoutMs)
+    })
+    late.catch(() => undefined)
+    try {
+      return await Promise.race([this.#connection(key, address).then(work), late])
+    } catch (error) {
+      const connection = this.#open.get(key)
+      this.#open.delete(key)
+      await connection?.close()
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #connection(key: string, address: HostPort): Promise<ProbeConnection> {
+    const known = this.#open.get(key)
+    if (known) return known
+    const target = await this.#connect(address)
+    // The server's limit before ours: it then answers with an error, and the connection lives.
+    const connection = openProbe(target, Math.max(100, this.#timeoutMs - 100))
+    this.#open.set(key, connection)
+    return connection
+  }
+}

@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { Session } from '../db/pg.ts'
+import { literal, statement } from '../db/sql.ts'
+import type { HostPort } from '../model/node.ts'
+import type { Access } from './access.ts'
+
+const decision = z
+  .object({
+    coordinator_timeline: z.number().int(),
+    epoch: z.number().int(),
+    gids: z.array(z.string()),
+    groups: z.array(z.number().int()),
+    reason: z.string(),
+    evidence: z.unknown(),
+    rows_before: z.unknown(),
+    rows_after: z.unknown(),
+    made_by: z.string(),
+    decided_at: z.string(),
+  })
+  .transform((row) => ({
+    timeline: row.coordinator_timeline,
+    epoch: row.epoch,
+    gids: row.gids,
+    groups: row.groups,
+    reason: row.reason,
+    evidence: row.evidence,
+    before: row.rows_before,
+    after: row.rows_after,
+    madeBy: row.made_by,
+    decidedAt: row.decided_at,
+  }))
+
+/** A decided change, as `citus_ha.change` has it; `decidedAt` is ISO 8601. */
+export type PastChange = z.infer<typeof decision>
+
+const LIMIT_MS = 10_000
+
+/** The changes that were decided, newest first. @throws what the server says, without the schema for one */
+export async function readHistory(
+  access: Access,
+  coordinator: HostPort,
+  database: string,
+  limit: number,
+): Promise<PastChange[]> {
+  const session = await Session.open(await access.connect(coordinator, database))
+  try {
+    const [rows] = await session.run(statement('probe/history').replace('$1', literal(limit)), LIMIT_MS)
+    return z.array(decision).parse(rows?.[0]?.changes)
+  } finally {
+    await session.close()
+  }
+}

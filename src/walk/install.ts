@@ -1,0 +1,98 @@
+import { historyText } from '../apply/decision.ts'
+import { Session } from '../db/pg.ts'
+import { jsonLiteral } from '../db/sql.ts'
+import { type InstallOrder, install } from '../install/install.ts'
+import { CitusHaError } from '../model/failure.ts'
+import { coordinatorOf } from '../model/kinds.ts'
+import { formatAddress } from '../model/node.ts'
+import type { Answered, Lineage, Survey } from '../model/observation.ts'
+import type { Access } from './access.ts'
+import type { View } from './look.ts'
+import type { WalkRequest } from './walk.ts'
+
+const LIMIT_MS = 10_000
+
+/** Writable nodes with Citus: each has, or is to have, the schema; standbys get it by replay. */
+export function installable(survey: Survey): Answered[] {
+  const nodes = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered')
+    .filter((node) => !node.inRecovery && node.citus !== null)
+  return nodes.filter((node, n) => nodes.findIndex((other) => other.instance === node.instance) === n)
+}
+
+/**
+ * Installs the schema where it is missing and this role may; a node added later is no reason to refuse the rest.
+ * @returns whether anything was installed, so that the survey is to be taken again
+ * @throws CitusHaError where the coordinator lacks it and this role may not install it
+ */
+export async function installWhereMissing(
+  access: Access,
+  request: WalkRequest,
+  survey: Survey,
+): Promise<boolean> {
+  const coordinator = coordinatorOf(survey.nodes)
+  if (coordinator) requireUsable(coordinator, access.migration)
+  const missing = installable(survey).filter(
+    (node) => (node.installed?.migration ?? 0) < access.migration && node.superuser,
+  )
+  const allowed = request.claims.standbys.map(({ group, address }) => ({ group, address }))
+  for (const node of missing) {
+    request.progress(`installing the schema citus_ha on ${formatAddress(node.address)}`)
+    await installOne(access, request.database, node, { role: null, allowed })
+  }
+  return missing.length > 0
+}
+
+/** @throws CitusHaError saying exactly what to run */
+function requireUsable(coordinator: Answered, migration: number): void {
+  const { installed, superuser } = coordinator
+  const node = formatAddress(coordinator.address)
+  if (installed && installed.migration > migration) {
+    throw new CitusHaError(
+      'configuration',
+      `${node}: the schema citus_ha is newer (${installed.migration}) than this citus-ha (${migration}): upgrade citus-ha`,
+    )
+  }
+  if (superuser) return
+  if (installed && !installed.mayExecute) {
+    throw new CitusHaError(
+      'configuration',
+      `${node}: no right to use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
+    )
+  }
+  if (!installed || installed.migration < migration) {
+    throw new CitusHaError(
+      'not-installed',
+      `${node}: the schema citus_ha is ${installed ? 'old' : 'missing'}; a superuser installs it with: citus-ha install --coordinator URL`,
+    )
+  }
+}
+
+export async function installOne(
+  access: Access,
+  database: string,
+  node: Answered,
+  order: InstallOrder,
+): Promise<readonly number[]> {
+  const session = await Session.open(await access.connect(node.address, database))
+  try {
+    return (await install(session, order)).applied
+  } finally {
+    await session.close()
+  }
+}
+
+/** Records what was proved of the groups' lines without a change: the first time, or after a promotion seen late. */
+export async function recordProofs(
+  access: Access,
+  request: WalkRequest,
+  { coordinator, plan }: View,
+): Promise<void> {
+  const session = await Session.open(await access.connect(coordinator.address, request.database))
+  const proofs = plan.proofs.map((proof: Lineage) => ({ ...proof, history: historyText(proof) }))
+  try {
+    await session.run(`SELECT citus_ha.record_lineage(${jsonLiteral(proofs)})`, LIMIT_MS)
+  } finally {
+    await session.close()
+  }
+}

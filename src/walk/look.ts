@@ -1,0 +1,39 @@
+import { diagnose } from '../diagnose/diagnose.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import type { HostPort } from '../model/node.ts'
+import type { Answered, Survey } from '../model/observation.ts'
+import type { Plan } from '../model/plan.ts'
+import { survey } from '../observe/survey.ts'
+import { plan } from '../plan/plan.ts'
+import type { Access } from './access.ts'
+import { requireCoordinator, requireGroups } from './checks.ts'
+import type { Clock } from './clock.ts'
+import type { WalkRequest } from './walk.ts'
+
+/** What a walk knows before it acts: the survey of one moment, what it means, and what should be done. */
+export interface View {
+  readonly survey: Survey
+  readonly coordinator: Answered
+  readonly diagnoses: readonly Diagnosis[]
+  readonly plan: Plan
+}
+
+export async function observe(access: Access, request: WalkRequest, clock: Clock): Promise<Survey> {
+  const { database, seeds, witnessFreshnessMs, claims } = request
+  const asked: HostPort[] = [
+    ...seeds,
+    ...(claims.vouched ? [claims.vouched] : []),
+    ...claims.standbys.map((standby) => standby.address),
+  ]
+  const wanted = { database, seeds: asked, witnessFreshnessMs, now: () => new Date() }
+  return await clock.time('survey', () => survey(access.prober(database), wanted))
+}
+
+/** @throws CitusHaError without a coordinator, or for a group that does not exist */
+export function view(seen: Survey, access: Access, request: WalkRequest): View {
+  const coordinator = requireCoordinator(seen)
+  const diagnoses = diagnose(seen, request.claims)
+  requireGroups(request.groups, diagnoses)
+  const options = { groups: request.groups, aliases: request.aliases, migration: access.migration }
+  return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options) }
+}

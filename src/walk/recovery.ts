@@ -1,0 +1,40 @@
+import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
+import { Session } from '../db/pg.ts'
+import type { HostPort } from '../model/node.ts'
+import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
+import type { Access } from './access.ts'
+import { clusterName } from './act.ts'
+import { installable } from './install.ts'
+import type { View } from './look.ts'
+import type { WalkRequest } from './walk.ts'
+
+const LIMIT_MS = 5_000
+
+/**
+ * Resolves, or only looks at, what earlier changes left prepared on any writable node that answers. Holds the
+ * change lock meanwhile, so no change is running; waits for it no longer than its `lock_timeout`.
+ */
+export async function recoverNow(
+  access: Access,
+  request: WalkRequest,
+  { survey, coordinator }: Pick<View, 'survey' | 'coordinator'>,
+  mode: 'resolve' | 'look',
+): Promise<Resolved[]> {
+  const cluster = clusterName(request, coordinator)
+  const others = installable(survey).filter((node) => node.instance !== coordinator.instance)
+  const reached: Reached[] = []
+  try {
+    for (const node of [coordinator, ...others])
+      reached.push(await reach(access, request.database, node.address))
+    const [first] = reached
+    await first?.session.run(`SET lock_timeout = ${LIMIT_MS / 2}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, LIMIT_MS)
+    const scope = { cluster, database: request.database }
+    return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, LIMIT_MS)
+  } finally {
+    await Promise.all(reached.map(({ session }) => session.close()))
+  }
+}
+
+async function reach(access: Access, database: string, node: HostPort): Promise<Reached> {
+  return { node, session: await Session.open(await access.connect(node, database)) }
+}

@@ -1,0 +1,55 @@
+import type { Diagnosis } from '../model/diagnosis.ts'
+import type { CopyReport, Outcome, Refusal, Report } from '../model/outcome.ts'
+import type { Acted } from './act.ts'
+import type { Clock } from './clock.ts'
+import type { View } from './look.ts'
+
+/** What a walk did, from what it saw, what became of its plan, and what the copies say now. */
+export function reportOf(
+  view: View,
+  acted: Acted,
+  copies: readonly CopyReport[],
+  groups: readonly number[] | null,
+  clock: Clock,
+): Report {
+  const refusals = view.diagnoses
+    .filter((diagnosis) => diagnosis.standing === 'refused')
+    .filter((diagnosis) => groups === null || groups.includes(diagnosis.group))
+    .map(refusalOf)
+  const lost = 'warnings' in acted ? acted.warnings : 'why' in acted ? [acted.why] : []
+  return {
+    outcome: outcomeOf(acted, copies, refusals),
+    database: view.survey.database,
+    epoch: acted.kind === 'committed' ? acted.epoch : null,
+    changes: acted.kind === 'blocked' || acted.kind === 'nothing' ? [] : view.plan.changes,
+    copies,
+    refusals,
+    warnings: [...view.plan.warnings, ...lost],
+    groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
+    sql: acted.kind === 'planned' ? acted.sql : [],
+    timings: clock.steps,
+    durationMs: clock.totalMs,
+  }
+}
+
+function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readonly Refusal[]): Outcome {
+  const proved = copies.every((copy) => copy.state === 'right' || copy.state === 'does not follow')
+  switch (acted.kind) {
+    case 'blocked':
+      return 'blocked'
+    case 'in-doubt':
+      return 'unproved'
+    case 'planned':
+      return refusals.length > 0 ? 'refused' : 'planned'
+    case 'committed':
+      if (!proved) return 'unproved'
+      return refusals.length > 0 ? 'refused' : 'changed'
+    case 'nothing':
+      if (refusals.length > 0) return 'refused'
+      return proved ? 'converged' : 'unproved'
+  }
+}
+
+function refusalOf({ group, code, rule, summary, evidence }: Diagnosis): Refusal {
+  return { group, reason: code, rule, summary, evidence }
+}

@@ -1,0 +1,118 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ChangeHooks } from '../apply/context.ts'
+import { expectations, verify } from '../apply/verify.ts'
+import type { Claims } from '../diagnose/facts.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import type { HostPort } from '../model/node.ts'
+import type { Report } from '../model/outcome.ts'
+import type { AliasOf } from '../plan/alias.ts'
+import type { Access } from './access.ts'
+import { type Acted, type Again, act } from './act.ts'
+import { requireCoordinator } from './checks.ts'
+import { Clock } from './clock.ts'
+import { installWhereMissing } from './install.ts'
+import { observe, type View, view } from './look.ts'
+import { reportOf } from './report.ts'
+
+/** What one walk is asked to do. Times in milliseconds. */
+export interface WalkRequest {
+  readonly database: string
+  /** Coordinator candidates. */
+  readonly seeds: readonly HostPort[]
+  readonly claims: Claims
+  /** Groups to change; null for all. */
+  readonly groups: readonly number[] | null
+  readonly aliases: readonly AliasOf[]
+  /** As in gids; null: derived from the coordinator's system identifier. */
+  readonly cluster: string | null
+  /** How long a promotion that is vouched for may still be running. */
+  readonly waitMs: number
+  /** How long to go on trying while locks or nodes are in the way, and then to wait for copies to follow. */
+  readonly deadlineMs: number
+  readonly lockTimeoutMs: number
+  readonly decisionWaitMs: number
+  readonly witnessFreshnessMs: number
+  readonly mode: 'apply' | 'dry-run'
+  /** Who asks, for the record. */
+  readonly madeBy: string
+  readonly signal: AbortSignal
+  readonly hooks: ChangeHooks
+  /** Told what is going on, a line each. */
+  readonly progress: (line: string) => void
+}
+
+const POLL_PROMOTION_MS = 100
+const LONGEST_PAUSE_MS = 2000
+
+/**
+ * One walk through the pipeline for one database: survey, diagnose, plan, apply, verify. Tried again, from a
+ * fresh survey, while locks or nodes are in the way and the deadline allows.
+ * @throws CitusHaError where nothing can be said of the cluster at all; the signal's reason when aborted
+ */
+export async function walk(access: Access, request: WalkRequest): Promise<Report> {
+  const clock = new Clock()
+  const deadline = performance.now() + request.deadlineMs
+  for (let attempt = 1; ; attempt++) {
+    request.signal.throwIfAborted()
+    const seen = await lookForPromotion(access, request, clock)
+    const acted = await act(access, request, seen, clock)
+    if (acted.kind !== 'again') return await conclude(access, request, seen, acted, clock, deadline)
+    const waitMs = pauseOf(acted, attempt, request)
+    if (performance.now() + waitMs >= deadline) {
+      return reportOf(seen, { kind: 'blocked', why: acted.why }, [], request.groups, clock)
+    }
+    request.progress(`${acted.why}; trying again`)
+    await pause(waitMs, undefined, { signal: request.signal })
+  }
+}
+
+function pauseOf(again: Again, attempt: number, request: WalkRequest): number {
+  // Even "at once" grows after a few: two instances must not chase each other.
+  const steps = again.soon === 'at once' ? Math.max(0, attempt - 3) : attempt
+  return Math.min(LONGEST_PAUSE_MS, request.lockTimeoutMs * steps)
+}
+
+/** A view of the cluster, once a promotion that is vouched for is through, or the wait for it over. */
+async function lookForPromotion(access: Access, request: WalkRequest, clock: Clock): Promise<View> {
+  const until = performance.now() + request.waitMs
+  let told = false
+  for (;;) {
+    let seen = await observe(access, request, clock)
+    requireCoordinator(seen)
+    if (request.mode === 'apply' && (await installWhereMissing(access, request, seen))) {
+      seen = await observe(access, request, clock)
+    }
+    const now = view(seen, access, request)
+    if (!now.diagnoses.some(mayStillComeTrue) || performance.now() >= until) return now
+    if (!told) request.progress('waiting for the promotion that was vouched for')
+    told = true
+    await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
+  }
+}
+
+function mayStillComeTrue({ code }: Diagnosis): boolean {
+  return code === 'promotion-running' || code === 'unproved'
+}
+
+async function conclude(
+  access: Access,
+  request: WalkRequest,
+  seen: View,
+  acted: Acted,
+  clock: Clock,
+  deadline: number,
+): Promise<Report> {
+  if (acted.kind === 'planned' || acted.kind === 'blocked' || acted.kind === 'in-doubt') {
+    return reportOf(seen, acted, [], request.groups, clock)
+  }
+  const prober = access.prober(request.database)
+  const copies = await clock.time('verify', () =>
+    verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
+      probe: (address) => prober.probe(address),
+      patienceMs: Math.max(1000, deadline - performance.now()),
+      decidedAt: acted.kind === 'committed' ? acted.decidedAt : null,
+      signal: request.signal,
+    }),
+  )
+  return reportOf(seen, acted, copies, request.groups, clock)
+}

@@ -1,0 +1,310 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { ConfigError } from '../../src/config/config-error.ts'
+import { type ConfigSources, loadConfig } from '../../src/config/load.ts'
+import { redact } from '../../src/config/redact.ts'
+
+const URL = 'postgres://citus_ha@cn1.example:5432/app'
+const ONE = `coordinators: [{ url: '${URL}' }]\n`
+
+function load(yaml: string, sources: Partial<ConfigSources> = {}) {
+  return loadConfig({ file: 'citus-ha.yaml', env: {}, readFile: async () => yaml, ...sources })
+}
+
+async function complaint(loading: Promise<unknown>): Promise<string> {
+  const error = await loading.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  )
+  expect(error).toBeInstanceOf(ConfigError)
+  const { message } = error as ConfigError
+  expect(message).not.toContain('\n')
+  return message
+}
+
+describe('the file', () => {
+  test('of the design is understood, durations as milliseconds and sizes as bytes', async () => {
+    const config = await load(`
+cluster: orders
+databases: [app]
+coordinators:
+  - url: postgres://citus_ha@cn1.example:5432/app
+  - url: postgres://other@cn2.example:5433/app?sslmode=require
+connection: { user: citus_ha, passfile: /etc/citus-ha/pgpass, sslmode: verify-full, sslrootcert: /etc/ca.crt }
+standbys:
+  - { group: 1, address: "w1c.example:5432" }
+addresses:
+  "worker-1:5432": { connect: "10.0.0.11:6432", alias: "worker-1-alias:5432" }
+detect: { interval: 1s, timeout: 2s, confirm: 3, witnessFreshness: 5s, cooldown: 10s }
+apply: { lockTimeout: 200ms, deadline: 0.5m, decisionWait: 0s, force: 10s }
+routing: { secondaryDown: auto, primaryDown: leave, maxLag: 16MB }
+http: { listen: "127.0.0.1:8008" }
+`)
+    const shared = { passfile: '/etc/citus-ha/pgpass', sslrootcert: '/etc/ca.crt' }
+    const first = { ...shared, user: 'citus_ha', sslmode: 'verify-full' }
+    expect(config).toEqual({
+      cluster: 'orders',
+      databases: ['app'],
+      coordinators: [
+        { address: { host: 'cn1.example', port: 5432 }, database: 'app', settings: first },
+        {
+          address: { host: 'cn2.example', port: 5433 },
+          database: 'app',
+          settings: { ...shared, user: 'other', sslmode: 'require' },
+        },
+      ],
+      connection: first,
+      standbys: [{ group: 1, address: { host: 'w1c.example', port: 5432 } }],
+      addresses: new Map([
+        [
+          'worker-1:5432',
+          { connect: { host: '10.0.0.11', port: 6432 }, alias: { host: 'worker-1-alias', port: 5432 } },
+        ],
+      ]),
+      detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },
+      apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 0, force: 10_000 },
+      routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+      http: { listen: { host: '127.0.0.1', port: 8008 } },
+    })
+  })
+
+  test.each([
+    ['only a coordinator', ONE],
+    ['sections with nothing under them', `${ONE}cluster:\ndetect:\napply:\nhttp:\n`],
+    ['JSON', JSON.stringify({ coordinators: [{ url: URL }] })],
+  ])('may be short: %s', async (_, yaml) => {
+    expect(await load(yaml)).toEqual({
+      cluster: null,
+      databases: null,
+      coordinators: [
+        { address: { host: 'cn1.example', port: 5432 }, database: 'app', settings: { user: 'citus_ha' } },
+      ],
+      connection: { user: 'citus_ha' },
+      standbys: [],
+      addresses: new Map(),
+      detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },
+      apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 2000, force: 'never' },
+      routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+      http: { listen: { host: '127.0.0.1', port: 8008 } },
+    })
+  })
+
+  test('is read from disk, and http.listen may leave the port to the system', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))
+    const file = join(directory, 'citus-ha.yaml')
+    try {
+      await writeFile(file, `${ONE}http: { listen: '[::1]:0' }`)
+      const { http } = await loadConfig({ env: { CITUS_HA_CONFIG: file } })
+      expect(http.listen).toEqual({ host: '::1', port: 0 })
+      const missing = join(directory, 'nosuch.yaml')
+      expect(await complaint(loadConfig({ file: missing, env: {} }))).toBe(`${missing}: no such file`)
+      expect(await complaint(loadConfig({ file: directory, env: {} }))).toBe(`${directory}: is a directory`)
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+})
+
+describe('what is wrong is said in one line', () => {
+  const DURATION = 'expected a duration such as 200ms, 10s or 5m'
+  test.each([
+    ['detect: { interval: fast }', `detect.interval: ${DURATION}, got "fast"`],
+    ['detect: { interval: 10 }', `detect.interval: ${DURATION}, got 10`],
+    ['detect: { interval: 0s }', 'detect.interval: expected more than zero'],
+    ['detect: { interval: 30d }', `detect.interval: ${DURATION}, got "30d"`],
+    ['detect: { intervall: 1s }', 'detect.intervall: unknown key'],
+    ['detect: { confirm: 0 }', 'detect.confirm: expected 1 or more'],
+    ['detect: { confirm: 1.5 }', 'detect.confirm: expected a whole number, got a number'],
+    ['detect: 3', 'detect: expected a mapping, got a number'],
+    ['detekt: {}', 'detekt: unknown key'],
+    [
+      'apply: { force: always }',
+      `apply.force: expected never or a duration such as 200ms, 10s or 5m, got "always"`,
+    ],
+    [
+      'routing: { maxLag: 16 miles }',
+      'routing.maxLag: expected a size such as 512kB, 16MB or 1GB, got "16 miles"',
+    ],
+    ['routing: { primaryDown: panic }', 'routing.primaryDown: expected one of leave, secondary'],
+    ['cluster: Orders', 'cluster: expected a name of up to 40 of a-z, 0-9, _ and -, got "Orders"'],
+    ['cluster: null\ndatabases: []', 'databases: expected at least one database'],
+    ['databases: app', 'databases: expected a list, got text'],
+    [
+      'standbys: [{ group: 1, address: w1c }]',
+      'standbys[0].address: expected an address such as db1.example:5432, got "w1c"',
+    ],
+    ['standbys: [{ group: -1, address: "w1c:1" }]', 'standbys[0].group: expected 0 or more'],
+    ['addresses: { worker-1: {} }', 'addresses.worker-1: expected an address such as worker-1:5432'],
+    ['addresses: { "worker-1:5432": { conect: "a:1" } }', 'addresses["worker-1:5432"].conect: unknown key'],
+    ['http: { listen: 8008 }', 'http.listen: expected an address such as 127.0.0.1:8008, got 8008'],
+    [
+      'connection: { sslmode: verify }',
+      'connection.sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full',
+    ],
+    ['detect: { a: 1, interval: fast }', `detect.interval: ${DURATION}, got "fast" (and 1 more)`],
+  ])('%s', async (yaml, expected) => {
+    expect(await complaint(load(ONE + yaml))).toBe(`citus-ha.yaml: ${expected}`)
+  })
+
+  test.each([
+    [`${ONE}detect: { interval: 1s\n`, /^citus-ha\.yaml:3:1: not YAML: /],
+    [`${ONE}detect: {}\ndetect: {}\n`, /^citus-ha\.yaml:3:1: not YAML: duplicate key$/],
+    ['- coordinators', /^citus-ha\.yaml: expected keys such as "coordinators:", got a list$/],
+    [
+      'coordinators: [postgres://cn1/app]',
+      /^citus-ha\.yaml: coordinators\[0\]: expected a mapping, got text$/,
+    ],
+    ['coordinators: [{}]', /^citus-ha\.yaml: coordinators\[0\]\.url: expected text, got nothing$/],
+  ])('%j', async (yaml, expected) => {
+    expect(await complaint(load(yaml))).toMatch(expected)
+  })
+
+  test('no coordinator at all', async () => {
+    const give = 'no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR'
+    expect(await complaint(loadConfig({ env: {} }))).toBe(give)
+    expect(await complaint(load('cluster: orders'))).toBe(`citus-ha.yaml: ${give}`)
+  })
+
+  test.each([
+    'connection: { password: *hunter2 }',
+    'connection: { password: !hunter2 x }',
+    'connection: { password: [hunter2] }',
+    'connection: { password: "hunter2 }',
+    'connection: { sslmode: hunter2 }',
+    'detect: { interval: "postgres://u:hunter2@h" }',
+    'coordinators: [{ url: "postgres://u:hunter2@h:x/db" }]',
+    'coordinators: [{ url: "postgres://u:hun/hunter2@h/db" }]',
+    'coordinators: [{ url: "postgres://u:h@hunter2@h/db" }]',
+    'coordinators: [{ url: "postgres://u:%hunter2@h/db" }]',
+    'coordinators: [{ url: "postgres://h/db?password=hunter2&nosuch=1" }]',
+    'coordinators: [{ url: "mysql://u:hunter2@h/db" }]',
+    'coordinators: [{ url: "u:hunter2@h/db" }]',
+    'coordinators: [{ url: "host=h password=hunter2" }]',
+    'coordinators: [{ url: "postgres://u:hunter2@h,h/db?port=1,2,3" }]',
+  ])('without the password: %s', async (yaml) => {
+    expect(await complaint(load(yaml))).not.toContain('hunter2')
+  })
+})
+
+describe('coordinators', () => {
+  async function candidates(url: string, env: ConfigSources['env'] = {}) {
+    return (await loadConfig({ coordinators: [url], env })).coordinators
+  }
+
+  test('of one URL may be several, as libpq allows', async () => {
+    const found = await candidates(
+      'postgresql://u:p%40%3A%2F@a:1,[::1]:2,c/my%20db?connect_timeout=3&application_name=x',
+    )
+    expect(found.map(({ address }) => address)).toEqual([
+      { host: 'a', port: 1 },
+      { host: '::1', port: 2 },
+      { host: 'c', port: 5432 },
+    ])
+    expect(found[0]).toMatchObject({ database: 'my db', settings: { user: 'u', connectTimeoutMs: 3000 } })
+    expect(found[2]?.settings.password?.reveal()).toBe('p@:/')
+  })
+
+  test('may be said in parameters', async () => {
+    const parameters =
+      'host=a,b&port=1,2&user=u&password=p&dbname=d&sslmode=verify-ca&sslrootcert=r&sslcert=c&sslkey=k&passfile=f' +
+      '&options=-c%20work_mem%3D1MB&target_session_attrs=any'
+    const found = await candidates(`postgres://?${parameters}`)
+    expect(found.map(({ address }) => address)).toEqual([
+      { host: 'a', port: 1 },
+      { host: 'b', port: 2 },
+    ])
+    expect(found[1]).toMatchObject({
+      database: 'd',
+      settings: {
+        user: 'u',
+        sslmode: 'verify-ca',
+        sslrootcert: 'r',
+        sslcert: 'c',
+        sslkey: 'k',
+        passfile: 'f',
+        options: '-c work_mem=1MB',
+      },
+    })
+    expect(found[1]?.settings.password?.reveal()).toBe('p')
+  })
+
+  test('without a host or port: PGHOST and PGPORT, else localhost:5432', async () => {
+    expect((await candidates('postgres://'))[0]?.address).toEqual({ host: 'localhost', port: 5432 })
+    const env = { PGHOST: 'cn', PGPORT: '6000' }
+    expect((await candidates('postgres:///app', env))[0]?.address).toEqual({ host: 'cn', port: 6000 })
+  })
+
+  test.each([
+    ['postgres://h/db?nosuch=1', '--coordinator: unknown parameter "nosuch", in postgres://h/db?nosuch=1'],
+    [
+      'postgres://u:p@h:0/db',
+      /^--coordinator: a port that is not 1 to 65535 .*, in postgres:\/\/u:\*\*\*@h:0\/db$/,
+    ],
+    ['postgres://%2Fvar%2Frun/db', /Unix socket/],
+    ['postgres://h/db?sslmode=on', /sslmode: expected one of disable, allow/],
+    ['postgres://h/db?connect_timeout=soon', /connect_timeout: expected a whole number of seconds/],
+    ['mysql://h/db', '--coordinator: expected a URL such as postgres://user@host:port/database'],
+  ])('bad: %s', async (url, expected) => {
+    expect(await complaint(loadConfig({ coordinators: [url], env: {} }))).toMatch(expected)
+  })
+
+  test('flags win over the environment, the environment over the file', async () => {
+    const env = { CITUS_HA_COORDINATOR: 'postgres://e1,e2/app, postgres://e3/app postgres://e4/app' }
+    const hosts = async (sources: Partial<ConfigSources>) =>
+      (await load(`${ONE}connection: { user: filed }`, sources)).coordinators.map(({ address, settings }) =>
+        [settings.user, address.host].join('@'),
+      )
+    expect(await hosts({ env, coordinators: ['postgres://f1', 'postgres://me@f2'] })).toEqual([
+      'filed@f1',
+      'me@f2',
+    ])
+    expect(await hosts({ env })).toEqual(['filed@e1', 'filed@e2', 'filed@e3', 'filed@e4'])
+    expect(await hosts({})).toEqual(['citus_ha@cn1.example'])
+    const bad = { CITUS_HA_COORDINATOR: 'nonsense' }
+    expect(await complaint(loadConfig({ env: bad }))).toMatch(/^CITUS_HA_COORDINATOR: expected a URL/)
+  })
+
+  test('keep their passwords out of whatever prints a configuration', async () => {
+    const config = await load(
+      'coordinators: [{ url: "postgres://u:hunter2@h" }]\nconnection: { password: hunter2 }',
+    )
+    for (const text of [
+      JSON.stringify(config),
+      inspect(config, { depth: null }),
+      String(config.connection.password),
+    ]) {
+      expect(text).not.toContain('hunter2')
+    }
+    expect(config.connection.password?.reveal()).toBe('hunter2')
+  })
+})
+
+describe('redact', () => {
+  test.each([
+    ['at postgres://u:secret@h:1/db now', 'at postgres://u:***@h:1/db now'],
+    ['postgresql://u:se%40cret@h/db?sslmode=require', 'postgresql://u:***@h/db?sslmode=require'],
+    ['postgres://u:se@cr:e/t@h/db', 'postgres://u:***@h/db'],
+    ['postgres://:secret@h', 'postgres://:***@h'],
+    ['postgres://a:secret@h,postgres://b:secret@i', 'postgres://a:***@h,postgres://b:***@i'],
+    ['postgres%3A%2F%2Fu%3Asecret%40h%2Fdb', 'postgres%3A%2F%2Fu%3A***%40h%2Fdb'],
+    ['host=h password=secret user=u', 'host=h password=*** user=u'],
+    ["host=h password='a secret \\' secret' user=u", 'host=h password=*** user=u'],
+    ['password = "a secret" user=u', 'password = *** user=u'],
+    ['password=se\\ cret\'"secret user=u', 'password=*** user=u'],
+    ['PGPASSWORD=secret psql', 'PGPASSWORD=*** psql'],
+    ['postgres://h/db?password=secret', 'postgres://h/db?password=***'],
+    ['{"conninfo":"host=h password=secret","n":1}', '{"conninfo":"host=h password=***","n":1}'],
+    ['{"password":"sec\\"ret","n":1}', '{"password":"***","n":1}'],
+    ['password: secret', 'password: ***'],
+    ["{ user: 'u', password: 'secret' }", "{ user: 'u', password: '***' }"],
+    ['postgres://u@h:1/db', 'postgres://u@h:1/db'],
+    ['http://127.0.0.1:8008/status', 'http://127.0.0.1:8008/status'],
+    ['password authentication failed for user "u"', 'password authentication failed for user "u"'],
+    ['passfile=/etc/pgpass', 'passfile=/etc/pgpass'],
+  ])('%s', (text, expected) => {
+    expect(redact(text)).toBe(expected)
+  })
+})
