@@ -89,7 +89,8 @@ BEGIN
   END IF;
   IF force THEN
     helper := citus_standin.connect_here();
-    PERFORM dblink_send_query(helper, format('SELECT citus_standin.end_blockers(%s, %s)::text', pg_backend_pid(), lock_cooldown));
+    PERFORM dblink_send_query(helper,
+      format('SELECT citus_standin.end_blockers(%s, %s)', pg_backend_pid(), lock_cooldown));
   END IF;
   PERFORM citus_standin.lock_shard(p.shardid, false)
     FROM (SELECT p.shardid FROM pg_dist_placement p WHERE p.groupid = node.groupid ORDER BY p.shardid) p;

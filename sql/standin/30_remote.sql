@@ -45,6 +45,37 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(regexp_replace(nullif(current_setting(setting, true), ''), '^\d+$', '\& ms')::interval, otherwise)
 $$;
 
+CREATE FUNCTION citus_standin.connection_string(host text, port int, as_role text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('host=%L port=%s dbname=%L user=%L connect_timeout=%s application_name=%L',
+    host, port, current_database(), as_role,
+    ceil(extract(epoch FROM citus_standin.duration_setting('citus.node_connection_timeout', '30 s')))::int,
+    'citus_internal gpid=' || coalesce((SELECT n.nodeid FROM pg_dist_node n JOIN pg_dist_local_group g USING (groupid)
+      WHERE n.noderole = 'primary'), 0) * 10000000000 + pg_backend_pid())
+$$;
+
+-- A second session on this very server; returns its name.
+CREATE FUNCTION citus_standin.connect_here() RETURNS text
+LANGUAGE plpgsql SET search_path = citus_standin, pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM citus_standin.disconnect('citus_standin here');
+  PERFORM dblink_connect('citus_standin here', citus_standin.connection_string(
+    coalesce(nullif(split_part(current_setting('unix_socket_directories'), ',', 1), ''), '127.0.0.1'),
+    current_setting('port')::int, current_user));
+  RETURN 'citus_standin here';
+END $$;
+
+-- Before PostgreSQL 16 nothing can cancel a dblink_connect to a server that hangs: let another session find out.
+CREATE FUNCTION citus_standin.await_answer(connection_string text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF current_setting('server_version_num')::int < 160000 THEN
+    PERFORM citus_standin.run_on(citus_standin.connect_here(),
+      format('SELECT citus_standin.dblink_connect(%L)', connection_string));
+    PERFORM citus_standin.disconnect('citus_standin here');
+  END IF;
+END $$;
+
 -- Opens a named connection, anew if it was left open; returns its name. 08006 when there is nobody.
 CREATE FUNCTION citus_standin.connect_to(host text, port int, as_role text DEFAULT current_user) RETURNS text
 LANGUAGE plpgsql SET search_path = citus_standin, pg_catalog, pg_temp AS $$
@@ -53,25 +84,14 @@ DECLARE
   reason text;
 BEGIN
   PERFORM citus_standin.disconnect(connection);
-  PERFORM dblink_connect(connection, format(
-    'host=%L port=%s dbname=%L user=%L connect_timeout=%s application_name=%L', host, port, current_database(), as_role,
-    ceil(extract(epoch FROM citus_standin.duration_setting('citus.node_connection_timeout', '30 s')))::int,
-    'citus_internal gpid=' || coalesce((SELECT n.nodeid FROM pg_dist_node n JOIN pg_dist_local_group g USING (groupid)
-      WHERE n.noderole = 'primary'), 0) * 10000000000 + pg_backend_pid()));
+  PERFORM citus_standin.await_answer(citus_standin.connection_string(host, port, as_role));
+  PERFORM dblink_connect(connection, citus_standin.connection_string(host, port, as_role));
   RETURN connection;
 EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN
   GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
   RAISE EXCEPTION 'connection to the remote node %@%:% failed with the following error: %', as_role, host, port, reason
     USING ERRCODE = 'connection_failure';
 END $$;
-
--- A second session on this very server.
-CREATE FUNCTION citus_standin.connect_here() RETURNS text
-LANGUAGE sql SET search_path = citus_standin, pg_catalog, pg_temp AS $$
-  SELECT citus_standin.connect_to(
-    coalesce(nullif(split_part(current_setting('unix_socket_directories'), ',', 1), ''), '127.0.0.1'),
-    current_setting('port')::int)
-$$;
 
 CREATE FUNCTION citus_standin.disconnect(connection text) RETURNS void
 LANGUAGE plpgsql SET search_path = citus_standin, pg_catalog, pg_temp AS $$

@@ -25,7 +25,7 @@ $$;
 CREATE FUNCTION citus_standin.table_commands(of_table regclass) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ARRAY[
-    format('CREATE SCHEMA IF NOT EXISTS %I', (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = of_table)),
+    (SELECT 'CREATE SCHEMA IF NOT EXISTS ' || relnamespace::regnamespace FROM pg_class WHERE oid = of_table),
     citus_standin.shell_ddl(of_table, ''),
     (SELECT format('INSERT INTO pg_catalog.pg_dist_colocation VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING',
        c.colocationid, c.shardcount, c.replicationfactor, c.distributioncolumntype, c.distributioncolumncollation)
@@ -124,6 +124,7 @@ BEGIN
   INSERT INTO pg_dist_partition VALUES (table_name, 'n', NULL, colocation, 't', false);
   INSERT INTO pg_dist_shard VALUES (table_name, new_shardid, 't', NULL, NULL);
   INSERT INTO pg_dist_placement (shardid, shardstate, shardlength, groupid)
-  SELECT new_shardid, 1, 0, n.groupid FROM pg_dist_node n WHERE n.noderole = 'primary' AND n.isactive ORDER BY n.groupid;
+  SELECT new_shardid, 1, 0, n.groupid FROM pg_dist_node n
+   WHERE n.noderole = 'primary' AND n.isactive ORDER BY n.groupid;
   PERFORM citus_standin.publish_table(table_name);
 END $$;

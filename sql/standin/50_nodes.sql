@@ -111,7 +111,8 @@ BEGIN
       RAISE EXCEPTION 'primaries must be added to the default cluster' USING ERRCODE = 'internal_error';
     END IF;
   END IF;
-  INSERT INTO pg_dist_node (groupid, nodename, nodeport, noderole, nodecluster, hasmetadata, metadatasynced, isactive, shouldhaveshards)
+  INSERT INTO pg_dist_node
+    (groupid, nodename, nodeport, noderole, nodecluster, hasmetadata, metadatasynced, isactive, shouldhaveshards)
   VALUES (CASE of_group WHEN -1 THEN nextval('pg_catalog.pg_dist_groupid_seq') ELSE of_group END, host, port,
           of_role, of_cluster, is_coordinator, is_coordinator, true, NOT (is_coordinator AND of_role = 'primary'))
   RETURNING nodeid INTO id;
@@ -151,7 +152,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE FUNCTION pg_catalog.citus_add_node(
-  nodename text, nodeport int, groupid int DEFAULT -1, noderole noderole DEFAULT 'primary', nodecluster name DEFAULT 'default')
+  nodename text, nodeport int, groupid int DEFAULT -1, noderole noderole DEFAULT 'primary',
+  nodecluster name DEFAULT 'default')
 RETURNS int
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -195,7 +197,8 @@ END $$;
 REVOKE ALL ON FUNCTION pg_catalog.citus_add_secondary_node(text, int, text, int, name) FROM PUBLIC;
 
 CREATE FUNCTION pg_catalog.citus_set_coordinator_host(
-  host text, port int DEFAULT current_setting('port')::int, node_role noderole DEFAULT 'primary', node_cluster name DEFAULT 'default')
+  host text, port int DEFAULT current_setting('port')::int, node_role noderole DEFAULT 'primary',
+  node_cluster name DEFAULT 'default')
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
@@ -223,7 +226,8 @@ DECLARE
         WHERE other.shardid = p.shardid AND other.groupid <> p.groupid AND n.noderole = 'primary' AND n.isactive));
 BEGIN
   IF only_here IS NOT NULL THEN
-    RAISE EXCEPTION 'cannot remove or disable the node %:% because because it contains the only shard placement for shard %',
+    RAISE EXCEPTION
+      'cannot remove or disable the node %:% because because it contains the only shard placement for shard %',
       node.nodename, node.nodeport, only_here USING ERRCODE = 'internal_error';
   END IF;
 END $$;
@@ -254,7 +258,8 @@ END $$;
 REVOKE ALL ON FUNCTION pg_catalog.citus_activate_node(text, int) FROM PUBLIC;
 
 -- Always as if synchronous were false: the workers hear of it from the daemon.
-CREATE FUNCTION pg_catalog.citus_disable_node(nodename text, nodeport int, synchronous boolean DEFAULT false) RETURNS void
+CREATE FUNCTION pg_catalog.citus_disable_node(nodename text, nodeport int, synchronous boolean DEFAULT false)
+RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
 DECLARE

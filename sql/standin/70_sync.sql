@@ -9,7 +9,7 @@
 -- hangs keeps all others stale; application_name 'Citus Metadata Sync Daemon' while it works; a cancel ends it.
 -- Different: one session does what two background workers do in Citus, so terminating it ends both, and who
 -- keeps it must start it again; it looks every 50 ms for a wake-up; the nodes are committed one after the
--- other, not in two phases.
+-- other, not in two phases; who commits a prepared change is guessed from what the preparing session ran last.
 -- Left out: deadlock detection and recovery of prepared transactions.
 
 -- Opens a transaction on a worker and runs this in it; null, with a warning, when that failed.

@@ -88,9 +88,10 @@ export class World {
 
   async #findKeys(): Promise<void> {
     const keys = await this.coordinator.query<{ groupid: number; key: number }>(
-      `select p.groupid, min(k)::int as key from generate_series(1, 50) k
+      `select p.groupid, min(k)::int as key from generate_series(1, 100) k
          join pg_dist_placement p on p.shardid = get_shard_id_for_distribution_column('items', k)
-        group by p.groupid`,
+        where p.shardid = any ($1::bigint[]) group by p.groupid`,
+      [[...this.#shards.values()]],
     )
     for (const { groupid, key } of keys) this.#keys.set(groupid, key)
   }
