@@ -69,8 +69,8 @@ BEGIN
   LOOP
     IF to_regprocedure('citus_pause_node_within_txn(int, boolean, int)') IS NOT NULL THEN
       EXECUTE 'SELECT citus_pause_node_within_txn($1)' USING primary_nodeid;
-    ELSE  -- before Citus 12.1
-      EXECUTE 'SELECT lock_shard_metadata(8, array_agg(p.shardid ORDER BY p.shardid))
+    ELSE  -- before Citus 12.1; it takes lock modes up to 7, EXCLUSIVE, which writers' share lock conflicts with
+      EXECUTE 'SELECT lock_shard_metadata(7, array_agg(p.shardid ORDER BY p.shardid))
                  FROM pg_dist_placement p JOIN pg_dist_node n USING (groupid)
                 WHERE n.nodeid = $1 HAVING count(*) > 0' USING primary_nodeid;
     END IF;

@@ -2,7 +2,7 @@ const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } 
 const BYTES = { B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3, TB: 1024 ** 4 } as const
 
 /** The longest wait a Node timer can do is 2^31 - 1 ms; a longer one would fire at once. */
-export const LONGEST_MS = 24 * MILLISECONDS.d
+const LONGEST_MS = 24 * MILLISECONDS.d
 
 /** Reads `200ms`, `10s`, `5m`, `1.5h`. @returns milliseconds, or null where the text is no duration. */
 export function parseDuration(text: string): number | null {

@@ -7,13 +7,13 @@ import { Secret } from './secret.ts'
 import { type Environment, parseUrl, UrlError } from './url.ts'
 
 /** A server that `pg_dist_node` does not name. */
-export interface ExtraStandby {
+interface ExtraStandby {
   readonly group: number
   readonly address: HostPort
 }
 
 /** How a registered name is reached from here, and under which other name its primary may serve reads. */
-export interface AddressRule {
+interface AddressRule {
   readonly connect: HostPort | null
   readonly alias: HostPort | null
 }
@@ -37,7 +37,7 @@ export interface Config {
   readonly http: { readonly listen: HostPort }
 }
 
-export interface Detect {
+interface Detect {
   /** Between two surveys. */
   readonly interval: number
   /** For one probe. */
@@ -50,7 +50,7 @@ export interface Detect {
   readonly cooldown: number
 }
 
-export interface Apply {
+interface Apply {
   readonly lockTimeout: number
   /** For the whole change, waiting for locks included. */
   readonly deadline: number
@@ -60,7 +60,7 @@ export interface Apply {
   readonly force: 'never' | number
 }
 
-export interface Routing {
+interface Routing {
   readonly secondaryDown: 'auto' | 'deactivate' | 'leave'
   readonly primaryDown: 'leave' | 'secondary'
   /** Bytes of WAL a secondary may be behind. */

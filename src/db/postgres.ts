@@ -12,10 +12,19 @@ export interface ProbeConnection {
   close(): Promise<void>
 }
 
+/**
+ * The driver takes `target_session_attrs` from PGTARGETSESSIONATTRS and then refuses servers by it; a survey
+ * asks each of them. A value given overrides the variable, and only its parsed form can be unset again.
+ */
+function withoutSessionAttributes(options: postgres.Options<Record<string, never>>): postgres.Sql {
+  const parsed = postgres({ ...options, target_session_attrs: 'primary' }).options
+  return postgres({ ...parsed, target_session_attrs: undefined } as unknown as typeof options)
+}
+
 /** @param statementMs the server's own limit for a statement, in milliseconds */
 export function openProbe(target: Target, statementMs: number): ProbeConnection {
   const { host, port, ...options } = postgresOptions(target)
-  const sql = postgres({
+  const sql = withoutSessionAttributes({
     ...options,
     // Lists are what the driver documents; its types know single ones only.
     ...({ host, port } as unknown as { host: string; port: number }),

@@ -7,7 +7,7 @@ import { Secret } from '../config/secret.ts'
 import type { Environment } from '../config/url.ts'
 
 /** What is asked of the server's certificate. */
-export type Verification = 'nothing' | 'chain' | 'chain-and-host'
+type Verification = 'nothing' | 'chain' | 'chain-and-host'
 
 /** How a connection is encrypted, with every file read. */
 export interface SslPlan {

@@ -1,5 +1,6 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { SslPlan } from './ssl.ts'
 import { encrypt, offersTls, once, TlsError } from './tls.ts'
 
@@ -20,6 +21,21 @@ const AUTHENTICATION = 'R'.charCodeAt(0)
 /** Longer than any message before AuthenticationOk; then this is no PostgreSQL server. */
 const LONGEST_MESSAGE = 65_536
 
+/** Whom a stream leads to. */
+export interface Peer extends HostPort {
+  readonly ssl: SslPlan
+  readonly connectTimeoutMs: number
+}
+
+/** Nothing was heard from the server in time. */
+class ConnectTimeout extends Error {
+  override readonly name = 'ConnectTimeout'
+  readonly code = 'CONNECT_TIMEOUT'
+  constructor(peer: Peer) {
+    super(`no answer from ${formatAddress(peer)} within ${peer.connectTimeoutMs} ms`)
+  }
+}
+
 /**
  * The bytes between a driver and a server, encrypted as libpq's `sslmode` says. Both drivers get one, so that both
  * verify alike. As in libpq (`PQconnectPoll` in fe-connect.c) the other way is tried, once,
@@ -31,8 +47,9 @@ const LONGEST_MESSAGE = 65_536
  * A server that answers the TLS request with "no" goes on unencrypted under prefer and is an error under the rest.
  */
 export class ServerStream extends Duplex {
-  readonly #target: { readonly host: string; readonly ssl: SslPlan }
+  readonly #target: Peer
   readonly #steps: Step[]
+  #timer: NodeJS.Timeout | undefined
   #dialling: Socket | null = null
   #wire: Socket | null = null
   /** The driver's write that waits for a connection. */
@@ -45,7 +62,7 @@ export class ServerStream extends Duplex {
   /** What the first connection's server said. */
   #refusal: Buffer | null = null
 
-  constructor(target: { readonly host: string; readonly ssl: SslPlan }) {
+  constructor(target: Peer) {
     super()
     this.once('end', () => this.destroy()) // all that came was read; nobody goes on writing to a closed server
     this.#target = target
@@ -55,6 +72,7 @@ export class ServerStream extends Duplex {
 
   /** Emits `connect` when a startup message may be sent, else `error`. */
   connect(port: number, host: string): this {
+    this.#limit()
     this.#dial(port, host).then(
       (wire) => {
         this.#attach(wire, port, host)
@@ -103,7 +121,14 @@ export class ServerStream extends Duplex {
     waiting?.()
   }
 
+  /** Until the server's first answer. A driver's own limit goes on after that, but `pg` gives its error no code. */
+  #limit(): void {
+    const { connectTimeoutMs } = this.#target
+    this.#timer = setTimeout(() => this.destroy(new ConnectTimeout(this.#target)), connectTimeoutMs)
+  }
+
   #hear(chunk: Buffer, port: number, host: string): void {
+    clearTimeout(this.#timer)
     if (!this.#authenticating) {
       this.#pass(chunk)
       return
@@ -141,6 +166,7 @@ export class ServerStream extends Duplex {
     this.#refusal = answer
     this.#unread = Buffer.alloc(0)
     this.#detach()
+    this.#limit()
     this.#dial(port, host).then(
       (wire) => this.#attach(wire, port, host, this.#startup),
       () => {
@@ -191,6 +217,7 @@ export class ServerStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    clearTimeout(this.#timer)
     this.#dialling?.destroy()
     this.#detach()
     done(error)

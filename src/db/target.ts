@@ -92,7 +92,8 @@ export function pgClientConfig(target: Target): ClientConfig {
     stream: () => new ServerStream(target),
     ssl: false,
     sslnegotiation: 'postgres',
-    connectionTimeoutMillis: connectTimeoutMs,
+    // The stream has the limit; this one is for a server that falls silent in the middle of authentication.
+    connectionTimeoutMillis: connectTimeoutMs + 250,
     ...(options !== undefined && { options }),
   }
 }

@@ -59,6 +59,8 @@ export interface Plan {
   readonly remedies: readonly Remedy[]
   /** nodeids of remedies that end. */
   readonly remediesEnded: readonly number[]
+  /** Addresses that this role may not give to a row of the coordinator's copy: then nothing can be done. */
+  readonly forbidden: readonly { readonly group: number; readonly address: HostPort }[]
   readonly warnings: readonly string[]
 }
 

@@ -66,7 +66,13 @@ function failOver(draft: Draft, input: TargetInput, diagnosis: Diagnosis, promot
   for (const reader of input.expandReaders) keepReadsWorking(draft, input, group, reader, promoted)
 }
 
-/** “Never worse than doing nothing”: reads that worked through secondaries work after the change as well. */
+/**
+ * “Never worse than doing nothing”: reads that worked through secondaries work after the change as well.
+ *
+ * Citus takes the first row of the group in physical order and looks at `isactive` afterwards, so that an
+ * inactive row in front breaks reads that a later row could serve. A dead row is therefore pointed at a live
+ * node, by another name of it: a live secondary, else the primary.
+ */
 function keepReadsWorking(
   draft: Draft,
   input: TargetInput,
@@ -79,49 +85,52 @@ function keepReadsWorking(
   const worked = readTargets(input.catalog, reader, group).some((address) => input.serves(group, address))
   if (!worked || readsWork(draft.catalog, reader, group, serves)) return
   const targets = readTargets(draft.catalog, reader, group)
+  const live = [...targets.filter(serves), primary]
   const dead = draft.catalog.filter(
     (row) =>
       row.group === group && targets.some((at) => sameAddress(at, row.address)) && !serves(row.address),
   )
-  const rest = targets.some(serves) ? dead : dead.slice(1)
-  const [first] = targets.some(serves) ? [] : dead
-  if (first) pointAtPrimary(draft, input, first, primary)
-  for (const row of rest) {
-    remember(draft, row)
-    edit(draft, row, { isactive: false })
-    draft.why.set(row.nodeid, { kind: 'remedy', why: 'down; reads go to the group’s next live secondary' })
-  }
+  for (const row of dead) pointAt(draft, input, row, live)
 }
 
-function pointAtPrimary(draft: Draft, input: TargetInput, row: CatalogRow, primary: HostPort): void {
-  const alias = aliasOf(primary, input.aliases)
-  if (!alias || draft.catalog.some((other) => sameAddress(other.address, alias))) {
+/** Gives a dead secondary's row another name of the first live node that has one to spare. */
+function pointAt(draft: Draft, input: TargetInput, row: CatalogRow, live: readonly HostPort[]): void {
+  const free = (alias: HostPort) => !draft.catalog.some((other) => sameAddress(other.address, alias))
+  const choices = live.map((node) => ({ node, alias: aliasOf(node, input.aliases) }))
+  const choice = choices.find(({ alias }) => alias !== null && free(alias))
+  remember(draft, row)
+  if (!choice?.alias) {
+    edit(draft, row, { isactive: false })
+    draft.why.set(row.nodeid, { kind: 'remedy', why: 'down, and no live node has another name to give it' })
     draft.warnings.push(
-      `group ${row.group}: reads through secondaries have no live node left, and ${formatAddress(primary)} has no alias; configure one under "addresses"`,
+      `group ${row.group}: ${formatAddress(row.address)} is down and set inactive; reads through secondaries may fail: configure an alias of ${live.map(formatAddress).join(' or ')} under "addresses"`,
     )
     return
   }
-  remember(draft, row)
-  edit(draft, row, { address: alias, rack: primaryOf(draft.catalog, row.group)?.rack ?? row.rack })
+  const rack = draft.catalog.find((each) => sameAddress(each.address, choice.node))?.rack ?? row.rack
+  edit(draft, row, { address: choice.alias, rack })
   draft.why.set(row.nodeid, {
     kind: 'remedy',
-    why: 'no live secondary is left: reads go to the primary by another name',
+    why: `down: its reads go to ${formatAddress(choice.node)} by another name`,
   })
 }
 
 /** A remedy ends once the node it stood in for streams from the group's primary again. */
 function endRemedies(draft: Draft, input: TargetInput, group: number): void {
   for (const remedy of draft.remedies.filter((each) => each.group === group)) {
-    const primary = primaryOf(draft.catalog, group)
     const row = draft.catalog.find((each) => each.nodeid === remedy.nodeid)
-    const stillOurs =
-      row && primary && (!row.isactive || isAliasOf(row.address, primary.address, input.aliases))
+    const stillOurs = row && (!row.isactive || isAlias(draft.catalog, row, input.aliases))
     if (!stillOurs) forget(draft, remedy)
     else if (input.streams(group, remedy.address)) {
       restore(draft, remedy)
       draft.why.set(remedy.nodeid, { kind: 'remedy-ended', why: 'it streams from the primary again' })
     }
   }
+}
+
+/** Is this row's address another name of a node that has a row of its own in the group? */
+function isAlias(catalog: Catalog, row: CatalogRow, aliases: readonly AliasOf[]): boolean {
+  return catalog.some((other) => other.group === row.group && isAliasOf(row.address, other.address, aliases))
 }
 
 function edit(draft: Draft, row: CatalogRow, change: Partial<CatalogRow>): void {

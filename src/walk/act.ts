@@ -56,6 +56,7 @@ export async function act(
   view: View,
   clock: Clock,
 ): Promise<Acted | Again> {
+  requireAllowed(view)
   if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(request, view) }
   const cluster = clusterName(request, view.coordinator)
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
@@ -70,6 +71,17 @@ export async function act(
     return { kind: 'nothing' }
   }
   return await carryOut(access, request, view, cluster, clock)
+}
+
+/** @throws CitusHaError naming what a superuser has to allow first */
+function requireAllowed({ plan }: View): void {
+  const [first] = plan.forbidden
+  if (!first) return
+  const address = formatAddress(first.address)
+  throw new CitusHaError(
+    'configuration',
+    `group ${first.group} may not be given the address ${address} by this role; a superuser allows it with: citus-ha install, with ${address} under "standbys" or "addresses" of the configuration`,
+  )
 }
 
 async function carryOut(

@@ -2,37 +2,42 @@ import { historyText } from '../apply/decision.ts'
 import { Session } from '../db/pg.ts'
 import { jsonLiteral } from '../db/sql.ts'
 import { type InstallOrder, install } from '../install/install.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { CitusHaError } from '../model/failure.ts'
-import { coordinatorOf } from '../model/kinds.ts'
+import { kindOf } from '../model/kinds.ts'
 import { formatAddress } from '../model/node.ts'
-import type { Answered, Lineage, Survey } from '../model/observation.ts'
+import type { Answered, Lineage } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import type { View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
 const LIMIT_MS = 10_000
 
-/** Writable nodes with Citus: each has, or is to have, the schema; standbys get it by replay. */
-export function installable(survey: Survey): Answered[] {
-  const nodes = survey.nodes
-    .filter((node): node is Answered => node.kind === 'answered')
-    .filter((node) => !node.inRecovery && node.citus !== null)
+/**
+ * Nodes that are to have the schema: the coordinator, each group's proved primary, writable expand coordinators.
+ * A server that is not proved to be of this cluster gets nothing; standbys get theirs by replay.
+ */
+export function ownNodes({ survey, coordinator, diagnoses }: View): Answered[] {
+  const primaries = diagnoses.flatMap(({ primary, standing }) =>
+    primary && standing !== 'refused' ? [primary] : [],
+  )
+  const expand = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
+    .filter((node) => kindOf(node) === 'expand coordinator' && node.citus?.localGroup === COORDINATOR_GROUP)
+  const nodes = [coordinator, ...primaries, ...expand].filter((node) => node.citus !== null)
   return nodes.filter((node, n) => nodes.findIndex((other) => other.instance === node.instance) === n)
 }
 
 /**
  * Installs the schema where it is missing and this role may; a node added later is no reason to refuse the rest.
  * @returns whether anything was installed, so that the survey is to be taken again
- * @throws CitusHaError where the coordinator lacks it and this role may not install it
  */
 export async function installWhereMissing(
   access: Access,
   request: WalkRequest,
-  survey: Survey,
+  view: View,
 ): Promise<boolean> {
-  const coordinator = coordinatorOf(survey.nodes)
-  if (coordinator) requireUsable(coordinator, access.migration)
-  const missing = installable(survey).filter(
+  const missing = ownNodes(view).filter(
     (node) => (node.installed?.migration ?? 0) < access.migration && node.superuser,
   )
   const allowed = request.claims.standbys.map(({ group, address }) => ({ group, address }))
@@ -43,8 +48,8 @@ export async function installWhereMissing(
   return missing.length > 0
 }
 
-/** @throws CitusHaError saying exactly what to run */
-function requireUsable(coordinator: Answered, migration: number): void {
+/** @throws CitusHaError where the coordinator lacks the schema and this role may not install it, saying what to run */
+export function requireUsable(coordinator: Answered, migration: number): void {
   const { installed, superuser } = coordinator
   const node = formatAddress(coordinator.address)
   if (installed && installed.migration > migration) {

@@ -1,10 +1,10 @@
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import { Session } from '../db/pg.ts'
 import type { HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
 import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
 import type { Access } from './access.ts'
 import { clusterName } from './act.ts'
-import { installable } from './install.ts'
 import type { View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
@@ -21,7 +21,11 @@ export async function recoverNow(
   mode: 'resolve' | 'look',
 ): Promise<Resolved[]> {
   const cluster = clusterName(request, coordinator)
-  const others = installable(survey).filter((node) => node.instance !== coordinator.instance)
+  // Wherever one of ours may be: a gid says itself whose it is.
+  const others = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery && node.citus !== null)
+    .filter((node, n, all) => all.findIndex((other) => other.instance === node.instance) === n)
+    .filter((node) => node.instance !== coordinator.instance)
   const reached: Reached[] = []
   try {
     for (const node of [coordinator, ...others])

@@ -8,9 +8,8 @@ import type { Report } from '../model/outcome.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
-import { requireCoordinator } from './checks.ts'
 import { Clock } from './clock.ts'
-import { installWhereMissing } from './install.ts'
+import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type View, view } from './look.ts'
 import { reportOf } from './report.ts'
 
@@ -77,12 +76,11 @@ async function lookForPromotion(access: Access, request: WalkRequest, clock: Clo
   const until = performance.now() + request.waitMs
   let told = false
   for (;;) {
-    let seen = await observe(access, request, clock)
-    requireCoordinator(seen)
-    if (request.mode === 'apply' && (await installWhereMissing(access, request, seen))) {
-      seen = await observe(access, request, clock)
+    let now = view(await observe(access, request, clock), access, request)
+    requireUsable(now.coordinator, access.migration)
+    if (request.mode === 'apply' && (await installWhereMissing(access, request, now))) {
+      now = view(await observe(access, request, clock), access, request)
     }
-    const now = view(seen, access, request)
     if (!now.diagnoses.some(mayStillComeTrue) || performance.now() >= until) return now
     if (!told) request.progress('waiting for the promotion that was vouched for')
     told = true

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { formatAddress } from '../../src/model/node.ts'
 import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
 import { Scenario } from '../support/scenario.ts'
 
 describe('reconcile after a promotion', () => {
@@ -25,6 +25,10 @@ describe('reconcile after a promotion', () => {
     `4 group 1 secondary ${at('worker-1')}`,
     `5 group 2 secondary ${at('worker-2-standby')}`,
   ]
+
+  /** A configuration that reaches one registered address somewhere else. */
+  const reachedAt = (registered: string, connect: string) =>
+    scenario.configFile({ addresses: { [registered]: { connect } } })
 
   async function failOver(worker = 'worker-1'): Promise<void> {
     await server(worker).kill()
@@ -99,7 +103,12 @@ describe('reconcile after a promotion', () => {
     await server('worker-1').kill()
     const before = await scenario.footprint()
     const report = await scenario.reconcile()
-    expect(report).toMatchObject({ outcome: 'refused', exitCode: 3, changes: [], refusals: [{ group: 1, reason: 'primary-down' }] })
+    expect(report).toMatchObject({
+      outcome: 'refused',
+      exitCode: 3,
+      changes: [],
+      refusals: [{ group: 1, reason: 'primary-down' }],
+    })
     const evidence = report.refusals[0]?.evidence.join('\n')
     expect(evidence).toContain(`${at('worker-1')}: unreachable (refused)`)
     expect(evidence).toContain(`${at('coordinator')} (citus_check_connection_to_node): down`)
@@ -111,7 +120,12 @@ describe('reconcile after a promotion', () => {
     await server('worker-1-standby').promote()
     const before = await scenario.footprint()
     const report = await scenario.reconcile()
-    expect(report).toMatchObject({ outcome: 'refused', exitCode: 3, changes: [], refusals: [{ group: 1, reason: 'split-brain' }] })
+    expect(report).toMatchObject({
+      outcome: 'refused',
+      exitCode: 3,
+      changes: [],
+      refusals: [{ group: 1, reason: 'split-brain' }],
+    })
     expect(report.refusals[0]?.summary).toContain(`${at('worker-1')} on timeline 1`)
     expect(report.refusals[0]?.summary).toContain(`${at('worker-1-standby')} on timeline 2`)
     expect(await scenario.footprint()).toEqual(before)
@@ -125,22 +139,36 @@ describe('reconcile after a promotion', () => {
 
   it('refuses a node that belongs to another system, whoever vouches for it', async () => {
     // Worker 2's own standby answers at the address registered for worker 1's: a restored backup, a wrong port.
-    const elsewhere = [...scenario.options, '--config', await configWith(at('worker-1-standby'), at('worker-2'))]
+    const elsewhere = [
+      ...scenario.options,
+      '--config',
+      await reachedAt(at('worker-1-standby'), at('worker-2')),
+    ]
     await server('worker-1').kill()
     const before = await scenario.footprint()
     const report = await scenario.reconcileWith(elsewhere)
     expect(report).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'lineage-mismatch' }] })
-    const vouched = await scenario.reconcileWith([...elsewhere, '--promoted', at('worker-1-standby'), '--wait', '200ms'])
+    const vouched = await scenario.reconcileWith([
+      ...elsewhere,
+      '--promoted',
+      at('worker-1-standby'),
+      '--wait',
+      '200ms',
+    ])
     expect(vouched).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'lineage-mismatch' }] })
     expect(await scenario.footprint()).toEqual(before)
   })
 
   it('refuses while another metadata node still reaches a primary that only we have lost', async () => {
     await server('worker-1-standby').promote()
-    const lostRoute = [...scenario.options, '--config', await configWith(at('worker-1'), '127.0.0.1:1')]
+    const lostRoute = [...scenario.options, '--config', await reachedAt(at('worker-1'), '127.0.0.1:1')]
     const before = await scenario.footprint()
     const report = await scenario.reconcileWith(lostRoute)
-    expect(report).toMatchObject({ exitCode: 3, changes: [], refusals: [{ group: 1, reason: 'primary-alive-elsewhere' }] })
+    expect(report).toMatchObject({
+      exitCode: 3,
+      changes: [],
+      refusals: [{ group: 1, reason: 'primary-alive-elsewhere' }],
+    })
     expect(report.refusals[0]?.summary).toContain(at('coordinator'))
     expect(await scenario.footprint()).toEqual(before)
   })
@@ -159,7 +187,9 @@ describe('reconcile after a promotion', () => {
   })
 
   it('repairs a copy that lacks a row, through Citus’s own sync', async () => {
-    await server('worker-2').query('DELETE FROM pg_dist_node WHERE nodeid = 4', [], { database: scenario.cluster.database })
+    await server('worker-2').query('DELETE FROM pg_dist_node WHERE nodeid = 4', [], {
+      database: scenario.cluster.database,
+    })
     const report = await scenario.reconcile()
     expect(report).toMatchObject({ exitCode: 0, changes: [{ kind: 'resync' }] })
     expect(await scenario.rows(server('worker-2'))).toEqual(await scenario.rows(server('coordinator')))
@@ -174,9 +204,13 @@ describe('reconcile after a promotion', () => {
     expect(report.copies.find(({ node }) => node === at('worker-2'))).toMatchObject({ state: 'unreachable' })
     expect(await scenario.rows(server('coordinator'))).toEqual(swapped())
     expect(await scenario.rows(server('worker-1-standby'))).toEqual(swapped())
-    const flag = await server('coordinator').query(`SELECT metadatasynced FROM pg_dist_node WHERE nodeid = 3`, [], {
-      database: scenario.cluster.database,
-    })
+    const flag = await server('coordinator').query(
+      `SELECT metadatasynced FROM pg_dist_node WHERE nodeid = 3`,
+      [],
+      {
+        database: scenario.cluster.database,
+      },
+    )
     expect(flag).toEqual([{ metadatasynced: false }])
   })
 
@@ -197,7 +231,9 @@ describe('reconcile after a promotion', () => {
 
   it('takes a killed backend, a restart and a cut connection for no promotion', async () => {
     const before = await scenario.footprint()
-    await server('worker-1').query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'citus_ha'`)
+    await server('worker-1').query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'citus_ha'`,
+    )
     expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', exitCode: 0 })
     await server('worker-1').restart()
     await scenario.streams(server('worker-1-standby'))
@@ -218,13 +254,3 @@ describe('reconcile after a promotion', () => {
     expect(await scenario.footprint()).toEqual(before)
   })
 })
-
-/** A configuration that reaches one registered address somewhere else. */
-async function configWith(registered: string, connect: string): Promise<string> {
-  const { mkdtemp, writeFile } = await import('node:fs/promises')
-  const { tmpdir } = await import('node:os')
-  const { join } = await import('node:path')
-  const file = join(await mkdtemp(join(tmpdir(), 'citus-ha-test-')), 'citus-ha.yaml')
-  await writeFile(file, JSON.stringify({ addresses: { [registered]: { connect } } }))
-  return file
-}

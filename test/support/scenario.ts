@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import pg from 'pg'
 import { expect } from 'vitest'
+import { stringify } from 'yaml'
 import { z } from 'zod'
 import { run } from '../../src/cli/program.ts'
 import { type Cluster, type ClusterSpec, startCluster } from '../../src/demo/cluster.ts'
@@ -31,9 +34,15 @@ const reportSchema = z.object({
   exitCode: z.number(),
   epoch: z.number().nullable(),
   database: z.string(),
-  changes: z.array(z.object({ group: z.number(), kind: z.string(), nodeid: z.number(), from: z.string(), to: z.string() })),
-  copies: z.array(z.object({ node: z.string(), role: z.string(), state: z.string(), convergedMs: z.number().nullable() })),
-  refusals: z.array(z.object({ group: z.number(), reason: z.string(), summary: z.string(), evidence: z.array(z.string()) })),
+  changes: z.array(
+    z.object({ group: z.number(), kind: z.string(), nodeid: z.number(), from: z.string(), to: z.string() }),
+  ),
+  copies: z.array(
+    z.object({ node: z.string(), role: z.string(), state: z.string(), convergedMs: z.number().nullable() }),
+  ),
+  refusals: z.array(
+    z.object({ group: z.number(), reason: z.string(), summary: z.string(), evidence: z.array(z.string()) }),
+  ),
   warnings: z.array(z.string()),
   durationMs: z.number(),
 })
@@ -51,11 +60,15 @@ export class Scenario {
   readonly cluster: Cluster
   /** Options that every command gets. */
   readonly options: string[]
+  #files = 0
 
   private constructor(cluster: Cluster) {
     this.cluster = cluster
     const { coordinator, database, coordinatorStandbys } = cluster
-    this.options = [coordinator, ...coordinatorStandbys].flatMap((server) => ['--coordinator', server.url(database, 'citus_ha')])
+    this.options = [coordinator, ...coordinatorStandbys].flatMap((server) => [
+      '--coordinator',
+      server.url(database, 'citus_ha'),
+    ])
   }
 
   /** Starts a cluster, installs as a superuser, makes the table `items`, and keeps a snapshot for `restore`. */
@@ -65,10 +78,7 @@ export class Scenario {
     const cluster = await startCluster({ ...wanted, settings })
     const scenario = new Scenario(cluster)
     try {
-      if (install !== 'no') {
-        const ran = await citusHa(['install', '--coordinator', cluster.coordinator.url(cluster.database)])
-        expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
-      }
+      if (install !== 'no') await scenario.install()
       await scenario.#makeTable()
       await scenario.settle()
       await cluster.snapshot()
@@ -96,10 +106,36 @@ export class Scenario {
     await this.cluster.stop()
   }
 
+  /** Runs any command with the cluster's coordinators. */
+  async run(...args: string[]): Promise<Ran> {
+    const [command = '', ...rest] = args
+    return await citusHa([command, ...this.options, ...rest])
+  }
+
+  /** `citus-ha install` as a superuser. */
+  async install(...args: string[]): Promise<Ran> {
+    const ran = await citusHa([
+      'install',
+      '--coordinator',
+      this.cluster.coordinator.url(this.cluster.database),
+      ...args,
+    ])
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    return ran
+  }
+
+  /** A configuration file in the cluster's directory, which goes when the cluster goes. */
+  async configFile(config: object): Promise<string> {
+    const file = join(this.cluster.directory, `citus-ha-${this.#files++}.yaml`)
+    await writeFile(file, stringify(config))
+    return file
+  }
+
   /** Every standby has replayed its primary. */
   async settle(): Promise<void> {
     const { cluster } = this
-    for (const standby of cluster.coordinatorStandbys) await cluster.waitForReplay(standby, cluster.coordinator)
+    for (const standby of cluster.coordinatorStandbys)
+      await cluster.waitForReplay(standby, cluster.coordinator)
     for (const worker of cluster.workers) {
       for (const standby of worker.standbys) await cluster.waitForReplay(standby, worker.primary)
     }

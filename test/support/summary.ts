@@ -6,7 +6,9 @@ export default class Summary implements Reporter {
     const tests = modules.flatMap((module) => [...module.children.allTests()])
     const count = (state: string) => tests.filter((test) => test.result().state === state).length
     // A file that did not load, or an error outside of any test, is a failure too.
-    const broken = modules.filter((module) => module.state() === 'failed' && module.children.size === 0).length
+    const broken = modules.filter(
+      (module) => module.state() === 'failed' && module.children.size === 0,
+    ).length
     const failed = count('failed') + broken + errors.length
     process.stdout.write(`\n${count('passed')} passed, ${failed} failed, ${count('skipped')} skipped\n`)
   }

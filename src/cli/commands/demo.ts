@@ -1,9 +1,103 @@
-import type { Command } from 'commander'
-import type { Io } from '../io.ts'
+import { basename, relative } from 'node:path'
+import { Command, Option } from 'commander'
+import type { Environment } from '../../config/url.ts'
+import { stopKept } from '../../demo/keep.ts'
+import { type Stage, tellDemo } from '../../demo/story.ts'
+import { colorsFor, type Io, type Output } from '../io.ts'
+import { installCommand } from './install.ts'
+import { reconcileCommand } from './reconcile.ts'
+import { statusCommand } from './status.ts'
 
-export function demoCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  program.command('demo').action(() => {
-    io.stdout.write('')
-    exit(0)
-  })
+interface DemoOptions {
+  readonly keep?: boolean
+  readonly stop?: string
+}
+
+const ABOUT = `
+Servers run on free ports of 127.0.0.1, in a directory of their own under TMPDIR, with the machine's PostgreSQL
+(CITUS_HA_PG_BINDIR names another one) or the one that npm brought. Where it has the Citus extension, Citus is
+real; else, or with CITUS_HA_BACKEND=standin, a stand-in has its catalog and node functions. Ctrl-C at any
+moment leaves no process and no file.
+
+Examples:
+  citus-ha demo
+  citus-ha demo --keep
+  citus-ha demo --stop /tmp/citus-ha-Ab12Cd`
+
+export function demoCommand(program: Command, io: Io, _exit: (code: number) => void): void {
+  program
+    .command('demo')
+    .description('a local cluster whose worker fails: what is wrong then, and reconcile mending it')
+    .option('--keep', 'leave it running at the end, to be broken by hand, and print the URLs')
+    .addOption(
+      new Option('--stop <directory>', 'end a demo that was left running, and remove its files').conflicts(
+        'keep',
+      ),
+    )
+    .addHelpText('after', ABOUT)
+    .action(async ({ keep, stop }: DemoOptions) => {
+      if (stop === undefined) await withReason(tellDemo(stageOf(io), keep ? 'keep' : 'stop'))
+      else io.stdout.write(`ended ${await stopKept(stop)} servers and removed ${stop}\n`)
+    })
+}
+
+function stageOf(io: Io): Stage {
+  const colors = colorsFor(io.stdout, io.env)
+  // What the environment says of other clusters does not concern this one.
+  const env: Environment = Object.fromEntries(
+    Object.entries(io.env).filter(([name]) => !/^(PG|CITUS_HA_)/.test(name)),
+  )
+  const inner: Io = { ...io, env, stdout: indented(io.stdout), stderr: indented(io.stderr) }
+  return {
+    say: (line) => io.stdout.write(`${line}\n`),
+    colors,
+    signal: io.signal,
+    program: programName(),
+    citusHa: (args) => runCommand(args, inner),
+  }
+}
+
+/** The real commands, in this process. */
+async function runCommand(args: readonly string[], io: Io): Promise<number> {
+  let exitCode = 0
+  const exit = (code: number) => {
+    exitCode = code
+  }
+  const program = new Command('citus-ha').exitOverride()
+  installCommand(program, io)
+  statusCommand(program, io, exit)
+  reconcileCommand(program, io, exit)
+  await program.parseAsync([...args], { from: 'user' })
+  return exitCode
+}
+
+/** Each text consists of whole lines. */
+function indented(output: Output): Output {
+  return {
+    write: (text) => output.write(text.replace(/^(?=.)/gm, '    ')),
+    isTTY: output.isTTY === true,
+  }
+}
+
+/** As it was typed: from a checkout, `citus-ha` is on nobody's PATH. */
+function programName(): string {
+  const script = process.argv[1] ?? ''
+  return basename(script) === 'main.js' ? `node ${relative(process.cwd(), script)}` : 'citus-ha'
+}
+
+/** One line says it all: of a server's log, the line that tells why; of a command's refusal, that it was one. */
+async function withReason(demo: Promise<void>): Promise<void> {
+  try {
+    await demo
+  } catch (error) {
+    if (!(error instanceof Error) || error.name === 'AbortError') throw error
+    const [first, ...log] = error.message.split('\n')
+    const reason = log.findLast((line) => /\b(FATAL|PANIC|ERROR): /.test(line))
+    throw new Error(
+      `demo: ${first}${reason ? `: ${reason.replace(/^.*?(FATAL|PANIC|ERROR): +/, '')}` : ''}`,
+      {
+        cause: error,
+      },
+    )
+  }
 }

@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
-import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
-import { installable, installOne, recordProofs } from '../../walk/install.ts'
+import { installOne, ownNodes, recordProofs } from '../../walk/install.ts'
 import { observe, view } from '../../walk/look.ts'
 import {
   addClusterOptions,
@@ -38,10 +37,9 @@ async function installDatabase(session: Session, { role }: InstallOptions, io: I
   const request = requestOf(session, io)
   const { access, database } = session
   const clock = new Clock()
-  const seen = await observe(access, request, clock)
-  requireCoordinator(seen)
+  const before = view(await observe(access, request, clock), access, request)
   const allowed = [...request.claims.standbys]
-  for (const node of installable(seen)) {
+  for (const node of ownNodes(before)) {
     const address = formatAddress(node.address)
     if (!node.superuser) {
       throw new CitusHaError(
@@ -55,9 +53,7 @@ async function installDatabase(session: Session, { role }: InstallOptions, io: I
   }
   const after = view(await observe(access, request, clock), access, request)
   if (after.plan.proofs.length > 0) await recordProofs(access, request, after)
-  for (const diagnosis of after.diagnoses.filter((each) => each.standing === 'refused')) {
-    io.stdout.write(
-      `group ${diagnosis.group}: its line of primaries is not recorded yet: ${diagnosis.summary}\n`,
-    )
+  for (const { group, summary } of after.diagnoses.filter((each) => each.standing === 'refused')) {
+    io.stdout.write(`group ${group}: left out, nothing is recorded of it: ${summary}\n`)
   }
 }

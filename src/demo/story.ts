@@ -1,0 +1,320 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describeBackend } from './backend.ts'
+import { findBinaries } from './binaries.ts'
+import { type Cluster, startCluster, stopAllClusters } from './cluster.ts'
+import { keep } from './keep.ts'
+import type { Server } from './server.ts'
+import { type Colors, columns, copies, duration, routes, tallies, topology, type Wanted } from './show.ts'
+import { startWriters, type Writers } from './writers.ts'
+
+/** Where a demo is told, and what it gets handed from the command line. */
+export interface Stage {
+  /** Told one line without its end. */
+  readonly say: (line: string) => void
+  readonly colors: Colors
+  /** Ends everything at any moment. */
+  readonly signal: AbortSignal
+  /** What to type for the program, for the commands that are shown. */
+  readonly program: string
+  /** Runs a command of citus-ha in this process, printing what it prints. @returns its exit code */
+  readonly citusHa: (args: readonly string[]) => Promise<number>
+}
+
+/** What is left of a demo: nothing, or a running cluster. */
+export type Ending = 'stop' | 'keep'
+
+const GROUP = 1
+const DATABASE = 'app'
+const ENOUGH = 20
+const WATCH_MS = 1500
+
+/**
+ * Starts a cluster, breaks it, has it mended by the real `reconcile`, and tells everything.
+ * Whatever happens, no process and no file is left, but for a demo that came to its end and is to be kept.
+ * @throws Error where a step failed; the signal's reason when aborted
+ */
+export async function tellDemo(stage: Stage, ending: Ending): Promise<void> {
+  const { signal } = stage
+  signal.throwIfAborted()
+  // Whoever awaits the cluster's end below gets the error, if there is one.
+  const stopNow = () => void stopAllClusters().catch(() => {})
+  signal.addEventListener('abort', stopNow, { once: true })
+  try {
+    await new Demo(stage, ending).tell()
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', stopNow)
+  }
+}
+
+/** The servers that have a part in the story. */
+interface Cast {
+  readonly coordinator: Server
+  readonly otherWorker: Server
+  readonly doomed: Server
+  readonly heir: Server
+  /** Whose pg_dist_node is looked at. */
+  readonly copies: readonly Server[]
+}
+
+function castOf(cluster: Cluster): Cast {
+  const [first, second] = cluster.workers
+  const heir = first?.standbys[0]
+  if (!first || !second || !heir) throw new Error('the demo needs two workers, the first one with a standby')
+  const { coordinator, coordinatorStandbys } = cluster
+  const copies = [coordinator, ...coordinatorStandbys, second.primary, heir]
+  return { coordinator, otherWorker: second.primary, doomed: first.primary, heir, copies }
+}
+
+class Demo {
+  readonly #stage: Stage
+  readonly #ending: Ending
+  readonly #took: [string, number][] = []
+
+  constructor(stage: Stage, ending: Ending) {
+    this.#stage = stage
+    this.#ending = ending
+  }
+
+  async tell(): Promise<void> {
+    const began = performance.now()
+    await this.#sayBackend()
+    const cluster = await this.#start()
+    try {
+      await this.#play(cluster)
+      this.#summary(performance.now() - began)
+      if (this.#ending === 'keep') await this.#keep(cluster)
+      this.#stage.signal.throwIfAborted()
+    } catch (error) {
+      await cluster.stop()
+      throw error
+    }
+    if (this.#ending === 'keep') return
+    this.#stage.say('stopping the servers')
+    await cluster.stop()
+    this.#stage.say(`all processes ended, ${cluster.directory} removed`)
+  }
+
+  async #sayBackend(): Promise<void> {
+    const { version, citus, source } = await findBinaries()
+    const backend = describeBackend({ kind: citus ? 'citus' : 'standin', postgres: version, citus })
+    const where = source === 'embedded' ? ' (the embedded binaries from npm)' : ''
+    this.#stage.say(this.#stage.colors.bold(`citus-ha demo on ${backend}${where}`))
+    if (!citus) {
+      this.#stage.say(
+        'There is no Citus extension here. The stand-in has its catalog, node functions, locks and',
+      )
+      this.#stage.say(
+        'metadata sync, but runs no distributed query. PostgreSQL and its replication are real.',
+      )
+    }
+  }
+
+  async #start(): Promise<Cluster> {
+    const { signal } = this.#stage
+    const cluster = await this.#step(
+      'start',
+      'Start a coordinator and two workers, with a standby each',
+      () =>
+        startCluster({
+          database: DATABASE,
+          onProgress: (line) => {
+            signal.throwIfAborted()
+            this.#say(line)
+          },
+        }),
+    )
+    return cluster
+  }
+
+  async #play(cluster: Cluster): Promise<void> {
+    const cast = castOf(cluster)
+    await this.#install(cluster)
+    const entries = [cast.coordinator, cast.otherWorker]
+    const writers = await startWriters(cluster, GROUP, entries, this.#stage.signal)
+    try {
+      await this.#showHealthy(cluster, cast, writers)
+      await this.#fail(cluster, cast, writers)
+      await this.#reconcile(cluster, cast, writers)
+    } finally {
+      await writers?.stop()
+    }
+    if (!writers) return
+    this.#title('Writes that succeeded / failed')
+    this.#lines(tallies(writers, this.#stage.colors))
+    this.#say(`(of the longest gap, ${duration(2 * WATCH_MS)} are this demo's, watching the writes fail)`)
+  }
+
+  /** The file, not CITUS_HA_* of whoever runs the demo, says which cluster every command is about. */
+  async #install(cluster: Cluster): Promise<void> {
+    const candidates = [cluster.coordinator, ...cluster.coordinatorStandbys]
+    const urls = candidates.map((server) => `  - url: ${server.url(DATABASE, 'citus_ha')}\n`)
+    const lines = ['cluster: demo\n', `databases: [${DATABASE}]\n`, 'coordinators:\n', ...urls]
+    await writeFile(configOf(cluster), lines.join(''))
+    await this.#step('install', 'Install citus-ha: its schema, and a role that may do nothing else', () =>
+      this.#run(['install', '--config', configOf(cluster), '--coordinator', cluster.coordinator.url()]),
+    )
+  }
+
+  async #showHealthy(cluster: Cluster, cast: Cast, writers: Writers | null): Promise<void> {
+    this.#title('The topology')
+    this.#lines(await topology(cluster))
+    this.#say(`The copies of pg_dist_node, rows of group ${GROUP} (worker 1):`)
+    await this.#showCopies(cluster, cast, cast.doomed)
+    if (!writers) return
+    this.#say(
+      `Two clients insert all the time, through ${writers.all.map((w) => w.through.name).join(' and ')},`,
+    )
+    this.#say('into those shards of a distributed table that worker 1 has.')
+    await writers.stayIn('before', { minimumMs: 1000, until: ({ ok }) => ok >= ENOUGH })
+    this.#sayWrites(writers, 'before')
+  }
+
+  async #fail(cluster: Cluster, cast: Cast, writers: Writers | null): Promise<void> {
+    const { doomed, heir } = cast
+    // Whatever fails from here on is due to the kill.
+    writers?.enter('primary dead')
+    await this.#step('kill', `Kill the primary of worker 1 (SIGKILL, ${addressOf(doomed)})`, () =>
+      doomed.kill(),
+    )
+    await writers?.stayIn('primary dead', { minimumMs: WATCH_MS, until: ({ failed }) => failed >= 1 })
+    if (writers) this.#sayWrites(writers, 'primary dead')
+    await this.#step('promote', `Promote its standby (${addressOf(heir)}), as an HA tool would`, () =>
+      promote(heir),
+    )
+    await writers?.stayIn('promoted', { minimumMs: WATCH_MS, until: ({ failed }) => failed >= 1 })
+    this.#title('What is wrong now: the new primary writes, but no copy of pg_dist_node knows it')
+    await this.#showCopies(cluster, cast, heir)
+    if (writers) this.#sayWrites(writers, 'promoted')
+    await this.#run(['status', '--config', configOf(cluster)], [0, 3])
+  }
+
+  async #reconcile(cluster: Cluster, cast: Cast, writers: Writers | null): Promise<void> {
+    writers?.enter('reconcile')
+    await this.#step('reconcile', 'Reconcile: prove the promotion, and change every copy at once', () =>
+      this.#run(['reconcile', '--config', configOf(cluster)]),
+    )
+    this.#title('The copies after it')
+    await this.#showCopies(cluster, cast, cast.heir)
+    if (!writers) return
+    await writers.stayIn('after', { minimumMs: 1000, until: ({ ok }) => ok >= ENOUGH })
+    this.#sayWrites(writers, 'after')
+    for (const { through, recoveredMs } of writers.all) {
+      if (recoveredMs === null) continue
+      this.#say(
+        `${through.name}: the first write came through ${duration(recoveredMs)} after reconcile began`,
+      )
+    }
+  }
+
+  async #showCopies(
+    cluster: Cluster,
+    { copies: servers, coordinator, otherWorker, heir }: Cast,
+    primary: Server,
+  ) {
+    const { colors } = this.#stage
+    const wanted: Wanted = { group: GROUP, copies: servers, primary }
+    this.#lines(await copies(cluster, wanted, colors))
+    if (cluster.backend.kind === 'standin') {
+      const entries = primary === heir ? [coordinator, otherWorker, heir] : [coordinator, otherWorker]
+      this.#lines(await routes(cluster, GROUP, entries, colors))
+    }
+  }
+
+  #sayWrites(writers: Writers, phase: Parameters<Writers['enter']>[0]): void {
+    const { colors } = this.#stage
+    for (const writer of writers.all) {
+      const { ok, failed } = writer.tally(phase)
+      const text = `writes through ${writer.through.name}: ${ok} succeeded, ${failed} failed`
+      this.#say(failed > 0 ? colors.red(text) : colors.green(text))
+      if (failed > 0) this.#say(colors.dim(`  ${writer.lastError}`))
+    }
+  }
+
+  #summary(ms: number): void {
+    this.#title('How long it took')
+    this.#lines(columns([...this.#took, ['all', ms] as const].map(([name, took]) => [name, duration(took)])))
+    this.#stage.say('')
+  }
+
+  async #keep(cluster: Cluster): Promise<void> {
+    const { say, program } = this.#stage
+    const cast = castOf(cluster)
+    await this.#step('rejoin', 'Bring the old primary back as a standby of the new one', async () => {
+      this.#say('a fresh base backup, then reconcile, since a secondary is back')
+      await cluster.rejoin(cast.doomed, cast.heir)
+      await this.#run(['reconcile', '--config', configOf(cluster)])
+    })
+    await keep(cluster)
+    this.#title('It goes on running')
+    this.#lines(columns(cluster.servers.map((server) => [server.name, server.url()])))
+    const config = configOf(cluster)
+    say('')
+    say('Break it by hand:')
+    say(`  kill -9 $(head -n 1 ${join(cast.otherWorker.directory, 'postmaster.pid')})`)
+    const [standby] = cluster.workers[1]?.standbys ?? []
+    if (standby) say(`  psql ${standby.url()} -c 'select pg_promote()'`)
+    say('Look at it, and mend it:')
+    say(`  ${program} status --config ${config}`)
+    say(`  ${program} reconcile --config ${config}`)
+    say('Stop it, and remove every file:')
+    say(`  ${program} demo --stop ${cluster.directory}`)
+    if (cluster.backend.kind === 'standin') {
+      say(
+        "The stand-in's metadata sync has ended with this command: only reconcile carries changes to the copies.",
+      )
+    }
+  }
+
+  async #run(args: readonly string[], expected: readonly number[] = [0]): Promise<void> {
+    this.#say(this.#stage.colors.cyan(`$ ${this.#stage.program} ${args.join(' ')}`))
+    const exitCode = await this.#stage.citusHa(args)
+    this.#stage.signal.throwIfAborted()
+    if (!expected.includes(exitCode))
+      throw new Error(`${args[0]} ended with exit code ${exitCode}, see above`)
+  }
+
+  async #step<T>(name: string, title: string, work: () => Promise<T>): Promise<T> {
+    this.#title(title)
+    const began = performance.now()
+    const result = await work()
+    this.#stage.signal.throwIfAborted()
+    const ms = performance.now() - began
+    this.#took.push([name, ms])
+    this.#say(this.#stage.colors.dim(`took ${duration(ms)}`))
+    return result
+  }
+
+  #title(text: string): void {
+    this.#stage.say('')
+    this.#stage.say(this.#stage.colors.bold(text))
+  }
+
+  #say(line: string): void {
+    this.#stage.say(`  ${line}`)
+  }
+
+  #lines(lines: readonly string[]): void {
+    for (const line of lines) this.#say(line)
+  }
+}
+
+// One statement, so that it ends with the server when the demo is interrupted.
+const PROMOTE = `do $$ begin
+  perform pg_promote(wait => false);
+  while pg_is_in_recovery() loop perform pg_sleep(0.002); end loop;
+end $$`
+
+async function promote(standby: Server): Promise<void> {
+  await standby.query(PROMOTE, [], { database: 'postgres' })
+}
+
+function configOf(cluster: Cluster): string {
+  return join(cluster.directory, 'citus-ha.yaml')
+}
+
+function addressOf({ host, port }: Server): string {
+  return `${host}:${port}`
+}

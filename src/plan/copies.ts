@@ -1,0 +1,152 @@
+import { type Catalog, COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import { kindOf } from '../model/kinds.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Answered, Survey } from '../model/observation.ts'
+import type { CopyPlan, CopyRole, LeftOut, Plan, RowChange, Step } from '../model/plan.ts'
+import { type AliasOf, isAliasOf } from './alias.ts'
+import type { PlanOptions } from './plan.ts'
+import { describe, simulate } from './simulate.ts'
+import { stepsBetween } from './steps.ts'
+
+/** A node that holds, or should hold, a copy that Citus reads when it routes a query. */
+export interface CopyNode {
+  readonly address: HostPort
+  readonly nodeid: number | null
+  readonly role: CopyRole
+  /** The server to be written; or why there is none. */
+  readonly server: Answered | string
+}
+
+export function copyNodes(
+  survey: Survey,
+  diagnoses: readonly Diagnosis[],
+  coordinator: Answered,
+): CopyNode[] {
+  const catalog = coordinator.citus?.catalog ?? []
+  const own = primaryOf(catalog, COORDINATOR_GROUP)
+  const workers = diagnoses
+    .filter((diagnosis) => diagnosis.group !== COORDINATOR_GROUP)
+    .flatMap((diagnosis): CopyNode[] => {
+      const row = primaryOf(catalog, diagnosis.group)
+      if (!row?.hasmetadata) return []
+      const role = diagnosis.standing === 'proved' ? 'promoted' : 'metadata worker'
+      const server = diagnosis.primary ?? diagnosis.summary
+      return [{ address: diagnosis.primary?.address ?? row.address, nodeid: row.nodeid, role, server }]
+    })
+  const expand = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
+    .filter((node) => kindOf(node) === 'expand coordinator' && node.citus?.localGroup === COORDINATOR_GROUP)
+    .map(
+      (node): CopyNode => ({ address: node.address, nodeid: null, role: 'expand coordinator', server: node }),
+    )
+  const first: CopyNode = {
+    address: coordinator.address,
+    nodeid: own?.nodeid ?? null,
+    role: 'coordinator',
+    server: coordinator,
+  }
+  const seen = new Set<string>()
+  return [first, ...workers, ...expand].filter((node) => {
+    const key = typeof node.server === 'string' ? formatAddress(node.address) : node.server.instance
+    return seen.has(key) ? false : seen.add(key)
+  })
+}
+
+export interface CopyDraft {
+  readonly copy?: CopyPlan
+  readonly leftOut?: LeftOut
+  readonly forbidden: Plan['forbidden']
+  /** The copy can be read and is not what it should be. */
+  readonly differs: boolean
+  readonly changes: readonly RowChange[]
+}
+
+/** What a change does to one copy, or why it is left out. */
+export function draftCopy(
+  node: CopyNode,
+  coordinator: Answered,
+  target: Catalog,
+  options: PlanOptions,
+): CopyDraft {
+  const { server, address, nodeid, role } = node
+  const leave = (why: string, differs: boolean, changes: RowChange[] = []): CopyDraft => {
+    return { leftOut: { node: address, nodeid, why }, forbidden: [], differs, changes }
+  }
+  if (typeof server === 'string') return leave(server, false)
+  const before = server.citus?.catalog ?? []
+  const truth = coordinator.citus?.catalog ?? []
+  const after = role === 'expand coordinator' ? ownRows(before, truth, target) : target
+  const differs = !sameCatalog(before, after)
+  const installed = server.installed
+  // A superuser's walk installs the schema first.
+  const usable = server.superuser || (installed?.mayExecute && installed.migration >= options.migration)
+  if (!usable) {
+    return leave('the schema citus_ha is missing or old there: run citus-ha install', differs)
+  }
+  const steps = stepsBetween(before, after)
+  const forbidden = (steps ?? []).flatMap((step) => forbiddenBy(step, before, server, options.aliases))
+  // What the coordinator's copy may not be given, nobody can spread.
+  if (!steps || (forbidden.length > 0 && role !== 'coordinator')) {
+    const group = server.citus?.localGroup ?? COORDINATOR_GROUP
+    const from = 'differs in more than addresses'
+    const change = {
+      group,
+      nodeid: nodeid ?? 0,
+      kind: 'resync',
+      from,
+      to: 'as the coordinator’s',
+      why: 'left to Citus’s own sync',
+    } as const
+    return leave('its copy needs Citus’s own metadata sync', true, [change])
+  }
+  simulate(before, steps)
+  const drifted = role !== 'coordinator' && role !== 'expand coordinator' && !sameCatalog(before, truth)
+  return {
+    copy: { node: address, role, before, steps, after },
+    forbidden,
+    differs,
+    changes: drifted ? driftOf(node, before, steps) : [],
+  }
+}
+
+/** The address that `citus_ha.may_have_address` would not let this step give, for a role without further rights. */
+function forbiddenBy(
+  step: Step,
+  before: Catalog,
+  server: Answered,
+  aliases: readonly AliasOf[],
+): Plan['forbidden'] {
+  if (step.op !== 'move' || step.to.host.endsWith('.invalid') || server.superuser) return []
+  const group = before.find((row) => row.nodeid === step.nodeid)?.group ?? COORDINATOR_GROUP
+  const known = [
+    ...before.filter((row) => row.group === group).map((row) => row.address),
+    ...(server.installed?.spareAddresses ?? [])
+      .filter((spare) => spare.group === group)
+      .map((spare) => spare.address),
+  ]
+  const may = known.some((address) => sameAddress(address, step.to) || isAliasOf(step.to, address, aliases))
+  return may ? [] : [{ group, address: step.to }]
+}
+
+/** An expand coordinator with a copy of its own has its own nodeids: it follows by group and address. */
+function ownRows(before: Catalog, truth: Catalog, target: Catalog): Catalog {
+  return before.map((row) => {
+    const was = truth.find((each) => each.group === row.group && sameAddress(each.address, row.address))
+    const now = was && target.find((each) => each.nodeid === was.nodeid)
+    return now ? { ...row, address: now.address, rack: now.rack, isactive: now.isactive } : row
+  })
+}
+
+function driftOf(node: CopyNode, before: Catalog, steps: readonly Step[]): RowChange[] {
+  return steps
+    .filter((step) => step.op !== 'move' || !step.to.host.endsWith('.invalid'))
+    .map((step) => ({
+      group: before.find((row) => row.nodeid === step.nodeid)?.group ?? COORDINATOR_GROUP,
+      nodeid: step.nodeid,
+      kind: 'drift-repaired',
+      from: step.op === 'move' ? formatAddress(step.from) : `${step.column} ${step.from}`,
+      to: step.op === 'move' ? formatAddress(step.to) : `${step.column} ${step.to}`,
+      why: `the copy of ${formatAddress(node.address)} differed from the coordinator’s (${describe(step)})`,
+    }))
+}
