@@ -38,7 +38,10 @@ export async function tellDemo(stage: Stage, ending: Ending): Promise<void> {
   const { signal } = stage
   signal.throwIfAborted()
   // Whoever awaits the cluster's end below gets the error, if there is one.
-  const stopNow = () => void stopAllClusters().catch(() => {})
+  const stopNow = () => {
+    stage.say('interrupted: ending the servers')
+    void stopAllClusters().catch(() => {})
+  }
   signal.addEventListener('abort', stopNow, { once: true })
   try {
     await new Demo(stage, ending).tell()

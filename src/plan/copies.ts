@@ -4,7 +4,7 @@ import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, LeftOut, Plan, RowChange, Step } from '../model/plan.ts'
-import { type AliasOf, isAliasOf } from './alias.ts'
+import { isAliasOf } from './alias.ts'
 import type { PlanOptions } from './plan.ts'
 import { describe, simulate } from './simulate.ts'
 import { stepsBetween } from './steps.ts'
@@ -85,7 +85,7 @@ export function draftCopy(
     return leave('the schema citus_ha is missing or old there: run citus-ha install', differs)
   }
   const steps = stepsBetween(before, after)
-  const forbidden = (steps ?? []).flatMap((step) => forbiddenBy(step, before, server, options.aliases))
+  const forbidden = (steps ?? []).flatMap((step) => forbiddenBy(step, before, server))
   // What the coordinator's copy may not be given, nobody can spread.
   if (!steps || (forbidden.length > 0 && role !== 'coordinator')) {
     const group = server.citus?.localGroup ?? COORDINATOR_GROUP
@@ -111,12 +111,7 @@ export function draftCopy(
 }
 
 /** The address that `citus_ha.may_have_address` would not let this step give, for a role without further rights. */
-function forbiddenBy(
-  step: Step,
-  before: Catalog,
-  server: Answered,
-  aliases: readonly AliasOf[],
-): Plan['forbidden'] {
+function forbiddenBy(step: Step, before: Catalog, server: Answered): Plan['forbidden'] {
   if (step.op !== 'move' || step.to.host.endsWith('.invalid') || server.superuser) return []
   const group = before.find((row) => row.nodeid === step.nodeid)?.group ?? COORDINATOR_GROUP
   const known = [
@@ -125,7 +120,7 @@ function forbiddenBy(
       .filter((spare) => spare.group === group)
       .map((spare) => spare.address),
   ]
-  const may = known.some((address) => sameAddress(address, step.to) || isAliasOf(step.to, address, aliases))
+  const may = known.some((address) => sameAddress(address, step.to) || isAliasOf(step.to, address, []))
   return may ? [] : [{ group, address: step.to }]
 }
 

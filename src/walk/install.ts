@@ -2,10 +2,10 @@ import { historyText } from '../apply/decision.ts'
 import { Session } from '../db/pg.ts'
 import { jsonLiteral } from '../db/sql.ts'
 import { type InstallOrder, install } from '../install/install.ts'
-import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { kindOf } from '../model/kinds.ts'
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import type { View } from './look.ts'
@@ -40,12 +40,25 @@ export async function installWhereMissing(
   const missing = ownNodes(view).filter(
     (node) => (node.installed?.migration ?? 0) < access.migration && node.superuser,
   )
-  const allowed = request.claims.standbys.map(({ group, address }) => ({ group, address }))
+  const allowed = allowedOf(request, view)
   for (const node of missing) {
     request.progress(`installing the schema citus_ha on ${formatAddress(node.address)}`)
     await installOne(access, request.database, node, { role: null, allowed })
   }
   return missing.length > 0
+}
+
+/** What the configuration adds to the addresses a group may have: standbys, and other names of its nodes. */
+export function allowedOf({ claims, aliases }: WalkRequest, { coordinator }: View): InstallOrder['allowed'] {
+  const catalog = coordinator.citus?.catalog ?? []
+  const groupOf = (address: HostPort) =>
+    (rowAt(catalog, address) ?? claims.standbys.find((standby) => sameAddress(standby.address, address)))
+      ?.group
+  const names = aliases.flatMap(({ address, alias }) => {
+    const group = groupOf(address)
+    return group === undefined ? [] : [{ group, address: alias }]
+  })
+  return [...claims.standbys.map(({ group, address }) => ({ group, address })), ...names]
 }
 
 /** @throws CitusHaError where the coordinator lacks the schema and this role may not install it, saying what to run */

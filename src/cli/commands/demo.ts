@@ -1,4 +1,4 @@
-import { basename, relative } from 'node:path'
+import { basename, relative, resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Environment } from '../../config/url.ts'
 import { stopKept } from '../../demo/keep.ts'
@@ -37,8 +37,13 @@ export function demoCommand(program: Command, io: Io, _exit: (code: number) => v
     .addHelpText('after', ABOUT)
     .action(async ({ keep, stop }: DemoOptions) => {
       if (stop === undefined) await withReason(tellDemo(stageOf(io), keep ? 'keep' : 'stop'))
-      else io.stdout.write(`ended ${await stopKept(stop)} servers and removed ${stop}\n`)
+      else await stopAndTell(resolve(stop), io)
     })
+}
+
+async function stopAndTell(directory: string, io: Io): Promise<void> {
+  const servers = await stopKept(directory)
+  io.stdout.write(`ended ${servers} servers, ${directory} removed\n`)
 }
 
 function stageOf(io: Io): Stage {

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
 import { Clock } from '../../walk/clock.ts'
-import { installOne, ownNodes, recordProofs } from '../../walk/install.ts'
+import { allowedOf, installOne, ownNodes, recordProofs } from '../../walk/install.ts'
 import { observe, view } from '../../walk/look.ts'
 import {
   addClusterOptions,
@@ -38,7 +38,7 @@ async function installDatabase(session: Session, { role }: InstallOptions, io: I
   const { access, database } = session
   const clock = new Clock()
   const before = view(await observe(access, request, clock), access, request)
-  const allowed = [...request.claims.standbys]
+  const allowed = allowedOf(request, before)
   for (const node of ownNodes(before)) {
     const address = formatAddress(node.address)
     if (!node.superuser) {

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { citusHa, Scenario } from '../support/scenario.ts'
+
+describe('bad input: one clear line, the documented exit code, no stack trace, no password', () => {
+  let scenario: Scenario
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const url = (user = 'citus_ha', password = '') => {
+    const { host, port } = server('coordinator')
+    return `postgres://${user}${password && `:${password}`}@${host}:${port}/${scenario.cluster.database}`
+  }
+
+  beforeAll(async () => {
+    scenario = await Scenario.start({
+      coordinatorStandbys: [],
+      workers: [{ standbys: [{}] }],
+      hba: ['host all guarded 127.0.0.1/32 scram-sha-256'],
+    })
+    await server('coordinator').query(
+      `CREATE ROLE guarded LOGIN PASSWORD 'right-secret'; CREATE ROLE bare LOGIN`,
+    )
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  async function fails(args: readonly string[], exitCode: number, message: RegExp): Promise<void> {
+    const ran = await citusHa(args)
+    expect(ran.stderr).toMatch(message)
+    expect(ran).toMatchObject({ exitCode, stdout: '' })
+    expect(ran.stderr.trim().split('\n')).toHaveLength(1)
+    expect(ran.stderr).not.toMatch(/\bat .*\.(ts|js):\d+|secret/)
+  }
+
+  it.each(['status', 'reconcile', 'install', 'recover', 'history'])(
+    '%s without a coordinator',
+    async (command) => {
+      await fails(
+        [command],
+        2,
+        /no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR/,
+      )
+    },
+  )
+
+  it('an unknown key and a wrong type in the file, with their path', async () => {
+    const unknown = await scenario.configFile({ coordinators: [{ url: url() }], detect: { intervall: '1s' } })
+    await fails(['status', '--config', unknown], 2, /detect\.intervall: unknown key/)
+    const wrong = await scenario.configFile({ coordinators: [{ url: url() }], detect: { interval: 'fast' } })
+    await fails(
+      ['status', '--config', wrong],
+      2,
+      /detect\.interval: expected a duration such as 200ms, 10s or 5m, .*got "fast"/,
+    )
+  })
+
+  it('a coordinator that does not answer, one without Citus, a database that does not exist', async () => {
+    const nobody = 'postgres://citus_ha@127.0.0.1:1/app'
+    await fails(
+      ['reconcile', '--coordinator', nobody],
+      4,
+      /no writable coordinator answers: 127\.0\.0\.1:1: unreachable \(refused\)/,
+    )
+    const { host, port } = server('coordinator')
+    const plain = `postgres://postgres@${host}:${port}`
+    await fails(
+      ['reconcile', '--coordinator', `${plain}/postgres`],
+      2,
+      /database postgres has no Citus node metadata/,
+    )
+    await fails(['reconcile', '--coordinator', `${plain}/nowhere`], 2, /database "nowhere" does not exist/)
+  })
+
+  it('a wrong password, and none', async () => {
+    const refused = /password authentication failed for user "guarded"/
+    await fails(['reconcile', '--coordinator', url('guarded', 'wrong-secret')], 2, refused)
+    await fails(['reconcile', '--coordinator', url('guarded')], 2, refused)
+  })
+
+  it('a missing privilege, naming who grants it', async () => {
+    const bare = ['--coordinator', url('bare')]
+    await fails(['reconcile', ...bare], 2, /no right to use the schema citus_ha.*citus-ha install --role/)
+    await fails(['install', ...bare], 2, /installing takes a superuser/)
+  })
+
+  it('a group that does not exist, a node name that is no host', async () => {
+    const known = ['--coordinator', url()]
+    await fails(['reconcile', ...known, '--group', '7'], 2, /there is no group 7; pg_dist_node has 0, 1/)
+    for (const name of ['no host:1', `'; DROP--:5432`, 'worker-1', 'worker-1:0', '[::1:5432']) {
+      const ran = await citusHa(['reconcile', ...known, '--promoted', name])
+      expect(ran, name).toMatchObject({ exitCode: 2, stdout: '' })
+      expect(ran.stderr).toContain('expected HOST:PORT')
+    }
+  })
+
+  it('--promoted for a node that is still in recovery when the wait is over', async () => {
+    const promoted = ['--promoted', formatAddress(server('worker-1-standby')), '--wait', '200ms']
+    const ran = await citusHa(['reconcile', '--coordinator', url(), ...promoted])
+    expect(ran.exitCode).toBe(3)
+    expect(ran.stdout).toContain('promotion-running (D022)')
+  })
+
+  it('an unknown command and an unknown option', async () => {
+    for (const args of [['recncile'], ['reconcile', '--force']]) {
+      const ran = await citusHa(args)
+      expect(ran.exitCode).toBe(2)
+      expect(ran.stderr).toMatch(/^error: unknown (command|option)/)
+    }
+  })
+})

@@ -1,0 +1,119 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { Scenario } from '../support/scenario.ts'
+
+describe('what the role that citus-ha runs as may do', () => {
+  let scenario: Scenario
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const as = (sql: string, user = 'citus_ha') =>
+    server('coordinator').query(sql, [], { database: scenario.cluster.database, user })
+  const rewrite = (steps: object[]) => as(`SELECT citus_ha.rewrite(9, 9, '${JSON.stringify(steps)}', '{}')`)
+  const address = (name: string) => ({ host: server(name).host, port: server(name).port })
+
+  beforeAll(async () => {
+    scenario = await Scenario.start({ coordinatorStandbys: [], workers: [{ standbys: [{}] }, {}] })
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  it('is no superuser, owns nothing and can only log in, read statistics and execute', async () => {
+    const roles = await as(
+      `SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = 'citus_ha'`,
+    )
+    expect(roles).toEqual([
+      {
+        rolsuper: false,
+        rolcreaterole: false,
+        rolcreatedb: false,
+        rolreplication: false,
+        rolbypassrls: false,
+      },
+    ])
+    expect(await as(`SELECT FROM pg_class WHERE relowner = 'citus_ha'::regrole`)).toEqual([])
+  })
+
+  it.each([
+    [`UPDATE pg_dist_node SET nodename = 'evil.example' WHERE nodeid = 2`],
+    [`INSERT INTO citus_ha.allowed_address VALUES (1, 'evil.example', 5432)`],
+    [`INSERT INTO citus_ha.former_address VALUES (1, 'evil.example', 5432)`],
+    [`DELETE FROM citus_ha.change`],
+    [`SELECT citus_ha.move_node(2, 'evil.example', 5432)`],
+    [`SELECT citus_ha.take_step('{}')`],
+    [`SELECT citus_update_node(2, 'evil.example', 5432)`],
+    [`CREATE TABLE citus_ha.trap ()`],
+  ])('may not: %s', async (sql) => {
+    await expect(as(sql)).rejects.toMatchObject({ code: '42501' })
+  })
+
+  it('may not bring in an address that is neither the group’s own nor allowed', async () => {
+    const move = {
+      op: 'move',
+      nodeid: 2,
+      from: address('worker-1'),
+      to: { host: 'evil.example', port: 5432 },
+    }
+    await expect(rewrite([move])).rejects.toMatchObject({ code: 'HA003' })
+    const other = { ...move, to: { ...address('worker-2'), host: '::ffff:127.0.0.1' } }
+    await expect(rewrite([other])).rejects.toMatchObject({ code: 'HA003' })
+  })
+
+  it('may not leave a row at the address it parks in, nor change a nodeid, group, role or cluster', async () => {
+    const parked = { host: 'citus-ha-moving-2.invalid', port: address('worker-1').port }
+    await expect(
+      rewrite([{ op: 'move', nodeid: 2, from: address('worker-1'), to: parked }]),
+    ).rejects.toMatchObject({ code: 'HA004' })
+    for (const column of [
+      'nodeid',
+      'groupid',
+      'noderole',
+      'nodecluster',
+      'hasmetadata',
+      `isactive" = false, "nodeid`,
+    ]) {
+      const step = { op: 'set', nodeid: 2, column, from: 1, to: 7 }
+      await expect(rewrite([step]), column).rejects.toMatchObject({ code: 'HA004' })
+    }
+  })
+
+  it('refuses an epoch that is not newer, and a copy that is not as expected', async () => {
+    const stale = as(`SELECT citus_ha.rewrite(0, 0, '[]', '{}')`)
+    await expect(stale).rejects.toMatchObject({ code: 'HA001' })
+    const from = { host: 'elsewhere.example', port: 5432 }
+    await expect(
+      rewrite([{ op: 'move', nodeid: 2, from, to: address('worker-1-standby') }]),
+    ).rejects.toMatchObject({ code: 'HA002' })
+  })
+
+  it('gains nothing by a search_path of its own', async () => {
+    await server('coordinator').query(
+      `CREATE SCHEMA trap AUTHORIZATION citus_ha; GRANT TEMP ON DATABASE ${scenario.cluster.database} TO citus_ha`,
+      [],
+      { database: scenario.cluster.database },
+    )
+    const trap = `CREATE FUNCTION trap.canonical_host(text) RETURNS text LANGUAGE sql AS 'SELECT ''same'''`
+    const lower = `CREATE FUNCTION trap.lower(text) RETURNS text LANGUAGE sql AS 'SELECT ''same'''`
+    const step = JSON.stringify([
+      {
+        op: 'move',
+        nodeid: 2,
+        from: address('worker-1'),
+        to: { host: 'evil.example', port: address('worker-1').port },
+      },
+    ])
+    const attack = as(
+      `${trap}; ${lower}; SET search_path = trap, pg_catalog; CREATE TEMP TABLE pg_dist_node (LIKE pg_catalog.pg_dist_node);
+       SELECT citus_ha.rewrite(9, 9, '${step}', '{}')`,
+    )
+    await expect(attack).rejects.toMatchObject({ code: 'HA003' })
+  })
+
+  it('reconciles with a role whose transactions are repeatable read by default', async () => {
+    for (const name of ['coordinator', 'worker-1', 'worker-2']) {
+      await server(name).query(`ALTER ROLE citus_ha SET default_transaction_isolation = 'repeatable read'`)
+    }
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
+  })
+})
