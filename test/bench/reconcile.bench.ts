@@ -47,7 +47,8 @@ async function psqlMs(): Promise<number | null> {
     if (error.code === 'ENOENT') return null
     throw error
   })
-  if (run && run.exitCode !== 0) throw new Error(`psql: exit ${run.exitCode}\n${run.stderr}`)
+  if (run && run.exitCode !== 0) await pause(2000)
+  if (run && run.exitCode !== 0) throw new Error(`psql: exit ${run.exitCode}\n${run.stderr}${coordinator.logTail(40)}`)
   return run?.wallMs ?? null
 }
 

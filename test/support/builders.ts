@@ -1,0 +1,188 @@
+import { type Claims, NO_CLAIMS } from '../../src/diagnose/facts.ts'
+import type { Catalog, CatalogRow } from '../../src/model/catalog.ts'
+import { formatAddress, type HostPort, parseAddress } from '../../src/model/node.ts'
+import type {
+  Answered,
+  Installed,
+  Lineage,
+  Observation,
+  Survey,
+  Testimony,
+  TimelineSwitch,
+  Unreachable,
+  Unreadable,
+  UnreadableCause,
+  WalReceiver,
+} from '../../src/model/observation.ts'
+import type { PlanOptions } from '../../src/plan/plan.ts'
+
+/** System identifier of the group's servers: every group is a database system of its own. */
+export const systemOf = (group: number): string => `70000000000000000${String(group).padStart(2, '0')}`
+
+/** `w1a:5432`, or without a port for 5432. */
+export function address(text: string): HostPort {
+  const parsed = parseAddress(/:\d+$/.test(text) ? text : `${text}:5432`)
+  if (!parsed) throw new Error(`${text} is no address`)
+  return parsed
+}
+
+type RowParts = Partial<Omit<CatalogRow, 'address'>> & { readonly at: string }
+
+/** A row of a primary. */
+export function primaryRow(nodeid: number, group: number, parts: RowParts): CatalogRow {
+  const { at, ...rest } = parts
+  return {
+    nodeid,
+    group,
+    address: address(at),
+    rack: 'default',
+    cluster: 'default',
+    role: 'primary',
+    isactive: true,
+    hasmetadata: true,
+    metadatasynced: true,
+    shouldhaveshards: group !== 0,
+    isclone: false,
+    ...rest,
+  }
+}
+
+/** A row of a secondary: Citus gives it neither metadata nor a sync of it. */
+export function secondaryRow(nodeid: number, group: number, parts: RowParts): CatalogRow {
+  return {
+    ...primaryRow(nodeid, group, parts),
+    role: 'secondary',
+    hasmetadata: false,
+    metadatasynced: false,
+    ...withoutAt(parts),
+  }
+}
+
+function withoutAt({ at: _, ...rest }: RowParts): Partial<CatalogRow> {
+  return rest
+}
+
+/** The coordinator, and two workers with a standby each. */
+export const TWO_WORKERS: Catalog = [
+  primaryRow(1, 0, { at: 'cn1', hasmetadata: true }),
+  primaryRow(2, 1, { at: 'w1a', rack: 'north' }),
+  secondaryRow(3, 1, { at: 'w1b', rack: 'south' }),
+  primaryRow(4, 2, { at: 'w2a', rack: 'north' }),
+  secondaryRow(5, 2, { at: 'w2b', rack: 'south' }),
+]
+
+export function lineage(group: number, timeline = 1, ...history: readonly TimelineSwitch[]): Lineage {
+  return { group, systemIdentifier: systemOf(group), timeline, history }
+}
+
+export const left = (timeline: number, lsn: string): TimelineSwitch => ({ timeline, lsn })
+
+export const MIGRATION = 2
+
+export function installed(parts: Partial<Installed> = {}): Installed {
+  return {
+    migration: MIGRATION,
+    epoch: { timeline: 1, epoch: 0 },
+    mayExecute: true,
+    lineage: [],
+    remedies: [],
+    spareAddresses: [],
+    ...parts,
+  }
+}
+
+interface NodeParts extends Partial<Omit<Answered, 'citus' | 'address'>> {
+  readonly catalog?: Catalog
+  readonly citus?: Partial<NonNullable<Answered['citus']>> | null
+}
+
+/** A server of the group that takes writes. */
+export function writable(at: string, group: number, parts: NodeParts = {}): Answered {
+  const { catalog, citus, ...rest } = parts
+  const own = {
+    version: '13.2-2',
+    localGroup: group,
+    catalog: catalog ?? TWO_WORKERS,
+    useSecondaryNodes: 'never' as const,
+    clusterName: 'default',
+  }
+  return {
+    kind: 'answered',
+    address: address(at),
+    instance: at,
+    serverVersion: 150_020,
+    inRecovery: false,
+    systemIdentifier: systemOf(group),
+    timeline: 1,
+    history: [],
+    lsn: 100n,
+    receiver: null,
+    senders: [],
+    citus: citus === null ? null : { ...own, ...citus },
+    installed: installed(),
+    superuser: false,
+    readsStatistics: true,
+    prepared: [],
+    databases: ['app'],
+    encrypted: false,
+    latencyMs: 1,
+    ...rest,
+  }
+}
+
+export function receiver(sender: string | null, parts: Partial<WalReceiver> = {}): WalReceiver {
+  return {
+    status: 'streaming',
+    sender: sender === null ? null : address(sender),
+    heardMsAgo: 20,
+    timeline: 1,
+    ...parts,
+  }
+}
+
+/** A server of the group in recovery; `from` null: its WAL receiver is gone. */
+export function standby(at: string, group: number, from: string | null, parts: NodeParts = {}): Answered {
+  const timeline = parts.timeline ?? 1
+  return writable(at, group, {
+    inRecovery: true,
+    receiver: from === null ? null : receiver(from, { timeline }),
+    ...parts,
+  })
+}
+
+export function silent(at: string, cause: Unreachable['cause'] = 'refused'): Unreachable {
+  return { kind: 'unreachable', address: address(at), cause, detail: `connect ${at}` }
+}
+
+export function mute(at: string, cause: UnreadableCause): Unreadable {
+  return { kind: 'unreadable', address: address(at), cause, detail: `says ${cause}` }
+}
+
+export function testimony(witness: string, about: string, says: Testimony['says']): Testimony {
+  return {
+    witness: address(witness),
+    about: address(about),
+    says,
+    how: 'citus_check_connection_to_node',
+    detail: 'as asked',
+  }
+}
+
+/** The same observations with some in the place of others, by address; new ones last. */
+export function observe(...nodes: readonly Observation[]): Observation[] {
+  return [...new Map(nodes.map((node) => [formatAddress(node.address), node])).values()]
+}
+
+export function surveyOf(nodes: readonly Observation[], heard: readonly Testimony[] = []): Survey {
+  return { database: 'app', at: '2026-01-01T00:00:00.000Z', nodes: observe(...nodes), testimony: heard }
+}
+
+export function vouching(at: string, group: number | null = null): Claims {
+  return { ...NO_CLAIMS, vouched: address(at), vouchedGroup: group }
+}
+
+export function fileStandby(group: number, at: string): Claims {
+  return { ...NO_CLAIMS, standbys: [{ group, address: address(at) }] }
+}
+
+export const OPTIONS: PlanOptions = { groups: null, aliases: [], migration: MIGRATION }
