@@ -9,10 +9,18 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
 })
 
-// The first signal asks the command to come to an end: a change under way is finished or rolled back. The
-// second one is the system's own, and ends the process at once.
+// The first signal asks the command to come to an end: a change under way is finished or rolled back. The second
+// one ends the process at once, wherever it is.
 const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (!interrupted.signal.aborted) return interrupted.abort()
+    process.stderr.write(
+      'citus-ha: ended in the middle; what a change left prepared is resolved by: citus-ha recover\n',
+    )
+    process.exit(signal === 'SIGINT' ? 130 : 143)
+  })
+}
 
 process.exitCode = await run(process.argv.slice(2), {
   stdout: process.stdout,

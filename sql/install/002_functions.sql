@@ -91,15 +91,76 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
      AND pg_cancel_backend(a.pid)
 $$;
 
--- Who keeps the calling role's session `waiter` from its lock, for people.
+-- Who keeps the session `waiter` from its lock, for people. A prepared transaction has pid 0; of a session that
+-- works for a client of another node (`citus_internal gpid=`: nodeid times 10^10 plus pid) that client is named.
 CREATE FUNCTION citus_ha.blockers(waiter int) RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', b.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
            'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
-           'statement', left(a.query, 200))), '[]')
-    FROM unnest(pg_blocking_pids(waiter)) AS b(pid)
+           'statement', left(a.query, 200),
+           'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
+                        FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
+                        JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000),
+           'ours', coalesce(a.usename = session_user AND a.application_name = 'citus-ha', false))), '[]')
+    FROM (SELECT DISTINCT p FROM unnest(pg_blocking_pids(waiter)) AS p) AS b(pid)
     LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+$$;
+
+-- Ends the sessions that keep the caller's own session `waiter` from its lock, and gives back whom it ended.
+-- Never another change of citus-ha, never Citus's own daemons (its 2PC recovery runs in one), never a prepared
+-- transaction.
+CREATE FUNCTION citus_ha.end_blockers(waiter int) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(b.blocker), '[]')
+    FROM jsonb_array_elements(citus_ha.blockers(waiter)) AS b(blocker)
+    JOIN pg_stat_activity a ON a.pid = (b.blocker ->> 'pid')::int
+   WHERE a.backend_type = 'client backend'
+     AND NOT (b.blocker ->> 'ours')::boolean
+     AND EXISTS (SELECT FROM pg_stat_activity w WHERE w.pid = waiter AND w.usename = session_user)
+     AND pg_terminate_backend(a.pid)
+$$;
+
+-- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
+-- transactions did before take no lock that would show. Taken after the metadata fences.
+CREATE FUNCTION citus_ha.lock_shards() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  shard regclass;
+  locked int := 0;
+BEGIN
+  PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true);
+  PERFORM set_config('citus.override_table_visibility', 'off', true);
+  -- A shard's table is in its distributed table's schema and its name ends in _<shardid>, however it was cut.
+  FOR shard IN
+    SELECT c.oid
+      FROM pg_dist_placement p
+      JOIN pg_dist_shard s USING (shardid)
+      JOIN pg_class l ON l.oid = s.logicalrelid
+      JOIN pg_class c ON c.relnamespace = l.relnamespace AND substring(c.relname FROM '_(\d{1,18})$')::bigint = s.shardid
+     WHERE p.groupid = (SELECT g.groupid FROM pg_dist_local_group g) AND c.relkind IN ('r', 'p')
+     ORDER BY s.shardid
+  LOOP
+    EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', shard);
+    locked := locked + 1;
+  END LOOP;
+  RETURN locked;
+END $$;
+
+-- Ends what other nodes have open here, so that nothing there can commit any more.
+CREATE FUNCTION citus_ha.end_citus_backends() RETURNS int
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT count(*)::int FROM pg_stat_activity a
+   WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+     AND a.application_name ~ '^citus_(internal|rebalancer) gpid='
+     AND pg_terminate_backend(a.pid)
+$$;
+
+-- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
+-- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.
+CREATE FUNCTION citus_ha.recover_citus_transactions() RETURNS int
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT recover_prepared_transactions()
 $$;
 
 -- May a row of this group be given this address? Its own rows' addresses, those it had, those a superuser

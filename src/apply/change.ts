@@ -1,14 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { SessionLost } from '../db/pg.ts'
-import { codeOf, mayTryAgain } from '../db/sqlstate.ts'
+import { codeOf, mayTryAgain, SqlState } from '../db/sqlstate.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 import { resolveInDoubt } from '../recover/recover.ts'
+import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
-import { decide } from './decision.ts'
+import { type Decided, type Decision, decide } from './decision.ts'
 import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
-import type { Participant } from './participants.ts'
+import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
+import type { Participant, Sessions } from './participants.ts'
 import { BEGIN, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
 import {
   commitPrepared,
@@ -35,6 +37,8 @@ export type ChangeOutcome =
       readonly epoch: number
       /** From the first lock to the last commit, in milliseconds. */
       readonly lockedMs: number
+      /** `performance.now()` of the decision. */
+      readonly decidedAt: number
       readonly warnings: readonly string[]
     }
   /** A lock did not come in time; everything was rolled back. */
@@ -52,38 +56,86 @@ export type ChangeOutcome =
   | { readonly kind: 'in-doubt'; readonly why: string; readonly gids: readonly string[] }
 
 /**
- * Carries out a plan on all copies or on none: steps 1 to 6 of the coordinated transaction. The sessions are
- * open and warm, the coordinator's first. Afterwards nothing is locked by us.
+ * Carries out a plan on all copies or on none: steps 1 to 7 of the coordinated transaction. The sessions are
+ * open and warm. Afterwards nothing is locked by us.
  */
 export async function change(
   order: ChangeOrder,
-  participants: readonly Participant[],
+  sessions: Sessions,
   context: ChangeContext,
 ): Promise<ChangeOutcome> {
+  const { participants, oldPrimaries } = sessions
   const [coordinator, ...others] = participants
   if (!coordinator) throw new Error('a change needs the coordinator')
   const { limits, hooks } = context
+  const { fence } = order.plan
   try {
     await hooks.reached('opened')
-    await coordinator.session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, limits.statementMs)
-    // COMMIT PREPARED can't run inside a transaction, and the coordinator's is open: it has nothing prepared.
-    const reached = participants.map(({ copy, session }) => ({ node: copy.node, session }))
-    await resolveInDoubt(
-      { cluster: order.cluster, database: order.plan.database },
-      reached,
-      limits.statementMs,
-    )
-    const first = await lockCopy(coordinator, order.plan.fence, limits, 'opened')
+    await takeChangeLock(order, participants, context)
+    const first = await lockFirst(coordinator, fence, context)
     const began = performance.now()
-    const rest = await all(others.map((other) => lockCopy(other, order.plan.fence, limits, 'begin')))
+    const rest = await all(others.map((other) => lockCopy(other, fence, context, 'begin')))
+    const unfenced = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
-    return outcome.kind === 'committed' ? { ...outcome, lockedMs: performance.now() - began } : outcome
+    if (outcome.kind !== 'committed') {
+      await Promise.all(
+        oldPrimaries.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)),
+      )
+      return outcome
+    }
+    const open = await all(oldPrimaries.map((old) => closeOldPrimary(old, context)))
+    const lockedMs = performance.now() - began
+    if (fence.length > 0) await all(participants.map((each) => recoverCitus(each, context)))
+    const warnings = [...outcome.warnings, ...[...unfenced, ...open].filter((why) => why !== null)]
+    return { ...outcome, warnings, lockedMs }
   } catch (error) {
-    await Promise.all(
-      participants.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)),
-    )
+    const open = [...participants, ...oldPrimaries]
+    await Promise.all(open.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)))
     return failure(error, [])
+  }
+}
+
+/**
+ * Step 8: Citus's own prepared transactions came to the promoted node with the WAL, and keep their locks there until
+ * Citus's recovery comes round. Asking for it now is a service: if it fails, that comes as ever.
+ */
+async function recoverCitus({ session }: Participant, { limits }: ChangeContext): Promise<void> {
+  if (session.alive)
+    await session.run('SELECT citus_ha.recover_citus_transactions()', limits.statementMs).catch(ignore)
+}
+
+/** Step 1: one change at a time; what an earlier one left is resolved before anything is locked. */
+async function takeChangeLock(
+  { cluster, plan }: ChangeOrder,
+  participants: readonly Participant[],
+  { limits, watch }: ChangeContext,
+): Promise<void> {
+  const [coordinator] = participants
+  if (!coordinator) return
+  const { copy, session } = coordinator
+  await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
+    session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, limits.lockTimeoutMs + limits.statementMs),
+  )
+  // COMMIT PREPARED can't run inside a transaction, and the coordinator's is open: it has nothing prepared.
+  const reached = participants.map((each) => ({ node: each.copy.node, session: each.session }))
+  await resolveInDoubt({ cluster, database: plan.database }, reached, limits.statementMs)
+}
+
+/** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away for next time. */
+async function lockFirst(
+  coordinator: Participant,
+  fence: readonly number[],
+  context: ChangeContext,
+): Promise<LockedCopy> {
+  try {
+    return await lockCopy(coordinator, fence, context, 'opened')
+  } catch (error) {
+    if (codeOf(error) === SqlState.lockNotAvailable) {
+      const sql = 'ROLLBACK; SELECT citus_ha.cancel_metadata_sync()'
+      await coordinator.session.run(sql, context.limits.statementMs).catch(ignore)
+    }
+    throw error
   }
 }
 
@@ -93,51 +145,42 @@ async function carryOut(
   rest: readonly LockedCopy[],
   context: ChangeContext,
 ): Promise<ChangeOutcome> {
-  const { plan, cluster, reason, evidence, madeBy } = order
   const stamp = stampOf(first, rest)
   const random = randomBytes(4).toString('hex')
   const prepared = rest.map((locked, n): Prepared => {
+    const { cluster, plan } = order
     return {
       locked,
       gid: formatGid({ cluster, database: plan.database, ...stamp, random, participant: n + 1 }),
     }
   })
   const gids = prepared.map(({ gid }) => gid)
+  let decided: Decided
   try {
-    const images = await rewriteEverywhere(first, prepared, stamp, plan, context)
-    const groups = [...new Set(plan.changes.map((change) => change.group))]
-    const { proofs, remedies, remediesEnded } = plan
-    const decision = {
-      ...stamp,
-      ...images,
-      gids,
-      groups,
-      reason,
-      evidence,
-      madeBy,
-      proofs,
-      remedies,
-      remediesEnded,
-    }
-    const decided = await decide(first.participant, decision, context)
-    if (decided.kind === 'unanswered') return { kind: 'in-doubt', why: decided.why, gids }
-    if (decided.kind === 'decided') {
-      await context.hooks.reached('decided')
-      const unfinished = await finish(prepared, context)
-      return {
-        kind: 'committed',
-        epoch: stamp.epoch,
-        lockedMs: 0,
-        warnings: [...decided.warnings, ...unfinished],
-      }
-    }
-    return failure(
-      Object.assign(new Error(decided.why), { code: decided.code }),
-      await undoAll(first, prepared, context),
-    )
+    const images = await rewriteEverywhere(first, prepared, stamp, order.plan, context)
+    decided = await decide(first.participant, { ...decisionOf(order), ...stamp, ...images, gids }, context)
+    if (decided.kind === 'refused') throw Object.assign(new Error(decided.why), { code: decided.code })
   } catch (error) {
     return failure(error, await undoAll(first, prepared, context))
   }
+  // From here on nothing is undone: it was decided, or may have been.
+  if (decided.kind === 'unanswered') return { kind: 'in-doubt', why: decided.why, gids }
+  const decidedAt = performance.now()
+  await context.hooks.reached('decided')
+  const unfinished = await finish(prepared, context)
+  const warnings = [...decided.warnings, ...unfinished]
+  return { kind: 'committed', epoch: stamp.epoch, lockedMs: 0, decidedAt, warnings }
+}
+
+function decisionOf({
+  plan,
+  reason,
+  evidence,
+  madeBy,
+}: ChangeOrder): Omit<Decision, keyof Stamp | keyof Images | 'gids'> {
+  const { proofs, remedies, remediesEnded } = plan
+  const groups = [...new Set(plan.changes.map((change) => change.group))]
+  return { groups, reason, evidence, madeBy, proofs, remedies, remediesEnded }
 }
 
 /** One epoch above everything any copy has seen. A coordinator behind a newer coordinator's work must not act. */

@@ -1,4 +1,5 @@
 import type { Session } from '../db/pg.ts'
+import type { Watch } from './blockers.ts'
 import type { ChangeLimits } from './participants.ts'
 
 /** Told while a change runs. The tests end the process, or a server, at these points. */
@@ -13,6 +14,7 @@ export const NO_HOOKS: ChangeHooks = { reached: async () => undefined }
 export interface ChangeContext {
   readonly limits: ChangeLimits
   readonly hooks: ChangeHooks
+  readonly watch: Watch
   /** A new session to the coordinator, to look a decision up or to end a wait. */
   readonly reconnect: () => Promise<Session>
 }

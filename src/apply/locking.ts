@@ -4,7 +4,9 @@ import { type Catalog, sameCatalog } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
-import type { ChangeLimits, Participant } from './participants.ts'
+import { watched } from './blockers.ts'
+import type { ChangeContext } from './context.ts'
+import type { Participant } from './participants.ts'
 import { BEGIN, lockSql, READ_COPY } from './statements.ts'
 
 /** A copy as read under its lock. */
@@ -38,12 +40,13 @@ const copySchema = z.object({
 export async function lockCopy(
   participant: Participant,
   fence: readonly number[],
-  limits: ChangeLimits,
+  { limits, watch }: ChangeContext,
   open: 'begin' | 'opened',
 ): Promise<LockedCopy> {
-  const results = await participant.session.run(
-    [...(open === 'begin' ? [BEGIN] : []), lockSql(fence), READ_COPY].join('; '),
-    limits.statementMs,
+  const { copy, session } = participant
+  const sql = [...(open === 'begin' ? [BEGIN] : []), lockSql(fence), READ_COPY].join('; ')
+  const results = await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
+    session.run(sql, limits.lockTimeoutMs + limits.lockAnswerMs),
   )
   return judge(participant, results.at(-1)?.[0])
 }

@@ -1,16 +1,18 @@
 import { Session } from '../db/pg.ts'
-import { intArrayLiteral } from '../db/sql.ts'
+import { codeOf } from '../db/sqlstate.ts'
 import type { Target } from '../db/target.ts'
 import type { HostPort } from '../model/node.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
-import type { CopyPlan } from '../model/plan.ts'
+import type { CopyPlan, CopyRole, Plan } from '../model/plan.ts'
 
 /** Limits of one change, in milliseconds. */
 export interface ChangeLimits {
   /** How long one round may wait for its locks on a node. */
   readonly lockTimeoutMs: number
-  /** How long any one statement may take before the connection counts as lost. */
+  /** How much longer than that the answer may take: a node that hangs must not keep the others locked. */
+  readonly lockAnswerMs: number
+  /** How long any one statement may take, beside waiting for locks, before the connection counts as lost. */
   readonly statementMs: number
   /** How long the coordinator's commit may wait for synchronous replication. */
   readonly decisionWaitMs: number
@@ -23,43 +25,77 @@ export interface Participant {
   readonly surveyed: Answered
 }
 
-/**
- * Opens and warms one session for each copy, the coordinator's first in the list, before any lock is taken.
- * @throws the first failure, after closing what was opened
- */
-export async function openParticipants(
-  copies: readonly CopyPlan[],
-  surveyed: (address: HostPort) => Answered,
-  connect: (address: HostPort) => Promise<Target>,
-  limits: ChangeLimits,
-): Promise<Participant[]> {
-  const opened = await Promise.allSettled(
-    copies.map(async (copy): Promise<Participant> => {
-      const session = await Session.open(await connect(copy.node))
-      const participant = { copy, session, surveyed: surveyed(copy.node) }
-      await session.run(settings(copy, limits), limits.statementMs).catch(async (error: unknown) => {
-        await session.close()
-        throw error
-      })
-      return participant
-    }),
-  )
-  const participants = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-  const failed = opened.findIndex((result) => result.status === 'rejected')
-  const failure = opened[failed]
-  if (failure?.status !== 'rejected') return participants
-  await closeParticipants(participants)
-  const node = copies[failed]?.node
-  throw new Error(
-    `${node ? formatAddress(node) : 'a participant'}: ${String(failure.reason?.message ?? failure.reason)}`,
-    {
-      cause: failure.reason,
-    },
-  )
+/** An old primary that is alive: it takes no part, but its shards are locked against writes meanwhile. */
+export interface OldPrimary {
+  readonly node: HostPort
+  readonly session: Session
 }
 
-export async function closeParticipants(participants: readonly Participant[]): Promise<void> {
-  await Promise.all(participants.map((participant) => participant.session.close()))
+/** Everybody a change talks to; the coordinator's participant is the first. */
+export interface Sessions {
+  readonly participants: readonly Participant[]
+  readonly oldPrimaries: readonly OldPrimary[]
+}
+
+export interface OpenOptions {
+  readonly surveyed: (address: HostPort) => Answered
+  readonly connect: (address: HostPort) => Promise<Target>
+  readonly limits: ChangeLimits
+}
+
+/**
+ * Opens and warms one session for each copy and each old primary, before any lock is taken.
+ * @throws the first failure, after closing what was opened
+ */
+export async function openSessions(
+  { copies, oldPrimaries }: Pick<Plan, 'copies' | 'oldPrimaries'>,
+  options: OpenOptions,
+): Promise<Sessions> {
+  const nodes = [...copies, ...oldPrimaries]
+  const results = await Promise.allSettled(
+    nodes.map((each) => openOne(each.node, 'role' in each ? each.role : 'old primary', options)),
+  )
+  const failed = results.findIndex((result) => result.status === 'rejected')
+  const failure = results[failed]
+  const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  if (failure?.status === 'rejected') {
+    await Promise.all(sessions.map((session) => session.close()))
+    const node = nodes[failed]?.node
+    const why = failure.reason instanceof Error ? failure.reason.message : String(failure.reason)
+    throw Object.assign(new Error(`${node ? formatAddress(node) : ''}: ${why}`, { cause: failure.reason }), {
+      code: codeOf(failure.reason),
+    })
+  }
+  const { surveyed } = options
+  return {
+    participants: sessions
+      .slice(0, copies.length)
+      .flatMap((session, n) =>
+        copies.slice(n, n + 1).map((copy) => ({ copy, session, surveyed: surveyed(copy.node) })),
+      ),
+    oldPrimaries: sessions
+      .slice(copies.length)
+      .flatMap((session, n) => oldPrimaries.slice(n, n + 1).map(({ node }) => ({ node, session }))),
+  }
+}
+
+export async function closeSessions({ participants, oldPrimaries }: Sessions): Promise<void> {
+  await Promise.all([...participants, ...oldPrimaries].map(({ session }) => session.close()))
+}
+
+async function openOne(
+  node: HostPort,
+  role: CopyRole | 'old primary',
+  { connect, limits }: OpenOptions,
+): Promise<Session> {
+  const session = await Session.open(await connect(node))
+  try {
+    await session.run(settings(role, limits), limits.statementMs)
+    return session
+  } catch (error) {
+    await session.close()
+    throw error
+  }
 }
 
 /**
@@ -68,15 +104,15 @@ export async function closeParticipants(participants: readonly Participant[]): P
  * itself keeps what the server asks for. `idle_in_transaction_session_timeout` frees the cluster from a citus-ha
  * that was stopped between two messages.
  */
-function settings(copy: CopyPlan, limits: ChangeLimits): string {
+function settings(role: CopyRole | 'old primary', limits: ChangeLimits): string {
   const idle = Math.max(2 * limits.statementMs, 1000)
   return [
     `SET application_name = 'citus-ha'`,
     `SET lock_timeout = ${Math.trunc(limits.lockTimeoutMs)}`,
     `SET statement_timeout = ${Math.trunc(limits.statementMs)}`,
     `SET idle_in_transaction_session_timeout = ${Math.trunc(idle)}`,
-    ...(copy.role === 'coordinator' ? [] : ['SET synchronous_commit = local']),
+    ...(role === 'coordinator' ? [] : ['SET synchronous_commit = local']),
     // Loads the functions and the catalog caches that the locked window needs, outside of it.
-    `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0), ${intArrayLiteral([])}`,
+    `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`,
   ].join('; ')
 }

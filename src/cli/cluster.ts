@@ -75,12 +75,14 @@ export function requestOf({ config, database }: Session, io: Io): WalkRequest {
     waitMs: 0,
     deadlineMs: config.apply.deadline,
     lockTimeoutMs: config.apply.lockTimeout,
+    forceAfterMs: config.apply.force === 'never' ? null : config.apply.force,
+    began: performance.now(),
     decisionWaitMs: config.apply.decisionWait,
     witnessFreshnessMs: config.detect.witnessFreshness,
     mode: 'apply',
     madeBy: `citus-ha (${osUser()})`,
     signal: io.signal,
-    hooks: NO_HOOKS,
+    hooks: io.hooks ?? NO_HOOKS,
     progress: (line) => io.stderr.write(`${line}\n`),
   }
 }

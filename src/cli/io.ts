@@ -1,4 +1,5 @@
 import { createColors } from 'picocolors'
+import type { ChangeHooks } from '../apply/context.ts'
 import type { Environment } from '../config/url.ts'
 
 /** Where a command reads and writes; the tests hand in their own. */
@@ -8,6 +9,8 @@ export interface Io {
   readonly env: Environment
   /** Aborted by Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal
+  /** For tests, which end the process or a server where a change reaches a certain point. */
+  readonly hooks?: ChangeHooks
 }
 
 export interface Output {

@@ -1,3 +1,4 @@
+import { describeBlocker } from '../apply/blockers.ts'
 import type { Outcome, Report } from '../model/outcome.ts'
 import { type Colors, colorsFor, type Io } from './io.ts'
 
@@ -28,6 +29,7 @@ export function renderReport(report: Report, io: Io): string {
       const state = copy.state === 'right' ? colors.green(copy.state) : colors.yellow(copy.state)
       return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${copy.detail}` : ''}`
     }),
+    ...report.blockers.map((blocker) => colors.yellow(`  in the way: ${describeBlocker(blocker)}`)),
     ...report.warnings.map((warning) => colors.yellow(`  warning: ${warning}`)),
     ...report.sql.flatMap(({ node, statements }) => [
       `  -- on ${node}`,

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { createColors } from 'picocolors'
 import type { Cluster } from './cluster.ts'
 import type { Server } from './server.ts'
@@ -46,12 +47,19 @@ export async function topology(cluster: Cluster): Promise<string[]> {
   return columns(rows)
 }
 
+/** How to connect to every server, and what it is now. */
+export async function urls(cluster: Cluster): Promise<string[]> {
+  const states = await Promise.all(cluster.servers.map(stateOf))
+  return columns(cluster.servers.map((server, n) => [server.name, server.url(), states[n] ?? '']))
+}
+
 async function stateOf(server: Server): Promise<string> {
   const [row] = await server.query<{ state: string }>(ROLE)
   return row?.state ?? 'unknown'
 }
 
-function addressOf({ host, port }: Server): string {
+/** `127.0.0.1:24214`. */
+export function addressOf({ host, port }: Server): string {
   return `${host}:${port}`
 }
 
@@ -66,7 +74,7 @@ const ROWS = `select nodename, nodeport, noderole::text, isactive from pg_dist_n
                where groupid = $1 order by noderole, nodeid`
 
 /** What is to be read where: the copies of a worker group's rows, and which server should be its primary. */
-export interface Wanted {
+interface Wanted {
   readonly group: number
   readonly copies: readonly Server[]
   readonly primary: Server
@@ -128,4 +136,28 @@ export function tallies(writers: Writers, colors: Colors): string[] {
     return [writer.through.name, ...counts, duration(writer.longestGapMs)]
   })
   return columns([head, ...rows], (line, n) => (n === 0 ? colors.dim(line) : line))
+}
+
+/** What a person can do to a cluster that goes on running: break it, look at it, mend it, end it. */
+export function byHand(
+  cluster: Cluster,
+  victim: { readonly primary: Server; readonly heir: Server },
+  program: string,
+  config: string,
+): string[] {
+  const lines = [
+    '',
+    'Break it by hand:',
+    `  kill -9 $(head -n 1 ${join(victim.primary.directory, 'postmaster.pid')})`,
+    `  psql ${victim.heir.url()} -c 'select pg_promote()'`,
+    'Look at it, and mend it:',
+    `  ${program} status --config ${config}`,
+    `  ${program} reconcile --config ${config}`,
+    'Stop it, and remove every file:',
+    `  ${program} demo --stop ${cluster.directory}`,
+  ]
+  if (cluster.backend.kind === 'citus') return lines
+  const ended =
+    "The stand-in's metadata sync ends with this command: from now on only reconcile changes the copies."
+  return [...lines, ended]
 }

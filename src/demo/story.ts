@@ -1,11 +1,23 @@
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeBackend } from './backend.ts'
 import { findBinaries } from './binaries.ts'
+import { type Cast, castOf, promote } from './cast.ts'
 import { type Cluster, startCluster, stopAllClusters } from './cluster.ts'
 import { keep } from './keep.ts'
 import type { Server } from './server.ts'
-import { type Colors, columns, copies, duration, routes, tallies, topology, type Wanted } from './show.ts'
+import {
+  addressOf,
+  byHand,
+  type Colors,
+  columns,
+  copies,
+  duration,
+  routes,
+  tallies,
+  topology,
+  urls,
+} from './show.ts'
 import { startWriters, type Writers } from './writers.ts'
 
 /** Where a demo is told, and what it gets handed from the command line. */
@@ -52,25 +64,6 @@ export async function tellDemo(stage: Stage, ending: Ending): Promise<void> {
   }
 }
 
-/** The servers that have a part in the story. */
-interface Cast {
-  readonly coordinator: Server
-  readonly otherWorker: Server
-  readonly doomed: Server
-  readonly heir: Server
-  /** Whose pg_dist_node is looked at. */
-  readonly copies: readonly Server[]
-}
-
-function castOf(cluster: Cluster): Cast {
-  const [first, second] = cluster.workers
-  const heir = first?.standbys[0]
-  if (!first || !second || !heir) throw new Error('the demo needs two workers, the first one with a standby')
-  const { coordinator, coordinatorStandbys } = cluster
-  const copies = [coordinator, ...coordinatorStandbys, second.primary, heir]
-  return { coordinator, otherWorker: second.primary, doomed: first.primary, heir, copies }
-}
-
 class Demo {
   readonly #stage: Stage
   readonly #ending: Ending
@@ -92,12 +85,15 @@ class Demo {
       this.#stage.signal.throwIfAborted()
     } catch (error) {
       await cluster.stop()
+      // A base backup that was under way may have gone on for a moment; now nothing does.
+      await rm(cluster.directory, { recursive: true, force: true })
       throw error
     }
     if (this.#ending === 'keep') return
-    this.#stage.say('stopping the servers')
+    this.#title('The end')
+    this.#say('stopping the servers')
     await cluster.stop()
-    this.#stage.say(`all processes ended, ${cluster.directory} removed`)
+    this.#say(`all processes ended, ${cluster.directory} removed`)
   }
 
   async #sayBackend(): Promise<void> {
@@ -107,29 +103,23 @@ class Demo {
     this.#stage.say(this.#stage.colors.bold(`citus-ha demo on ${backend}${where}`))
     if (!citus) {
       this.#stage.say(
-        'There is no Citus extension here. The stand-in has its catalog, node functions, locks and',
+        'There is no Citus extension here: the stand-in has its catalog, node functions and locks, but',
       )
-      this.#stage.say(
-        'metadata sync, but runs no distributed query. PostgreSQL and its replication are real.',
-      )
+      this.#stage.say('runs no distributed query. PostgreSQL and its replication are real.')
     }
   }
 
   async #start(): Promise<Cluster> {
     const { signal } = this.#stage
-    const cluster = await this.#step(
-      'start',
-      'Start a coordinator and two workers, with a standby each',
-      () =>
-        startCluster({
-          database: DATABASE,
-          onProgress: (line) => {
-            signal.throwIfAborted()
-            this.#say(line)
-          },
-        }),
+    return await this.#step('start', 'Start a coordinator and two workers, with a standby each', () =>
+      startCluster({
+        database: DATABASE,
+        onProgress: (line) => {
+          signal.throwIfAborted()
+          this.#say(line)
+        },
+      }),
     )
-    return cluster
   }
 
   async #play(cluster: Cluster): Promise<void> {
@@ -153,8 +143,8 @@ class Demo {
   /** The file, not CITUS_HA_* of whoever runs the demo, says which cluster every command is about. */
   async #install(cluster: Cluster): Promise<void> {
     const candidates = [cluster.coordinator, ...cluster.coordinatorStandbys]
-    const urls = candidates.map((server) => `  - url: ${server.url(DATABASE, 'citus_ha')}\n`)
-    const lines = ['cluster: demo\n', `databases: [${DATABASE}]\n`, 'coordinators:\n', ...urls]
+    const entries = candidates.map((server) => `  - url: ${server.url(DATABASE, 'citus_ha')}\n`)
+    const lines = ['cluster: demo\n', `databases: [${DATABASE}]\n`, 'coordinators:\n', ...entries]
     await writeFile(configOf(cluster), lines.join(''))
     await this.#step('install', 'Install citus-ha: its schema, and a role that may do nothing else', () =>
       this.#run(['install', '--config', configOf(cluster), '--coordinator', cluster.coordinator.url()]),
@@ -218,8 +208,7 @@ class Demo {
     primary: Server,
   ) {
     const { colors } = this.#stage
-    const wanted: Wanted = { group: GROUP, copies: servers, primary }
-    this.#lines(await copies(cluster, wanted, colors))
+    this.#lines(await copies(cluster, { group: GROUP, copies: servers, primary }, colors))
     if (cluster.backend.kind === 'standin') {
       const entries = primary === heir ? [coordinator, otherWorker, heir] : [coordinator, otherWorker]
       this.#lines(await routes(cluster, GROUP, entries, colors))
@@ -239,11 +228,9 @@ class Demo {
   #summary(ms: number): void {
     this.#title('How long it took')
     this.#lines(columns([...this.#took, ['all', ms] as const].map(([name, took]) => [name, duration(took)])))
-    this.#stage.say('')
   }
 
   async #keep(cluster: Cluster): Promise<void> {
-    const { say, program } = this.#stage
     const cast = castOf(cluster)
     await this.#step('rejoin', 'Bring the old primary back as a standby of the new one', async () => {
       this.#say('a fresh base backup, then reconcile, since a secondary is back')
@@ -252,23 +239,9 @@ class Demo {
     })
     await keep(cluster)
     this.#title('It goes on running')
-    this.#lines(columns(cluster.servers.map((server) => [server.name, server.url()])))
-    const config = configOf(cluster)
-    say('')
-    say('Break it by hand:')
-    say(`  kill -9 $(head -n 1 ${join(cast.otherWorker.directory, 'postmaster.pid')})`)
-    const [standby] = cluster.workers[1]?.standbys ?? []
-    if (standby) say(`  psql ${standby.url()} -c 'select pg_promote()'`)
-    say('Look at it, and mend it:')
-    say(`  ${program} status --config ${config}`)
-    say(`  ${program} reconcile --config ${config}`)
-    say('Stop it, and remove every file:')
-    say(`  ${program} demo --stop ${cluster.directory}`)
-    if (cluster.backend.kind === 'standin') {
-      say(
-        "The stand-in's metadata sync has ended with this command: only reconcile carries changes to the copies.",
-      )
-    }
+    this.#lines(await urls(cluster))
+    const victim = { primary: cast.otherWorker, heir: cast.otherHeir }
+    for (const line of byHand(cluster, victim, this.#stage.program, configOf(cluster))) this.#stage.say(line)
   }
 
   async #run(args: readonly string[], expected: readonly number[] = [0]): Promise<void> {
@@ -304,20 +277,6 @@ class Demo {
   }
 }
 
-// One statement, so that it ends with the server when the demo is interrupted.
-const PROMOTE = `do $$ begin
-  perform pg_promote(wait => false);
-  while pg_is_in_recovery() loop perform pg_sleep(0.002); end loop;
-end $$`
-
-async function promote(standby: Server): Promise<void> {
-  await standby.query(PROMOTE, [], { database: 'postgres' })
-}
-
 function configOf(cluster: Cluster): string {
   return join(cluster.directory, 'citus-ha.yaml')
-}
-
-function addressOf({ host, port }: Server): string {
-  return `${host}:${port}`
 }

@@ -1,54 +1,9 @@
-import type { DiagnosisCode, Standing } from '../model/diagnosis.ts'
-import { formatAddress, sameAddress } from '../model/node.ts'
-import type { Answered } from '../model/observation.ts'
-import type { GroupFacts, Member } from './facts.ts'
+import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt } from './rule.ts'
 import { descent } from './timelines.ts'
+import { VOUCHED_PROMOTION, VOUCHED_REFUSALS } from './vouched-rules.ts'
 import { show, witnesses } from './witnesses.ts'
 
-export interface Verdict {
-  readonly summary: string
-  readonly evidence?: readonly string[]
-  readonly warnings?: readonly string[]
-  readonly primary?: Answered
-}
-
-export interface Rule {
-  readonly id: string
-  readonly code: DiagnosisCode
-  readonly standing: Standing
-  /** What the rule means, for `citus-ha rules` and the documentation. */
-  readonly says: string
-  /** The verdict, if the rule applies. The first that does decides. */
-  readonly when: (facts: GroupFacts) => Verdict | null
-}
-
-const at = (member: Member): string => formatAddress(member.address)
-const registeredAt = (facts: GroupFacts): string => (facts.row ? formatAddress(facts.row.address) : 'nowhere')
-
-/** The vouched node, if it answered and nothing says that it is of another group. */
-function vouchedMember(facts: GroupFacts): Member | undefined {
-  const { vouched } = facts
-  if (vouched?.observation?.kind !== 'answered') return undefined
-  const { instance } = vouched.observation
-  return facts.members.find((member) => member.node.instance === instance)
-}
-
-function isRegistered(facts: GroupFacts, member: Member): boolean {
-  return facts.registered?.kind === 'answered' && facts.registered.instance === member.node.instance
-}
-
-/** The one writable member that is not the registered primary. */
-function candidate(facts: GroupFacts): Member | undefined {
-  const [only, ...more] = facts.writable
-  return only && more.length === 0 && !isRegistered(facts, only) ? only : undefined
-}
-
-/** A physical copy of this group's primary names that primary in its own metadata, as the coordinator does. */
-function knowsTheCluster(facts: GroupFacts, node: Answered): boolean {
-  const own = node.citus?.catalog.find((row) => row.nodeid === facts.row?.nodeid)
-  return own !== undefined && own.group === facts.group && own.role === 'primary'
-}
-
+/** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
 export const RULES: readonly Rule[] = [
   {
     id: 'D010',
@@ -57,42 +12,7 @@ export const RULES: readonly Rule[] = [
     says: 'the coordinator’s copy has no primary row for the group',
     when: (facts) => (facts.row ? null : { summary: 'pg_dist_node has no primary for this group' }),
   },
-  {
-    id: 'D020',
-    code: 'unproved',
-    standing: 'refused',
-    says: 'the node vouched for does not answer',
-    when: ({ vouched }) =>
-      vouched && vouched.observation?.kind !== 'answered'
-        ? {
-            summary: `${formatAddress(vouched.address)} was vouched for but does not answer`,
-            evidence: [show(vouched.observation)],
-          }
-        : null,
-  },
-  {
-    id: 'D021',
-    code: 'lineage-mismatch',
-    standing: 'refused',
-    says: 'the node vouched for belongs to another group or system; vouching does not override that',
-    when: (facts) => {
-      const vouched = vouchedMember(facts)
-      const foreign = facts.foreign.find(({ member }) => member === vouched)
-      return foreign ? { summary: `${at(foreign.member)} is not of this group: ${foreign.why}` } : null
-    },
-  },
-  {
-    id: 'D022',
-    code: 'promotion-running',
-    standing: 'refused',
-    says: 'the node vouched for is still in recovery',
-    when: (facts) => {
-      const vouched = vouchedMember(facts)
-      return vouched?.node.inRecovery
-        ? { summary: `${at(vouched)} was vouched for but is still in recovery: it has not been promoted` }
-        : null
-    },
-  },
+  ...VOUCHED_REFUSALS,
   {
     id: 'D030',
     code: 'lineage-mismatch',
@@ -107,20 +27,23 @@ export const RULES: readonly Rule[] = [
       }
     },
   },
+  VOUCHED_PROMOTION,
   {
-    id: 'D040',
+    id: 'D039',
     code: 'promoted',
     standing: 'proved',
-    says: 'the node vouched for is a writable member of the group and not its registered primary',
+    says: 'of two writable coordinators, the one on the higher timeline of the line is not the registered one',
     when: (facts) => {
-      const vouched = vouchedMember(facts)
-      if (!vouched || isRegistered(facts, vouched)) return null
-      if (!facts.lineage && !knowsTheCluster(facts, vouched.node)) return null
+      const leading = leadingCoordinator(facts)
+      if (!leading || facts.vouched || isRegistered(facts, leading)) return null
+      const others = facts.writable.filter((member) => member !== leading)
       return {
-        summary: `${at(vouched)} was vouched for and is a writable member of this group; registered is ${registeredAt(facts)}`,
-        evidence: [show(vouched.node), show(facts.registered), ...witnesses(facts).evidence],
-        warnings: warningsOfVouching(facts, vouched),
-        primary: vouched.node,
+        summary: `${at(leading)} is the coordinator on timeline ${leading.node.timeline}; registered is ${registeredAt(facts)}`,
+        evidence: facts.writable.map((member) => show(member.node)),
+        warnings: others.map(
+          (member) => `${at(member)}, an old coordinator, still takes writes: what it accepts is lost`,
+        ),
+        primary: leading.node,
       }
     },
   },
@@ -130,7 +53,7 @@ export const RULES: readonly Rule[] = [
     standing: 'refused',
     says: 'two members of one line take writes, and nobody vouches for one of them',
     when: (facts) => {
-      if (facts.writable.length < 2 || facts.vouched) return null
+      if (facts.writable.length < 2 || facts.vouched || leadingCoordinator(facts)) return null
       const timelines = facts.writable.map(
         (member) => `${at(member)} on timeline ${member.node.timeline ?? '?'}`,
       )
@@ -277,18 +200,3 @@ export const RULES: readonly Rule[] = [
     }),
   },
 ]
-
-function warningsOfVouching(facts: GroupFacts, vouched: Member): string[] {
-  const warnings: string[] = []
-  const others = facts.writable.filter((member) => member !== vouched)
-  warnings.push(
-    ...others.map((member) => `${at(member)} takes writes as well: what it accepts from now on is lost`),
-  )
-  if (!facts.lineage)
-    warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')
-  const line = facts.lineage && descent(vouched.node, facts.lineage)
-  if (line?.of === 'another line') warnings.push(`${at(vouched)}: ${line.why}; it was vouched for`)
-  const foreign = facts.foreign.filter(({ member }) => !sameAddress(member.address, vouched.address))
-  warnings.push(...foreign.map(({ member, why }) => `${at(member)} is not of this group: ${why}`))
-  return warnings
-}

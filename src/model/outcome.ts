@@ -1,3 +1,4 @@
+import type { Blocker } from './blocker.ts'
 import type { DiagnosisCode } from './diagnosis.ts'
 import type { RowChange } from './plan.ts'
 
@@ -42,6 +43,8 @@ export interface Report {
   readonly changes: readonly RowChange[]
   readonly copies: readonly CopyReport[]
   readonly refusals: readonly Refusal[]
+  /** Who kept a blocked change from its locks. */
+  readonly blockers: readonly Blocker[]
   readonly warnings: readonly string[]
   /** What every group was found to be. */
   readonly groups: readonly {

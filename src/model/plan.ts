@@ -50,6 +50,8 @@ export interface Plan {
   readonly database: string
   /** Groups whose writes have to stand still while it is carried out. */
   readonly fence: readonly number[]
+  /** Old primaries that are alive and writable: no participants, but nothing may be written there any more. */
+  readonly oldPrimaries: readonly { readonly group: number; readonly node: HostPort }[]
   readonly changes: readonly RowChange[]
   readonly copies: readonly CopyPlan[]
   /** nodeids to be flagged `metadatasynced = false`, so that Citus's own sync brings their copy up to date. */

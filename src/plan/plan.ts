@@ -32,6 +32,7 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   return {
     database: survey.database,
     fence: fencedBy(copies),
+    oldPrimaries: wanted.flatMap((diagnosis) => stillWritable(survey, diagnosis)),
     changes: [...target.changes, ...drafts.flatMap((draft) => draft.changes)],
     copies,
     unsynced: stale
@@ -88,6 +89,21 @@ function fencedBy(copies: readonly CopyPlan[]): number[] {
     }),
   )
   return [...new Set(groups)].sort((a, b) => a - b)
+}
+
+/** Other servers of a promoted group's line that take writes: an old primary that nobody stopped. */
+function stillWritable(survey: Survey, { standing, primary, group }: Diagnosis): Plan['oldPrimaries'] {
+  if (standing !== 'proved' || !primary) return []
+  const others = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
+    .filter(
+      (node) => node.systemIdentifier === primary.systemIdentifier && node.instance !== primary.instance,
+    )
+    .filter((node) => node.citus?.localGroup === group)
+  const distinct = others.filter(
+    (node, n) => others.findIndex((other) => other.instance === node.instance) === n,
+  )
+  return distinct.map((node) => ({ group, node: node.address }))
 }
 
 /** What is now known of a group's line, where it differs from the record. */

@@ -1,4 +1,5 @@
 import type { Target } from '../db/target.ts'
+import type { Blocker } from '../model/blocker.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Prober } from '../observe/survey.ts'
 
@@ -6,6 +7,8 @@ import type { Prober } from '../observe/survey.ts'
 export interface Access {
   /** Probes for one database; the same object for the same name. */
   prober(database: string): Prober
+  /** Who keeps a session of ours from its lock, asked on another connection; or ends them, and says whom. */
+  blockers(node: HostPort, database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]>
   /** How to open a session of its own to a node. */
   connect(address: HostPort, database: string): Promise<Target>
   /** The migration of the schema `citus_ha` that this program brings. */

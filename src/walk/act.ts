@@ -1,22 +1,17 @@
+import { describeBlocker, type Watch } from '../apply/blockers.ts'
 import { type ChangeOrder, type ChangeOutcome, change } from '../apply/change.ts'
-import { closeParticipants, openParticipants } from '../apply/participants.ts'
-import {
-  BEGIN,
-  commitPreparedSql,
-  lockSql,
-  prepareSql,
-  rewriteSql,
-  TAKE_CHANGE_LOCK,
-} from '../apply/statements.ts'
+import { closeSessions, openSessions } from '../apply/participants.ts'
 import { Session } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
+import type { Blocker } from '../model/blocker.ts'
 import { CitusHaError } from '../model/failure.ts'
-import { formatGid, parseGid } from '../model/gid.ts'
+import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { changesNothing } from '../model/plan.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
+import { dryRun } from './dry-run.ts'
 import { recordProofs } from './install.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
@@ -36,13 +31,18 @@ export type Acted =
       readonly warnings: readonly string[]
     }
   | { readonly kind: 'in-doubt'; readonly why: string }
-  | { readonly kind: 'blocked'; readonly why: string }
+  | { readonly kind: 'blocked'; readonly why: string; readonly blockers: readonly Blocker[] }
 
 /** Nothing was changed, and a fresh survey may lead further: after a pause, or at once. */
 export interface Again {
   readonly kind: 'again'
   readonly why: string
   readonly soon: 'at once' | 'after a pause'
+  /** A decision that could not be looked up: until it is, "nothing changed" is not known. */
+  readonly inDoubt: string | null
+  /** Who was in the way, and who was ended for it. */
+  readonly blockers: readonly Blocker[]
+  readonly ended: readonly Blocker[]
 }
 
 /** As in gids, where the configuration gives no name: short, and the same on every run. */
@@ -57,13 +57,16 @@ export async function act(
   clock: Clock,
 ): Promise<Acted | Again> {
   requireAllowed(view)
-  if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(request, view) }
   const cluster = clusterName(request, view.coordinator)
+  if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(view, cluster) }
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
   if (view.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))) {
     const resolved = await clock.time('recover', () => recoverNow(access, request, view, 'resolve'))
     if (resolved.some(({ failed, resolution }) => failed === null && resolution.action !== 'leave')) {
-      return { kind: 'again', why: 'resolved what an earlier change left in doubt', soon: 'at once' }
+      return {
+        ...again(new Error('resolved what an earlier change left in doubt'), watchOf(access, request)),
+        soon: 'at once',
+      }
     }
   }
   if (changesNothing(view.plan)) {
@@ -93,29 +96,41 @@ async function carryOut(
 ): Promise<Acted | Again> {
   const limits = {
     lockTimeoutMs: request.lockTimeoutMs,
-    statementMs: Math.max(4 * request.lockTimeoutMs, 2000),
+    lockAnswerMs: 300,
+    statementMs: 2000,
     decisionWaitMs: request.decisionWaitMs,
   }
   const connect = (address: HostPort) => access.connect(address, request.database)
   const surveyed = (address: HostPort) => answeredAt(view, address)
-  const { copies } = view.plan
-  const participants = await clock
-    .time('connect', () => openParticipants(copies, surveyed, connect, limits))
-    .catch((error: unknown) => again(error))
-  if ('kind' in participants) return participants
+  const watch = watchOf(access, request)
+  const opened = await clock
+    .time('connect', () => openSessions(view.plan, { surveyed, connect, limits }))
+    .catch((error: unknown) => again(error, watch))
+  if ('kind' in opened) return opened
   try {
     const context = {
       limits,
       hooks: request.hooks,
+      watch,
       reconnect: async () => Session.open(await connect(view.coordinator.address)),
     }
-    const outcome = await clock.time('change', () =>
-      change(orderOf(request, view, cluster), participants, context),
-    )
+    const outcome = await clock.time('change', () => change(orderOf(request, view, cluster), opened, context))
     if (outcome.kind === 'committed') clock.add('locked', outcome.lockedMs)
-    return judge(outcome)
+    return judge(outcome, watch)
   } finally {
-    await closeParticipants(participants)
+    await closeSessions(opened)
+  }
+}
+
+/** Blockers are named always, and ended once the time for patience that `force` gives is over. */
+function watchOf(access: Access, request: WalkRequest): Watch {
+  const { database, forceAfterMs, began } = request
+  const forced = forceAfterMs !== null && performance.now() - began >= forceAfterMs
+  return {
+    ask: (node, pid) => access.blockers(node, database, pid, 'ask'),
+    end: forced ? (node, pid) => access.blockers(node, database, pid, 'end') : null,
+    seen: [],
+    ended: [],
   }
 }
 
@@ -136,33 +151,31 @@ function orderOf(request: WalkRequest, view: View, cluster: string): ChangeOrder
   }
 }
 
-function judge(outcome: ChangeOutcome): Acted | Again {
+function judge(outcome: ChangeOutcome, watch: Watch): Acted | Again {
   switch (outcome.kind) {
-    case 'committed':
-      return {
-        kind: 'committed',
-        epoch: outcome.epoch,
-        decidedAt: performance.now(),
-        warnings: outcome.warnings,
-      }
-    case 'in-doubt':
-      return {
-        kind: 'in-doubt',
-        why: `${outcome.why}; any later run resolves it (${outcome.gids.join(', ')})`,
-      }
+    case 'committed': {
+      const ended = watch.ended.map((blocker) => `ended ${describeBlocker(blocker)}`)
+      const { epoch, decidedAt, warnings } = outcome
+      return { kind: 'committed', epoch, decidedAt, warnings: [...warnings, ...ended] }
+    }
+    case 'in-doubt': {
+      const why = `${outcome.why}; any later run resolves it (${outcome.gids.join(', ')})`
+      return { ...again(new Error(why), watch), inDoubt: why }
+    }
     case 'outdated':
-      return { kind: 'again', why: outcome.why, soon: 'at once' }
+      return { ...again(new Error(outcome.why), watch), soon: 'at once' }
     case 'locked-out':
-      return { kind: 'again', why: outcome.why, soon: 'after a pause' }
+      return again(new Error(outcome.why), watch)
     case 'failed': {
-      const left = outcome.leftovers.length > 0 ? ` (still prepared: ${outcome.leftovers.join(', ')})` : ''
-      return again(Object.assign(new Error(`${outcome.why}${left}`), { code: outcome.code }))
+      const left =
+        outcome.leftovers.length > 0 ? ` (may still be prepared: ${outcome.leftovers.join(', ')})` : ''
+      return again(Object.assign(new Error(`${outcome.why}${left}`), { code: outcome.code }), watch)
     }
   }
 }
 
 /** @throws CitusHaError for what no second try mends */
-function again(error: unknown): Again {
+function again(error: unknown, watch: Watch): Again {
   const code = codeOf(error)
   const why = error instanceof Error ? error.message : String(error)
   if (code === SqlState.addressNotAllowed) {
@@ -174,28 +187,12 @@ function again(error: unknown): Again {
   if (code === SqlState.insufficientPrivilege) {
     throw new CitusHaError('configuration', `${why}; run citus-ha install as a superuser to grant it`)
   }
-  return { kind: 'again', why, soon: code === SqlState.staleEpoch ? 'at once' : 'after a pause' }
+  const soon = code === SqlState.staleEpoch ? 'at once' : 'after a pause'
+  return { kind: 'again', why, soon, inDoubt: null, blockers: watch.seen, ended: watch.ended }
 }
 
 function answeredAt(view: View, address: HostPort): Answered {
   const node = view.survey.nodes.find((each) => sameAddress(each.address, address))
   if (node?.kind !== 'answered') throw new Error(`${formatAddress(address)} was not surveyed`)
   return node
-}
-
-/** The exact statements, but for the epoch and the random part of gids, which are known under the lock only. */
-function dryRun(request: WalkRequest, { plan, coordinator }: View) {
-  if (changesNothing(plan)) return []
-  const epoch = (coordinator.installed?.epoch.epoch ?? 0) + 1
-  const stamp = { timeline: coordinator.timeline ?? 0, epoch }
-  const cluster = clusterName(request, coordinator)
-  return plan.copies.map(({ node, role, steps }, participant) => {
-    const gid = formatGid({ cluster, database: plan.database, ...stamp, random: '00000000', participant })
-    const body = [lockSql(plan.fence), rewriteSql(stamp, steps, plan.unsynced)]
-    const statements =
-      role === 'coordinator'
-        ? [BEGIN, TAKE_CHANGE_LOCK, ...body, 'SELECT citus_ha.decide(…)', 'COMMIT']
-        : [BEGIN, ...body, prepareSql(gid), commitPreparedSql(gid)]
-    return { node: formatAddress(node), statements }
-  })
 }

@@ -1,9 +1,11 @@
+import { readBlockers } from '../apply/blockers.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
+import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
 import { observationOf } from '../observe/failure.ts'
@@ -23,7 +25,12 @@ export class Connections implements Access {
     this.#env = env
   }
 
-  prober(database: string): Prober {
+  async blockers(node: HostPort, database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]> {
+    const sql = statement(what === 'ask' ? 'probe/blockers' : 'probe/end-blockers')
+    return readBlockers(node, await this.prober(database).blockers(node, sql, pid))
+  }
+
+  prober(database: string): NodeProber {
     const known = this.#probers.get(database)
     if (known) return known
     const prober = new NodeProber((address) => this.connect(address, database), this.#config.detect.timeout)
@@ -79,6 +86,11 @@ class NodeProber implements Prober {
     } catch (error) {
       return { ...given, says: 'unknown', detail: error instanceof Error ? error.message : String(error) }
     }
+  }
+
+  async blockers(address: HostPort, sql: string, pid: number): Promise<unknown> {
+    const row = await this.#within(address, (connection) => connection.one(sql, [pid]))
+    return (row as { blockers: unknown }).blockers
   }
 
   async close(): Promise<void> {

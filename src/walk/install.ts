@@ -49,7 +49,10 @@ export async function installWhereMissing(
 }
 
 /** What the configuration adds to the addresses a group may have: standbys, and other names of its nodes. */
-export function allowedOf({ claims, aliases }: WalkRequest, { coordinator }: View): InstallOrder['allowed'] {
+export function allowedOf(
+  { claims, aliases, seeds }: WalkRequest,
+  { coordinator }: View,
+): InstallOrder['allowed'] {
   const catalog = coordinator.citus?.catalog ?? []
   const groupOf = (address: HostPort) =>
     (rowAt(catalog, address) ?? claims.standbys.find((standby) => sameAddress(standby.address, address)))
@@ -58,7 +61,9 @@ export function allowedOf({ claims, aliases }: WalkRequest, { coordinator }: Vie
     const group = groupOf(address)
     return group === undefined ? [] : [{ group, address: alias }]
   })
-  return [...claims.standbys.map(({ group, address }) => ({ group, address })), ...names]
+  // A coordinator's standby may be promoted, and is rarely registered: the candidates are what is known of it.
+  const coordinators = seeds.map((address) => ({ group: COORDINATOR_GROUP, address }))
+  return [...claims.standbys.map(({ group, address }) => ({ group, address })), ...names, ...coordinators]
 }
 
 /** @throws CitusHaError where the coordinator lacks the schema and this role may not install it, saying what to run */

@@ -16,7 +16,8 @@ export function reportOf(
     .filter((diagnosis) => diagnosis.standing === 'refused')
     .filter((diagnosis) => groups === null || groups.includes(diagnosis.group))
     .map(refusalOf)
-  const lost = 'warnings' in acted ? acted.warnings : 'why' in acted ? [acted.why] : []
+  const told = 'warnings' in acted ? acted.warnings : 'why' in acted ? [acted.why] : []
+  const blockers = acted.kind === 'blocked' ? acted.blockers : []
   return {
     outcome: outcomeOf(acted, copies, refusals),
     database: view.survey.database,
@@ -24,7 +25,8 @@ export function reportOf(
     changes: acted.kind === 'blocked' || acted.kind === 'nothing' ? [] : view.plan.changes,
     copies,
     refusals,
-    warnings: [...view.plan.warnings, ...lost],
+    blockers,
+    warnings: [...view.plan.warnings, ...told],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,

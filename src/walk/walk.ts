@@ -1,8 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
 import { expectations, verify } from '../apply/verify.ts'
 import type { Claims } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
+import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { AliasOf } from '../plan/alias.ts'
@@ -29,6 +31,10 @@ export interface WalkRequest {
   /** How long to go on trying while locks or nodes are in the way, and then to wait for copies to follow. */
   readonly deadlineMs: number
   readonly lockTimeoutMs: number
+  /** After how long sessions that are in the way are ended; null: never. */
+  readonly forceAfterMs: number | null
+  /** `performance.now()` when the call was made. */
+  readonly began: number
   readonly decisionWaitMs: number
   readonly witnessFreshnessMs: number
   readonly mode: 'apply' | 'dry-run'
@@ -51,18 +57,52 @@ const LONGEST_PAUSE_MS = 2000
 export async function walk(access: Access, request: WalkRequest): Promise<Report> {
   const clock = new Clock()
   const deadline = performance.now() + request.deadlineMs
+  let last: Attempt | null = null
   for (let attempt = 1; ; attempt++) {
     request.signal.throwIfAborted()
-    const seen = await lookForPromotion(access, request, clock)
-    const acted = await act(access, request, seen, clock)
+    const { seen, acted }: Attempt = await tryOnce(access, request, clock, last)
     if (acted.kind !== 'again') return await conclude(access, request, seen, acted, clock, deadline)
     const waitMs = pauseOf(acted, attempt, request)
-    if (performance.now() + waitMs >= deadline) {
-      return reportOf(seen, { kind: 'blocked', why: acted.why }, [], request.groups, clock)
-    }
-    request.progress(`${acted.why}; trying again`)
+    if (performance.now() + waitMs >= deadline)
+      return reportOf(seen, givenUp(acted), [], request.groups, clock)
+    for (const line of [`${acted.why}; trying again`, ...namesOf(acted)]) request.progress(line)
+    last = { seen, acted }
     await pause(waitMs, undefined, { signal: request.signal })
   }
+}
+
+interface Attempt {
+  readonly seen: View
+  readonly acted: Acted | Again
+}
+
+async function tryOnce(
+  access: Access,
+  request: WalkRequest,
+  clock: Clock,
+  last: Attempt | null,
+): Promise<Attempt> {
+  try {
+    const seen = await lookForPromotion(access, request, clock)
+    return { seen, acted: await act(access, request, seen, clock) }
+  } catch (error) {
+    // While a decision is in doubt, a coordinator that is gone is something to wait for: nobody else knows it.
+    const doubted = last?.acted.kind === 'again' && last.acted.inDoubt !== null ? last : null
+    if (!doubted || !(error instanceof CitusHaError) || error.code !== 'no-coordinator') throw error
+    return doubted
+  }
+}
+
+function givenUp(again: Again): Acted {
+  if (again.inDoubt !== null) return { kind: 'in-doubt', why: again.inDoubt }
+  return { kind: 'blocked', why: again.why, blockers: again.blockers }
+}
+
+function namesOf({ blockers, ended }: Again): string[] {
+  return [
+    ...blockers.map((blocker) => `  in the way: ${describeBlocker(blocker)}`),
+    ...ended.map((blocker) => `  ended: ${describeBlocker(blocker)}`),
+  ]
 }
 
 function pauseOf(again: Again, attempt: number, request: WalkRequest): number {

@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, it } from 'vitest'
 import { requestOf, withCluster } from '../../src/cli/cluster.ts'
 import type { Io } from '../../src/cli/io.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { walk } from '../../src/walk/walk.ts'
 import { Scenario } from '../support/scenario.ts'
 import { reconcileProcess, timed } from './process.ts'
@@ -22,8 +25,15 @@ afterAll(async () => {
   await scenario?.stop()
 })
 
-/** Worker 1 as after a failure: its primary killed, its standby promoted. */
+/**
+ * Worker 1 as after a failure: its primary killed, its standby promoted; the coordinator as it is long after its
+ * start. A backend of Citus 13.2.2 that commits a citus_update_node in the moment in which the maintenance daemon
+ * starts dies of a segmentation fault (seen in 3 of 22 runs of the script right after a start).
+ */
 async function failOver(): Promise<void> {
+  const daemon = `SELECT 1 FROM pg_stat_activity WHERE application_name = 'Citus Maintenance Daemon'`
+  const { coordinator } = scenario.cluster
+  await waitUntil('maintenance daemon', async () => (await coordinator.query(daemon)).length > 0)
   await scenario.cluster.server('worker-1').kill()
   await scenario.cluster.server('worker-1-standby').promote()
 }
@@ -39,16 +49,22 @@ function operatorsScript(): string {
     COMMIT;`
 }
 
+/** The program itself beside the server's: Debian's /usr/bin/psql is a Perl script around it, 20 ms slower. */
+function psqlProgram(): string {
+  const beside = join(scenario.cluster.binaries.bindir, 'psql')
+  return existsSync(beside) ? beside : 'psql'
+}
+
 /** @returns null where this machine has no psql */
 async function psqlMs(): Promise<number | null> {
   const { coordinator, database } = scenario.cluster
   const args = ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', coordinator.url(database)]
-  const run = await timed('psql', args, operatorsScript()).catch((error: NodeJS.ErrnoException) => {
+  const run = await timed(psqlProgram(), args, operatorsScript()).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null
     throw error
   })
-  if (run && run.exitCode !== 0) await pause(2000)
-  if (run && run.exitCode !== 0) throw new Error(`psql: exit ${run.exitCode}\n${run.stderr}${coordinator.logTail(40)}`)
+  if (run && run.exitCode !== 0)
+    throw new Error(`psql: exit ${run.exitCode}\n${run.stderr}${coordinator.logTail(5)}`)
   return run?.wallMs ?? null
 }
 
@@ -114,14 +130,16 @@ it('reconcile after a promotion, beside psql', async () => {
   process.stdout.write(`\n${title}\n\n${table(lines)}`)
   if (psql.length === 0) process.stdout.write('psql: skipped, this machine has none\n')
   else
-    process.stdout.write(`psql's own start is ${median(await startOf('psql')).toFixed(1)} ms of its time; `)
-  const node = median(await startOf(process.execPath))
+    process.stdout.write(
+      `psql's own start is ${median(await startOf(psqlProgram(), '--version')).toFixed(1)} ms of its time; `,
+    )
+  const node = median(await startOf(process.execPath, '-e', '0'))
   process.stdout.write(`Node's own start is ${node.toFixed(1)} ms\n`)
 })
 
 /** The bare start of a program: what no change of ours makes shorter. */
-async function startOf(program: string): Promise<number[]> {
+async function startOf(program: string, ...args: string[]): Promise<number[]> {
   const runs: number[] = []
-  for (let n = 0; n < 7; n++) runs.push((await timed(program, ['--version'])).wallMs)
+  for (let n = 0; n < 7; n++) runs.push((await timed(program, args)).wallMs)
   return runs
 }

@@ -36,6 +36,7 @@ function cells({ samples, aim, base }: Line): string {
   const verdict = aim === undefined ? '' : `< ${aim} ${middle < aim ? 'met' : 'MISSED'}`
   const numbers = [middle, Math.min(...samples), Math.max(...samples)].map((ms) => ms.toFixed(1))
   return (
-    [...numbers, String(samples.length), ratio].map((cell) => cell.padStart(10)).join('') + `   ${verdict}`
+    [...numbers, String(samples.length), ratio].map((cell) => cell.padStart(10)).join('') +
+    verdict.padStart(16)
   )
 }

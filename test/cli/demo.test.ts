@@ -136,7 +136,7 @@ describe('citus-ha demo', () => {
   test('a failure is one line and exit code 1', async () => {
     const demo = new Program(['demo'], { CITUS_HA_PG_BINDIR: join(tmp, 'nothing') })
     expect(await demo.ended).toBe(1)
-    expect(demo.stderr).toMatch(/^citus-ha: demo: CITUS_HA_PG_BINDIR: .*\n$/)
+    expect(demo.stderr).toMatch(/^citus-ha: CITUS_HA_PG_BINDIR: .*\n$/)
     await nothingIsLeft()
   })
 })
@@ -149,7 +149,9 @@ describe('citus-ha demo --keep', () => {
     onTestFinished(async () => {
       if (existsSync(directory)) await new Program(['demo', '--stop', directory]).ended
     })
-    expect(kept.stdout.match(/^ +\S+ +postgres:\/\/postgres@127\.0\.0\.1:\d+\/app$/gm)).toHaveLength(6)
+    expect(
+      kept.stdout.match(/^ +\S+ +postgres:\/\/postgres@127\.0\.0\.1:\d+\/app +(writable|streaming)$/gm),
+    ).toHaveLength(6)
 
     const status = new Program(['status', '--config', join(directory, 'citus-ha.yaml')])
     expect(await status.ended, status.stdout + status.stderr).toBe(0)

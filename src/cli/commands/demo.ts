@@ -97,12 +97,7 @@ async function withReason(demo: Promise<void>): Promise<void> {
   } catch (error) {
     if (!(error instanceof Error) || error.name === 'AbortError') throw error
     const [first, ...log] = error.message.split('\n')
-    const reason = log.findLast((line) => /\b(FATAL|PANIC|ERROR): /.test(line))
-    throw new Error(
-      `demo: ${first}${reason ? `: ${reason.replace(/^.*?(FATAL|PANIC|ERROR): +/, '')}` : ''}`,
-      {
-        cause: error,
-      },
-    )
+    const reasons = log.flatMap((line) => /\b(?:FATAL|PANIC|ERROR|error): +(.*)/.exec(line)?.[1] ?? [])
+    throw new Error([first, ...reasons.slice(-1)].join(': '), { cause: error })
   }
 }

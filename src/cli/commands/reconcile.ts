@@ -19,6 +19,7 @@ interface ReconcileOptions extends ClusterOptions {
   readonly promoted?: HostPort
   readonly wait: number
   readonly timeout?: number
+  readonly forceAfter?: number
   readonly dryRun?: boolean
   readonly json?: boolean
 }
@@ -41,6 +42,11 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
       10_000,
     )
     .option('--timeout <duration>', 'how long to go on while locks or nodes are in the way', durationOption)
+    .option(
+      '--force-after <duration>',
+      'end sessions that are still in the way after this time',
+      durationOption,
+    )
     .option('--dry-run', 'show the diagnosis and the exact SQL; change nothing, lock nothing')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', EXAMPLES)
@@ -69,6 +75,7 @@ function requestFor(session: Session, options: ReconcileOptions, io: Io): WalkRe
     groups: group === undefined ? null : [group],
     waitMs: promoted ? options.wait : 0,
     deadlineMs: options.timeout ?? request.deadlineMs,
+    forceAfterMs: options.forceAfter ?? request.forceAfterMs,
     mode: options.dryRun ? 'dry-run' : 'apply',
   }
 }

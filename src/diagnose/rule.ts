@@ -1,0 +1,49 @@
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import type { DiagnosisCode, Standing } from '../model/diagnosis.ts'
+import { formatAddress } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import type { GroupFacts, Member } from './facts.ts'
+import { descent } from './timelines.ts'
+
+export interface Verdict {
+  readonly summary: string
+  readonly evidence?: readonly string[]
+  readonly warnings?: readonly string[]
+  readonly primary?: Answered
+}
+
+export interface Rule {
+  readonly id: string
+  readonly code: DiagnosisCode
+  readonly standing: Standing
+  /** What the rule means, for `citus-ha rules` and the documentation. */
+  readonly says: string
+  /** The verdict, if the rule applies. The first that does decides. */
+  readonly when: (facts: GroupFacts) => Verdict | null
+}
+
+export const at = (member: Member): string => formatAddress(member.address)
+export const registeredAt = (facts: GroupFacts): string =>
+  facts.row ? formatAddress(facts.row.address) : 'nowhere'
+
+export function isRegistered(facts: GroupFacts, member: Member): boolean {
+  return facts.registered?.kind === 'answered' && facts.registered.instance === member.node.instance
+}
+
+/** The one writable member that is not the registered primary. */
+export function candidate(facts: GroupFacts): Member | undefined {
+  const [only, ...more] = facts.writable
+  return only && more.length === 0 && !isRegistered(facts, only) ? only : undefined
+}
+
+/**
+ * Of several writable coordinators the one on the highest timeline that descends from the group's: a coordinator's
+ * standby was promoted, and the old one, which nobody stopped, must not lead any more.
+ */
+export function leadingCoordinator(facts: GroupFacts): Member | undefined {
+  if (facts.group !== COORDINATOR_GROUP || facts.writable.length < 2 || !facts.lineage) return undefined
+  const timelineOf = (member: Member) => member.node.timeline ?? 0
+  const [first, second] = [...facts.writable].sort((a, b) => timelineOf(b) - timelineOf(a))
+  if (!first || !second || timelineOf(first) === timelineOf(second)) return undefined
+  return descent(first.node, facts.lineage).of === 'line' ? first : undefined
+}

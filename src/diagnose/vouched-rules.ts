@@ -1,0 +1,93 @@
+import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import type { GroupFacts, Member } from './facts.ts'
+import { at, isRegistered, type Rule, registeredAt } from './rule.ts'
+import { descent } from './timelines.ts'
+import { show, witnesses } from './witnesses.ts'
+
+/** The vouched node, if it answered and nothing says that it is of another group. */
+function vouchedMember(facts: GroupFacts): Member | undefined {
+  const { vouched } = facts
+  if (vouched?.observation?.kind !== 'answered') return undefined
+  const { instance } = vouched.observation
+  return facts.members.find((member) => member.node.instance === instance)
+}
+
+/** A physical copy of this group's primary names that primary in its own metadata, as the coordinator does. */
+function knowsTheCluster(facts: GroupFacts, node: Answered): boolean {
+  const own = node.citus?.catalog.find((row) => row.nodeid === facts.row?.nodeid)
+  return own !== undefined && own.group === facts.group && own.role === 'primary'
+}
+
+/** What vouching can't override. */
+export const VOUCHED_REFUSALS: readonly Rule[] = [
+  {
+    id: 'D020',
+    code: 'unproved',
+    standing: 'refused',
+    says: 'the node vouched for does not answer',
+    when: ({ vouched }) =>
+      vouched && vouched.observation?.kind !== 'answered'
+        ? {
+            summary: `${formatAddress(vouched.address)} was vouched for but does not answer`,
+            evidence: [show(vouched.observation)],
+          }
+        : null,
+  },
+  {
+    id: 'D021',
+    code: 'lineage-mismatch',
+    standing: 'refused',
+    says: 'the node vouched for belongs to another group or system; vouching does not override that',
+    when: (facts) => {
+      const vouched = vouchedMember(facts)
+      const foreign = facts.foreign.find(({ member }) => member === vouched)
+      return foreign ? { summary: `${at(foreign.member)} is not of this group: ${foreign.why}` } : null
+    },
+  },
+  {
+    id: 'D022',
+    code: 'promotion-running',
+    standing: 'refused',
+    says: 'the node vouched for is still in recovery',
+    when: (facts) => {
+      const vouched = vouchedMember(facts)
+      return vouched?.node.inRecovery
+        ? { summary: `${at(vouched)} was vouched for but is still in recovery: it has not been promoted` }
+        : null
+    },
+  },
+]
+
+export const VOUCHED_PROMOTION: Rule = {
+  id: 'D040',
+  code: 'promoted',
+  standing: 'proved',
+  says: 'the node vouched for is a writable member of the group and not its registered primary',
+  when: (facts) => {
+    const vouched = vouchedMember(facts)
+    if (!vouched || isRegistered(facts, vouched)) return null
+    if (!facts.lineage && !knowsTheCluster(facts, vouched.node)) return null
+    return {
+      summary: `${at(vouched)} was vouched for and is a writable member of this group; registered is ${registeredAt(facts)}`,
+      evidence: [show(vouched.node), show(facts.registered), ...witnesses(facts).evidence],
+      warnings: warningsOfVouching(facts, vouched),
+      primary: vouched.node,
+    }
+  },
+}
+
+function warningsOfVouching(facts: GroupFacts, vouched: Member): string[] {
+  const warnings: string[] = []
+  const others = facts.writable.filter((member) => member !== vouched)
+  warnings.push(
+    ...others.map((member) => `${at(member)} takes writes as well: what it accepts from now on is lost`),
+  )
+  if (!facts.lineage)
+    warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')
+  const line = facts.lineage && descent(vouched.node, facts.lineage)
+  if (line?.of === 'another line') warnings.push(`${at(vouched)}: ${line.why}; it was vouched for`)
+  const foreign = facts.foreign.filter(({ member }) => !sameAddress(member.address, vouched.address))
+  warnings.push(...foreign.map(({ member, why }) => `${at(member)} is not of this group: ${why}`))
+  return warnings
+}

@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+
+const exec = promisify(execFile)
+const ROOT = new URL('../..', import.meta.url).pathname
+const packed = z.tuple([
+  z.object({
+    filename: z.string(),
+    version: z.string(),
+    files: z.array(z.object({ path: z.string(), mode: z.number() })),
+  }),
+])
+const manifestSchema = z.object({
+  version: z.string(),
+  exports: z.object({ '.': z.object({ types: z.string(), default: z.string() }) }),
+})
+
+describe('the package that npm pack makes', () => {
+  let directory: string
+  let tarball: z.infer<typeof packed>[0]
+  let manifest: z.infer<typeof manifestSchema>
+
+  /** As a user types it; `--offline` and `--no-install` keep npm from fetching anything else. */
+  const citusHa = (...args: string[]) =>
+    exec('npx', ['--no-install', 'citus-ha', ...args], { cwd: directory, env: environment() })
+
+  const environment = () => ({ ...process.env, npm_config_loglevel: 'error', NODE_OPTIONS: '' })
+  const npm = (args: readonly string[], cwd: string) => exec('npm', [...args], { cwd, env: environment() })
+  const paths = () => tarball.files.map(({ path }) => path)
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'citus-ha-package-'))
+    // The tests' global setup has built dist; `prepare` would build it again.
+    const { stdout } = await npm(
+      ['pack', '--json', '--ignore-scripts', '--pack-destination', directory],
+      ROOT,
+    )
+    tarball = packed.parse(JSON.parse(stdout))[0]
+    manifest = manifestSchema.parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')))
+    await writeFile(join(directory, 'package.json'), '{ "name": "user", "private": true, "type": "module" }')
+    const install = [
+      'install',
+      '--omit=dev',
+      '--ignore-scripts',
+      '--no-audit',
+      '--no-fund',
+      '--prefer-offline',
+    ]
+    await npm([...install, join(directory, tarball.filename)], directory)
+  })
+  afterAll(async () => {
+    if (directory) await rm(directory, { recursive: true, force: true })
+  })
+
+  it('holds the program, its types and all SQL, and nothing of sources or tests', () => {
+    const unexpected = paths().filter(
+      (path) => !/^(dist|sql)\//.test(path) && !['package.json', 'README.md', 'LICENSE'].includes(path),
+    )
+    expect(unexpected).toEqual([])
+    expect(paths().filter((path) => /\.test\.|(?<!\.d)\.ts$|tsconfig/.test(path))).toEqual([])
+    for (const path of ['dist/main.js', 'dist/cli/program.d.ts', 'sql/install/001_schema.sql']) {
+      expect(paths()).toContain(path)
+    }
+    for (const directory of ['install', 'probe', 'standin']) {
+      expect(paths().filter((path) => path.startsWith(`sql/${directory}/`)).length).toBeGreaterThan(1)
+    }
+    const scripts = paths().filter((path) => path.endsWith('.js'))
+    expect(paths()).toEqual(expect.arrayContaining(scripts.map((path) => path.replace(/\.js$/, '.d.ts'))))
+  })
+
+  it('installs a citus-ha that says its version, its help and its rules', async () => {
+    expect(await citusHa('--version')).toMatchObject({ stdout: `${manifest.version}\n`, stderr: '' })
+    const help = await citusHa('--help')
+    for (const command of ['install', 'status', 'reconcile', 'recover', 'history', 'rules']) {
+      expect(help.stdout).toMatch(new RegExp(`^ +${command}\\b`, 'm'))
+    }
+    const rules = await citusHa('rules')
+    expect(rules.stdout).toMatch(/^\S+ +promoted /m)
+    expect(rules.stderr).toBe('')
+  })
+
+  it('ends with exit code 2 and one line for a command line that is wrong', async () => {
+    const wrong = citusHa('reconcile', '--coordinator', 'mysql://somewhere')
+    await expect(wrong).rejects.toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^.+\n$/),
+    })
+  })
+
+  it('gives a TypeScript program what it exports, with types', async () => {
+    const { types, default: main } = manifest.exports['.']
+    expect(paths()).toEqual(expect.arrayContaining([types, main].map((path) => path.replace('./', ''))))
+    await writeFile(
+      join(directory, 'program.ts'),
+      "import * as citusHa from 'citus-ha'\nexport const exported: readonly string[] = Object.keys(citusHa)\n",
+    )
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const strict = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', '--skipLibCheck']
+    const typed = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), 'program.ts']
+    await exec(process.execPath, [tsc, ...strict, ...typed], { cwd: directory })
+    const load = "import('citus-ha').then((m) => console.log(Object.keys(m).length > 0))"
+    expect((await exec(process.execPath, ['-e', load], { cwd: directory })).stdout).toBe('true\n')
+  })
+})

@@ -1,0 +1,201 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type Catalog, primaryOf, sameCatalog, sameRow } from '../../src/model/catalog.ts'
+import { coordinatorOf } from '../../src/model/kinds.ts'
+import { formatAddress, type HostPort } from '../../src/model/node.ts'
+import type { Lineage } from '../../src/model/observation.ts'
+import { changesNothing } from '../../src/model/plan.ts'
+import { flawOf } from '../../src/plan/simulate.ts'
+import { type Built, build, clusterDraw, failAgain } from '../support/random-cluster.ts'
+import { lookAt, type SimServer, type Simulation, type SimView, textOf } from '../support/simulation.ts'
+
+const RUNS = 5000
+
+/** One walk: looks, holds what is planned against the truth, carries it out. */
+async function walk(
+  { cluster, seeds, claims }: Built,
+  names: 'checked' | 'unchecked' = 'checked',
+): Promise<SimView | null> {
+  const view = await lookAt(cluster, seeds, claims).catch((error: unknown) => {
+    if (error instanceof Error && error.message === 'a plan needs a coordinator') return null
+    throw error
+  })
+  const coordinator = view && coordinatorOf(view.survey.nodes)
+  if (!view || !coordinator) return null
+  const before = coordinator.citus?.catalog ?? []
+  const after = view.plan.copies[0]?.after ?? before
+  refusedIsKept(view, before, after)
+  // An old primary without a row, and a standby that nobody named, are out of sight.
+  const clones = new Set(before.filter((row) => row.isclone).map(textOf))
+  const asked = view.survey.nodes
+    .filter((node) => !clones.has(formatAddress(node.address)))
+    .flatMap((node) => cluster.behind(node.address) ?? [])
+  const known = new Map(coordinator.installed?.lineage.map((line) => [line.group, line]))
+  for (const { group } of view.diagnoses) {
+    const was = primaryOf(before, group)
+    const is = primaryOf(after, group)
+    if (textOf(was) === textOf(is) || !was || !is) continue
+    const doubts = doubtsOf(cluster, group, was.address, is.address, known, asked, claims.vouched)
+    expect(doubts, `group ${group}: ${textOf(was)} -> ${textOf(is)}`).toEqual([])
+  }
+  if (names === 'checked') oneNameEach(cluster, view, coordinator.installed?.remedies ?? [], after)
+  for (const copy of view.plan.copies) {
+    for (const row of copy.after) {
+      // Nobody is told of a primary that the coordinator is not told of.
+      if (row.role !== 'primary' || copy.role === 'expand coordinator') continue
+      expect(textOf(row)).toBe(textOf(primaryOf(after, row.group)))
+    }
+  }
+  // As `act` does, before it opens a session.
+  if (view.plan.forbidden.length > 0) return null
+  const reads = readsOf(cluster, before)
+  cluster.apply(view.plan, (copy, was, is) => {
+    expect(flawOf(is), `a step on ${copy.node.host}`).toBeNull()
+    expect(is.map(identityOf)).toEqual(was.map(identityOf))
+  })
+  for (const [cell, works] of readsOf(cluster, after)) {
+    if (reads.get(cell) === true) expect(`${cell}: ${works}`).toBe(`${cell}: true`)
+  }
+  return view
+}
+
+const identityOf = (row: Catalog[number]) => [row.nodeid, row.group, row.cluster, row.role, row.isclone]
+
+/** A server has one row, by its own name; other names are for remedies alone. */
+function oneNameEach(
+  cluster: Simulation,
+  { plan }: SimView,
+  known: readonly { nodeid: number }[],
+  after: Catalog,
+): void {
+  const remedied = [...known, ...plan.remedies].map(({ nodeid }) => nodeid)
+  const lasting = remedied.filter((nodeid) => !plan.remediesEnded.includes(nodeid))
+  const rows = after.filter((row) => !lasting.includes(row.nodeid))
+  const names = rows.map((row) => cluster.behind(row.address)?.name)
+  expect(names, 'two rows of one server').toEqual([...new Set(names)])
+  expect(
+    rows.map((row) => row.address.host),
+    'another name without a remedy',
+  ).toEqual(names)
+}
+
+function refusedIsKept({ diagnoses }: SimView, before: Catalog, after: Catalog): void {
+  for (const { group } of diagnoses.filter(({ standing }) => standing === 'refused')) {
+    for (const row of before.filter((each) => each.group === group)) {
+      expect(
+        after.some((each) => sameRow(each, row)),
+        `${textOf(row)} of refused group ${group}`,
+      ).toBe(true)
+    }
+  }
+}
+
+/** What the truth of the simulated cluster has against this new primary; written apart from the rules. */
+function doubtsOf(
+  cluster: Simulation,
+  group: number,
+  from: HostPort,
+  to: HostPort,
+  known: ReadonlyMap<number, Lineage>,
+  asked: readonly SimServer[],
+  vouched: HostPort | null,
+): string[] {
+  const server = cluster.behind(to)
+  const old = cluster.behind(from)
+  if (!server?.alive || server.hiddenFromUs) return ['it does not answer']
+  const doubts: string[] = []
+  if (server.inRecovery) doubts.push('it is in recovery')
+  if (!server.system.endsWith(`0${group}`)) doubts.push('it is of another system')
+  if (server.group !== group) doubts.push('it is of another group')
+  if (vouched && cluster.behind(vouched) === server) return doubts
+  const seen = asked.filter((one) => one.alive && !one.hiddenFromUs)
+  const rivals = seen.filter((one) => one.group === group && one !== server && !one.inRecovery && !one.expand)
+  if (rivals.length > 0) doubts.push(`${rivals.map((one) => one.name)} takes writes as well`)
+  if (old?.alive && !(old.inRecovery && !old.hiddenFromUs) && reached(cluster, old, seen))
+    doubts.push(`${old.name} is reached by a witness`)
+  const line = known.get(group)
+  if (line && !descends(server, line)) doubts.push('it is on another line')
+  return doubts
+}
+
+function reached(cluster: Simulation, old: SimServer, seen: readonly SimServer[]): boolean {
+  const asked = seen.filter((one) => !one.inRecovery && one.catalog.length > 0)
+  return !old.hiddenFromUs || asked.some((one) => cluster.reaches(one.name, old))
+}
+
+/** Every switch of the record is a switch of the server's, up to the record's own timeline. */
+function descends(server: SimServer, line: Lineage): boolean {
+  const text = (entry: { timeline: number; lsn: string }) => `${entry.timeline}@${entry.lsn}`
+  const own = server.history.map(text)
+  const agrees = line.history.every((entry, n) => own[n] === text(entry))
+  const longer =
+    server.timeline === line.timeline ? own.length === line.history.length : own.length > line.history.length
+  return server.timeline >= line.timeline && agrees && longer
+}
+
+/** Whether reads through secondaries work, by group and order in which Citus may take the rows. */
+function readsOf(cluster: Simulation, catalog: Catalog): Map<string, boolean> {
+  const reader = cluster.servers.get('ex')
+  const cells = new Map<string, boolean>()
+  if (!reader?.expand || reader.upstream === null) return cells
+  for (const { group } of catalog.filter((row) => row.role === 'primary' && row.group > 0)) {
+    const rows = catalog.filter(
+      (row) => row.group === group && row.role === 'secondary' && row.cluster === reader.expand?.cluster,
+    )
+    const serves = rows.filter(
+      (row) => !row.isclone && row.isactive && answersReads(cluster, row.address, group),
+    )
+    cells.set(`group ${group}, some row first`, serves.length > 0)
+  }
+  return cells
+}
+
+function answersReads(cluster: Simulation, at: HostPort, group: number): boolean {
+  const server = cluster.behind(at)
+  return server?.alive === true && !server.hiddenFromUs && server.group === group
+}
+
+describe('a walk over any cluster, in any state', () => {
+  test('writes what is proved and nothing else, breaks no read, and is done after one', {
+    timeout: 60_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(clusterDraw, async (draw) => {
+        const built = build(draw)
+        const { cluster, healthy } = built
+        const first = await walk(built)
+        if (!first) return
+        if (healthy) {
+          expect(changesNothing(first.plan), JSON.stringify(first.plan.changes)).toBe(true)
+          expect(first.plan.proofs).toEqual([])
+        }
+        await settles(built, 'after the walk')
+        // Faults stop: routes are back, and with them nodes that were out of sight.
+        cluster.cut.clear()
+        for (const server of cluster.servers.values()) server.hiddenFromUs = false
+        const second = await walk(built)
+        if (!second) return
+        await settles(built, 'after the faults')
+        failAgain(built, draw, coordinatorOf(second.survey.nodes)?.citus?.catalog ?? [])
+        if (await walk(built, 'unchecked')) await settles(built, 'after another failover')
+      }),
+      { numRuns: RUNS },
+    )
+  })
+})
+
+async function settles(built: Built, when: string): Promise<void> {
+  const { cluster, seeds, claims } = built
+  const authority = coordinatorOf((await lookAt(cluster, seeds, claims)).survey.nodes)
+  if (authority) cluster.sync(authority.instance)
+  const again = await lookAt(cluster, seeds, claims)
+  expect(again.plan.changes, when).toEqual([])
+  expect(changesNothing(again.plan), when).toBe(true)
+  expect(again.plan.proofs, when).toEqual([])
+  expect(again.plan.remedies, when).toEqual([])
+  expect(again.plan.remediesEnded, when).toEqual([])
+  const truth = again.plan.copies[0]?.after ?? []
+  for (const copy of again.plan.copies) {
+    if (copy.role !== 'expand coordinator') expect(sameCatalog(copy.after, truth), when).toBe(true)
+  }
+}
