@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
-    exclude: ['node_modules/**', 'test/full/**', 'test/bench/**'],
+    exclude: ['node_modules/**', 'test/full/**', 'test/crash/**', 'test/bench/**'],
     globalSetup: ['test/support/global-setup.ts'],
     reporters: ['default', './test/support/summary.ts'],
     // Clusters of six servers each: more at once than cores only makes every one of them late.

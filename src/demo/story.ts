@@ -167,7 +167,7 @@ class Demo {
 
   async #fail(cluster: Cluster, cast: Cast, writers: Writers | null): Promise<void> {
     const { doomed, heir } = cast
-    // Whatever fails from here on is due to the kill.
+    // In the same turn as the kill: no write begins in between.
     writers?.enter('primary dead')
     await this.#step('kill', `Kill the primary of worker 1 (SIGKILL, ${addressOf(doomed)})`, () =>
       doomed.kill(),

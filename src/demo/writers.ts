@@ -4,7 +4,7 @@ import type { Cluster } from './cluster.ts'
 import type { Server } from './server.ts'
 import { waitUntil } from './wait.ts'
 
-/** What was going on while a write ran; a write counts where it began. */
+/** What was going on while a write ran: one that succeeds counts where it began, one that fails where it ended. */
 export const PHASES = ['before', 'primary dead', 'promoted', 'reconcile', 'after'] as const
 export type Phase = (typeof PHASES)[number]
 
@@ -62,6 +62,7 @@ export class Writer {
     return this.#tallies.get(phase) ?? NONE
   }
 
+  /** From now on it is this phase, for what happens in the same turn of the event loop too. */
   enter(phase: Phase): void {
     this.#phase = phase
     if (phase === 'reconcile') this.#after = performance.now()
@@ -84,7 +85,7 @@ export class Writer {
         this.#succeeded(phase)
       } catch (error) {
         if (signal.aborted) break
-        this.#failed(phase, error)
+        this.#failed(this.#phase, error)
         if (client && !(await isUsable(client))) client = await closed(client)
       }
       await delay(BETWEEN_WRITES_MS, undefined, { signal }).catch(() => {})

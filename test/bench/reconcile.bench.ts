@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, it } from 'vitest'
@@ -126,7 +127,7 @@ it('reconcile after a promotion, beside psql', async () => {
       .filter((step) => step !== 'locked')
       .map((step) => ({ what: `cold: ${step}`, samples: cold.map((run) => run.timings[step] ?? 0) })),
   ]
-  const title = `${scenario.cluster.describe()}; 3 copies written, ${copies} proved; Node ${process.version}; loopback`
+  const title = `${scenario.cluster.describe()}; 3 copies written, ${copies} proved; Node ${process.version}; loopback; ${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)}`
   process.stdout.write(`\n${title}\n\n${table(lines)}`)
   if (psql.length === 0) process.stdout.write('psql: skipped, this machine has none\n')
   else

@@ -4,6 +4,7 @@ import pg from 'pg'
 import { expect } from 'vitest'
 import { stringify } from 'yaml'
 import { z } from 'zod'
+import type { ChangeHooks } from '../../src/apply/context.ts'
 import { run } from '../../src/cli/program.ts'
 import { type Cluster, type ClusterSpec, startCluster } from '../../src/demo/cluster.ts'
 import type { Server } from '../../src/demo/server.ts'
@@ -17,14 +18,15 @@ export interface Ran {
 }
 
 /** Runs a command line in this process. */
-export async function citusHa(args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
+export async function citusHa(args: readonly string[], hooks?: ChangeHooks): Promise<Ran> {
   const out: string[] = []
   const err: string[] = []
   const exitCode = await run(args, {
     stdout: { write: (text) => out.push(text) },
     stderr: { write: (text) => err.push(text) },
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
+    env: { PATH: process.env.PATH, HOME: '/nonexistent' },
     signal: new AbortController().signal,
+    ...(hooks && { hooks }),
   })
   return { exitCode, stdout: out.join(''), stderr: err.join('') }
 }
@@ -112,14 +114,20 @@ export class Scenario {
     return await citusHa([command, ...this.options, ...rest])
   }
 
+  /** The same, with hooks that a change calls at each point. */
+  async runWith(hooks: ChangeHooks, ...args: string[]): Promise<Ran> {
+    const [command = '', ...rest] = args
+    return await citusHa([command, ...this.options, ...rest], hooks)
+  }
+
   /** `citus-ha install` as a superuser. */
   async install(...args: string[]): Promise<Ran> {
-    const ran = await citusHa([
-      'install',
+    const { coordinator, coordinatorStandbys, database } = this.cluster
+    const candidates = [coordinator, ...coordinatorStandbys].flatMap((server) => [
       '--coordinator',
-      this.cluster.coordinator.url(this.cluster.database),
-      ...args,
+      server.url(database),
     ])
+    const ran = await citusHa(['install', ...candidates, ...args])
     expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
     return ran
   }

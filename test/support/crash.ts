@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import type { Scenario } from './scenario.ts'
+
+/** Where a change with two participants besides the coordinator can be cut, in order. */
+export const POINTS = [
+  'opened',
+  'locked',
+  'prepared:1',
+  'prepared:2',
+  'all-prepared',
+  'decided',
+  'committed:1',
+  'committed:2',
+] as const
+
+const CHILD = fileURLToPath(new URL('../crash/child.mjs', import.meta.url))
+
+/** Runs a command in a process of its own that kills itself at a point. @returns the signal that ended it */
+export async function killedAt(point: string, args: readonly string[]): Promise<string | null> {
+  const child = spawn(process.execPath, [CHILD, point, ...args], { stdio: 'ignore' })
+  const [, signal] = await once(child, 'exit')
+  return signal as string | null
+}
+
+/** gids of ours that are still prepared, on any server that runs. */
+export async function leftPrepared(scenario: Scenario): Promise<string[]> {
+  const servers = scenario.cluster.servers.filter((server) => server.isRunning)
+  const rows = await Promise.all(
+    servers.map((server) =>
+      server.query<{ gid: string }>(`SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'citus\\_ha%'`),
+    ),
+  )
+  return rows.flat().map(({ gid }) => gid)
+}
+
+/** Every copy that counts is the same, says what is true, and nothing is left prepared. */
+export async function expectRight(
+  scenario: Scenario,
+  copies: readonly Server[],
+  truth: readonly string[],
+): Promise<void> {
+  expect(await leftPrepared(scenario)).toEqual([])
+  for (const copy of copies) expect(await scenario.rows(copy), copy.name).toEqual(truth)
+}
+
+/** The rows after worker 1's failover, and the coordinator's too where its new address is given. */
+export function truthOf(scenario: Scenario, coordinator: string): string[] {
+  const at = (name: string) => formatAddress(scenario.cluster.server(name))
+  return [
+    `1 group 0 primary ${at(coordinator)}`,
+    `2 group 1 primary ${at('worker-1-standby')}`,
+    `3 group 2 primary ${at('worker-2')}`,
+    `4 group 1 secondary ${at('worker-1')}`,
+    `5 group 2 secondary ${at('worker-2-standby')}`,
+  ]
+}

@@ -1,0 +1,69 @@
+import { expect } from 'vitest'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import { type Claims, NO_CLAIMS } from '../../src/diagnose/facts.ts'
+import type { Catalog } from '../../src/model/catalog.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import type { Observation } from '../../src/model/observation.ts'
+import type { Plan } from '../../src/model/plan.ts'
+import { type PlanOptions, plan } from '../../src/plan/plan.ts'
+import { simulate } from '../../src/plan/simulate.ts'
+import {
+  installed,
+  left,
+  lineage,
+  OPTIONS,
+  silent,
+  standby,
+  surveyOf,
+  TWO_WORKERS,
+  testimony,
+  writable,
+} from './builders.ts'
+
+export const KNOWN = [lineage(0), lineage(1), lineage(2)]
+export const SECOND = { timeline: 2, history: [left(1, '0/50')] }
+
+interface Given {
+  readonly catalog?: Catalog
+  /** In the place of the healthy node at the same address, or beside them. */
+  readonly nodes?: readonly Observation[]
+  readonly claims?: Claims
+  readonly options?: Partial<PlanOptions>
+  readonly coordinator?: Parameters<typeof writable>[2]
+}
+
+/** What is planned for two workers of a standby each, but for what is given. */
+export function planned({
+  catalog = TWO_WORKERS,
+  nodes = [],
+  claims = NO_CLAIMS,
+  options,
+  coordinator,
+}: Given): Plan {
+  const all = [
+    writable('cn1', 0, { installed: installed({ lineage: KNOWN }), catalog, ...coordinator }),
+    writable('w1a', 1, { catalog }),
+    standby('w1b', 1, 'w1a', { catalog }),
+    writable('w2a', 2, { catalog }),
+    standby('w2b', 2, 'w2a', { catalog }),
+    ...nodes,
+  ]
+  const silentOnes = nodes.filter((node) => node.kind === 'unreachable')
+  const heard = silentOnes.map((node) => testimony('cn1', formatAddress(node.address), 'down'))
+  const seen = surveyOf(all, heard)
+  return plan(seen, diagnose(seen, claims), { ...OPTIONS, ...options })
+}
+
+/** The coordinator's copy afterwards: `nodeid address rack`, with what is unusual of it. */
+export function afterwards(made: Plan): string[] {
+  const [copy] = made.copies
+  expect(copy?.role).toBe('coordinator')
+  expect(simulate(copy?.before ?? [], copy?.steps ?? [])).toEqual(copy?.after)
+  return (copy?.after ?? []).map((row) => {
+    const odd = [row.isactive ? '' : ' inactive', row.cluster === 'default' ? '' : ` ${row.cluster}`].join('')
+    return `${row.nodeid} ${row.address.host} ${row.rack}${odd}`
+  })
+}
+
+export const FAILED_OVER: readonly Observation[] = [silent('w1a'), writable('w1b', 1, SECOND)]
+export const at = (host: string) => ({ host, port: 5432 })

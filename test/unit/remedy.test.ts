@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest'
+import type { Catalog } from '../../src/model/catalog.ts'
+import type { Observation } from '../../src/model/observation.ts'
+import { changesNothing, type Plan } from '../../src/model/plan.ts'
+import {
+  installed,
+  left,
+  lineage,
+  secondaryRow,
+  silent,
+  standby,
+  TWO_WORKERS,
+  writable,
+} from '../support/builders.ts'
+import { afterwards, at, FAILED_OVER, planned, SECOND } from '../support/planned.ts'
+
+describe('an expand coordinator that reads all the time', () => {
+  const reader = (cluster = 'default') =>
+    standby('cnx', 0, 'cn1', { citus: { useSecondaryNodes: 'always', clusterName: cluster } })
+  const THREE = [...TWO_WORKERS, secondaryRow(6, 1, { at: 'w1c', rack: 'east' })]
+  /** Where its reads of group 1 may go, whichever row Citus takes first; names as the resolver takes them. */
+  const targets = (made: Plan) =>
+    (made.copies[0]?.after ?? [])
+      .filter((row) => row.group === 1 && row.role === 'secondary')
+      .map((row) => (row.isactive ? row.address.host.toLowerCase() : 'inactive'))
+
+  test('reads from the new primary by another name, with no standby left', () => {
+    const made = planned({ nodes: [reader(), ...FAILED_OVER] })
+    expect(targets(made)).toEqual(['w1b'])
+    expect(made.remedies).toMatchObject([{ nodeid: 3, address: at('w1a'), rack: 'north', isactive: true }])
+    expect(made.forbidden).toEqual([])
+  })
+
+  test('reads from live nodes only, with another standby left', () => {
+    const nodes = [reader(), silent('w1a'), writable('w1b', 1, { ...SECOND, catalog: THREE })]
+    const made = planned({
+      catalog: THREE,
+      nodes: [...nodes, standby('w1c', 1, 'w1b', { ...SECOND, catalog: THREE })],
+    })
+    for (const target of targets(made)) expect(['w1b', 'w1c']).toContain(target)
+  })
+
+  test('reads from the old primary at once, where that follows the new one', () => {
+    const nodes = [reader(), standby('w1a', 1, 'w1b', SECOND), writable('w1b', 1, SECOND)]
+    const made = planned({ nodes })
+    expect(targets(made)).toEqual(['w1a'])
+    expect(made.remedies).toEqual([])
+  })
+
+  test('of another nodecluster is no reason for a remedy', () => {
+    expect(planned({ nodes: [reader('reports'), ...FAILED_OVER] }).remedies).toEqual([])
+  })
+
+  test('gets a configured name rather than a derived one', () => {
+    const aliases = [{ address: at('w1b'), alias: at('w1b-alias') }]
+    const made = planned({ nodes: [reader(), ...FAILED_OVER], options: { aliases } })
+    expect(targets(made)).toEqual(['w1b-alias'])
+  })
+
+  test('loses its reads with a warning only where no other name can be made', () => {
+    const catalog = TWO_WORKERS.map((row) =>
+      row.group === 1 ? { ...row, address: { host: row.nodeid === 2 ? '::1' : '::2', port: 5432 } } : row,
+    )
+    const nodes = [
+      reader(),
+      silent('w1a'),
+      silent('[::1]:5432'),
+      writable('[::2]:5432', 1, { ...SECOND, catalog }),
+    ]
+    const made = planned({ catalog, nodes })
+    expect(targets(made)).toEqual(['inactive'])
+    expect(made.warnings.join()).toMatch(/configure an alias/)
+  })
+
+  describe('after that change', () => {
+    const lent: Catalog = TWO_WORKERS.map((row) => {
+      if (row.nodeid === 2) return { ...row, address: at('w1b'), rack: 'south' }
+      return row.nodeid === 3 ? { ...row, address: at('W1B'), rack: 'south' } : row
+    })
+    const remedies = [{ nodeid: 3, group: 1, address: at('w1a'), rack: 'north', isactive: true }]
+    // Every copy remembers the address it gave up (`citus_ha.former_address`).
+    const spareAddresses = [{ group: 1, address: at('w1a') }]
+    const spare = installed({ spareAddresses })
+    const known = [lineage(0), lineage(1, 2, left(1, '0/50')), lineage(2)]
+    const coordinator = { installed: installed({ lineage: known, remedies, spareAddresses }) }
+    const primary = writable('w1b', 1, { ...SECOND, catalog: lent, installed: spare })
+    const other = writable('w2a', 2, { catalog: lent, installed: spare })
+    const alias = { ...primary, address: at('W1B') }
+    const again = (...nodes: Observation[]) =>
+      planned({ catalog: lent, coordinator, nodes: [reader(), primary, alias, other, ...nodes] })
+
+    test.each([
+      ['is still down', silent('w1a')],
+      ['is there, but does not follow', standby('w1a', 1, null, { catalog: lent })],
+      ['follows on its old timeline', standby('w1a', 1, 'w1b', { catalog: lent, timeline: 1 })],
+    ])('nothing changes while the old primary %s', (_, old) => {
+      const made = again(old)
+      expect(changesNothing(made)).toBe(true)
+      expect(made.remediesEnded).toEqual([])
+    })
+
+    test('the row is given back once the old primary streams from the new one', () => {
+      const made = again(standby('w1a', 1, 'w1b', { ...SECOND, catalog: lent }))
+      expect(afterwards(made).slice(1, 3)).toEqual(['2 w1b south', '3 w1a north'])
+      expect(made.remediesEnded).toEqual([3])
+      expect(made.changes).toMatchObject([{ nodeid: 3, kind: 'remedy-ended' }])
+      expect(made.fence).toEqual([])
+    })
+
+    test('and the way back A -> B -> A is a plain swap again', () => {
+      const third = { timeline: 3, history: [left(1, '0/50'), left(2, '0/90')], catalog: lent }
+      const dead = [silent('w1b'), silent('W1B')]
+      const made = planned({ catalog: lent, coordinator, nodes: [...dead, writable('w1a', 1, third)] })
+      expect(afterwards(made).slice(1, 3)).toEqual(['2 w1a north', '3 w1b south'])
+      expect(made.remediesEnded).toEqual([3])
+    })
+
+    test('a row that somebody else has changed since is no longer ours', () => {
+      const catalog = lent.map((row) => (row.nodeid === 3 ? { ...row, address: at('w1n') } : row))
+      const nodes = [
+        { ...primary, citus: primary.citus && { ...primary.citus, catalog } },
+        writable('w2a', 2, { catalog }),
+      ]
+      const made = planned({ catalog, coordinator, nodes: [...nodes, silent('w1a'), silent('w1n')] })
+      expect(made.copies.every((copy) => copy.steps.length === 0)).toBe(true)
+      expect(made.remediesEnded).toEqual([3])
+    })
+  })
+})
