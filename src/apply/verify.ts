@@ -62,6 +62,11 @@ function distinct(all: readonly Expectation[]): Expectation[] {
 
 export interface VerifyOptions {
   readonly probe: (address: HostPort) => Promise<Observation>
+  /**
+   * Told of a copy that is not right yet, and asked to resolve what an interrupted change left prepared there: it
+   * would keep everybody, Citus's own sync as well, from that copy.
+   */
+  readonly resolve: (node: Answered) => Promise<void>
   /** How long a copy may take to become right, in milliseconds. */
   readonly patienceMs: number
   /** `performance.now()` of the decision; null if nothing was changed, and what the survey saw is enough. */
@@ -70,6 +75,8 @@ export interface VerifyOptions {
 }
 
 const POLL_MS = 10
+/** How long a copy that was there may be away (a restart, a receiver that reconnects) before it is given up. */
+const GRACE_MS = 3000
 
 /** Reads every copy again until it is right or the patience is over. Never throws for a node's sake. */
 export async function verify(all: readonly Expectation[], options: VerifyOptions): Promise<CopyReport[]> {
@@ -77,32 +84,49 @@ export async function verify(all: readonly Expectation[], options: VerifyOptions
 }
 
 async function proveOne(each: Expectation, options: VerifyOptions): Promise<CopyReport> {
-  const { node, role, expected, reservation } = each
+  const { node, reservation } = each
   const report = (
     state: CopyReport['state'],
     convergedMs: number | null,
     detail: string | null,
   ): CopyReport => {
-    return { node: formatAddress(node), role, state, convergedMs, detail }
+    return { node: formatAddress(node), role: each.role, state, convergedMs, detail }
   }
   if (!each.follows)
     return report('does not follow', null, 'a standby that does not stream from its group’s primary')
-  const began = options.decidedAt ?? performance.now()
-  const end = performance.now() + options.patienceMs
-  let seen = options.decidedAt === null ? each.seen : undefined
-  for (;;) {
+  const { decidedAt, patienceMs, signal } = options
+  const end = performance.now() + patienceMs
+  let awayUntil: number | null = null
+  for (let seen = decidedAt === null ? each.seen : undefined; ; seen = undefined) {
     seen ??= await options.probe(node)
-    if (seen.kind === 'unreachable')
-      return report('unreachable', null, reservation ?? `${seen.cause}: ${seen.detail}`)
-    if (seen.kind === 'answered' && sameCatalog(seen.citus?.catalog ?? [], expected)) {
-      return report(
-        'right',
-        options.decidedAt === null ? 0 : Math.max(0, performance.now() - began),
-        reservation,
-      )
+    if (isRight(seen, each.expected))
+      return report('right', performance.now() - (decidedAt ?? performance.now()), reservation)
+    awayUntil = isAway(seen) ? (awayUntil ?? performance.now() + graceOf(each)) : null
+    const givenUp = awayUntil !== null && performance.now() >= awayUntil
+    if (givenUp || performance.now() >= end || signal.aborted) {
+      const detail = reservation ?? (seen.kind === 'answered' ? null : `${seen.cause}: ${seen.detail}`)
+      if (seen.kind === 'unreachable') return report('unreachable', null, detail)
+      return isAway(seen)
+        ? report('does not follow', null, 'it no longer streams')
+        : report('stale', null, detail)
     }
-    if (performance.now() >= end || options.signal.aborted) return report('stale', null, reservation)
+    if (seen.kind === 'answered' && seen.prepared.length > 0) await options.resolve(seen)
     await pause(POLL_MS)
-    seen = undefined
   }
+}
+
+function isRight(seen: Observation, expected: Catalog): boolean {
+  return seen.kind === 'answered' && sameCatalog(seen.citus?.catalog ?? [], expected)
+}
+
+/** Silent, or a standby whose upstream is gone: nothing will come of it unless it comes back itself. */
+function isAway(seen: Observation): boolean {
+  return (
+    seen.kind === 'unreachable' || (seen.kind === 'answered' && seen.inRecovery && seen.receiver === null)
+  )
+}
+
+/** A node that was silent from the start, and took no part for that reason, is not waited for. */
+function graceOf({ seen }: Expectation): number {
+  return seen?.kind === 'answered' ? GRACE_MS : 0
 }

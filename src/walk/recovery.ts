@@ -1,6 +1,6 @@
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import { Session } from '../db/pg.ts'
-import type { HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
 import type { Access } from './access.ts'
@@ -26,10 +26,18 @@ export async function recoverNow(
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery && node.citus !== null)
     .filter((node, n, all) => all.findIndex((other) => other.instance === node.instance) === n)
     .filter((node) => node.instance !== coordinator.instance)
-  const reached: Reached[] = []
+  const reached = [await reach(access, request.database, coordinator.address)]
   try {
-    for (const node of [coordinator, ...others])
-      reached.push(await reach(access, request.database, node.address))
+    const opened = await Promise.allSettled(
+      others.map((node) => reach(access, request.database, node.address)),
+    )
+    for (const [n, result] of opened.entries()) {
+      if (result.status === 'fulfilled') reached.push(result.value)
+      else
+        request.progress(
+          `${formatAddress(others[n]?.address ?? coordinator.address)} could not be looked at: ${result.reason}`,
+        )
+    }
     const [first] = reached
     await first?.session.run(`SET lock_timeout = ${LIMIT_MS / 2}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, LIMIT_MS)
     const scope = { cluster, database: request.database }

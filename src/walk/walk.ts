@@ -6,6 +6,7 @@ import type { Claims } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Access } from './access.ts'
@@ -13,6 +14,7 @@ import { type Acted, type Again, act } from './act.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type View, view } from './look.ts'
+import { recoverNow } from './recovery.ts'
 import { reportOf } from './report.ts'
 
 /** What one walk is asked to do. Times in milliseconds. */
@@ -132,6 +134,18 @@ function mayStillComeTrue({ code }: Diagnosis): boolean {
   return code === 'promotion-running' || code === 'unproved'
 }
 
+/** Resolves what is prepared on one node; one at a time, since each takes the change lock. */
+function resolverFor(access: Access, request: WalkRequest, { survey, coordinator }: View) {
+  let running: Promise<unknown> | null = null
+  return async (node: Answered): Promise<void> => {
+    const scope = { survey: { ...survey, nodes: [coordinator, node] }, coordinator }
+    running ??= recoverNow(access, request, scope, 'resolve')
+    // What fails now is tried again at the next look, or by any later run.
+    await running.catch(() => undefined)
+    running = null
+  }
+}
+
 async function conclude(
   access: Access,
   request: WalkRequest,
@@ -147,6 +161,7 @@ async function conclude(
   const copies = await clock.time('verify', () =>
     verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
       probe: (address) => prober.probe(address),
+      resolve: resolverFor(access, request, seen),
       patienceMs: Math.max(1000, deadline - performance.now()),
       decidedAt: acted.kind === 'committed' ? acted.decidedAt : null,
       signal: request.signal,

@@ -27,8 +27,8 @@ afterAll(async () => {
 })
 
 /**
- * Worker 1 as after a failure: its primary killed, its standby promoted; the coordinator as it is long after its
- * start. A backend of Citus 13.2.2 that commits a citus_update_node in the moment in which the maintenance daemon
+ * Worker 1 as after a failure: its primary killed, its standby promoted; the coordinator as it is long after
+ * its start. A backend of Citus 13.2.2 that commits a citus_update_node in the moment in which the maintenance daemon
  * starts dies of a segmentation fault (seen in 3 of 22 runs of the script right after a start).
  */
 async function failOver(): Promise<void> {

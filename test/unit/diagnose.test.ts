@@ -5,7 +5,6 @@ import { RULES } from '../../src/diagnose/rules.ts'
 import type { Diagnosis } from '../../src/model/diagnosis.ts'
 import type { Lineage, Observation, Testimony } from '../../src/model/observation.ts'
 import {
-  fileStandby,
   installed,
   left,
   lineage,
@@ -15,7 +14,6 @@ import {
   surveyOf,
   systemOf,
   TWO_WORKERS,
-  testimony,
   vouching,
   writable,
 } from '../support/builders.ts'
