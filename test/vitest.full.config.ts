@@ -1,5 +1,5 @@
-import { defineConfig, mergeConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
 import base from './vitest.config.ts'
 
 /** Everything, what takes longer too: crashes at every point, repetitions, other versions and images. */
-export default mergeConfig(base, defineConfig({ test: { exclude: ['test/bench/**'] } }))
+export default defineConfig({ test: { ...base.test, exclude: ['node_modules/**', 'test/bench/**'] } })

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { Session } from '../db/pg.ts'
 import { codeOf } from '../db/sqlstate.ts'
 import type { Target } from '../db/target.ts'
@@ -91,10 +92,29 @@ async function openOne(
   const session = await Session.open(await connect(node))
   try {
     await session.run(settings(role, limits), limits.statementMs)
+    await daemonRuns(session, limits)
     return session
   } catch (error) {
     await session.close()
     throw error
+  }
+}
+
+const DAEMON = `SELECT FROM pg_stat_activity a
+  WHERE a.application_name = 'Citus Maintenance Daemon' AND a.datname = current_database()`
+const DAEMON_WAIT_MS = 1000
+
+/**
+ * A node update wakes Citus's maintenance daemon at its commit. Just after a server's start that daemon is known but
+ * not yet there, and Citus 13.2.2 then ends the whole server with a segmentation fault (seen; it sets the latch of a
+ * process that has none: `TriggerNodeMetadataSync`). So it is waited for, as long as it usually takes to come.
+ */
+async function daemonRuns(session: Session, { statementMs }: ChangeLimits): Promise<void> {
+  const until = performance.now() + DAEMON_WAIT_MS
+  for (;;) {
+    const [rows] = await session.run(DAEMON, statementMs)
+    if (rows?.length !== 0 || performance.now() >= until) return
+    await pause(20)
   }
 }
 

@@ -5,6 +5,14 @@ interface Entry {
   readonly pid: number
   readonly parent: number
   readonly zombie: boolean
+  readonly stopped: boolean
+}
+
+const STOP_LIMIT_MS = 1000
+
+/** For callers that can't wait: an exit handler. */
+function napOneMillisecond(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
 }
 
 /** Sends a signal; a process that is gone already is no error. */
@@ -39,6 +47,9 @@ function family(postmaster: number): number[] {
 /** Stops a postmaster and all its children in place; the postmaster first, so that it starts no more. */
 export function freezeFamily(postmaster: number): number[] {
   signal(postmaster, 'SIGSTOP')
+  // The signal is on its way when kill(2) returns: a child forked meanwhile must be in the list.
+  const until = performance.now() + STOP_LIMIT_MS
+  while (entryOf(postmaster)?.stopped === false && performance.now() < until) napOneMillisecond()
   const members = family(postmaster)
   for (const pid of members) signal(pid, 'SIGSTOP')
   return members
@@ -67,7 +78,7 @@ function entryOf(pid: number): Entry | null {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // proc(5): pid (comm) state ppid …; comm may hold spaces and brackets.
     const [state, parent] = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    return { pid, parent: Number(parent), zombie: state === 'Z' || state === 'X' }
+    return { pid, parent: Number(parent), zombie: state === 'Z' || state === 'X', stopped: state === 'T' }
   } catch {
     return null
   }
@@ -83,5 +94,6 @@ function processTableOfPs(): Entry[] {
       pid: Number(pid),
       parent: Number(parent),
       zombie: state?.startsWith('Z') === true,
+      stopped: state?.startsWith('T') === true,
     }))
 }

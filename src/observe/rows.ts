@@ -133,6 +133,11 @@ export const citusRow = z.object({
   cluster_name: z.string(),
 })
 
+export const reachesRow = z.object({
+  reaches: z.boolean().nullable(),
+  reaches_control: z.boolean().nullable(),
+})
+
 export const identityRow = z.object({ timeline: z.number().int().nullable(), history: z.string() })
 
 export const installedRow = z

@@ -7,8 +7,8 @@ import { heardFrom } from './receivers.ts'
 /** How the survey reaches nodes. One implementation speaks PostgreSQL; it never throws for a node's sake. */
 export interface Prober {
   probe(address: HostPort): Promise<Observation>
-  /** Asks `witness` through Citus whether it reaches `about`. */
-  ask(witness: HostPort, about: HostPort): Promise<Testimony>
+  /** Asks `witness` through Citus whether it reaches `about`; `control` is a node that is known to live. */
+  ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony>
 }
 
 export interface SurveyRequest {
@@ -67,9 +67,20 @@ async function hearWitnesses(
     (node): node is Answered =>
       node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
   )
-  const asked = silent.flatMap((row) => witnesses.map((witness) => prober.ask(witness.address, row.address)))
+  const living = catalog
+    .map((row) => nodes.find((node) => sameText(node.address, row.address)))
+    .filter((node): node is Answered => node?.kind === 'answered')
+  const asked = silent.flatMap((row) =>
+    witnesses.map((witness) => prober.ask(witness.address, row.address, controlFor(witness, living))),
+  )
   const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs))
   return [...heard, ...(await Promise.all(asked))]
+}
+
+/** Another node that lives, so that a witness which is cut off itself is found out; itself if there is none. */
+function controlFor(witness: Answered, living: readonly Answered[]): HostPort {
+  const own = living.find((node) => node.instance === witness.instance)
+  return (living.find((node) => node.instance !== witness.instance) ?? own ?? witness).address
 }
 
 const sameText = (a: HostPort, b: HostPort): boolean => formatAddress(a) === formatAddress(b)

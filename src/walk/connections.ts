@@ -10,6 +10,7 @@ import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
 import { observationOf } from '../observe/failure.ts'
 import { probe } from '../observe/probe.ts'
+import { reachesRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
 import type { Access } from './access.ts'
 
@@ -74,15 +75,21 @@ class NodeProber implements Prober {
     }
   }
 
-  async ask(witness: HostPort, about: HostPort): Promise<Testimony> {
+  async ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
     try {
       const sql = statement('probe/reaches')
-      const row = await this.#within(witness, (connection) => connection.one(sql, [about.host, about.port]))
-      const { reaches } = row as { reaches: boolean | null }
-      return reaches
-        ? { ...given, says: 'alive', detail: 'reaches it' }
-        : { ...given, says: 'down', detail: 'does not reach it' }
+      const row = await this.#within(witness, (connection) =>
+        connection.one(sql, [about.host, about.port, control.host, control.port]),
+      )
+      const { reaches, reaches_control } = reachesRow.parse(row)
+      if (reaches) return { ...given, says: 'alive', detail: 'reaches it' }
+      if (reaches_control) return { ...given, says: 'down', detail: 'does not reach it' }
+      return {
+        ...given,
+        says: 'unknown',
+        detail: `reaches neither it nor ${formatAddress(control)}, which lives`,
+      }
     } catch (error) {
       return { ...given, says: 'unknown', detail: error instanceof Error ? error.message : String(error) }
     }

@@ -58,7 +58,7 @@ describe('a change cut off in the middle', () => {
         const ran = await scenario.runWith(
           {
             reached: async (reached) => {
-              if (reached !== point || restarted) return
+              if (reached !== point || restarted !== undefined) return
               await server(victim).kill()
               restarted = server(victim).start()
             },

@@ -105,15 +105,17 @@ function doubtsOf(
   if (!server?.alive || server.hiddenFromUs) return ['it does not answer']
   const doubts: string[] = []
   if (server.inRecovery) doubts.push('it is in recovery')
-  if (!server.system.endsWith(`0${group}`)) doubts.push('it is of another system')
+  const isVouched = vouched !== null && cluster.behind(vouched) === server
+  const line = known.get(group)
+  // The first time, vouching and metadata that names this cluster are enough.
+  if (!server.system.endsWith(`0${group}`) && (line || !isVouched)) doubts.push('it is of another system')
   if (server.group !== group) doubts.push('it is of another group')
-  if (vouched && cluster.behind(vouched) === server) return doubts
+  if (isVouched) return doubts
   const seen = asked.filter((one) => one.alive && !one.hiddenFromUs)
   const rivals = seen.filter((one) => one.group === group && one !== server && !one.inRecovery && !one.expand)
   if (rivals.length > 0) doubts.push(`${rivals.map((one) => one.name)} takes writes as well`)
   if (old?.alive && !(old.inRecovery && !old.hiddenFromUs) && reached(cluster, old, seen))
     doubts.push(`${old.name} is reached by a witness`)
-  const line = known.get(group)
   if (line && !descends(server, line)) doubts.push('it is on another line')
   return doubts
 }

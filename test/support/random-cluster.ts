@@ -15,6 +15,7 @@ const EVENTS = [
   'cut from all',
   'twins',
   'foreign system',
+  'usurped',
   'foreign group',
   'restored',
   'collision',
@@ -224,13 +225,15 @@ function replace(
   line: number,
   other: string | undefined,
 ): void {
-  if (['promoted', 'twins', 'collision'].includes(event)) old.alive = false
+  if (['promoted', 'twins', 'collision', 'usurped'].includes(event)) old.alive = false
   if (event === 'rejoined') cluster.follow(old.name, promoted.name)
   if (event === 'cut from us' || event === 'cut from all') old.hiddenFromUs = true
   if (event === 'cut from all')
     for (const name of cluster.servers.keys()) cluster.cut.add(`${name}>${old.name}`)
   if (event === 'twins' && other) cluster.promote(other, `0/${line}600`)
   if (event === 'foreign system') old.system = '666'
+  // Somebody has set up another system where the standby was.
+  if (event === 'usurped') promoted.system = '666'
   if (event === 'foreign group') old.group = 9
   if (event === 'restored') {
     // What the record knows is newer than what both of them write.
