@@ -1,26 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { SessionLost } from '../db/pg.ts'
-import { codeOf, mayTryAgain, SqlState } from '../db/sqlstate.ts'
+import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 import { resolveInDoubt } from '../recover/recover.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
-import { type Decided, type Decision, decide } from './decision.ts'
+import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
 import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
 import type { Participant, Sessions } from './participants.ts'
 import { BEGIN, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
-import {
-  commitPrepared,
-  type Images,
-  messageOf,
-  type Prepared,
-  rewriteAndPrepare,
-  rewriteCoordinator,
-  undo,
-} from './two-phase.ts'
+import { commitPrepared, type Prepared, rewriteAndPrepare, rewriteCoordinator, undo } from './two-phase.ts'
 
 export interface ChangeOrder {
   readonly plan: Plan
@@ -86,7 +78,6 @@ export async function change(
     }
     const open = await all(oldPrimaries.map((old) => closeOldPrimary(old, context)))
     const lockedMs = performance.now() - began
-    if (fence.length > 0) await all(participants.map((each) => recoverCitus(each, context)))
     const warnings = [...outcome.warnings, ...[...unfenced, ...open].filter((why) => why !== null)]
     return { ...outcome, warnings, lockedMs }
   } catch (error) {
@@ -100,9 +91,10 @@ export async function change(
  * Step 8: Citus's own prepared transactions came to the promoted node with the WAL, and keep their locks there until
  * Citus's recovery comes round. Asking for it now is a service: if it fails, that comes as ever.
  */
-async function recoverCitus({ session }: Participant, { limits }: ChangeContext): Promise<void> {
-  if (session.alive)
-    await session.run('SELECT citus_ha.recover_citus_transactions()', limits.statementMs).catch(ignore)
+export async function recoverCitus({ participants }: Sessions, { limits }: ChangeContext): Promise<void> {
+  const ask = 'SELECT citus_ha.recover_citus_transactions()'
+  const open = participants.filter(({ session }) => session.alive)
+  await Promise.all(open.map(({ session }) => session.run(ask, limits.statementMs).catch(ignore)))
 }
 
 /** Step 1: one change at a time; what an earlier one left is resolved before anything is locked. */
@@ -155,10 +147,11 @@ async function carryOut(
     }
   })
   const gids = prepared.map(({ gid }) => gid)
+  const decision = decisionOf(order, first, stamp, gids)
   let decided: Decided
   try {
-    const images = await rewriteEverywhere(first, prepared, stamp, order.plan, context)
-    decided = await decide(first.participant, { ...decisionOf(order), ...stamp, ...images, gids }, context)
+    await rewriteEverywhere(first, prepared, decision, order.plan.unsynced, context)
+    decided = await commitDecision(first.participant, decision, context)
     if (decided.kind === 'refused') throw Object.assign(new Error(decided.why), { code: decided.code })
   } catch (error) {
     return failure(error, await undoAll(first, prepared, context))
@@ -172,15 +165,16 @@ async function carryOut(
   return { kind: 'committed', epoch: stamp.epoch, lockedMs: 0, decidedAt, warnings }
 }
 
-function decisionOf({
-  plan,
-  reason,
-  evidence,
-  madeBy,
-}: ChangeOrder): Omit<Decision, keyof Stamp | keyof Images | 'gids'> {
+function decisionOf(
+  { plan, reason, evidence, madeBy }: ChangeOrder,
+  first: LockedCopy,
+  stamp: Stamp,
+  gids: readonly string[],
+): Decision {
   const { proofs, remedies, remediesEnded } = plan
   const groups = [...new Set(plan.changes.map((change) => change.group))]
-  return { groups, reason, evidence, madeBy, proofs, remedies, remediesEnded }
+  const images = { before: first.rows, after: first.participant.copy.after }
+  return { ...stamp, ...images, gids, groups, reason, evidence, madeBy, proofs, remedies, remediesEnded }
 }
 
 /** One epoch above everything any copy has seen. A coordinator behind a newer coordinator's work must not act. */
@@ -199,18 +193,16 @@ function stampOf(first: LockedCopy, rest: readonly LockedCopy[]): Stamp {
 async function rewriteEverywhere(
   first: LockedCopy,
   prepared: readonly Prepared[],
-  stamp: Stamp,
-  plan: Plan,
+  decision: Decision,
+  unsynced: readonly number[],
   context: ChangeContext,
-): Promise<Images> {
-  const own = rewriteCoordinator(first, stamp, plan.unsynced, context)
+): Promise<void> {
   const each = prepared.map(async (one, n) => {
-    await rewriteAndPrepare(one, stamp, plan.unsynced, context)
+    await rewriteAndPrepare(one, decision, unsynced, context)
     await context.hooks.reached(`prepared:${n + 1}`)
   })
-  await all<unknown>([own, ...each])
+  await all([rewriteCoordinator(first, decision, unsynced, context), ...each])
   await context.hooks.reached('all-prepared')
-  return await own
 }
 
 async function finish(prepared: readonly Prepared[], context: ChangeContext): Promise<string[]> {

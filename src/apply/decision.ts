@@ -1,15 +1,18 @@
 import { type Session, SessionLost } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
-import { codeOf } from '../db/sqlstate.ts'
+import { codeOf, messageOf } from '../db/sqlstate.ts'
+import type { Catalog } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Lineage, Remedy } from '../model/observation.ts'
 import type { ChangeContext } from './context.ts'
 import type { Participant } from './participants.ts'
 import { BEGIN, decideSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
-import { type Images, messageOf } from './two-phase.ts'
 
 /** What goes into `citus_ha.change`, and with it into the record of lineages and remedies. */
-export interface Decision extends Stamp, Images {
+export interface Decision extends Stamp {
+  /** All rows of the coordinator's copy. */
+  readonly before: Catalog
+  readonly after: Catalog
   readonly gids: readonly string[]
   readonly groups: readonly number[]
   readonly reason: string
@@ -25,23 +28,23 @@ export type Decided =
   | { readonly kind: 'refused'; readonly why: string; readonly code: string | undefined }
   | { readonly kind: 'unanswered'; readonly why: string }
 
+/** Writes the decision down; part of the transaction whose commit makes it. */
+export function decisionSql(decision: Decision): string {
+  const proofs = decision.proofs.map((proof) => ({ ...proof, history: historyText(proof) }))
+  return decideSql({ ...decision, proofs })
+}
+
 /**
  * Step 5: the coordinator's commit, which *is* the decision. If its answer is lost, what happened is looked
  * up, never guessed.
  */
-export async function decide(
+export async function commitDecision(
   coordinator: Participant,
   decision: Decision,
   context: ChangeContext,
 ): Promise<Decided> {
   const { session } = coordinator
   const { limits } = context
-  const proofs = decision.proofs.map((proof) => ({ ...proof, history: historyText(proof) }))
-  try {
-    await session.run(decideSql({ ...decision, proofs }), limits.statementMs)
-  } catch (error) {
-    return { kind: 'refused', why: messageOf(error), code: codeOf(error) }
-  }
   const patience = new AbortController()
   const nudge = endWaitAfter(limits.decisionWaitMs, session.pid, context, patience.signal)
   try {
@@ -51,9 +54,9 @@ export async function decide(
   } catch (error) {
     patience.abort()
     await nudge
-    if (!(error instanceof SessionLost))
-      return { kind: 'refused', why: messageOf(error), code: codeOf(error) }
-    return await lookUp(decision, context, formatAddress(coordinator.copy.node))
+    if (error instanceof SessionLost)
+      return await lookUp(decision, context, formatAddress(coordinator.copy.node))
+    return { kind: 'refused', why: messageOf(error), code: codeOf(error) }
   }
 }
 

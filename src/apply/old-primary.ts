@@ -1,10 +1,9 @@
-import { codeOf, mayTryAgain, SqlState } from '../db/sqlstate.ts'
+import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
 import type { OldPrimary } from './participants.ts'
 import { BEGIN } from './statements.ts'
-import { messageOf } from './two-phase.ts'
 
 /**
  * Step 2 on a living old primary: no write to any of its shards from now on. The metadata fences do not do it: a

@@ -1,7 +1,7 @@
-import { z } from 'zod'
-import { codeOf, SqlState } from '../db/sqlstate.ts'
+import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { ChangeContext } from './context.ts'
+import { type Decision, decisionSql } from './decision.ts'
 import type { LockedCopy } from './locking.ts'
 import { commitPreparedSql, prepareSql, rewriteSql, rollbackPreparedSql, type Stamp } from './statements.ts'
 
@@ -11,24 +11,15 @@ export interface Prepared {
   readonly gid: string
 }
 
-/** All rows of the coordinator's copy, as `pg_dist_node` has them, before and after. */
-export interface Images {
-  readonly before: unknown
-  readonly after: unknown
-}
-
-const images = z.object({ before: z.unknown(), after: z.unknown() })
-
-/** Step 4 on the coordinator: rewritten, not prepared. */
+/** Step 4 on the coordinator: rewritten, and the decision written down; nothing counts before it is committed. */
 export async function rewriteCoordinator(
   locked: LockedCopy,
-  stamp: Stamp,
+  decision: Decision,
   unsynced: readonly number[],
   { limits }: ChangeContext,
-): Promise<Images> {
-  const sql = rewriteSql(stamp, locked.steps, unsynced)
-  const results = await locked.participant.session.run(sql, limits.statementMs)
-  return images.parse(results[0]?.[0]?.images)
+): Promise<void> {
+  const sql = `${rewriteSql(decision, locked.steps, unsynced)}; ${decisionSql(decision)}`
+  await locked.participant.session.run(sql, limits.statementMs)
 }
 
 /** Step 4 on any other participant. */
@@ -74,8 +65,4 @@ export async function undo({ locked, gid }: Prepared, { limits }: ChangeContext)
   } catch (error) {
     return codeOf(error) === SqlState.undefinedObject ? null : gid
   }
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -40,3 +40,7 @@ export function mayTryAgain(code: string | undefined): boolean {
     code === SqlState.serializationFailure
   )
 }
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,5 +1,5 @@
 import { describeBlocker, type Watch } from '../apply/blockers.ts'
-import { type ChangeOrder, type ChangeOutcome, change } from '../apply/change.ts'
+import { type ChangeOrder, type ChangeOutcome, change, recoverCitus } from '../apply/change.ts'
 import { closeSessions, openSessions } from '../apply/participants.ts'
 import { Session } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
@@ -29,6 +29,8 @@ export type Acted =
       readonly epoch: number
       readonly decidedAt: number
       readonly warnings: readonly string[]
+      /** What is left to do on the change's sessions, beside verifying it. Has to be called once. */
+      readonly aftermath: () => Promise<void>
     }
   | { readonly kind: 'in-doubt'; readonly why: string }
   | { readonly kind: 'blocked'; readonly why: string; readonly blockers: readonly Blocker[] }
@@ -107,18 +109,29 @@ async function carryOut(
     .time('connect', () => openSessions(view.plan, { surveyed, connect, limits }))
     .catch((error: unknown) => again(error, watch))
   if ('kind' in opened) return opened
-  try {
-    const context = {
-      limits,
-      hooks: request.hooks,
-      watch,
-      reconnect: async () => Session.open(await connect(view.coordinator.address)),
-    }
-    const outcome = await clock.time('change', () => change(orderOf(request, view, cluster), opened, context))
-    if (outcome.kind === 'committed') clock.add('locked', outcome.lockedMs)
-    return judge(outcome, watch)
-  } finally {
+  const context = {
+    limits,
+    hooks: request.hooks,
+    watch,
+    reconnect: async () => Session.open(await connect(view.coordinator.address)),
+  }
+  const aftermath = async () => {
+    if (view.plan.fence.length > 0) await recoverCitus(opened, context)
     await closeSessions(opened)
+  }
+  try {
+    const outcome = await clock.time('change', () => change(orderOf(request, view, cluster), opened, context))
+    if (outcome.kind !== 'committed') {
+      await closeSessions(opened)
+      return judge(outcome, watch)
+    }
+    clock.add('locked', outcome.lockedMs)
+    const ended = watch.ended.map((blocker) => `ended ${describeBlocker(blocker)}`)
+    const { epoch, decidedAt, warnings } = outcome
+    return { kind: 'committed', epoch, decidedAt, warnings: [...warnings, ...ended], aftermath }
+  } catch (error) {
+    await closeSessions(opened)
+    throw error
   }
 }
 
@@ -151,13 +164,8 @@ function orderOf(request: WalkRequest, view: View, cluster: string): ChangeOrder
   }
 }
 
-function judge(outcome: ChangeOutcome, watch: Watch): Acted | Again {
+function judge(outcome: Exclude<ChangeOutcome, { kind: 'committed' }>, watch: Watch): Again {
   switch (outcome.kind) {
-    case 'committed': {
-      const ended = watch.ended.map((blocker) => `ended ${describeBlocker(blocker)}`)
-      const { epoch, decidedAt, warnings } = outcome
-      return { kind: 'committed', epoch, decidedAt, warnings: [...warnings, ...ended] }
-    }
     case 'in-doubt': {
       const why = `${outcome.why}; any later run resolves it (${outcome.gids.join(', ')})`
       return { ...again(new Error(why), watch), inDoubt: why }

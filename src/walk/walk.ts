@@ -158,6 +158,7 @@ async function conclude(
     return reportOf(seen, acted, [], request.groups, clock)
   }
   const prober = access.prober(request.database)
+  const aftermath = acted.kind === 'committed' ? acted.aftermath() : null
   const copies = await clock.time('verify', () =>
     verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
       probe: (address) => prober.probe(address),
@@ -167,5 +168,6 @@ async function conclude(
       signal: request.signal,
     }),
   )
+  await aftermath
   return reportOf(seen, acted, copies, request.groups, clock)
 }
