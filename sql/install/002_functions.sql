@@ -279,8 +279,9 @@ BEGIN
 END $$;
 
 -- What was proved of a group's line: an array of {"group", "systemIdentifier", "timeline", "history"}.
-CREATE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Outside of a decision it only goes forward: whoever was stopped and wakes up late must not undo newer truth.
+CREATE FUNCTION citus_ha.set_lineage(proofs jsonb, may_go_back boolean) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO citus_ha.lineage AS l (groupid, system_identifier, timeline, history)
   SELECT (p ->> 'group')::int, p ->> 'systemIdentifier', (p ->> 'timeline')::int, p ->> 'history'
     FROM jsonb_array_elements(proofs) AS p
@@ -289,6 +290,12 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
          history = excluded.history, recorded_at = now()
    WHERE (l.system_identifier, l.timeline, l.history)
            IS DISTINCT FROM (excluded.system_identifier, excluded.timeline, excluded.history)
+     AND (may_go_back OR (l.system_identifier = excluded.system_identifier AND l.timeline <= excluded.timeline))
+$$;
+
+CREATE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.set_lineage(proofs, false)
 $$;
 
 -- The decision, on the coordinator, in the transaction whose commit makes it: the change, what it proved,
@@ -302,7 +309,7 @@ BEGIN
           ARRAY(SELECT jsonb_array_elements_text(decision -> 'groups')::int),
           decision ->> 'reason', decision -> 'evidence', decision -> 'before', decision -> 'after',
           format('%s as %s from %s', decision ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')));
-  PERFORM citus_ha.record_lineage(decision -> 'proofs');
+  PERFORM citus_ha.set_lineage(decision -> 'proofs', true);
   DELETE FROM citus_ha.remedy r WHERE r.nodeid IN (SELECT jsonb_array_elements_text(decision -> 'remediesEnded')::int);
   INSERT INTO citus_ha.remedy (nodeid, groupid, nodename, nodeport, noderack, isactive)
   SELECT (r ->> 'nodeid')::int, (r ->> 'group')::int, r #>> '{address,host}', (r #>> '{address,port}')::int,

@@ -17,6 +17,7 @@ const OF_FAILURE: Readonly<Record<FailureCode, number>> = {
   configuration: 2,
   'not-installed': 2,
   'no-coordinator': 4,
+  'two-coordinators': 3,
   blocked: 4,
 }
 

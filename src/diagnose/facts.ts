@@ -1,6 +1,6 @@
-import { type Catalog, type CatalogRow, primaryOf } from '../model/catalog.ts'
+import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { coordinatorOf } from '../model/kinds.ts'
-import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
 
 /** What the caller adds to a survey. */
@@ -35,6 +35,8 @@ export interface GroupFacts {
   /** Servers at the group's addresses that belong to something else, and why. */
   readonly foreign: readonly { readonly member: Member; readonly why: string }[]
   readonly vouched: { readonly address: HostPort; readonly observation: Observation | undefined } | null
+  /** Instances of servers registered as clones. */
+  readonly clones: ReadonlySet<string>
   readonly lineage: Lineage | null
   /** How the system identifier of the group is known; `null`: it is not. */
   readonly lineageFrom: 'recorded' | 'registered primary' | 'other members' | null
@@ -48,7 +50,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
   const vouchedAddress =
     claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
   const members = membersOf(survey, catalog, group, claims, vouchedAddress)
-  const registered = row && at(row.address)
+  const registered = row && (coordinatorItself(survey, row) ?? at(row.address))
   const known = lineageOf(survey, group, members, registered)
   const judged = members.map((member) => ({ member, why: foreignness(member.node, group, known.lineage) }))
   return {
@@ -61,6 +63,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
       .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && { address: vouchedAddress, observation: at(vouchedAddress) },
+    clones: cloneInstances(survey, catalog),
     ...known,
     testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],
   }
@@ -86,34 +89,59 @@ function membersOf(
   vouched: HostPort | null,
 ): Member[] {
   const rows = catalog.filter((row) => row.group === group && !row.isclone)
+  const remedies = remediesOf(survey, group)
+  // A row that a remedy has lent out carries another name of a member that has a row of its own.
+  const lent = new Set(remedies.map((remedy) => remedy.nodeid))
+  const secondaries = rows.filter((row) => row.role === 'secondary')
   const addresses = [
-    ...rows.filter((row) => row.role === 'primary').map((row) => row.address),
-    ...(vouched ? [vouched] : []),
-    ...rows.filter((row) => row.role === 'secondary').map((row) => row.address),
+    ...rows
+      .filter((row) => row.role === 'primary' && !coordinatorItself(survey, row))
+      .map((row) => row.address),
+    ...secondaries.filter((row) => !lent.has(row.nodeid)).map((row) => row.address),
     ...claims.standbys.filter((standby) => standby.group === group).map((standby) => standby.address),
-    ...remedied(survey, group),
+    ...remedies.map((remedy) => remedy.address),
+    ...(vouched ? [vouched] : []),
+    ...secondaries.filter((row) => lent.has(row.nodeid)).map((row) => row.address),
   ]
-  const clones = new Set(catalog.filter((row) => row.isclone).map((row) => formatAddress(row.address)))
   const unnamed = survey.nodes
-    .filter((node) => node.kind === 'answered' && !node.inRecovery && node.citus?.localGroup === group)
-    .filter((node) => node.kind === 'answered' && node.citus?.useSecondaryNodes === 'never')
+    .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
+    .filter((node) => node.citus?.localGroup === group && node.citus.useSecondaryNodes === 'never')
     .map((node) => node.address)
-    .filter((address) => !clones.has(formatAddress(address)))
+  const clones = cloneInstances(survey, catalog)
   const members = new Map<string, Member>()
   for (const address of [...addresses, ...unnamed]) {
     const node = survey.nodes.find((seen) => sameAddress(seen.address, address))
-    if (node?.kind === 'answered' && !members.has(node.instance))
-      members.set(node.instance, { node, address })
+    if (node?.kind !== 'answered' || members.has(node.instance) || clones.has(node.instance)) continue
+    members.set(node.instance, { node, address })
   }
   return [...members.values()]
 }
 
-/** Addresses that a remedy took out of the rows for a while: the nodes behind them are still the group's. */
-function remedied(survey: Survey, group: number): HostPort[] {
+/** Servers registered as clones, under whichever address they are asked: no members, no candidates. */
+export function cloneInstances(survey: Survey, catalog: Catalog): ReadonlySet<string> {
+  const clones = catalog.filter((row) => row.isclone)
+  const seen = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
+  const behind = seen.filter((node) => clones.some((row) => sameAddress(row.address, node.address)))
+  return new Set(behind.map((node) => node.instance))
+}
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/i
+
+/**
+ * Citus registers a coordinator that was never told its host as `localhost`. Seen from here that is another machine;
+ * on the port where the coordinator listens, it is the coordinator itself.
+ */
+function coordinatorItself(survey: Survey, row: CatalogRow): Answered | undefined {
+  if (row.group !== COORDINATOR_GROUP || !LOOPBACK.test(row.address.host)) return undefined
+  const coordinator = coordinatorOf(survey.nodes)
+  if (!coordinator || LOOPBACK.test(coordinator.address.host)) return undefined
+  return coordinator.instance.endsWith(`/${row.address.port}`) ? coordinator : undefined
+}
+
+/** Remedies took addresses out of the rows for a while: the nodes behind them are still the group's. */
+function remediesOf(survey: Survey, group: number) {
   const installed = coordinatorOf(survey.nodes)?.installed
-  return (installed?.remedies ?? [])
-    .filter((remedy) => remedy.group === group)
-    .map((remedy) => remedy.address)
+  return (installed?.remedies ?? []).filter((remedy) => remedy.group === group)
 }
 
 function lineageOf(

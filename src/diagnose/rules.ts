@@ -1,6 +1,6 @@
 import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt } from './rule.ts'
 import { descent } from './timelines.ts'
-import { VOUCHED_PROMOTION, VOUCHED_REFUSALS } from './vouched-rules.ts'
+import { VOUCHED_PROMOTION, VOUCHED_REFUSALS, warningsOfVouching } from './vouched-rules.ts'
 import { show, witnesses } from './witnesses.ts'
 
 /** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
@@ -89,7 +89,9 @@ export const RULES: readonly Rule[] = [
       return {
         summary: `${at(registered)} is the primary`,
         evidence: [show(registered.node)],
-        warnings: others.map((member) => `${at(member)} takes writes as well`),
+        warnings: facts.vouched
+          ? warningsOfVouching(facts, registered)
+          : others.map((member) => `${at(member)} takes writes as well`),
         primary: registered.node,
       }
     },
@@ -118,9 +120,13 @@ export const RULES: readonly Rule[] = [
       const promoted = candidate(facts)
       if (!promoted || !facts.lineage) return null
       const line = descent(promoted.node, facts.lineage)
-      return line.of === 'line'
+      const compared = line.of === 'line' && (line.note === null || facts.lineageFrom !== 'recorded')
+      return compared
         ? null
-        : { summary: `${at(promoted)}: ${line.why}`, evidence: [show(promoted.node)] }
+        : {
+            summary: `${at(promoted)}: ${line.of === 'line' ? line.note : line.why}`,
+            evidence: [show(promoted.node)],
+          }
     },
   },
   {

@@ -40,6 +40,12 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
     standing: 'refused',
     says: 'the node vouched for belongs to another group or system; vouching does not override that',
     when: (facts) => {
+      const seen = facts.vouched?.observation
+      if (seen?.kind === 'answered' && facts.clones.has(seen.instance)) {
+        return {
+          summary: `${formatAddress(seen.address)} is registered as a clone: it is no candidate for a failover`,
+        }
+      }
       const vouched = vouchedMember(facts)
       const foreign = facts.foreign.find(({ member }) => member === vouched)
       return foreign ? { summary: `${at(foreign.member)} is not of this group: ${foreign.why}` } : null
@@ -77,7 +83,7 @@ export const VOUCHED_PROMOTION: Rule = {
   },
 }
 
-function warningsOfVouching(facts: GroupFacts, vouched: Member): string[] {
+export function warningsOfVouching(facts: GroupFacts, vouched: Member): string[] {
   const warnings: string[] = []
   const others = facts.writable.filter((member) => member !== vouched)
   warnings.push(

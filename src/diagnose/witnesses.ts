@@ -1,5 +1,5 @@
-import { formatAddress } from '../model/node.ts'
-import type { Observation } from '../model/observation.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Observation, Testimony } from '../model/observation.ts'
 import type { GroupFacts } from './facts.ts'
 
 export interface Witnesses {
@@ -19,12 +19,11 @@ const ENOUGH = 2
  * answers with an error is alive); each metadata node asked through Citus and each standby is another.
  */
 export function witnesses(facts: GroupFacts): Witnesses {
-  const who = (says: 'alive' | 'down') =>
-    facts.testimony.filter((given) => given.says === says).map((given) => formatAddress(given.witness))
+  const alive = facts.testimony.filter((given) => given.says === 'alive').map(nameOf)
+  const independent = facts.testimony.filter((given) => given.says === 'down' && isIndependent(given, facts))
   const silent = facts.registered?.kind === 'unreachable'
   const spoke = facts.registered?.kind === 'unreadable'
-  const alive = who('alive')
-  const down = new Set(who('down')).size + (silent ? 1 : 0)
+  const down = new Set(independent.map(nameOf)).size + (silent ? 1 : 0)
   return {
     alive,
     isDown: alive.length === 0 && !spoke && facts.registered?.kind !== 'answered' && down >= ENOUGH,
@@ -32,6 +31,21 @@ export function witnesses(facts: GroupFacts): Witnesses {
       (given) => `${formatAddress(given.witness)} (${given.how}): ${given.says}, ${given.detail}`,
     ),
   }
+}
+
+const nameOf = (given: Testimony): string => formatAddress(given.witness)
+
+/**
+ * A promoted node is no witness for its own promotion, and a standby of something else none at all. Of the group's
+ * own members only those in recovery count, whose WAL receiver is gone.
+ */
+function isIndependent(given: Testimony, facts: GroupFacts): boolean {
+  const member = facts.members.find(({ node, address }) =>
+    [node.address, address].some((known) => sameAddress(known, given.witness)),
+  )
+  if (!member) return given.how === 'citus_check_connection_to_node'
+  const foreign = facts.foreign.some((each) => each.member === member)
+  return !foreign && member.node.inRecovery && given.how === 'wal-receiver'
 }
 
 /** One observation in one line. */

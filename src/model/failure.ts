@@ -8,6 +8,8 @@ export type FailureCode =
   | 'not-installed'
   /** No writable coordinator answers. */
   | 'no-coordinator'
+  /** Two writable coordinators that nothing tells apart. */
+  | 'two-coordinators'
   /** Nodes or locks did not let it through in time; nothing was changed. */
   | 'blocked'
 

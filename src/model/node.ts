@@ -15,7 +15,8 @@ export function sameAddress(a: HostPort, b: HostPort): boolean {
 }
 
 // RFC 1123 labels (underscores are common in container names), or anything an IPv6 literal may contain.
-const HOST = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+$/
+const LABEL = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?'
+const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*\\.?$`)
 const IPV6 = /^[0-9A-Fa-f:.]+(?:%[\w.]+)?$/
 
 /**

@@ -1,4 +1,4 @@
-import { type Catalog, COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
+import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
@@ -124,13 +124,34 @@ function forbiddenBy(step: Step, before: Catalog, server: Answered): Plan['forbi
   return may ? [] : [{ group, address: step.to }]
 }
 
-/** An expand coordinator with a copy of its own has its own nodeids: it follows by group and address. */
+/**
+ * An expand coordinator with a copy of its own has its own nodeids. The primary's row of a group follows the
+ * primary; a secondary's row follows its address, or, where that is gone, takes one that no row here has.
+ */
 function ownRows(before: Catalog, truth: Catalog, target: Catalog): Catalog {
+  const goals = new Map<number, CatalogRow>()
+  for (const row of before) {
+    const now = row.role === 'primary' ? primaryOf(target, row.group) : followed(row, truth, target)
+    if (now) goals.set(row.nodeid, now)
+  }
+  for (const row of before.filter((each) => each.role === 'secondary' && !goals.has(each.nodeid))) {
+    const given = [...goals.values()]
+    const free = target.find(
+      (now) => now.group === row.group && now.role === 'secondary' && !given.includes(now),
+    )
+    const taken = given.some((now) => sameAddress(now.address, row.address))
+    if (taken && free) goals.set(row.nodeid, free)
+  }
   return before.map((row) => {
-    const was = truth.find((each) => each.group === row.group && sameAddress(each.address, row.address))
-    const now = was && target.find((each) => each.nodeid === was.nodeid)
+    const now = goals.get(row.nodeid)
     return now ? { ...row, address: now.address, rack: now.rack, isactive: now.isactive } : row
   })
+}
+
+function followed(row: CatalogRow, truth: Catalog, target: Catalog): CatalogRow | undefined {
+  const was = truth.find((each) => each.group === row.group && sameAddress(each.address, row.address))
+  const now = was && target.find((each) => each.nodeid === was.nodeid)
+  return now?.role === 'secondary' ? now : undefined
 }
 
 function driftOf(node: CopyNode, before: Catalog, steps: readonly Step[]): RowChange[] {

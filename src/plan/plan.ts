@@ -1,10 +1,10 @@
 import { streamsFrom } from '../diagnose/diagnose.ts'
-import type { Catalog } from '../model/catalog.ts'
+import { type Catalog, COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
-import type { CopyPlan, Plan } from '../model/plan.ts'
+import type { CopyPlan, Plan, RowChange } from '../model/plan.ts'
 import type { AliasOf } from './alias.ts'
 import { copyNodes, draftCopy } from './copies.ts'
 import { type TargetInput, targetOf } from './target.ts'
@@ -21,19 +21,28 @@ export interface PlanOptions {
 export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: PlanOptions): Plan {
   const coordinator = coordinatorOf(survey.nodes)
   if (!coordinator?.citus) throw new Error('a plan needs a coordinator')
-  const wanted = diagnoses.filter((each) => options.groups === null || options.groups.includes(each.group))
+  // A coordinator that is not proved to be the one has no truth to spread, of whichever group.
+  const own = diagnoses.find((each) => each.group === COORDINATOR_GROUP)
+  const leads = own === undefined || own.primary?.instance === coordinator.instance
+  const wanted = diagnoses.filter(
+    (each) => leads && (options.groups === null || options.groups.includes(each.group)),
+  )
   const remedies = coordinator.installed?.remedies ?? []
   const target = targetOf(targetInput(survey, coordinator.citus.catalog, wanted, remedies, options.aliases))
-  const nodes = copyNodes(survey, diagnoses, coordinator)
+  const nodes = copyNodes(survey, diagnoses, coordinator).slice(0, leads ? undefined : 1)
   const drafts = nodes.map((node) => draftCopy(node, coordinator, target.catalog, options))
   const copies = drafts.flatMap((draft) => (draft.copy ? [draft.copy] : []))
+  // A copy that Citus is to sync, and knows it, is nothing to commit again.
+  const isNews = (change: RowChange) =>
+    change.kind !== 'resync' ||
+    target.catalog.some((row) => row.nodeid === change.nodeid && row.metadatasynced)
   const rewritten = copies.some((copy) => copy.steps.length > 0)
   const stale = drafts.filter((draft) => draft.leftOut && (rewritten || draft.differs))
   return {
     database: survey.database,
     fence: fencedBy(copies),
     oldPrimaries: wanted.flatMap((diagnosis) => stillWritable(survey, diagnosis)),
-    changes: [...target.changes, ...drafts.flatMap((draft) => draft.changes)],
+    changes: [...target.changes, ...drafts.flatMap((draft) => draft.changes).filter(isNews)],
     copies,
     unsynced: stale
       .map((draft) => draft.leftOut?.nodeid ?? null)
@@ -71,7 +80,6 @@ function targetInput(
     expandReaders: answered
       .filter((node) => kindOf(node) === 'expand coordinator')
       .map((node) => ({ kind: 'expand coordinator', cluster: node.citus?.clusterName ?? 'default' })),
-    serves: (group, address) => of(group, address) !== undefined,
     servesAsStandby: (group, address) => of(group, address)?.inRecovery === true,
     streams: (group, address) => {
       const node = of(group, address)

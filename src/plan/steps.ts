@@ -1,7 +1,7 @@
 import { type Catalog, differences } from '../model/catalog.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
-import { take } from './simulate.ts'
+import { flawOf, take } from './simulate.ts'
 
 /** Where a row waits while others take its address: no resolver knows `.invalid` (RFC 2606). */
 export function parkingAddress(nodeid: number, { port }: HostPort): HostPort {
@@ -14,7 +14,8 @@ export function parkingAddress(nodeid: number, { port }: HostPort): HostPort {
  * @returns null where the two differ in more than address, rack and activity: no step changes those.
  */
 export function stepsBetween(before: Catalog, after: Catalog): Step[] | null {
-  if (before.length !== after.length) return null
+  // Two rows with one goal would wait for each other for ever.
+  if (before.length !== after.length || flawOf(after) !== null) return null
   for (const row of before) {
     const target = after.find((candidate) => candidate.nodeid === row.nodeid)
     if (!target || !differences(row, target).every((column) => CHANGEABLE.includes(column))) return null

@@ -15,8 +15,6 @@ export interface TargetInput {
   /** Expand coordinators that were seen: someone reads through secondaries. */
   readonly expandReaders: readonly Reader[]
   readonly aliases: readonly AliasOf[]
-  /** Does a member of the group answer at this address, writable or not? */
-  readonly serves: (group: number, address: HostPort) => boolean
   /** Is there a standby of the group at this address? Reads of a stale, still writable old primary are no remedy. */
   readonly servesAsStandby: (group: number, address: HostPort) => boolean
   /** Does a standby at this address stream from the group's primary? */
@@ -56,6 +54,12 @@ function failOver(draft: Draft, input: TargetInput, diagnosis: Diagnosis, promot
   if (!old) return
   for (const remedy of draft.remedies.filter((each) => each.group === group)) restore(draft, remedy)
   const swapped = draft.catalog.find((row) => row.nodeid !== old.nodeid && sameAddress(row.address, promoted))
+  if (swapped && swapped.group !== group) {
+    draft.warnings.push(
+      `group ${group}: ${formatAddress(promoted)} has a row in group ${swapped.group}; remove that row first`,
+    )
+    return
+  }
   // The rack is the machine's: it goes where the address goes. A machine that has no row keeps the primary's.
   edit(draft, old, { address: promoted, ...(swapped ? { rack: swapped.rack } : {}) })
   draft.why.set(old.nodeid, { kind: 'primary-moved', why: diagnosis.summary })
@@ -67,7 +71,7 @@ function failOver(draft: Draft, input: TargetInput, diagnosis: Diagnosis, promot
 }
 
 /**
- * “Never worse than doing nothing”: reads that worked through secondaries work after the change as well.
+ * “Never worse than doing nothing”: reads through secondaries work after the change, where any row is active.
  *
  * Citus takes the first row of the group in physical order and looks at `isactive` afterwards, so that an
  * inactive row in front breaks reads that a later row could serve. A dead row is therefore pointed at a live
@@ -82,8 +86,7 @@ function keepReadsWorking(
 ): void {
   const serves = (address: HostPort) =>
     input.servesAsStandby(group, address) && !sameAddress(address, primary)
-  const worked = readTargets(input.catalog, reader, group).some((address) => input.serves(group, address))
-  if (!worked || readsWork(draft.catalog, reader, group, serves)) return
+  if (readsWork(draft.catalog, reader, group, serves)) return
   const targets = readTargets(draft.catalog, reader, group)
   const live = [...targets.filter(serves), primary]
   const dead = draft.catalog.filter(

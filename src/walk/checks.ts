@@ -1,7 +1,9 @@
+import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import { show } from '../diagnose/witnesses.ts'
+import { COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
-import { coordinatorOf, kindOf } from '../model/kinds.ts'
+import { coordinatorOf, isCoordinator, kindOf } from '../model/kinds.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 
@@ -11,7 +13,10 @@ import type { Answered, Survey } from '../model/observation.ts'
  */
 export function requireCoordinator(survey: Survey): Answered {
   const found = coordinatorOf(survey.nodes)
-  if (found) return found
+  if (found) {
+    requireOne(survey, found)
+    return found
+  }
   const answered = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
   const [denied] = survey.nodes.filter((node) => node.kind === 'unreadable')
   if (answered.length === 0 && denied?.kind === 'unreadable') {
@@ -30,6 +35,43 @@ export function requireCoordinator(survey: Survey): Answered {
   throw new CitusHaError(
     'no-coordinator',
     `no writable coordinator answers: ${survey.nodes.map(show).join('; ')}`,
+  )
+}
+
+/** Two coordinators can be told apart by the row of group 0 alone; without one there is nothing to go by. */
+function requireOne(survey: Survey, leading: Answered): void {
+  const all = survey.nodes.filter(isCoordinator)
+  const foreign = all.find((node) => node.systemIdentifier !== leading.systemIdentifier)
+  const rival = all.find((node) => node.instance !== leading.instance)
+  const registered = primaryOf(leading.citus?.catalog ?? [], COORDINATOR_GROUP) !== undefined
+  if (!foreign && (!rival || registered)) return
+  const nodes = [leading, foreign ?? rival ?? leading]
+    .map((node) => formatAddress(node.address))
+    .join(' and ')
+  throw new CitusHaError(
+    'two-coordinators',
+    foreign
+      ? `${nodes} are coordinators of two different systems; give the URLs of one`
+      : `${nodes} both take writes as coordinators, and group 0 is not in pg_dist_node (citus_set_coordinator_host)`,
+  )
+}
+
+/** @throws CitusHaError where group 0's primary is proved to be another coordinator than the one that would write */
+export function requireLeading(coordinator: Answered, diagnoses: readonly Diagnosis[]): void {
+  const primary = diagnoses.find((diagnosis) => diagnosis.group === COORDINATOR_GROUP)?.primary
+  if (!primary || primary.instance === coordinator.instance) return
+  throw new CitusHaError(
+    'two-coordinators',
+    `${formatAddress(primary.address)} is group 0's primary, but ${formatAddress(coordinator.address)} takes writes on a higher timeline: stop that one first`,
+  )
+}
+
+/** @throws CitusHaError for a node that is vouched for and that nothing says the group of */
+export function requirePlaced(survey: Survey, coordinator: Answered, claims: Claims): void {
+  if (!claims.vouched || groupOfVouched(survey, coordinator.citus?.catalog ?? [], claims) !== null) return
+  throw new CitusHaError(
+    'usage',
+    `${formatAddress(claims.vouched)} is in no row of pg_dist_node and not under "standbys", and does not answer: give --group`,
   )
 }
 

@@ -6,7 +6,7 @@ import type { Plan } from '../model/plan.ts'
 import { survey } from '../observe/survey.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
-import { requireCoordinator, requireGroups } from './checks.ts'
+import { requireCoordinator, requireGroups, requireLeading } from './checks.ts'
 import type { Clock } from './clock.ts'
 import type { WalkRequest } from './walk.ts'
 
@@ -34,6 +34,7 @@ export function view(seen: Survey, access: Access, request: WalkRequest): View {
   const coordinator = requireCoordinator(seen)
   const diagnoses = diagnose(seen, request.claims)
   requireGroups(request.groups, diagnoses)
+  requireLeading(coordinator, diagnoses)
   const options = { groups: request.groups, aliases: request.aliases, migration: access.migration }
   return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options) }
 }

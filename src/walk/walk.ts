@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
 import { expectations, verify } from '../apply/verify.ts'
-import type { Claims } from '../diagnose/facts.ts'
+import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
@@ -11,6 +11,7 @@ import type { Report } from '../model/outcome.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
+import { requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type View, view } from './look.ts'
@@ -123,11 +124,18 @@ async function lookForPromotion(access: Access, request: WalkRequest, clock: Clo
     if (request.mode === 'apply' && (await installWhereMissing(access, request, now))) {
       now = view(await observe(access, request, clock), access, request)
     }
-    if (!now.diagnoses.some(mayStillComeTrue) || performance.now() >= until) return now
+    const over = performance.now() >= until
+    if (over) requirePlaced(now.survey, now.coordinator, request.claims)
+    if (over || !(now.diagnoses.some(mayStillComeTrue) || isUnplaced(now, request.claims))) return now
     if (!told) request.progress('waiting for the promotion that was vouched for')
     told = true
     await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
   }
+}
+
+/** A node that is in no row, and starting or promoting, can't say its group yet. */
+function isUnplaced({ survey, coordinator }: View, claims: Claims): boolean {
+  return claims.vouched !== null && groupOfVouched(survey, coordinator.citus?.catalog ?? [], claims) === null
 }
 
 function mayStillComeTrue({ code }: Diagnosis): boolean {
