@@ -23,7 +23,7 @@ import { type ClusterSpec, planServers, type StandbySpec } from './topology.ts'
 import { all } from './wait.ts'
 
 export { stopAllClusters } from './guard.ts'
-export type { ClusterSpec, CoordinatorStandbySpec, StandbySpec, WorkerSpec } from './topology.ts'
+export type { ClusterSpec, StandbySpec } from './topology.ts'
 
 /** A worker group as it was built: a promotion does not change who is called what here. */
 export interface Worker {
