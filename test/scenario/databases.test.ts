@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { citusHa, Scenario } from '../support/scenario.ts'
+
+describe('a cluster with two databases', () => {
+  let scenario: Scenario
+  const server = (name: string): Server => scenario.cluster.server(name)
+
+  beforeAll(async () => {
+    scenario = await Scenario.start({
+      coordinatorStandbys: [],
+      extraDatabases: ['se"cond'],
+      workers: [{ standbys: [{}] }, {}],
+    })
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  it('is installed, reconciled and shown whole from one URL', async () => {
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const ran = await citusHa(['reconcile', '--json', ...scenario.options])
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    const { databases } = JSON.parse(ran.stdout)
+    expect(databases).toMatchObject([
+      { database: 'app', outcome: 'changed', epoch: 1 },
+      { database: 'se"cond', outcome: 'changed', epoch: 1 },
+    ])
+    const promoted = formatAddress(server('worker-1-standby'))
+    for (const name of ['coordinator', 'worker-2', 'worker-1-standby']) {
+      for (const database of ['app', 'se"cond']) {
+        const rows = await server(name).query(
+          `SELECT nodename || ':' || nodeport AS at FROM pg_dist_node WHERE groupid = 1 AND noderole = 'primary'`,
+          [],
+          { database },
+        )
+        expect(rows, `${name} ${database}`).toEqual([{ at: promoted }])
+      }
+    }
+    const history = await scenario.run('history', '--json')
+    expect(JSON.parse(history.stdout).changes).toHaveLength(2)
+  })
+})
