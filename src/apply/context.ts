@@ -1,4 +1,4 @@
-import type { Session } from '../db/pg.ts'
+import type { SessionLike } from '../db/pg.ts'
 import type { Watch } from './blockers.ts'
 import type { ChangeLimits } from './participants.ts'
 
@@ -16,5 +16,5 @@ export interface ChangeContext {
   readonly hooks: ChangeHooks
   readonly watch: Watch
   /** A new session to the coordinator, to look a decision up or to end a wait. */
-  readonly reconnect: () => Promise<Session>
+  readonly reconnect: () => Promise<SessionLike>
 }

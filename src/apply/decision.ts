@@ -1,4 +1,4 @@
-import { type Session, SessionLost } from '../db/pg.ts'
+import { type SessionLike, SessionLost } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf } from '../db/sqlstate.ts'
 import type { Catalog } from '../model/catalog.ts'
@@ -78,7 +78,7 @@ async function endWaitAfter(
     })
   })
   if (!timedOut) return []
-  let session: Session | undefined
+  let session: SessionLike | undefined
   try {
     session = await reconnect()
     await session.run(`SELECT pg_cancel_backend(${literal(pid)})`, limits.statementMs)
@@ -100,7 +100,7 @@ async function lookUp(
   { reconnect, limits }: ChangeContext,
   node: string,
 ): Promise<Decided> {
-  let session: Session | undefined
+  let session: SessionLike | undefined
   try {
     session = await reconnect()
     const [, , , rows] = await session.run(

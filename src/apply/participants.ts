@@ -1,7 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { Session } from '../db/pg.ts'
+import type { SessionLike } from '../db/pg.ts'
 import { codeOf } from '../db/sqlstate.ts'
-import type { Target } from '../db/target.ts'
 import type { HostPort } from '../model/node.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
@@ -22,14 +21,14 @@ export interface ChangeLimits {
 /** A copy that takes part, with its session and the server it was surveyed on. */
 export interface Participant {
   readonly copy: CopyPlan
-  readonly session: Session
+  readonly session: SessionLike
   readonly surveyed: Answered
 }
 
 /** An old primary that is alive: it takes no part, but its shards are locked against writes meanwhile. */
 export interface OldPrimary {
   readonly node: HostPort
-  readonly session: Session
+  readonly session: SessionLike
 }
 
 /** Everybody a change talks to; the coordinator's participant is the first. */
@@ -40,7 +39,7 @@ export interface Sessions {
 
 export interface OpenOptions {
   readonly surveyed: (address: HostPort) => Answered
-  readonly connect: (address: HostPort) => Promise<Target>
+  readonly open: (address: HostPort) => Promise<SessionLike>
   readonly limits: ChangeLimits
 }
 
@@ -87,9 +86,9 @@ export async function closeSessions({ participants, oldPrimaries }: Sessions): P
 async function openOne(
   node: HostPort,
   role: CopyRole | 'old primary',
-  { connect, limits }: OpenOptions,
-): Promise<Session> {
-  const session = await Session.open(await connect(node))
+  { open, limits }: OpenOptions,
+): Promise<SessionLike> {
+  const session = await open(node)
   try {
     await session.run(settings(role, limits), limits.statementMs)
     await daemonRuns(session, limits)
@@ -109,7 +108,7 @@ const DAEMON_WAIT_MS = 1000
  * not yet there, and Citus 13.2.2 then ends the whole server with a segmentation fault (seen; it sets the latch of a
  * process that has none: `TriggerNodeMetadataSync`). So it is waited for, as long as it usually takes to come.
  */
-async function daemonRuns(session: Session, { statementMs }: ChangeLimits): Promise<void> {
+async function daemonRuns(session: SessionLike, { statementMs }: ChangeLimits): Promise<void> {
   const until = performance.now() + DAEMON_WAIT_MS
   for (;;) {
     const [rows] = await session.run(DAEMON, statementMs)

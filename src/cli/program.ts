@@ -28,7 +28,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   recoverCommand(program, io, exit)
   historyCommand(program, io)
   rulesCommand(program, io)
-  demoCommand(program, io, exit)
+  demoCommand(program, io)
   return program
 }
 

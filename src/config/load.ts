@@ -1,5 +1,5 @@
 import { readFile as readFromDisk } from 'node:fs/promises'
-import { parseDocument } from 'yaml'
+import type { Document } from 'yaml'
 import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
 import { type Config, configSchema } from './schema.ts'
@@ -66,7 +66,9 @@ async function readYaml(
   const text = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new ConfigError(`${file}: ${READING[error.code ?? ''] ?? 'cannot be read'}`, { cause: error })
   })
-  const document = parseDocument(text, { prettyErrors: true })
+  // Loaded here: most calls have no file.
+  const { parseDocument } = await import('yaml')
+  const document: Document.Parsed = parseDocument(text, { prettyErrors: true })
   // The parser's own messages quote the source, a password perhaps: only the place and the kind are passed on.
   const [problem] = [...document.errors, ...document.warnings]
   if (problem) {
@@ -91,7 +93,7 @@ const READING: Readonly<Record<string, string>> = {
   EISDIR: 'is a directory',
 }
 
-function plain(document: ReturnType<typeof parseDocument>, file: string): unknown {
+function plain(document: Document.Parsed, file: string): unknown {
   try {
     return document.toJS()
   } catch {

@@ -14,11 +14,27 @@ export class SessionLost extends Error {
   }
 }
 
+/** A connection that owns a transaction, as a change uses it: `Session`, or a test's simulated one. */
+export interface SessionLike {
+  /** Of the server's backend. */
+  readonly pid: number
+  /** False once the connection broke: what was under way on it is in doubt. */
+  readonly alive: boolean
+  /**
+   * Runs one or several statements as one message and gives the rows of each.
+   * @param limitMs how long to wait for the answer, in milliseconds
+   * @throws the server's error (the session lives on), or SessionLost
+   */
+  run(sql: string, limitMs: number): Promise<Row[][]>
+  /** Ends the connection; the server rolls back what is open on it. Never throws, never waits for long. */
+  close(): Promise<void>
+}
+
 /**
  * One connection that owns a transaction. Every wait has a limit: past it the connection is cut, and what
  * was sent on it is unknown until somebody looks.
  */
-export class Session {
+export class Session implements SessionLike {
   readonly #client: pg.Client
   readonly pid: number
   #lost: SessionLost | null = null
@@ -47,16 +63,10 @@ export class Session {
     return new Session(client, pid)
   }
 
-  /** False once the connection broke: what was under way on it is in doubt. */
   get alive(): boolean {
     return this.#lost === null
   }
 
-  /**
-   * Runs one or several statements as one message and gives the rows of each.
-   * @param limitMs how long to wait for the answer, in milliseconds
-   * @throws the server's error (the session lives on), or SessionLost
-   */
   async run(sql: string, limitMs: number): Promise<Row[][]> {
     if (this.#lost) throw this.#lost
     let timer: NodeJS.Timeout | undefined
@@ -79,7 +89,6 @@ export class Session {
     }
   }
 
-  /** Ends the connection; the server rolls back what is open on it. Never throws, never waits for long. */
   async close(): Promise<void> {
     if (this.#lost) return
     const done = this.#client.end().catch(() => undefined)

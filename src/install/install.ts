@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Session } from '../db/pg.ts'
+import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal } from '../db/sql.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
@@ -40,7 +40,7 @@ const CALLABLE = [
  * nothing is done. The session has to be a superuser's.
  * @throws CitusHaError where the database is ahead of this program; what the server says otherwise
  */
-export async function install(session: Session, order: InstallOrder): Promise<Installed> {
+export async function install(session: SessionLike, order: InstallOrder): Promise<Installed> {
   // Every node is installed by itself, so Citus must not spread the DDL; and a node whose standby is gone
   // must not hang on it.
   await session.run(
@@ -78,14 +78,14 @@ export async function install(session: Session, order: InstallOrder): Promise<In
   }
 }
 
-async function appliedMigration(session: Session): Promise<number> {
+async function appliedMigration(session: SessionLike): Promise<number> {
   const [there] = await session.run(`SELECT to_regclass('citus_ha.migration') IS NOT NULL AS there`, LIMIT_MS)
   if (there?.[0]?.there !== true) return 0
   const [rows] = await session.run('SELECT max(number) AS number FROM citus_ha.migration', LIMIT_MS)
   return z.object({ number: z.number().int() }).parse(rows?.[0]).number
 }
 
-async function grants(session: Session, role: string): Promise<string[]> {
+async function grants(session: SessionLike, role: string): Promise<string[]> {
   const name = identifier(role)
   const [found] = await session.run(`SELECT FROM pg_roles WHERE rolname = ${literal(role)}`, LIMIT_MS)
   return [

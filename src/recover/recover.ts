@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Session } from '../db/pg.ts'
+import type { SessionLike } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
@@ -14,7 +14,7 @@ export interface Scope {
 /** A writable node and a session to it. */
 export interface Reached {
   readonly node: HostPort
-  readonly session: Session
+  readonly session: SessionLike
 }
 
 /** What became of a prepared transaction. */
@@ -81,7 +81,7 @@ export async function resolveInDoubt(
   return results
 }
 
-async function resolve(found: Resolved, session: Session, limitMs: number): Promise<Resolved> {
+async function resolve(found: Resolved, session: SessionLike, limitMs: number): Promise<Resolved> {
   const { action, gid } = found.resolution
   if (action === 'leave') return found
   const verb = action === 'commit' ? 'COMMIT' : 'ROLLBACK'

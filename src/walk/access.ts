@@ -1,4 +1,4 @@
-import type { Target } from '../db/target.ts'
+import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Prober } from '../observe/survey.ts'
@@ -9,8 +9,8 @@ export interface Access {
   prober(database: string): Prober
   /** Who keeps a session of ours from its lock, asked on another connection; or ends them, and says whom. */
   blockers(node: HostPort, database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]>
-  /** How to open a session of its own to a node. */
-  connect(address: HostPort, database: string): Promise<Target>
+  /** Opens a session of its own to a node. @throws what the driver or the server says */
+  open(address: HostPort, database: string): Promise<SessionLike>
   /** The migration of the schema `citus_ha` that this program brings. */
   readonly migration: number
   /** Closes every connection; never throws. */

@@ -1,7 +1,6 @@
 import { describeBlocker, type Watch } from '../apply/blockers.ts'
 import { type ChangeOrder, type ChangeOutcome, change, recoverCitus } from '../apply/change.ts'
 import { closeSessions, openSessions } from '../apply/participants.ts'
-import { Session } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { CitusHaError } from '../model/failure.ts'
@@ -102,18 +101,18 @@ async function carryOut(
     statementMs: 2000,
     decisionWaitMs: request.decisionWaitMs,
   }
-  const connect = (address: HostPort) => access.connect(address, request.database)
+  const open = (address: HostPort) => access.open(address, request.database)
   const surveyed = (address: HostPort) => answeredAt(view, address)
   const watch = watchOf(access, request)
   const opened = await clock
-    .time('connect', () => openSessions(view.plan, { surveyed, connect, limits }))
+    .time('connect', () => openSessions(view.plan, { surveyed, open, limits }))
     .catch((error: unknown) => again(error, watch))
   if ('kind' in opened) return opened
   const context = {
     limits,
     hooks: request.hooks,
     watch,
-    reconnect: async () => Session.open(await connect(view.coordinator.address)),
+    reconnect: () => open(view.coordinator.address),
   }
   const aftermath = async () => {
     if (view.plan.fence.length > 0) await recoverCitus(opened, context)

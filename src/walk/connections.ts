@@ -1,6 +1,7 @@
 import { readBlockers } from '../apply/blockers.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
+import { Session } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
@@ -34,12 +35,16 @@ export class Connections implements Access {
   prober(database: string): NodeProber {
     const known = this.#probers.get(database)
     if (known) return known
-    const prober = new NodeProber((address) => this.connect(address, database), this.#config.detect.timeout)
+    const prober = new NodeProber((address) => this.#target(address, database), this.#config.detect.timeout)
     this.#probers.set(database, prober)
     return prober
   }
 
-  async connect(address: HostPort, database: string): Promise<Target> {
+  async open(address: HostPort, database: string): Promise<Session> {
+    return await Session.open(await this.#target(address, database))
+  }
+
+  async #target(address: HostPort, database: string): Promise<Target> {
     const { addresses, coordinators, connection, detect } = this.#config
     const at = addresses.get(formatAddress(address))?.connect ?? address
     const settings =

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { Session } from '../db/pg.ts'
 import { literal, statement } from '../db/sql.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Access } from './access.ts'
@@ -42,7 +41,7 @@ export async function readHistory(
   database: string,
   limit: number,
 ): Promise<PastChange[]> {
-  const session = await Session.open(await access.connect(coordinator, database))
+  const session = await access.open(coordinator, database)
   try {
     const [rows] = await session.run(statement('probe/history').replace('$1', literal(limit)), LIMIT_MS)
     return z.array(decision).parse(rows?.[0]?.changes)

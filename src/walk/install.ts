@@ -1,5 +1,4 @@
 import { historyText } from '../apply/decision.ts'
-import { Session } from '../db/pg.ts'
 import { jsonLiteral } from '../db/sql.ts'
 import { type InstallOrder, install } from '../install/install.ts'
 import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
@@ -97,7 +96,7 @@ export async function installOne(
   node: Answered,
   order: InstallOrder,
 ): Promise<readonly number[]> {
-  const session = await Session.open(await access.connect(node.address, database))
+  const session = await access.open(node.address, database)
   try {
     return (await install(session, order)).applied
   } finally {
@@ -111,7 +110,7 @@ export async function recordProofs(
   request: WalkRequest,
   { coordinator, plan }: View,
 ): Promise<void> {
-  const session = await Session.open(await access.connect(coordinator.address, request.database))
+  const session = await access.open(coordinator.address, request.database)
   const proofs = plan.proofs.map((proof: Lineage) => ({ ...proof, history: historyText(proof) }))
   try {
     await session.run(`SELECT citus_ha.record_lineage(${jsonLiteral(proofs)})`, LIMIT_MS)

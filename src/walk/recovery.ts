@@ -1,5 +1,4 @@
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
-import { Session } from '../db/pg.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
@@ -48,5 +47,5 @@ export async function recoverNow(
 }
 
 async function reach(access: Access, database: string, node: HostPort): Promise<Reached> {
-  return { node, session: await Session.open(await access.connect(node, database)) }
+  return { node, session: await access.open(node, database) }
 }

@@ -1,8 +1,7 @@
 import { basename, relative, resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Environment } from '../../config/url.ts'
-import { stopKept } from '../../demo/keep.ts'
-import { type Stage, tellDemo } from '../../demo/story.ts'
+import type { Stage } from '../../demo/story.ts'
 import { colorsFor, type Io, type Output } from '../io.ts'
 import { installCommand } from './install.ts'
 import { reconcileCommand } from './reconcile.ts'
@@ -24,7 +23,7 @@ Examples:
   citus-ha demo --keep
   citus-ha demo --stop /tmp/citus-ha-Ab12Cd`
 
-export function demoCommand(program: Command, io: Io, _exit: (code: number) => void): void {
+export function demoCommand(program: Command, io: Io): void {
   program
     .command('demo')
     .description('a local cluster whose worker fails: what is wrong then, and reconcile mending it')
@@ -36,12 +35,15 @@ export function demoCommand(program: Command, io: Io, _exit: (code: number) => v
     )
     .addHelpText('after', ABOUT)
     .action(async ({ keep, stop }: DemoOptions) => {
-      if (stop === undefined) await withReason(tellDemo(stageOf(io), keep ? 'keep' : 'stop'))
-      else await stopAndTell(resolve(stop), io)
+      if (stop !== undefined) return await stopAndTell(resolve(stop), io)
+      // Loaded here: no other command should wait for it.
+      const { tellDemo } = await import('../../demo/story.ts')
+      await withReason(tellDemo(stageOf(io), keep ? 'keep' : 'stop'))
     })
 }
 
 async function stopAndTell(directory: string, io: Io): Promise<void> {
+  const { stopKept } = await import('../../demo/keep.ts')
   const servers = await stopKept(directory)
   io.stdout.write(`ended ${servers} servers, ${directory} removed\n`)
 }
