@@ -38,7 +38,9 @@ export async function recoverNow(
         )
     }
     const [first] = reached
-    await first?.session.run(`SET lock_timeout = ${LIMIT_MS / 2}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, LIMIT_MS)
+    // The lock comes back by itself from a citus-ha that was stopped here: nobody could change anything else.
+    const settings = `SET lock_timeout = ${LIMIT_MS / 2}; SET idle_in_transaction_session_timeout = ${2 * LIMIT_MS}`
+    await first?.session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, LIMIT_MS)
     const scope = { cluster, database: request.database }
     return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, LIMIT_MS)
   } finally {

@@ -245,6 +245,19 @@ describe('reconcile after a promotion', () => {
     expect(await scenario.footprint()).toEqual(before)
   })
 
+  it('logs a refusal as a JSON line with the rule’s id', async () => {
+    await server('worker-1').kill()
+    const ran = await scenario.run('reconcile', '--log-level', 'info')
+    const lines = ran.stderr
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(lines).toContainEqual(
+      expect.objectContaining({ level: 40, group: 1, rule: 'D071', code: 'primary-down' }),
+    )
+    expect(lines).toContainEqual(expect.objectContaining({ outcome: 'refused', database: 'app' }))
+  })
+
   it('shows in a dry run what it would do, and changes nothing', async () => {
     await failOver()
     const before = await scenario.footprint()

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { HostPort } from '../../model/node.ts'
 import { exitCodeOf, type Report } from '../../model/outcome.ts'
 import { type WalkRequest, walk } from '../../walk/walk.ts'
@@ -11,6 +11,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
+import { LOG_LEVELS, type LogLevel, openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 
@@ -22,6 +23,7 @@ interface ReconcileOptions extends ClusterOptions {
   readonly forceAfter?: number
   readonly dryRun?: boolean
   readonly json?: boolean
+  readonly logLevel: LogLevel
 }
 
 const EXAMPLES = `
@@ -48,6 +50,9 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
       durationOption,
     )
     .option('--dry-run', 'show the diagnosis and the exact SQL; change nothing, lock nothing')
+    .addOption(
+      new Option('--log-level <level>', 'JSON log lines on stderr').choices(LOG_LEVELS).default('silent'),
+    )
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', EXAMPLES)
     .action(async (options: ReconcileOptions) => {
@@ -60,8 +65,12 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
 
 async function reconcileAll(session: Session, options: ReconcileOptions, io: Io): Promise<Report[]> {
   const reports: Report[] = []
+  const log = await openLog(options.logLevel, io)
   for (const database of await databasesOf(session)) {
-    reports.push(await walk(session.access, requestFor({ ...session, database }, options, io)))
+    const request = { ...requestFor({ ...session, database }, options, io), progress: log.progress }
+    const report = await walk(session.access, request)
+    log.report(report)
+    reports.push(report)
   }
   return reports
 }

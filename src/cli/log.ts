@@ -1,0 +1,35 @@
+import type { Report } from '../model/outcome.ts'
+import type { Io } from './io.ts'
+
+/** Where a command tells a log collector what it saw and did: one JSON line a fact, with the rule's id. */
+export interface Log {
+  readonly progress: (line: string) => void
+  readonly report: (report: Report) => void
+}
+
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/**
+ * JSON lines on stderr by pino. Silent: progress goes there as plain text instead.
+ * pino is loaded only where it is wanted, since no command should wait for it.
+ */
+export async function openLog(level: LogLevel, io: Io): Promise<Log> {
+  if (level === 'silent') {
+    return { progress: (line) => io.stderr.write(`${line}\n`), report: () => undefined }
+  }
+  const { pino } = await import('pino')
+  const log = pino({ level, name: 'citus-ha' }, { write: (line: string) => void io.stderr.write(line) })
+  return {
+    progress: (line) => log.info(line),
+    report: ({ database, groups, refusals, changes, warnings, outcome, epoch, durationMs }) => {
+      for (const { group, rule, code, summary } of groups) {
+        const refused = refusals.some((refusal) => refusal.group === group)
+        log[refused ? 'warn' : 'debug']({ database, group, rule, code }, summary)
+      }
+      for (const change of changes) log.info({ database, ...change }, 'row')
+      for (const warning of warnings) log.warn({ database }, warning)
+      log.info({ database, outcome, epoch, durationMs }, 'reconciled')
+    },
+  }
+}
