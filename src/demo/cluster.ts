@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { reachableBinaries, serverAccount } from './account.ts'
 import { type Backend, describeBackend, identifyBackend, MaintenanceDaemon } from './backend.ts'
@@ -18,7 +18,7 @@ import { registerNodes, registerSecondary } from './register.ts'
 import { type Member, settle, stopInOrder, waitForReplay } from './replication.ts'
 import type { Server } from './server.ts'
 import { removeSharedMemory } from './shared-memory.ts'
-import { DirectorySnapshot } from './snapshot.ts'
+import { type Saved, takeAll } from './snapshot.ts'
 import { type ClusterSpec, planServers, type StandbySpec } from './topology.ts'
 import { all } from './wait.ts'
 
@@ -30,12 +30,6 @@ export interface Worker {
   readonly group: number
   readonly primary: Server
   readonly standbys: readonly Server[]
-}
-
-interface Saved {
-  readonly members: readonly Member[]
-  readonly directories: readonly DirectorySnapshot[]
-  readonly running: ReadonlySet<Server>
 }
 
 /**
@@ -244,16 +238,7 @@ export class Cluster {
     await this.#stopDaemons()
     const running = new Set(this.servers.filter((server) => server.isRunning))
     await stopInOrder(this.servers)
-    const directories = this.servers.map(
-      (server) =>
-        new DirectorySnapshot(
-          server.directory,
-          join(this.directory, 'snapshot', server.name),
-          this.#site.account,
-        ),
-    )
-    await mkdir(join(this.directory, 'snapshot'), { recursive: true, mode: 0o700 })
-    await all(directories.map((directory) => directory.take()))
+    const directories = await takeAll(this.servers, join(this.directory, 'snapshot'), this.#site.account)
     this.#saved = { members: [...this.#members], directories, running }
     await this.#startAll(running)
   }

@@ -9,9 +9,13 @@ import {
   rmSync,
   utimesSync,
 } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Account } from './account.ts'
 import { copyCold } from './data-directory.ts'
+import type { Member } from './replication.ts'
+import type { Server } from './server.ts'
+import { all } from './wait.ts'
 
 // A file that still has this time, inode and size was not written since we last looked.
 const UNTOUCHED = new Date('2000-01-01T00:00:00Z')
@@ -23,7 +27,7 @@ const UNTOUCHED = new Date('2000-01-01T00:00:00Z')
  * Putting back blocks the event loop on purpose: nothing else of a cluster goes on meanwhile, and thousands of small
  * asynchronous calls take several times as long.
  */
-export class DirectorySnapshot {
+class DirectorySnapshot {
   readonly #live: string
   readonly #copy: string
   readonly #account: Account | null
@@ -106,4 +110,25 @@ export class DirectorySnapshot {
     const stat = lstatSync(join(this.#live, path), { throwIfNoEntry: false })
     return stat ? `${stat.ino} ${stat.size} ${stat.mtimeMs}` : null
   }
+}
+
+/** What a cluster remembers of itself for `restore`. */
+export interface Saved {
+  readonly members: readonly Member[]
+  readonly directories: readonly DirectorySnapshot[]
+  readonly running: ReadonlySet<Server>
+}
+
+/** Copies every server's data directory below `root`; the servers have to be stopped. */
+export async function takeAll(
+  servers: readonly Server[],
+  root: string,
+  account: Account | null,
+): Promise<DirectorySnapshot[]> {
+  const directories = servers.map(
+    ({ name, directory }) => new DirectorySnapshot(directory, join(root, name), account),
+  )
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  await all(directories.map((directory) => directory.take()))
+  return directories
 }
