@@ -131,7 +131,6 @@ export class Cluster {
     return this.#members.filter((member) => member.group === group).map(({ server }) => server)
   }
 
-  /** Builds everything; `startCluster` calls it, once. */
   async boot(): Promise<void> {
     this.#booting ??= this.#boot()
     await this.#booting
@@ -142,8 +141,7 @@ export class Cluster {
     const binaries = await reachableBinaries(this.#site.binaries, account, directory)
     this.#site = { ...this.#site, binaries }
     const placed: Placed[] = []
-    for (const plan of planServers(spec))
-      placed.push({ ...plan, server: await newServer(this.#site, plan.name) })
+    for (const plan of planServers(spec)) placed.push({ ...plan, server: await newServer(this.#site, plan.name) })
     this.#members = placed.map(({ server, group }) => ({ server, group }))
     const primaries = placed.filter(({ upstream }) => upstream === null)
     this.#step(`creating ${placed.length} PostgreSQL ${binaries.version} servers in ${directory}`)
