@@ -122,8 +122,7 @@ export class Cluster {
   /** @throws Error where no server has the name. */
   server(name: string): Server {
     const found = this.#members.find(({ server }) => server.name === name)
-    if (found === undefined)
-      throw new Error(`no server ${name}: ${this.servers.map((s) => s.name).join(', ')}`)
+    if (found === undefined) throw new Error(`there is no server ${name}`)
     return found.server
   }
 
@@ -141,7 +140,8 @@ export class Cluster {
     const binaries = await reachableBinaries(this.#site.binaries, account, directory)
     this.#site = { ...this.#site, binaries }
     const placed: Placed[] = []
-    for (const plan of planServers(spec)) placed.push({ ...plan, server: await newServer(this.#site, plan.name) })
+    for (const plan of planServers(spec))
+      placed.push({ ...plan, server: await newServer(this.#site, plan.name) })
     this.#members = placed.map(({ server, group }) => ({ server, group }))
     const primaries = placed.filter(({ upstream }) => upstream === null)
     this.#step(`creating ${placed.length} PostgreSQL ${binaries.version} servers in ${directory}`)
