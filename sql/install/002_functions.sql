@@ -80,16 +80,25 @@ END $$;
 -- A metadata sync of Citus that sits on pg_dist_node, waiting for a node that hangs, would keep every change
 -- out. It runs again by itself; pg_terminate_backend does not reach it, pg_cancel_backend does.
 CREATE FUNCTION citus_ha.cancel_metadata_sync() RETURNS SETOF int
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT a.pid
-    FROM pg_stat_activity a
-    JOIN pg_locks l ON l.pid = a.pid
-   WHERE a.application_name = 'Citus Metadata Sync Daemon'
-     AND a.datname = current_database()
-     AND l.locktype = 'relation' AND l.relation = 'pg_dist_node'::regclass AND l.granted
-     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-     AND pg_cancel_backend(a.pid)
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  daemon int;
+BEGIN
+  -- A loop: in a WHERE clause the planner may call pg_cancel_backend() before it has looked at the other conditions.
+  FOR daemon IN
+    SELECT DISTINCT a.pid
+      FROM pg_stat_activity a
+      JOIN pg_locks l ON l.pid = a.pid
+     WHERE a.application_name = 'Citus Metadata Sync Daemon'
+       AND a.datname = current_database()
+       AND l.locktype = 'relation' AND l.relation = 'pg_dist_node'::regclass AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+  LOOP
+    IF pg_cancel_backend(daemon) THEN
+      RETURN NEXT daemon;
+    END IF;
+  END LOOP;
+END $$;
 
 -- Who keeps the session `waiter` from its lock, for people. A prepared transaction has pid 0; of a session that
 -- works for a client of another node (`citus_internal gpid=`: nodeid times 10^10 plus pid) that client is named.
@@ -102,7 +111,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
            'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
                         FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
                         JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000),
-           'ours', coalesce(a.usename = session_user AND a.application_name = 'citus-ha', false))), '[]')
+           'ours', coalesce(a.application_name = 'citus-ha'
+             AND has_function_privilege(a.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE'), false))), '[]')
     FROM (SELECT DISTINCT p FROM unnest(pg_blocking_pids(waiter)) AS p) AS b(pid)
     LEFT JOIN pg_stat_activity a ON a.pid = b.pid
 $$;
@@ -111,15 +121,26 @@ $$;
 -- Never another change of citus-ha, never Citus's own daemons (its 2PC recovery runs in one), never a prepared
 -- transaction.
 CREATE FUNCTION citus_ha.end_blockers(waiter int) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(jsonb_agg(b.blocker), '[]')
-    FROM jsonb_array_elements(citus_ha.blockers(waiter)) AS b(blocker)
-    JOIN pg_stat_activity a ON a.pid = (b.blocker ->> 'pid')::int
-   WHERE a.backend_type = 'client backend'
-     AND NOT (b.blocker ->> 'ours')::boolean
-     AND EXISTS (SELECT FROM pg_stat_activity w WHERE w.pid = waiter AND w.usename = session_user)
-     AND pg_terminate_backend(a.pid)
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  blocker jsonb;
+  ended jsonb := '[]';
+BEGIN
+  -- A loop: in a WHERE clause the planner may call pg_terminate_backend() before it has looked at the other conditions.
+  FOR blocker IN
+    SELECT b.blocker
+      FROM jsonb_array_elements(citus_ha.blockers(waiter)) AS b(blocker)
+      JOIN pg_stat_activity a ON a.pid = (b.blocker ->> 'pid')::int
+     WHERE a.backend_type = 'client backend'
+       AND NOT (b.blocker ->> 'ours')::boolean
+       AND EXISTS (SELECT FROM pg_stat_activity w WHERE w.pid = waiter AND w.usename = session_user)
+  LOOP
+    IF pg_terminate_backend((blocker ->> 'pid')::int) THEN
+      ended := ended || blocker;
+    END IF;
+  END LOOP;
+  RETURN ended;
+END $$;
 
 -- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
 -- transactions did before take no lock that would show. Taken after the metadata fences.
@@ -149,12 +170,21 @@ END $$;
 
 -- Ends what other nodes have open here, so that nothing there can commit any more.
 CREATE FUNCTION citus_ha.end_citus_backends() RETURNS int
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT count(*)::int FROM pg_stat_activity a
-   WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-     AND a.application_name ~ '^citus_(internal|rebalancer) gpid='
-     AND pg_terminate_backend(a.pid)
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  backend int;
+  ended int := 0;
+BEGIN
+  FOR backend IN
+    SELECT a.pid FROM pg_stat_activity a
+     WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name ~ '^citus_\w+ gpid='
+  LOOP
+    IF pg_terminate_backend(backend) THEN
+      ended := ended + 1;
+    END IF;
+  END LOOP;
+  RETURN ended;
+END $$;
 
 -- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
 -- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.
@@ -222,6 +252,15 @@ BEGIN
      WHERE n.nodeid = node.nodeid;
   ELSE
     RAISE EXCEPTION 'not a step of a plan: %', step USING ERRCODE = 'HA004';
+  END IF;
+END $$;
+
+-- Fails where the transaction is older than that: this server was stopped meanwhile, and the change given up.
+CREATE FUNCTION citus_ha.in_time(age_ms int) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF clock_timestamp() - now() > age_ms * interval '1 ms' THEN
+    RAISE EXCEPTION 'too late for this change' USING ERRCODE = 'HA002';
   END IF;
 END $$;
 

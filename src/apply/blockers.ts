@@ -42,6 +42,8 @@ export interface Watch {
   /** Everybody seen in the way, and everybody ended, during one change. */
   readonly seen: Blocker[]
   readonly ended: Blocker[]
+  /** Questions on their way: to be awaited when nothing is locked any more, since a node that hangs lets them wait. */
+  readonly asked: Promise<void>[]
 }
 
 /** Does something that waits for locks; if it waits long, finds out for whom, and ends them where allowed. */
@@ -52,15 +54,13 @@ export async function watched<T>(
   lockTimeoutMs: number,
   work: () => Promise<T>,
 ): Promise<T> {
-  let asked: Promise<void> = Promise.resolve()
   const timer = setTimeout(() => {
-    asked = lookWho(watch, node, pid)
+    watch.asked.push(lookWho(watch, node, pid))
   }, lockTimeoutMs * PATIENCE)
   try {
     return await work()
   } finally {
     clearTimeout(timer)
-    await asked
   }
 }
 

@@ -114,7 +114,7 @@ async function takeChangeLock(
   await resolveInDoubt({ cluster, database: plan.database }, reached, limits.statementMs)
 }
 
-/** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away for next time. */
+/** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away. */
 async function lockFirst(
   coordinator: Participant,
   fence: readonly number[],
@@ -123,11 +123,14 @@ async function lockFirst(
   try {
     return await lockCopy(coordinator, fence, context, 'opened')
   } catch (error) {
-    if (codeOf(error) === SqlState.lockNotAvailable) {
-      const sql = 'ROLLBACK; SELECT citus_ha.cancel_metadata_sync()'
-      await coordinator.session.run(sql, context.limits.statementMs).catch(ignore)
-    }
-    throw error
+    if (codeOf(error) !== SqlState.lockNotAvailable) throw error
+    const { lockTimeoutMs, statementMs } = context.limits
+    const sql = 'ROLLBACK; SELECT citus_ha.cancel_metadata_sync()'
+    const [, cancelled] = await coordinator.session.run(sql, statementMs)
+    if (!cancelled?.length) throw error
+    // At once, before it comes back: a survey takes longer than that while a node hangs.
+    await coordinator.session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, lockTimeoutMs + statementMs)
+    return await lockCopy(coordinator, fence, context, 'opened')
   }
 }
 
@@ -137,6 +140,7 @@ async function carryOut(
   rest: readonly LockedCopy[],
   context: ChangeContext,
 ): Promise<ChangeOutcome> {
+  requireWork([first, ...rest])
   const stamp = stampOf(first, rest)
   const random = randomBytes(4).toString('hex')
   const prepared = rest.map((locked, n): Prepared => {
@@ -175,6 +179,13 @@ function decisionOf(
   const groups = [...new Set(plan.changes.map((change) => change.group))]
   const images = { before: first.rows, after: first.participant.copy.after }
   return { ...stamp, ...images, gids, groups, reason, evidence, madeBy, proofs, remedies, remediesEnded }
+}
+
+/** Another instance was faster: what this plan was to write is there already. */
+function requireWork(copies: readonly LockedCopy[]): void {
+  const planned = copies.some(({ participant }) => participant.copy.steps.length > 0)
+  if (planned && copies.every(({ steps }) => steps.length === 0))
+    throw new Outdated('another change has done this meanwhile')
 }
 
 /** One epoch above everything any copy has seen. A coordinator behind a newer coordinator's work must not act. */

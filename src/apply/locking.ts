@@ -12,6 +12,8 @@ import { BEGIN, lockSql, READ_COPY } from './statements.ts'
 /** A copy as read under its lock. */
 export interface LockedCopy {
   readonly participant: Participant
+  /** `performance.now()` when its transaction was begun, at the latest. */
+  readonly began: number
   readonly rows: Catalog
   readonly epoch: number
   readonly epochTimeline: number
@@ -45,14 +47,15 @@ export async function lockCopy(
 ): Promise<LockedCopy> {
   const { copy, session } = participant
   const sql = [...(open === 'begin' ? [BEGIN] : []), lockSql(fence), READ_COPY].join('; ')
+  const began = performance.now()
   const results = await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
     session.run(sql, limits.lockTimeoutMs + limits.lockAnswerMs),
   )
-  return judge(participant, results.at(-1)?.[0])
+  return judge(participant, began, results.at(-1)?.[0])
 }
 
 /** @throws Outdated where the copy is neither what the plan expects nor right already */
-function judge(participant: Participant, row: Row | undefined): LockedCopy {
+function judge(participant: Participant, began: number, row: Row | undefined): LockedCopy {
   const { copy, surveyed } = participant
   const seen = copySchema.parse(row?.copy)
   const node = formatAddress(copy.node)
@@ -66,7 +69,8 @@ function judge(participant: Participant, row: Row | undefined): LockedCopy {
   if (!identity) throw new Outdated(`${node} is no longer the server that was surveyed`)
   const rows = readCatalog(seen.rows)
   const { epoch, epochTimeline, timeline } = seen
-  if (sameCatalog(rows, copy.after)) return { participant, rows, epoch, epochTimeline, timeline, steps: [] }
+  if (sameCatalog(rows, copy.after))
+    return { participant, began, rows, epoch, epochTimeline, timeline, steps: [] }
   if (!sameCatalog(rows, copy.before)) throw new Outdated(`the copy of ${node} was changed meanwhile`)
-  return { participant, rows, epoch, epochTimeline, timeline, steps: copy.steps }
+  return { participant, began, rows, epoch, epochTimeline, timeline, steps: copy.steps }
 }

@@ -35,6 +35,10 @@ export function rewriteSql(
   return `SELECT citus_ha.rewrite(${parameters.join(', ')}) AS images`
 }
 
+export function inTimeSql(ageMs: number): string {
+  return `SELECT citus_ha.in_time(${Math.ceil(ageMs)})`
+}
+
 export function prepareSql(gid: string): string {
   return `PREPARE TRANSACTION ${literal(gid)}`
 }

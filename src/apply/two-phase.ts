@@ -3,7 +3,14 @@ import { formatAddress } from '../model/node.ts'
 import type { ChangeContext } from './context.ts'
 import { type Decision, decisionSql } from './decision.ts'
 import type { LockedCopy } from './locking.ts'
-import { commitPreparedSql, prepareSql, rewriteSql, rollbackPreparedSql, type Stamp } from './statements.ts'
+import {
+  commitPreparedSql,
+  inTimeSql,
+  prepareSql,
+  rewriteSql,
+  rollbackPreparedSql,
+  type Stamp,
+} from './statements.ts'
 
 /** A participant other than the coordinator, and the name of its prepared transaction. */
 export interface Prepared {
@@ -29,7 +36,9 @@ export async function rewriteAndPrepare(
   unsynced: readonly number[],
   { limits }: ChangeContext,
 ): Promise<void> {
-  const sql = `${rewriteSql(stamp, locked.steps, unsynced)}; ${prepareSql(gid)}`
+  // A server that was stopped, and goes on when we have long given it up, must not prepare what nobody waits for.
+  const ageMs = performance.now() - locked.began + limits.statementMs / 2
+  const sql = [inTimeSql(ageMs), rewriteSql(stamp, locked.steps, unsynced), prepareSql(gid)].join('; ')
   await locked.participant.session.run(sql, limits.statementMs)
 }
 

@@ -30,6 +30,7 @@ const CALLABLE = [
   'end_citus_backends()',
   'recover_citus_transactions()',
   'may_have_address(int, text, int)',
+  'in_time(int)',
   'rewrite(int, bigint, jsonb, int[])',
   'record_lineage(jsonb)',
   'decide(jsonb)',

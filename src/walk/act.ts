@@ -120,6 +120,7 @@ async function carryOut(
   }
   try {
     const outcome = await clock.time('change', () => change(orderOf(request, view, cluster), opened, context))
+    await Promise.all(watch.asked)
     if (outcome.kind !== 'committed') {
       await closeSessions(opened)
       return judge(outcome, watch)
@@ -143,6 +144,7 @@ function watchOf(access: Access, request: WalkRequest): Watch {
     end: forced ? (node, pid) => access.blockers(node, database, pid, 'end') : null,
     seen: [],
     ended: [],
+    asked: [],
   }
 }
 

@@ -49,5 +49,15 @@ export async function recoverNow(
 }
 
 async function reach(access: Access, database: string, node: HostPort): Promise<Reached> {
-  return { node, session: await access.open(node, database) }
+  const session = await access.open(node, database)
+  // COMMIT PREPARED would wait for a synchronous standby that is gone; and a citus-ha that was stopped here must not
+  // keep the change lock for ever.
+  const settings = `SET synchronous_commit = local; SET idle_in_transaction_session_timeout = ${LIMIT_MS}`
+  try {
+    await session.run(settings, LIMIT_MS)
+    return { node, session }
+  } catch (error) {
+    await session.close()
+    throw error
+  }
 }

@@ -1,0 +1,255 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import {
+  blockersOf,
+  insert,
+  keysOf,
+  oldKeyOf,
+  openTransaction,
+  shareOf,
+  standin,
+  timed,
+  Writer,
+} from '../support/clients.ts'
+import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
+import { citusHa, client, type Ran, Scenario } from '../support/scenario.ts'
+
+/** What a machine with two busy processors may add to a limit, in milliseconds. */
+const SLACK_MS = 700
+const LOCK_TIMEOUT_MS = 200
+
+describe('locks that do not come', () => {
+  let scenario: Scenario
+  let open: { end(): Promise<void> }[] = []
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const at = (name: string): string => formatAddress(server(name))
+  const copies = () => ['coordinator', 'worker-1-standby', 'worker-2'].map(server)
+
+  beforeAll(async () => {
+    scenario = await Scenario.start()
+  })
+  beforeEach(async () => {
+    await scenario.restore()
+  })
+  afterEach(async () => {
+    await Promise.all(open.map((each) => each.end().catch(() => undefined)))
+    open = []
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  async function transaction(entry: string, ...sql: string[]) {
+    const session = await openTransaction(server(entry), scenario.cluster.database, ...sql)
+    open.push(session)
+    return session
+  }
+
+  /** Somebody whose statement has nothing to do with any of it. */
+  async function bystander(entry: string) {
+    const session = await client(server(entry), scenario.cluster.database)
+    open.push(session)
+    const undisturbed = session.query('SELECT pg_sleep(3)').then(
+      () => true,
+      (error: Error) => error.message,
+    )
+    return { undisturbed }
+  }
+
+  /** The old primary goes on running, so that writers have somewhere to write. */
+  const promote = () => server('worker-1-standby').promote()
+  const vouched = (...args: string[]) =>
+    scenario.run('reconcile', '--json', '--group', '1', '--promoted', at('worker-1-standby'), ...args)
+
+  describe.skipIf(standin)('an idle transaction that wrote to the group', () => {
+    it.each(['coordinator', 'worker-2'])(
+      'through %s is named; other writers wait no longer than one round, and nothing is changed',
+      async (entry) => {
+        const { cluster } = scenario
+        const id = await oldKeyOf(cluster, 1)
+        await transaction(entry, `UPDATE items SET note = 'idle' WHERE id = ${id}`)
+        await promote()
+        const keys = await keysOf(cluster, 1)
+        const entries = ['coordinator', 'worker-2'].map(server)
+        const writers = entries.map(
+          (each, n) => new Writer(each, cluster.database, shareOf(keys, n, 2), insert, 'one'),
+        )
+        const before = await scenario.footprint()
+        const { value: ran, ms } = await timed(() => vouched('--timeout', '3s'))
+        await Promise.all(writers.map((writer) => writer.stop()))
+
+        expect(ran).toMatchObject({ exitCode: 4 })
+        expect(ms).toBeLessThan(3000 + 2500)
+        expect(await scenario.footprint()).toEqual(before)
+        expect(await leftPrepared(scenario)).toEqual([])
+        for (const writer of writers) {
+          expect(writer.failures).toEqual([])
+          expect(writer.acknowledged.length).toBeGreaterThan(50)
+          expect(writer.longestMs).toBeLessThan(LOCK_TIMEOUT_MS + SLACK_MS)
+        }
+        const blocker = blockersOf(ran).find(({ application }) => application === 'the-idle-one')
+        expect(blocker, ran.stdout).toMatchObject({
+          node: { port: server(entry).port },
+          user: 'postgres',
+          state: 'idle in transaction',
+          statement: `UPDATE items SET note = 'idle' WHERE id = ${id}`,
+        })
+        expect(blocker?.ageMs).toBeGreaterThan(500)
+        expect(ran.stderr).toContain(`${at(entry)}: pid ${blocker?.pid}, postgres, the-idle-one`)
+      },
+    )
+
+    it('of no other group is in the way', async () => {
+      await transaction(
+        'coordinator',
+        `UPDATE items SET note = 'idle' WHERE id = ${await oldKeyOf(scenario.cluster, 2)}`,
+      )
+      await promote()
+      const { value: ran, ms } = await timed(() => vouched())
+      expect(ran).toMatchObject({ exitCode: 0 })
+      expect(ms).toBeLessThan(3000)
+    })
+  })
+
+  it('ends who is in the way after --force-after, and says whom', async () => {
+    const bystanders = await Promise.all(['coordinator', 'worker-2', 'worker-2'].map(bystander))
+    const idle = await transaction('worker-2', 'SELECT citus_pause_node_within_txn(2)')
+    bystanders.push(await bystander('worker-2'))
+    const { rows } = await idle.query('SELECT pg_backend_pid() AS pid')
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const { value: ran, ms } = await timed(() =>
+      scenario.run('reconcile', '--json', '--force-after', '300ms'),
+    )
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    expect(ms).toBeGreaterThan(300)
+    expect(ms).toBeLessThan(5000)
+    const ended = JSON.parse(ran.stdout).warnings.join('\n')
+    expect(ended).toContain(`ended ${at('worker-2')}: pid ${rows[0].pid}, postgres, the-idle-one`)
+    await expect(idle.query('SELECT 1')).rejects.toThrow()
+    expect(await Promise.all(bystanders.map((each) => each.undisturbed))).toEqual(bystanders.map(() => true))
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+  })
+
+  it('ends nobody without being asked to, and gets through when the lock is let go', async () => {
+    const bystanders = await Promise.all(['coordinator', 'coordinator', 'worker-2'].map(bystander))
+    const idle = await transaction('coordinator', 'SELECT citus_pause_node_within_txn(2)')
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const child = start('reconcile', '--json', '--timeout', '20s')
+    await waitUntil('a round that fails', () => child.stderr().includes('trying again'))
+    await idle.query('COMMIT')
+    expect(await child.ended()).toMatchObject({ code: 0 })
+    expect(await Promise.all(bystanders.map((each) => each.undisturbed))).toEqual(bystanders.map(() => true))
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+  })
+
+  it.each(['citus_ha', 'postgres'])(
+    'never ends another instance’s change, made as the role %s',
+    async (role) => {
+      await server('worker-1').kill()
+      await server('worker-1-standby').promote()
+      const { coordinator, database } = scenario.cluster
+      let rival: Ran | undefined
+      const hooks = {
+        reached: async (point: string) => {
+          if (point === 'locked')
+            rival = await scenario.run('reconcile', '--force-after', '1ms', '--timeout', '1s')
+        },
+      }
+      const url = coordinator.url(database, role)
+      const first = await citusHa(['reconcile', '--json', '--coordinator', url], hooks)
+      expect(first, first.stderr).toMatchObject({ exitCode: 0 })
+      expect(JSON.parse(first.stdout)).toMatchObject({ outcome: 'changed', epoch: 1 })
+      expect(rival).toMatchObject({ exitCode: 4 })
+      await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+    },
+  )
+
+  it.each(['coordinator', 'worker-2'])(
+    'names a prepared transaction of somebody else on %s, and leaves it alone',
+    async (entry) => {
+      const session = await client(server(entry), scenario.cluster.database)
+      await session.query(`BEGIN; SELECT citus_pause_node_within_txn(2); PREPARE TRANSACTION 'other'`)
+      await session.end()
+      await server('worker-1').kill()
+      await server('worker-1-standby').promote()
+      const ran = await scenario.run('reconcile', '--json', '--timeout', '1s', '--force-after', '1ms')
+      expect(ran).toMatchObject({ exitCode: 4 })
+      expect(blockersOf(ran), ran.stdout).toContainEqual(
+        expect.objectContaining({ pid: 0, node: expect.objectContaining({ port: server(entry).port }) }),
+      )
+      expect(ran.stderr).toContain(`${at(entry)}: a prepared transaction`)
+      const left = await server(entry).query('SELECT gid FROM pg_prepared_xacts')
+      expect(left).toEqual([{ gid: 'other' }])
+      await server(entry).query(`ROLLBACK PREPARED 'other'`)
+      expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    },
+  )
+
+  describe('a signal while it waits for locks', () => {
+    it.each(['SIGINT', 'SIGTERM'] as const)('%s: rolled back, exit code 4', async (signal) => {
+      await transaction('worker-2', 'SELECT citus_pause_node_within_txn(2)')
+      await server('worker-1').kill()
+      await server('worker-1-standby').promote()
+      const before = await scenario.footprint()
+      const child = start('reconcile', '--timeout', '60s')
+      await waitUntil('a round that fails', () => child.stderr().includes('trying again'))
+      const { value: end, ms } = await timed(() => {
+        child.process.kill(signal)
+        return child.ended()
+      })
+      expect(end, child.stderr()).toMatchObject({ code: 4 })
+      expect(ms).toBeLessThan(4000)
+      expect(await leftPrepared(scenario)).toEqual([])
+      expect(await scenario.footprint()).toEqual(before)
+    })
+
+    it('a second one ends it at once and says what it leaves', async () => {
+      await server('worker-1').kill()
+      await server('worker-1-standby').promote()
+      const hung = server('worker-2')
+      const child = start('reconcile', '--timeout', '60s')
+      hung.freeze()
+      try {
+        await waitUntil('a connection of ours', async () => {
+          const sql = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha'`
+          return (await server('coordinator').query(sql)).length > 0
+        })
+        child.process.kill('SIGINT')
+        const { value: end, ms } = await timed(() => {
+          child.process.kill('SIGTERM')
+          return child.ended()
+        })
+        expect(ms).toBeLessThan(1000)
+        expect([130, 143]).toContain(end.code)
+        expect(child.stderr()).toContain('citus-ha recover')
+      } finally {
+        hung.thaw()
+      }
+      expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+      await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+    })
+  })
+
+  /** The program as its users start it. */
+  function start(command: string, ...args: string[]) {
+    const all = ['dist/main.js', command, ...scenario.options, ...args]
+    const child: ChildProcess = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const texts: string[] = []
+    child.stderr?.on('data', (text) => texts.push(String(text)))
+    const exit = once(child, 'exit')
+    return {
+      process: child,
+      stderr: () => texts.join(''),
+      ended: async () => {
+        const [code, signal] = await exit
+        return { code, signal }
+      },
+    }
+  }
+})

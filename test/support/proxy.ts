@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import {
+  type AddressInfo,
+  createServer,
+  connect as dial,
+  type Server as Listener,
+  type Socket,
+} from 'node:net'
+import type { Server } from '../../src/demo/server.ts'
+
+async function listen(onConnection: (socket: Socket) => void): Promise<Listener> {
+  const listener = createServer(onConnection).listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  return listener
+}
+
+async function shut(listener: Listener, sockets: ReadonlySet<Socket>): Promise<void> {
+  for (const socket of sockets) socket.destroy()
+  listener.close()
+  await once(listener, 'close')
+}
+
+/** An address that takes connections and never says anything. */
+export class BlackHole {
+  readonly address: string
+  readonly #listener: Listener
+  readonly #sockets: ReadonlySet<Socket>
+
+  private constructor(listener: Listener, sockets: ReadonlySet<Socket>) {
+    this.#listener = listener
+    this.#sockets = sockets
+    this.address = `127.0.0.1:${(listener.address() as AddressInfo).port}`
+  }
+
+  static async open(): Promise<BlackHole> {
+    const sockets = new Set<Socket>()
+    const listener = await listen((socket) => {
+      socket.on('error', () => undefined)
+      sockets.add(socket)
+    })
+    return new BlackHole(listener, sockets)
+  }
+
+  async close(): Promise<void> {
+    await shut(this.#listener, this.#sockets)
+  }
+}
+
+/** Where a connection is cut: before the server gets the message, or after it has answered it, unheard. */
+export type Cut = 'request lost' | 'answer lost'
+
+/** A way to a server that breaks once, at the first message of a client that holds a certain text. */
+export class CutProxy {
+  readonly address: string
+  readonly #listener: Listener
+  readonly #sockets: ReadonlySet<Socket>
+  #cuts = 0
+
+  private constructor(listener: Listener, sockets: ReadonlySet<Socket>) {
+    this.#listener = listener
+    this.#sockets = sockets
+    this.address = `127.0.0.1:${(listener.address() as AddressInfo).port}`
+  }
+
+  /** How many connections were cut. */
+  get cuts(): number {
+    return this.#cuts
+  }
+
+  static async to(server: Server, at: RegExp, cut: Cut): Promise<CutProxy> {
+    const sockets = new Set<Socket>()
+    const listener = await listen((socket) => {
+      const upstream = dial(server.port, server.host)
+      for (const each of [socket, upstream]) each.on('error', () => undefined)
+      sockets.add(socket).add(upstream)
+      proxy.#join(socket, upstream, at, cut)
+    })
+    const proxy = new CutProxy(listener, sockets)
+    return proxy
+  }
+
+  #join(socket: Socket, upstream: Socket, at: RegExp, cut: Cut): void {
+    let deaf = false
+    socket.on('data', (data) => {
+      if (this.#cuts === 0 && at.test(data.toString('latin1'))) {
+        this.#cuts++
+        deaf = true
+        if (cut === 'request lost') return void [socket, upstream].map((each) => each.destroy())
+      }
+      upstream.write(data)
+    })
+    upstream.on('data', (data) => {
+      if (deaf) return void [socket, upstream].map((each) => each.destroy())
+      socket.write(data)
+    })
+    socket.on('close', () => upstream.end())
+    upstream.on('close', () => socket.end())
+  }
+
+  async close(): Promise<void> {
+    await shut(this.#listener, this.#sockets)
+  }
+}
