@@ -329,7 +329,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
          history = excluded.history, recorded_at = now()
    WHERE (l.system_identifier, l.timeline, l.history)
            IS DISTINCT FROM (excluded.system_identifier, excluded.timeline, excluded.history)
-     AND (may_go_back OR (l.system_identifier = excluded.system_identifier AND l.timeline <= excluded.timeline))
+     AND (may_go_back OR (l.system_identifier = excluded.system_identifier AND l.timeline < excluded.timeline))
 $$;
 
 CREATE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void

@@ -62,7 +62,10 @@ export async function act(
   if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(view, cluster) }
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
   if (view.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))) {
-    const resolved = await clock.time('recover', () => recoverNow(access, request, view, 'resolve'))
+    const resolved = await clock
+      .time('recover', () => recoverNow(access, request, view, 'resolve'))
+      .catch((error: unknown) => again(error, watchOf(access, request)))
+    if (!Array.isArray(resolved)) return resolved
     if (resolved.some(({ failed, resolution }) => failed === null && resolution.action !== 'leave')) {
       return {
         ...again(new Error('resolved what an earlier change left in doubt'), watchOf(access, request)),
@@ -71,8 +74,11 @@ export async function act(
     }
   }
   if (changesNothing(view.plan)) {
-    if (view.plan.proofs.length > 0) await clock.time('record', () => recordProofs(access, request, view))
-    return { kind: 'nothing' }
+    if (view.plan.proofs.length === 0) return { kind: 'nothing' }
+    return await clock
+      .time('record', () => recordProofs(access, request, view))
+      .then((): Acted => ({ kind: 'nothing' }))
+      .catch((error: unknown) => again(error, watchOf(access, request)))
   }
   return await carryOut(access, request, view, cluster, clock)
 }

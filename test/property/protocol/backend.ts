@@ -1,0 +1,194 @@
+import type { Event } from './clock.ts'
+import { type Data, ServerError, type Write, written } from './copy.ts'
+import type { Lock } from './locks.ts'
+import type { Server, Surroundings } from './server.ts'
+import { numbers, split, strings } from './sql.ts'
+import { answerTo, type Rows } from './statements.ts'
+
+interface Transaction {
+  writes: readonly Write[]
+  failed: boolean
+  readonly begun: number
+  /** Begun by BEGIN, not by the message alone. */
+  explicit: boolean
+}
+
+const NEVER = new Promise<never>(() => undefined)
+
+/** One connection, from the server's side. */
+export class Backend {
+  readonly server: Server
+  readonly pid: number
+  readonly world: Surroundings
+  /** Ends a wait for synchronous replication: `pg_cancel_backend`. */
+  cancel: (() => void) | null = null
+  #transaction: Transaction | null = null
+  #busy = false
+  #hungUp = false
+  #dead = false
+  #idle: Event | null = null
+  readonly #settings = new Map<string, number>()
+  readonly #gone: () => void
+
+  /** @param gone told when the server ends the connection */
+  constructor(world: Surroundings, server: Server, gone: () => void) {
+    this.world = world
+    this.server = server
+    this.#gone = gone
+    this.pid = server.connected(this)
+  }
+
+  get dead(): boolean {
+    return this.#dead
+  }
+
+  /** What this transaction sees. */
+  get data(): Data {
+    return written(this.server.visible, this.#transaction?.writes ?? [])
+  }
+
+  /** One message. Never answers once the connection is over. */
+  async execute(message: string): Promise<Rows[]> {
+    if (this.#idle) this.#idle.work = null
+    this.#busy = true
+    try {
+      const results: Rows[] = []
+      for (const statement of split(message)) results.push(await this.#one(statement))
+      if (this.#transaction && !this.#transaction.explicit) await this.#commit()
+      return results
+    } catch (error) {
+      if (this.#dead) return await NEVER
+      if (!(error instanceof ServerError)) throw error
+      if (this.#transaction?.explicit) this.#transaction.failed = true
+      else this.#rollback()
+      throw error
+    } finally {
+      this.#busy = false
+      if (this.#hungUp) this.die()
+      else if (!this.#dead && this.#transaction) this.#waitForNext()
+    }
+  }
+
+  async #one(statement: string): Promise<Rows> {
+    const rows = await this.#control(statement)
+    if (rows) return rows
+    if (this.#transaction?.failed) throw new ServerError('25P02', 'current transaction is aborted')
+    this.#transaction ??= this.#begin(false)
+    const answer = await this.alive(answerTo(this, statement))
+    return answer
+  }
+
+  #begin(explicit: boolean): Transaction {
+    return { writes: [], failed: false, begun: this.world.clock.now, explicit }
+  }
+
+  /** How long the transaction has been open, in milliseconds. */
+  get ageMs(): number {
+    return this.world.clock.now - (this.#transaction?.begun ?? this.world.clock.now)
+  }
+
+  /** Statements that begin and end transactions, and settings. */
+  async #control(statement: string): Promise<Rows | null> {
+    const [word, second] = statement.split(' ')
+    const open = this.#transaction?.explicit === true
+    switch (word) {
+      case 'SET':
+        this.#settings.set(second ?? '', numbers(statement)[0] ?? 0)
+        return []
+      case 'BEGIN':
+        if (this.#transaction) this.#transaction.explicit = true
+        else this.#transaction = this.#begin(true)
+        return []
+      case 'ROLLBACK':
+      case 'COMMIT':
+        if (second !== 'PREPARED') {
+          await (word === 'COMMIT' && !this.#transaction?.failed ? this.#commit() : this.#rollback())
+          return []
+        }
+        if (open) throw new ServerError('25001', `${statement} cannot run inside a transaction block`)
+        await this.alive(
+          this.server.resolvePrepared(
+            strings(statement)[0] ?? '',
+            word === 'COMMIT' ? 'commit' : 'roll back',
+          ),
+        )
+        return []
+      case 'PREPARE':
+        await this.#prepare(strings(statement)[0] ?? '')
+        return []
+      default:
+        return null
+    }
+  }
+
+  async #commit(): Promise<void> {
+    const writes = this.#transaction?.writes ?? []
+    if (writes.length > 0) {
+      if (this.server.inRecovery) throw new ServerError('25006', 'read-only transaction')
+      const waits = !this.#settings.has('synchronous_commit')
+      await this.alive(this.server.write(writes, 'commit', waits, this.pid))
+    }
+    this.#rollback()
+  }
+
+  async #prepare(gid: string): Promise<void> {
+    const writes = this.#transaction?.writes ?? []
+    const add: Write = (data) => ({ ...data, prepared: new Map(data.prepared).set(gid, writes) })
+    this.server.locks.pass(this, this.server.holderOf(gid))
+    await this.server.write([add], `prepare ${gid}`, false)
+    this.#transaction = null
+  }
+
+  #rollback(): void {
+    this.#transaction = null
+    this.cancel = null
+    this.server.locks.release(this)
+  }
+
+  write(write: Write): void {
+    if (this.server.inRecovery) throw new ServerError('25006', 'cannot write in a read-only transaction')
+    if (this.#transaction) this.#transaction.writes = [...this.#transaction.writes, write]
+  }
+
+  async lock(lock: Lock): Promise<void> {
+    const timeout = this.#settings.get('lock_timeout') || 60_000
+    await this.alive(this.server.locks.take(lock, this, timeout))
+  }
+
+  /** What comes after the connection's end comes to nobody. */
+  async alive<T>(work: Promise<T>): Promise<T> {
+    try {
+      const result = await work
+      return this.#dead ? await NEVER : result
+    } catch (error) {
+      if (this.#dead) return await NEVER
+      throw error
+    }
+  }
+
+  #waitForNext(): void {
+    const limit = this.#settings.get('idle_in_transaction_session_timeout') ?? 0
+    if (limit === 0) return
+    this.#idle = this.world.clock.after(limit, null, () => this.terminate())
+  }
+
+  /** The server ends the connection, and says so if it can. */
+  terminate(): void {
+    this.die()
+    this.#gone()
+  }
+
+  /** The client is gone. A statement under way is finished first: PostgreSQL does not look. */
+  hangUp(): void {
+    this.#hungUp = true
+    if (!this.#busy) this.die()
+  }
+
+  die(): void {
+    if (this.#dead) return
+    this.#dead = true
+    if (this.#idle) this.#idle.work = null
+    this.server.backends.delete(this.pid)
+    this.#rollback()
+  }
+}

@@ -1,0 +1,71 @@
+import type { Catalog, CatalogRow } from '../../../src/model/catalog.ts'
+import type { HostPort } from '../../../src/model/node.ts'
+import type { Lineage } from '../../../src/model/observation.ts'
+
+export interface Stamp {
+  readonly timeline: number
+  readonly epoch: number
+}
+
+/** A row of `citus_ha.change`. */
+export interface Change extends Stamp {
+  readonly madeBy: string
+  readonly gids: readonly string[]
+  readonly after: Catalog
+}
+
+/** All that is in one server's database, at one position of its WAL. */
+export interface Data {
+  readonly rows: Catalog
+  readonly epoch: Stamp
+  readonly changes: readonly Change[]
+  readonly lineage: readonly Lineage[]
+  /** `allowed_address` and `former_address`. */
+  readonly addresses: readonly { readonly group: number; readonly address: HostPort }[]
+  /** Prepared transactions: what they will have written once committed. */
+  readonly prepared: ReadonlyMap<string, readonly Write[]>
+}
+
+/** What one statement writes, once it is committed. */
+export type Write = (data: Data) => Data
+
+export function written(data: Data, writes: readonly Write[]): Data {
+  return writes.reduce((now, write) => write(now), data)
+}
+
+export function without<K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> {
+  const copy = new Map(map)
+  copy.delete(key)
+  return copy
+}
+
+export function isBefore(a: Stamp, b: Stamp): boolean {
+  return a.timeline < b.timeline || (a.timeline === b.timeline && a.epoch < b.epoch)
+}
+
+/** As `to_jsonb(pg_dist_node)` has it. */
+export function rawRow(row: CatalogRow) {
+  return {
+    nodeid: row.nodeid,
+    groupid: row.group,
+    nodename: row.address.host,
+    nodeport: row.address.port,
+    noderack: row.rack,
+    hasmetadata: row.hasmetadata,
+    isactive: row.isactive,
+    noderole: row.role,
+    nodecluster: row.cluster,
+    metadatasynced: row.metadatasynced,
+    shouldhaveshards: row.shouldhaveshards,
+    nodeisclone: row.isclone,
+  }
+}
+
+/** An error as a server sends it. */
+export class ServerError extends Error {
+  readonly code: string
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}

@@ -1,0 +1,164 @@
+import type { SessionLike } from '../../../src/db/pg.ts'
+import type { Blocker } from '../../../src/model/blocker.ts'
+import type { HostPort } from '../../../src/model/node.ts'
+import type { Answered, Observation, Testimony, WalReceiver } from '../../../src/model/observation.ts'
+import type { Prober } from '../../../src/observe/survey.ts'
+import type { Access } from '../../../src/walk/access.ts'
+import type { Owner } from './clock.ts'
+import type { Server } from './server.ts'
+import { Session } from './session.ts'
+import type { World } from './world.ts'
+
+const PROBE_MS = 600
+export const MIGRATION = 2
+
+/** What becomes of one message, beside its delay. */
+export interface Fate {
+  readonly request: 'arrives' | 'is lost' | 'breaks the connection'
+  readonly answer: 'arrives' | 'is lost' | 'breaks the connection'
+  readonly requestLateMs: number
+  readonly answerLateMs: number
+}
+
+/** One running citus-ha, with all its connections. */
+export class Instance implements Owner, Access, Prober {
+  state: Owner['state'] = 'running'
+  readonly name: string
+  readonly migration = MIGRATION
+  readonly sessions = new Set<Session>()
+  /** When its last survey began: what was so ever since must have been seen. */
+  surveyed = 0
+  looking = false
+  /** How many walks are under way or still to come. */
+  walks = 0
+  vouched: string | null = null
+  readonly #world: World
+
+  constructor(world: World, name: string) {
+    this.#world = world
+    this.name = name
+  }
+
+  prober(): Prober {
+    return this
+  }
+
+  async blockers(): Promise<Blocker[]> {
+    return []
+  }
+
+  async close(): Promise<void> {}
+
+  /** The process ends; its machine closes its connections. */
+  kill(): void {
+    this.state = 'dead'
+    for (const session of this.sessions) session.abandon()
+  }
+
+  /** Stopped for good, and its machine still holds its connections. */
+  freeze(): void {
+    this.state = 'dead'
+  }
+
+  async open(address: HostPort): Promise<SessionLike> {
+    this.looking = false
+    const session = new Session(this.#world, this, address)
+    await session.connect()
+    return session
+  }
+
+  async probe(address: HostPort): Promise<Observation> {
+    if (!this.looking) this.surveyed = this.#world.clock.now
+    this.looking = true
+    const { request, answer, requestLateMs, answerLateMs } = this.#world.message('probe', this, address.host)
+    const lateMs = requestLateMs + answerLateMs
+    const lost = request !== 'arrives' || answer !== 'arrives' || lateMs > PROBE_MS
+    if (lost) this.#world.missed(this.name, address.host)
+    return await new Promise((resolve) => {
+      const silent = (cause: 'refused' | 'timeout', afterMs: number) =>
+        this.#world.clock.after(afterMs, this, () =>
+          resolve({ kind: 'unreachable', address, cause, detail: 'simulated' }),
+        )
+      this.#world.clock.after(this.#world.latency() + (lost ? 0 : requestLateMs), null, () => {
+        const server = this.#world.server(address.host)
+        if (!server || lost || !this.#world.connects(this.name, address.host)) silent('timeout', PROBE_MS)
+        else if (!server.up) silent('refused', this.#world.latency())
+        else {
+          const seen = observationOf(this.#world, server, address)
+          this.#world.clock.after(this.#world.latency() + answerLateMs, this, () => resolve(seen))
+        }
+      })
+    })
+  }
+
+  async ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
+    const given = { witness, about, how: 'citus_check_connection_to_node' } as const
+    const world = this.#world
+    const { request, answer } = world.message('probe', this, witness.host)
+    const lost = request !== 'arrives' || answer !== 'arrives' || world.clock.now < world.mute
+    return await new Promise((resolve) => {
+      world.clock.after(world.latency(), null, () => {
+        const from = world.server(witness.host)
+        const asked = !lost && from?.up && world.connects(this.name, witness.host)
+        const reaches = (to: HostPort) =>
+          world.server(to.host)?.up === true && world.connects(witness.host, to.host)
+        const says = !asked ? 'unknown' : reaches(about) ? 'alive' : reaches(control) ? 'down' : 'unknown'
+        world.clock.after(asked ? world.latency() : PROBE_MS, this, () =>
+          resolve({ ...given, says, detail: 'simulated' }),
+        )
+      })
+    })
+  }
+}
+
+function observationOf(world: World, server: Server, address: HostPort): Answered {
+  const { visible, inRecovery } = server
+  return {
+    kind: 'answered',
+    address,
+    instance: server.instance,
+    serverVersion: 170_000,
+    inRecovery,
+    systemIdentifier: server.system,
+    timeline: server.timeline,
+    history: server.history,
+    lsn: BigInt(server.wal.length),
+    receiver: receiverOf(world, server),
+    senders: [],
+    citus: {
+      version: '13.2-2',
+      localGroup: server.group,
+      catalog: visible.rows,
+      useSecondaryNodes: 'never',
+      clusterName: 'default',
+    },
+    installed: {
+      migration: MIGRATION,
+      epoch: visible.epoch,
+      mayExecute: true,
+      lineage: visible.lineage,
+      remedies: [],
+      spareAddresses: visible.addresses,
+    },
+    superuser: false,
+    readsStatistics: true,
+    prepared: [...visible.prepared.keys()].sort(),
+    databases: ['app'],
+    encrypted: false,
+    latencyMs: 1,
+  }
+}
+
+/** Gone with its sender; on a route that is lost it looks as if it went on, and hears nothing. */
+function receiverOf(world: World, server: Server): WalReceiver | null {
+  const sender = server.upstream === null ? undefined : world.server(server.upstream)
+  if (!server.inRecovery || !sender?.up) return null
+  const cutAt = world.cutSince(server.name, sender.name)
+  if (cutAt === null && !server.streamsFrom()) return null
+  return {
+    status: 'streaming',
+    sender: sender.address,
+    heardMsAgo: cutAt === null ? 10 : world.clock.now - cutAt,
+    timeline: server.timeline,
+  }
+}

@@ -1,0 +1,206 @@
+import type { HostPort } from '../../../src/model/node.ts'
+import type { TimelineSwitch } from '../../../src/model/observation.ts'
+import type { Backend } from './backend.ts'
+import type { Clock } from './clock.ts'
+import { type Data, ServerError, type Write, without, written } from './copy.ts'
+import { Locks } from './locks.ts'
+
+/** What a server can see of the world it is in. */
+export interface Surroundings {
+  readonly clock: Clock
+  /** Is there a route between these two hosts? */
+  connects(a: string, b: string): boolean
+  server(name: string): Server | undefined
+  followers(of: string): Server[]
+  /** How far behind a standby replays, in milliseconds. */
+  lag(): number
+  /** Told of everything that became durable. */
+  wrote(server: Server, before: Data, after: Data, how: string): void
+}
+
+interface SyncWait {
+  readonly position: number
+  readonly end: () => void
+}
+
+/** A PostgreSQL server with Citus and citus_ha on it. */
+export class Server {
+  readonly name: string
+  readonly group: number
+  readonly system: string
+  readonly locks: Locks
+  readonly backends = new Map<number, Backend>()
+  up = true
+  inRecovery = false
+  everPrimary = false
+  timeline = 1
+  history: readonly TimelineSwitch[] = []
+  upstream: string | null = null
+  /** Its commits wait for this standby: `synchronous_standby_names`. */
+  syncStandby: string | null = null
+  starts = 1
+  /** What was in the database at each position of its WAL. */
+  wal: Data[]
+  /** What statements see: a commit that waits for a standby is durable before it is visible. */
+  visible: Data
+  readonly #world: Surroundings
+  #pids = 100
+  #waits: SyncWait[] = []
+
+  constructor(world: Surroundings, name: string, group: number, system: string, data: Data) {
+    this.#world = world
+    this.name = name
+    this.group = group
+    this.system = system
+    this.wal = [data]
+    this.visible = data
+    this.locks = new Locks(world.clock)
+  }
+
+  get address(): HostPort {
+    return { host: this.name, port: 5432 }
+  }
+
+  get instance(): string {
+    return `${this.system}/${this.name}.${this.starts}/5432`
+  }
+
+  get durable(): Data {
+    return this.wal.at(-1) as Data
+  }
+
+  connected(backend: Backend): number {
+    this.#pids += 1
+    this.backends.set(this.#pids, backend)
+    return this.#pids
+  }
+
+  /** Writes WAL. `visible` at once, unless a standby has to confirm it first. */
+  async write(writes: readonly Write[], how: string, mayWait: boolean, pid = 0): Promise<void> {
+    const before = this.durable
+    const after = written(before, writes)
+    this.wal.push(after)
+    this.#world.wrote(this, before, after, how)
+    this.#ship()
+    if (mayWait && this.syncStandby !== null && writes.length > 0) await this.#confirmed(pid)
+    this.visible = written(this.visible, writes)
+  }
+
+  #confirmed(pid: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wait = { position: this.wal.length, end: resolve }
+      this.#waits.push(wait)
+      const backend = this.backends.get(pid)
+      if (backend) backend.cancel = resolve
+    })
+  }
+
+  confirm(standby: string, position: number): void {
+    if (standby !== this.syncStandby) return
+    for (const wait of this.#waits.filter((each) => each.position <= position)) wait.end()
+    this.#waits = this.#waits.filter((each) => each.position > position)
+  }
+
+  #ship(): void {
+    const { clock } = this.#world
+    for (const standby of this.#world.followers(this.name)) {
+      clock.after(this.#world.lag(), null, () => standby.replay())
+    }
+  }
+
+  /** As a standby: whatever the upstream has and a route lets through. */
+  replay(): void {
+    const upstream = this.streamsFrom()
+    if (!upstream) return
+    this.wal.push(...upstream.wal.slice(this.wal.length))
+    this.visible = this.durable
+    this.timeline = upstream.timeline
+    this.history = upstream.history
+    upstream.confirm(this.name, this.wal.length)
+  }
+
+  streamsFrom(): Server | null {
+    const upstream = this.upstream === null ? undefined : this.#world.server(this.upstream)
+    if (!upstream?.up || !this.up || !this.inRecovery) return null
+    if (!this.#world.connects(this.name, upstream.name)) return null
+    if (upstream.timeline === this.timeline) return this.wal.length <= upstream.wal.length ? upstream : null
+    const left = upstream.history.find((entry) => entry.timeline === this.timeline)
+    return left && this.wal.length <= positionOf(left.lsn) ? upstream : null
+  }
+
+  /** The whole server dies: connections, locks and what was not durable go. Prepared transactions stay. */
+  crash(): void {
+    if (!this.up) return
+    this.up = false
+    for (const backend of [...this.backends.values()]) backend.terminate()
+    this.backends.clear()
+    this.#waits = []
+    this.locks.clear()
+    this.visible = this.durable
+  }
+
+  start(): void {
+    if (this.up) return
+    this.up = true
+    this.starts += 1
+    if (!this.inRecovery) this.#recover()
+    else this.replay()
+    for (const standby of this.#world.followers(this.name)) standby.replay()
+  }
+
+  promote(): void {
+    if (!this.inRecovery || !this.up) return
+    this.history = [...this.history, { timeline: this.timeline, lsn: lsnAt(this.wal.length) }]
+    this.timeline += 1
+    this.inRecovery = false
+    this.everPrimary = true
+    this.upstream = null
+    // The end-of-recovery record.
+    this.wal.push(this.durable)
+    this.visible = this.durable
+    this.#recover()
+  }
+
+  /** It is rebuilt from another server and follows it. */
+  follow(primary: Server): void {
+    this.crash()
+    this.wal = [...primary.wal]
+    this.visible = this.durable
+    Object.assign(this, { timeline: primary.timeline, history: primary.history, syncStandby: null })
+    this.inRecovery = true
+    this.upstream = primary.name
+    this.start()
+  }
+
+  #recover(): void {
+    for (const gid of this.durable.prepared.keys()) this.locks.seize('pg_dist_node', this.holderOf(gid))
+  }
+
+  readonly #holders = new Map<string, object>()
+  holderOf(gid: string): object {
+    const holder = this.#holders.get(gid) ?? { gid }
+    this.#holders.set(gid, holder)
+    return holder
+  }
+
+  readonly #busy = new Set<string>()
+  /** Step 6, or a recovery. */
+  async resolvePrepared(gid: string, how: 'commit' | 'roll back'): Promise<void> {
+    if (this.#busy.has(gid)) throw new ServerError('55000', `prepared transaction "${gid}" is busy`)
+    const writes = this.visible.prepared.get(gid)
+    if (!writes) throw new ServerError('42704', `prepared transaction "${gid}" does not exist`)
+    this.#busy.add(gid)
+    const gone: Write = (data) => ({ ...data, prepared: without(data.prepared, gid) })
+    await this.write(how === 'commit' ? [...writes, gone] : [gone], `${how} ${gid}`, false)
+    this.#busy.delete(gid)
+    this.locks.release(this.holderOf(gid))
+  }
+}
+
+export function lsnAt(position: number): string {
+  return `0/${(position * 256).toString(16).toUpperCase()}`
+}
+
+function positionOf(lsn: string): number {
+  return Number.parseInt(lsn.slice(2), 16) / 256
+}

@@ -1,0 +1,162 @@
+import { formatAddress, sameAddress } from '../../../src/model/node.ts'
+import type { Lineage } from '../../../src/model/observation.ts'
+import type { Step } from '../../../src/model/plan.ts'
+import { readHistory } from '../../../src/observe/rows.ts'
+import { take } from '../../../src/plan/simulate.ts'
+import type { Backend } from './backend.ts'
+import { type Change, type Data, isBefore, rawRow, ServerError, type Stamp } from './copy.ts'
+import { intArray, json, numbers, strings, unknownStatement } from './sql.ts'
+
+export type Rows = Readonly<Record<string, unknown>>[]
+
+type Handler = (backend: Backend, statement: string) => Rows | Promise<Rows>
+
+// By how a statement begins. As sql/install/*.sql has them, on `Data` instead of tables.
+const HANDLERS: readonly (readonly [string, Handler])[] = [
+  ['SELECT pg_advisory_xact_lock(', (backend) => locked(backend, 'change')],
+  ['SELECT citus_ha.lock_copy(', (backend) => locked(backend, 'pg_dist_node')],
+  ['SELECT citus_ha.lock_shards(', (backend) => locked(backend, 'shards')],
+  ['SELECT citus_ha.read_copy(', (backend) => [{ copy: readCopy(backend) }]],
+  ['SELECT citus_ha.in_time(', inTime],
+  ['SELECT citus_ha.rewrite(', rewrite],
+  ['SELECT citus_ha.decide(', decide],
+  ['SELECT citus_ha.record_lineage(', record],
+  ['SELECT p.gid FROM pg_prepared_xacts', listPrepared],
+  ['SELECT g.gid FROM citus_ha.change', decidedGids],
+  ['SELECT timeline FROM citus_ha.node_identity', ({ server }) => [{ timeline: server.timeline }]],
+  ['SELECT FROM citus_ha.change', lookUp],
+  ['SELECT pg_cancel_backend(', cancel],
+  ['SELECT citus_ha.cancel_metadata_sync(', () => []],
+  ['SELECT citus_ha.end_citus_backends(', () => [{ end_citus_backends: 0 }]],
+  ['SELECT citus_ha.recover_citus_transactions(', () => [{ recover_citus_transactions: 0 }]],
+  ['SELECT FROM pg_stat_activity a', () => [{}]],
+]
+
+export async function answerTo(backend: Backend, statement: string): Promise<Rows> {
+  const found = HANDLERS.find(([beginning]) => statement.startsWith(beginning))
+  return found ? await found[1](backend, statement) : unknownStatement(statement)
+}
+
+async function locked(backend: Backend, lock: Parameters<Backend['lock']>[0]): Promise<Rows> {
+  if (backend.server.inRecovery) throw new ServerError('25006', 'cannot acquire lock during recovery')
+  await backend.lock(lock)
+  return [{}]
+}
+
+function readCopy({ data, server }: Backend) {
+  return {
+    rows: data.rows.map(rawRow),
+    epoch: data.epoch.epoch,
+    epochTimeline: data.epoch.timeline,
+    localGroup: server.group,
+    systemIdentifier: server.system,
+    inRecovery: server.inRecovery,
+    timeline: server.timeline,
+    history: server.history.map((entry) => `${entry.timeline}\t${entry.lsn}\tno reason`).join('\n'),
+  }
+}
+
+function inTime({ ageMs }: Backend, statement: string): Rows {
+  if (ageMs > (numbers(statement)[0] ?? 0)) throw new ServerError('HA002', 'too late for this change')
+  return [{}]
+}
+
+function rewrite(backend: Backend, statement: string): Rows {
+  const [timeline = 0, epoch = 0] = numbers(statement)
+  const stamp: Stamp = { timeline, epoch }
+  if (!isBefore(backend.data.epoch, stamp)) throw new ServerError('HA001', `newer than ${epoch} was here`)
+  const steps = json<Step[]>(statement)
+  const unsynced = intArray(strings(statement)[1])
+  let data = backend.data
+  for (const step of steps) data = taken(data, step)
+  const { addresses } = data
+  const synced = data.rows.filter((row) => row.metadatasynced).map((row) => row.nodeid)
+  const rows = data.rows.map((row) => ({
+    ...row,
+    metadatasynced: synced.includes(row.nodeid) && !unsynced.includes(row.nodeid),
+  }))
+  // Under its lock nobody else writes these: what it will be is what it is now.
+  backend.write((now) => {
+    if (!isBefore(now.epoch, stamp)) throw new Error(`epoch ${epoch} is written over ${now.epoch.epoch}`)
+    return { ...now, rows, epoch: stamp, addresses }
+  })
+  return [{ images: null }]
+}
+
+function taken(data: Data, step: Step): Data {
+  const row = data.rows.find((each) => each.nodeid === step.nodeid)
+  if (!row) throw new ServerError('HA002', `node ${step.nodeid} is not in pg_dist_node`)
+  let { addresses } = data
+  if (step.op === 'move') {
+    const known = [...data.rows, ...addresses].filter((each) => each.group === row.group)
+    const parking = step.to.host === `citus-ha-moving-${row.nodeid}.invalid`
+    if (!parking && !known.some((each) => sameAddress(each.address, step.to)))
+      throw new ServerError('HA003', `group ${row.group} may not be given ${formatAddress(step.to)}`)
+    if (!step.from.host.endsWith('.invalid'))
+      addresses = [...addresses, { group: row.group, address: step.from }]
+  }
+  try {
+    return { ...data, rows: take(data.rows, step), addresses }
+  } catch (error) {
+    throw new ServerError('HA002', String(error))
+  }
+}
+
+interface Decision extends Change {
+  readonly proofs: readonly RawProof[]
+}
+type RawProof = Omit<Lineage, 'history'> & { readonly history: string }
+
+function decide(backend: Backend, statement: string): Rows {
+  const { timeline, epoch, gids, after, proofs, madeBy } = json<Decision>(statement)
+  if (backend.data.changes.some((each) => each.timeline === timeline && each.epoch === epoch))
+    throw new ServerError('23505', 'duplicate key in citus_ha.change')
+  const change = { timeline, epoch, gids, after, madeBy }
+  backend.write((now) => ({ ...now, changes: [...now.changes, change], lineage: set(now, proofs, true) }))
+  return [{}]
+}
+
+function record(backend: Backend, statement: string): Rows {
+  const proofs = json<RawProof[]>(statement)
+  backend.write((now) => ({ ...now, lineage: set(now, proofs, false) }))
+  return [{}]
+}
+
+function set({ lineage }: Data, proofs: readonly RawProof[], mayGoBack: boolean): Lineage[] {
+  const lines = new Map(lineage.map((line) => [line.group, line]))
+  for (const proof of proofs) {
+    const known = lines.get(proof.group)
+    const forward = known?.systemIdentifier === proof.systemIdentifier && known.timeline <= proof.timeline
+    if (!known || mayGoBack || forward)
+      lines.set(proof.group, {
+        group: proof.group,
+        systemIdentifier: proof.systemIdentifier,
+        timeline: proof.timeline,
+        history: readHistory(proof.history),
+      })
+  }
+  return [...lines.values()].sort((a, b) => a.group - b.group)
+}
+
+function listPrepared({ data }: Backend): Rows {
+  return [...data.prepared.keys()].sort().map((gid) => ({ gid }))
+}
+
+function decidedGids({ data }: Backend, statement: string): Rows {
+  const asked = json<string[]>(statement)
+  return data.changes.flatMap(({ gids }) => gids.filter((gid) => asked.includes(gid)).map((gid) => ({ gid })))
+}
+
+function lookUp({ data }: Backend, statement: string): Rows {
+  const [timeline, epoch] = numbers(statement)
+  const gids = strings(statement)[0]
+  const found = data.changes.filter(
+    (each) => each.timeline === timeline && each.epoch === epoch && JSON.stringify(each.gids) === gids,
+  )
+  return found.map(() => ({}))
+}
+
+function cancel({ server }: Backend, statement: string): Rows {
+  server.backends.get(numbers(statement)[0] ?? 0)?.cancel?.()
+  return [{}]
+}
