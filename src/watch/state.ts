@@ -1,0 +1,46 @@
+import type { DiagnosisCode } from '../model/diagnosis.ts'
+import type { HostPort } from '../model/node.ts'
+import type { View } from '../walk/look.ts'
+import type { Leadership } from './event.ts'
+
+/** What the watcher of one database knows at this moment. Made anew at each request; nothing in it changes later. */
+export interface WatchState {
+  readonly database: string
+  readonly leadership: Leadership
+  /** Milliseconds since the loop last came round. A loop that hangs shows here. */
+  readonly turnedMsAgo: number
+  /** The longest a healthy loop may take to come round, in milliseconds. */
+  readonly turnLimitMs: number
+  /** Whether the last survey found a coordinator that may be followed. */
+  readonly coordinator: HostPort | null
+  /** Why the last turn came to nothing, in one line; null if it did not. */
+  readonly failure: string | null
+  /** The last full survey with its diagnoses and plan; null before the first. */
+  readonly view: View | null
+  readonly pulses: readonly PulseState[]
+  readonly groups: readonly GroupState[]
+}
+
+/** A node as its pulse shows it: newer than the survey, and less. */
+export interface PulseState {
+  readonly address: HostPort
+  /** `starting`: not heard of yet. */
+  readonly state: 'starting' | 'up' | 'down'
+  readonly inRecovery: boolean | null
+  /** Replayed where it is in recovery, else written; bytes since 0/0. */
+  readonly lsn: bigint | null
+  /** Milliseconds since the node last answered; null: never. */
+  readonly heardMsAgo: number | null
+}
+
+/** What is believed of one group, after `confirm` surveys where one is not enough. */
+export interface GroupState {
+  readonly group: number
+  readonly code: DiagnosisCode
+  readonly rule: string
+  /** Tries in a row that failed. */
+  readonly failures: number
+  readonly paused: boolean
+  /** Milliseconds until it is acted upon again; 0: now. */
+  readonly cooldownMs: number
+}
