@@ -1,15 +1,12 @@
-import { userInfo } from 'node:os'
 import type { Command } from 'commander'
 import { Option } from 'commander'
-import { NO_HOOKS } from '../apply/context.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { resolveTarget } from '../db/target.ts'
-import { NO_CLAIMS } from '../diagnose/facts.ts'
-import { coordinatorOf } from '../model/kinds.ts'
-import { parseAddress } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { Connections } from '../walk/connections.ts'
+import { databasesIn } from '../walk/databases.ts'
+import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { Io } from './io.ts'
 
@@ -62,55 +59,12 @@ export async function withCluster<T>(
 
 /** What a walk needs, from the configuration; a command changes what its flags say. */
 export function requestOf({ config, database }: Session, io: Io): WalkRequest {
-  return {
-    database,
-    seeds: config.coordinators.map((candidate) => candidate.address),
-    claims: { ...NO_CLAIMS, standbys: config.standbys },
-    groups: null,
-    aliases: [...config.addresses].flatMap(([registered, { alias }]) => {
-      const address = parseAddress(registered)
-      return address && alias ? [{ address, alias }] : []
-    }),
-    cluster: config.cluster,
-    waitMs: 0,
-    deadlineMs: config.apply.deadline,
-    lockTimeoutMs: config.apply.lockTimeout,
-    forceAfterMs: config.apply.force === 'never' ? null : config.apply.force,
-    began: performance.now(),
-    decisionWaitMs: config.apply.decisionWait,
-    witnessFreshnessMs: config.detect.witnessFreshness,
-    mode: 'apply',
-    madeBy: `citus-ha (${osUser()})`,
-    signal: io.signal,
-    hooks: io.hooks ?? NO_HOOKS,
-    progress: (line) => io.stderr.write(`${line}\n`),
-  }
+  const progress = (line: string) => io.stderr.write(`${line}\n`)
+  return requestFor(config, database, { signal: io.signal, progress, ...(io.hooks && { hooks: io.hooks }) })
 }
 
-/**
- * The databases a command is about: those of the file, else every database of the coordinator that has Citus,
- * the one of the URL first.
- */
-export async function databasesOf(session: Session): Promise<string[]> {
-  const { config, access, database } = session
-  if (config.databases) return [...config.databases]
+/** The databases a command is about. */
+export async function databasesOf({ config, access, database }: Session): Promise<string[]> {
   const seeds = config.coordinators.map((candidate) => candidate.address)
-  const nodes = await Promise.all(seeds.map((address) => access.prober(database).probe(address)))
-  const coordinator = coordinatorOf(nodes)
-  if (!coordinator) return [database]
-  const others = coordinator.databases.filter((name) => name !== database)
-  const seen = await Promise.all(others.map((name) => access.prober(name).probe(coordinator.address)))
-  const withCitus = others.filter((_, n) => {
-    const node = seen[n]
-    return node?.kind === 'answered' && (node.citus?.catalog.length ?? 0) > 0
-  })
-  return [database, ...withCitus]
-}
-
-function osUser(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return 'unknown'
-  }
+  return (await databasesIn(access, config, database, seeds)) ?? [database]
 }

@@ -38,12 +38,15 @@ export class Session implements SessionLike {
   readonly #client: pg.Client
   readonly pid: number
   #lost: SessionLost | null = null
+  #told: ((lost: SessionLost) => void) | null = null
 
   private constructor(client: pg.Client, pid: number) {
     this.#client = client
     this.pid = pid
     client.on('error', (error) => {
-      this.#lost ??= new SessionLost(error.message, codeOf(error) ?? 'ECONNRESET', { cause: error })
+      if (this.#lost) return
+      this.#lost = new SessionLost(error.message, codeOf(error) ?? 'ECONNRESET', { cause: error })
+      this.#told?.(this.#lost)
     })
   }
 
@@ -65,6 +68,12 @@ export class Session implements SessionLike {
 
   get alive(): boolean {
     return this.#lost === null
+  }
+
+  /** Tells, once, when the connection breaks while nothing is under way on it. */
+  onLost(told: (lost: SessionLost) => void): void {
+    this.#told = told
+    if (this.#lost) told(this.#lost)
   }
 
   async run(sql: string, limitMs: number): Promise<Row[][]> {

@@ -86,3 +86,26 @@ export function requireGroups(groups: readonly number[] | null, diagnoses: reado
     )
   }
 }
+
+/** The coordinator as it was known before: a cluster never goes back to an older line of it. */
+export interface KnownCoordinator {
+  readonly systemIdentifier: string
+  readonly timeline: number
+}
+
+/** @throws CitusHaError where another system, or an older line of the same, answers as the coordinator */
+export function requireKnown(coordinator: Answered, known: KnownCoordinator | null): void {
+  if (known === null) return
+  const node = formatAddress(coordinator.address)
+  if (coordinator.systemIdentifier !== known.systemIdentifier) {
+    throw new CitusHaError(
+      'two-coordinators',
+      `${node} is a coordinator of another system: ${coordinator.systemIdentifier}, where ${known.systemIdentifier} was followed`,
+    )
+  }
+  if ((coordinator.timeline ?? 0) >= known.timeline) return
+  throw new CitusHaError(
+    'two-coordinators',
+    `${node} takes writes on timeline ${coordinator.timeline}, but the coordinator was on ${known.timeline} already: an old one has come back`,
+  )
+}

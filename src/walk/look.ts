@@ -6,7 +6,7 @@ import type { Plan } from '../model/plan.ts'
 import { survey } from '../observe/survey.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
-import { requireCoordinator, requireGroups, requireLeading } from './checks.ts'
+import { requireCoordinator, requireGroups, requireKnown, requireLeading } from './checks.ts'
 import type { Clock } from './clock.ts'
 import type { WalkRequest } from './walk.ts'
 
@@ -32,6 +32,7 @@ export async function observe(access: Access, request: WalkRequest, clock: Clock
 /** @throws CitusHaError without a coordinator, or for a group that does not exist */
 export function view(seen: Survey, access: Access, request: WalkRequest): View {
   const coordinator = requireCoordinator(seen)
+  requireKnown(coordinator, request.known)
   const diagnoses = diagnose(seen, request.claims)
   requireGroups(request.groups, diagnoses)
   requireLeading(coordinator, diagnoses)

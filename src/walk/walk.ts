@@ -6,12 +6,12 @@ import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
-import type { Answered } from '../model/observation.ts'
+import type { Answered, Survey } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
-import { requirePlaced } from './checks.ts'
+import { type KnownCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type View, view } from './look.ts'
@@ -23,6 +23,8 @@ export interface WalkRequest {
   readonly database: string
   /** Coordinator candidates. */
   readonly seeds: readonly HostPort[]
+  /** The coordinator as it was followed before; null where this is the first look. */
+  readonly known: KnownCoordinator | null
   readonly claims: Claims
   /** Groups to change; null for all. */
   readonly groups: readonly number[] | null
@@ -45,6 +47,8 @@ export interface WalkRequest {
   readonly madeBy: string
   readonly signal: AbortSignal
   readonly hooks: ChangeHooks
+  /** A survey made just now, with which to begin; null: the walk makes its own. */
+  readonly seen: Survey | null
   /** Told what is going on, a line each. */
   readonly progress: (line: string) => void
 }
@@ -86,7 +90,8 @@ async function tryOnce(
   last: Attempt | null,
 ): Promise<Attempt> {
   try {
-    const seen = await lookForPromotion(access, request, clock)
+    // The second try begins with a fresh survey.
+    const seen = await lookForPromotion(access, request, clock, last === null ? request.seen : null)
     return { seen, acted: await act(access, request, seen, clock) }
   } catch (error) {
     // While a decision is in doubt, a coordinator that is gone is something to wait for: nobody else knows it.
@@ -115,11 +120,16 @@ function pauseOf(again: Again, attempt: number, request: WalkRequest): number {
 }
 
 /** A view of the cluster, once a promotion that is vouched for is through, or the wait for it over. */
-async function lookForPromotion(access: Access, request: WalkRequest, clock: Clock): Promise<View> {
+async function lookForPromotion(
+  access: Access,
+  request: WalkRequest,
+  clock: Clock,
+  seen: Survey | null,
+): Promise<View> {
   const until = performance.now() + request.waitMs
   let told = false
-  for (;;) {
-    let now = view(await observe(access, request, clock), access, request)
+  for (let survey = seen; ; survey = null) {
+    let now = view(survey ?? (await observe(access, request, clock)), access, request)
     requireUsable(now.coordinator, access.migration)
     if (request.mode === 'apply' && (await installWhereMissing(access, request, now))) {
       now = view(await observe(access, request, clock), access, request)

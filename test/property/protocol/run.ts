@@ -126,6 +126,8 @@ function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
     began: performance.now(),
     decisionWaitMs: 500,
     witnessFreshnessMs: 500,
+    known: null,
+    seen: null,
     mode: 'apply',
     madeBy: name,
     signal: new AbortController().signal,

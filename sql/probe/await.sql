@@ -1,0 +1,31 @@
+-- Waits, on a standby, until it is promoted or its WAL receiver changes, no longer than citus_ha.wait_ms; then leaves
+-- what pulse.sql reads in settings of the session: when it was last seen in recovery, and a digest of this node's copy
+-- of the metadata, of what citus-ha keeps here and of its prepared transactions. A primary does not wait.
+-- Parameters: the setting citus_ha.wait_ms of the session. PostgreSQL 10 and later.
+-- Privileges: none; what the role may not see is no part of the digest.
+DO $$
+DECLARE
+  until    timestamptz := clock_timestamp() + current_setting('citus_ha.wait_ms')::int * interval '1 ms';
+  receiver int         := (SELECT w.pid FROM pg_stat_get_wal_receiver() w);
+  copy     text;
+  kept     text;
+BEGIN
+  WHILE pg_is_in_recovery() AND clock_timestamp() < until
+        AND (SELECT w.pid FROM pg_stat_get_wal_receiver() w) IS NOT DISTINCT FROM receiver LOOP
+    PERFORM set_config('citus_ha.recovery_seen_at', clock_timestamp()::text, false);
+    PERFORM pg_sleep(0.02);
+  END LOOP;
+  IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
+    EXECUTE $q$SELECT concat_ws('|', (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g),
+                 (SELECT string_agg(n::text, '|' ORDER BY n.nodeid) FROM pg_catalog.pg_dist_node n))$q$ INTO copy;
+  END IF;
+  IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha' AND has_schema_privilege(n.oid, 'USAGE')) THEN
+    EXECUTE $q$SELECT concat_ws('|', (SELECT max(m.number) FROM citus_ha.migration m),
+                 (SELECT string_agg(r::text, '|' ORDER BY r.nodeid) FROM citus_ha.remedy r),
+                 (SELECT string_agg(l::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l))$q$ INTO kept;
+  END IF;
+  PERFORM set_config('citus_ha.copy_digest', md5(concat_ws('|', copy, kept,
+    (SELECT string_agg(p.gid, '|' ORDER BY p.gid) FROM pg_prepared_xacts p
+      WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%'))), false);
+END
+$$

@@ -1,0 +1,50 @@
+import { userInfo } from 'node:os'
+import { type ChangeHooks, NO_HOOKS } from '../apply/context.ts'
+import type { Config } from '../config/schema.ts'
+import { NO_CLAIMS } from '../diagnose/facts.ts'
+import { parseAddress } from '../model/node.ts'
+import type { WalkRequest } from './walk.ts'
+
+export interface Caller {
+  readonly signal: AbortSignal
+  readonly hooks?: ChangeHooks
+  /** Told what is going on, a line each. */
+  readonly progress: (line: string) => void
+}
+
+/** What a walk needs, from the configuration. */
+export function requestFor(config: Config, database: string, caller: Caller): WalkRequest {
+  return {
+    database,
+    seeds: config.coordinators.map((candidate) => candidate.address),
+    known: null,
+    seen: null,
+    claims: { ...NO_CLAIMS, standbys: config.standbys },
+    groups: null,
+    aliases: [...config.addresses].flatMap(([registered, { alias }]) => {
+      const address = parseAddress(registered)
+      return address && alias ? [{ address, alias }] : []
+    }),
+    cluster: config.cluster,
+    waitMs: 0,
+    deadlineMs: config.apply.deadline,
+    lockTimeoutMs: config.apply.lockTimeout,
+    forceAfterMs: config.apply.force === 'never' ? null : config.apply.force,
+    began: performance.now(),
+    decisionWaitMs: config.apply.decisionWait,
+    witnessFreshnessMs: config.detect.witnessFreshness,
+    mode: 'apply',
+    madeBy: `citus-ha (${osUser()})`,
+    signal: caller.signal,
+    hooks: caller.hooks ?? NO_HOOKS,
+    progress: caller.progress,
+  }
+}
+
+function osUser(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return 'unknown'
+  }
+}
