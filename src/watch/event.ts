@@ -9,7 +9,7 @@ export type WatchEvent =
   | Acted
   | Held
   | Failed
-  | { readonly kind: 'leadership'; readonly database: string; readonly now: Leadership; readonly why: string }
+  | { readonly kind: 'leadership'; readonly database: string; readonly now: Leadership }
   | {
       readonly kind: 'coordinator'
       readonly database: string
