@@ -71,3 +71,13 @@ CREATE TABLE citus_ha.former_address (
   nodeport int NOT NULL,
   PRIMARY KEY (groupid, nodename, nodeport)
 );
+
+-- What no instance changes by itself until somebody resumes: a group, or with NULL the whole cluster (on the
+-- coordinator; its standbys have it too, so it outlives restarts and a failover).
+CREATE TABLE citus_ha.pause (
+  groupid int CHECK (groupid >= 0),
+  since   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  by      text NOT NULL,
+  why     text
+);
+CREATE UNIQUE INDEX pause_once ON citus_ha.pause (coalesce(groupid, -1));

@@ -34,6 +34,8 @@ const CALLABLE = [
   'rewrite(int, bigint, jsonb, int[])',
   'record_lineage(jsonb)',
   'decide(jsonb)',
+  'pause_changes(int, text, text)',
+  'resume_changes(int)',
 ]
 
 /**

@@ -1,5 +1,6 @@
 import type { Catalog } from './catalog.ts'
 import type { HostPort } from './node.ts'
+import type { Pause } from './pause.ts'
 
 /** Why a node gave no answer at all. None of these proves that it is down: it may be our network. */
 export type UnreachableCause = 'refused' | 'reset' | 'timeout' | 'unroutable' | 'dns'
@@ -48,6 +49,8 @@ export interface Installed {
   readonly mayExecute: boolean
   readonly lineage: readonly Lineage[]
   readonly remedies: readonly Remedy[]
+  /** The whole cluster's first; the coordinator's are those that count. */
+  readonly pauses: readonly Pause[]
   /** Addresses a row of the group may be given though no row has them. */
   readonly spareAddresses: readonly { readonly group: number; readonly address: HostPort }[]
 }

@@ -55,5 +55,5 @@ async function superuserIdentity(connection: ProbeConnection) {
 function lockedOut(hasSchema: boolean): Answered['installed'] {
   if (!hasSchema) return null
   const epoch = { timeline: 0, epoch: 0 }
-  return { migration: 0, epoch, mayExecute: false, lineage: [], remedies: [], spareAddresses: [] }
+  return { migration: 0, epoch, mayExecute: false, lineage: [], remedies: [], pauses: [], spareAddresses: [] }
 }

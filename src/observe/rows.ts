@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Catalog, CatalogRow } from '../model/catalog.ts'
 import type { Installed, TimelineSwitch, WalReceiver, WalSender } from '../model/observation.ts'
+import type { Pause } from '../model/pause.ts'
 
 // Rows as the statements in sql/probe and sql/apply return them, read into the model. What the database says is
 // input like any other: it is parsed, never cast.
@@ -140,6 +141,22 @@ export const reachesRow = z.object({
 
 export const identityRow = z.object({ timeline: z.number().int().nullable(), history: z.string() })
 
+export const pauseRow = z
+  .object({
+    groupid: z.number().int().nullable(),
+    since: z.string(),
+    by: z.string(),
+    why: z.string().nullable(),
+  })
+  // PostgreSQL writes the zone as an offset, in the session's own.
+  .transform(
+    ({ groupid, since, ...rest }): Pause => ({
+      group: groupid,
+      since: new Date(since).toISOString(),
+      ...rest,
+    }),
+  )
+
 export const installedRow = z
   .object({
     migration: z.number().int(),
@@ -162,6 +179,7 @@ export const installedRow = z
         isactive: z.boolean(),
       }),
     ),
+    pauses: z.array(pauseRow),
     addresses: z.array(
       z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() }),
     ),
@@ -186,6 +204,7 @@ export const installedRow = z
         rack: remedy.noderack,
         isactive: remedy.isactive,
       })),
+      pauses: row.pauses,
       spareAddresses: row.addresses.map((spare) => ({
         group: spare.groupid,
         address: { host: spare.nodename, port: spare.nodeport },
