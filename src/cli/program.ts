@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { demoCommand } from './commands/demo.ts'
 import { historyCommand } from './commands/history.ts'
 import { installCommand } from './commands/install.ts'
+import { pauseCommands } from './commands/pause.ts'
 import { reconcileCommand } from './commands/reconcile.ts'
 import { recoverCommand } from './commands/recover.ts'
 import { rulesCommand } from './commands/rules.ts'
@@ -25,6 +26,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   installCommand(program, io)
   statusCommand(program, io, exit)
   reconcileCommand(program, io, exit)
+  pauseCommands(program, io)
   recoverCommand(program, io, exit)
   historyCommand(program, io)
   rulesCommand(program, io)

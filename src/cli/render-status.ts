@@ -1,3 +1,4 @@
+import { describePause } from '../model/pause.ts'
 import { type Colors, colorsFor, type Io } from './io.ts'
 import type { GroupStatus, NodeStatus, Status } from './status.ts'
 
@@ -6,6 +7,7 @@ export function renderStatus(status: Status, io: Io): string {
   const colors = colorsFor(io.stdout, io.env)
   const lines = [
     `${colors.bold(status.database)}  coordinator ${status.coordinator}  ${colors.dim(status.citus)}`,
+    ...status.pauses.map((pause) => colors.yellow(`paused: ${describePause(pause)}`)),
     ...status.groups.flatMap((group) => groupLines(group, colors)),
     ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
     ...status.problems.map((problem) => colors.red(`! ${problem}`)),
@@ -19,7 +21,8 @@ export function renderStatus(status: Status, io: Io): string {
 
 function groupLines(group: GroupStatus, colors: Colors): string[] {
   const paint = group.code === 'healthy' ? colors.green : colors.red
-  return [`group ${group.group}  ${paint(group.code)}`, ...tree(group.nodes, colors)]
+  const paused = group.paused ? `  ${colors.yellow('paused')}` : ''
+  return [`group ${group.group}  ${paint(group.code)}${paused}`, ...tree(group.nodes, colors)]
 }
 
 function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {

@@ -3,6 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
+import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { View } from '../walk/look.ts'
@@ -30,6 +31,8 @@ export interface GroupStatus {
   readonly summary: string
   readonly evidence: readonly string[]
   readonly nodes: readonly NodeStatus[]
+  /** By itself or with the whole cluster. */
+  readonly paused: boolean
 }
 
 /** What `citus-ha status` tells of one database. */
@@ -38,6 +41,8 @@ export interface Status {
   readonly coordinator: string
   readonly citus: string
   readonly at: string
+  /** What watch leaves alone until somebody resumes: wanted, so not among the problems. */
+  readonly pauses: readonly Pause[]
   readonly groups: readonly GroupStatus[]
   /** Nodes that were given or seen, but are in no row. */
   readonly others: readonly NodeStatus[]
@@ -50,6 +55,7 @@ export interface Status {
 
 export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status {
   const catalog = coordinator.citus?.catalog ?? []
+  const pauses = coordinator.installed?.pauses ?? []
   const shown = new Set<string>()
   const groups = diagnoses.map((diagnosis): GroupStatus => {
     const rows = catalog.filter((row) => row.group === diagnosis.group)
@@ -72,7 +78,7 @@ export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status
       }
     })
     const { group, code, rule, summary, evidence } = diagnosis
-    return { group, code, rule, summary, evidence, nodes }
+    return { group, code, rule, summary, evidence, nodes, paused: pausedBy(pauses, group) !== null }
   })
   const others = survey.nodes
     .filter((node) => node.kind !== 'answered' || !shown.has(node.instance))
@@ -94,6 +100,7 @@ export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status
     coordinator: formatAddress(coordinator.address),
     citus: coordinator.citus?.version ?? '',
     at: survey.at,
+    pauses,
     groups,
     others,
     problems: problemsOf(diagnoses, plan),

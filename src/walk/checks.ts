@@ -75,9 +75,8 @@ export function requirePlaced(survey: Survey, coordinator: Answered, claims: Cla
   )
 }
 
-/** @throws CitusHaError for a group that the coordinator does not know, or a vouched node without a group */
-export function requireGroups(groups: readonly number[] | null, diagnoses: readonly Diagnosis[]): void {
-  const known = diagnoses.map((diagnosis) => diagnosis.group)
+/** @throws CitusHaError for a group that is not among those the coordinator knows */
+export function requireGroups(groups: readonly number[] | null, known: readonly number[]): void {
   const missing = (groups ?? []).find((group) => !known.includes(group))
   if (missing !== undefined) {
     throw new CitusHaError(

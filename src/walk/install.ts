@@ -67,15 +67,19 @@ export function allowedOf(
 
 /** @throws CitusHaError where the coordinator lacks the schema and this role may not install it, saying what to run */
 export function requireUsable(coordinator: Answered, migration: number): void {
-  const { installed, superuser } = coordinator
-  const node = formatAddress(coordinator.address)
+  if (coordinator.superuser && (coordinator.installed?.migration ?? 0) <= migration) return
+  requireInstalled(coordinator, migration)
+}
+
+/** @throws CitusHaError where the coordinator lacks the schema as this program knows it, saying what to run */
+export function requireInstalled({ address, installed }: Answered, migration: number): void {
+  const node = formatAddress(address)
   if (installed && installed.migration > migration) {
     throw new CitusHaError(
       'configuration',
       `${node}: the schema citus_ha is newer (${installed.migration}) than this citus-ha (${migration}): upgrade citus-ha`,
     )
   }
-  if (superuser) return
   if (installed && !installed.mayExecute) {
     throw new CitusHaError(
       'configuration',

@@ -34,7 +34,10 @@ export function view(seen: Survey, access: Access, request: WalkRequest): View {
   const coordinator = requireCoordinator(seen)
   requireKnown(coordinator, request.known)
   const diagnoses = diagnose(seen, request.claims)
-  requireGroups(request.groups, diagnoses)
+  requireGroups(
+    request.groups,
+    diagnoses.map((diagnosis) => diagnosis.group),
+  )
   requireLeading(coordinator, diagnoses)
   const options = { groups: request.groups, aliases: request.aliases, migration: access.migration }
   return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options) }

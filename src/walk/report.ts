@@ -1,5 +1,6 @@
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { CopyReport, Outcome, Refusal, Report } from '../model/outcome.ts'
+import { describePause } from '../model/pause.ts'
 import type { Acted } from './act.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
@@ -26,12 +27,21 @@ export function reportOf(
     copies,
     refusals,
     blockers,
-    warnings: [...view.plan.warnings, ...told],
+    warnings: [...pauseWarning(view, groups), ...view.plan.warnings, ...told],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,
     durationMs: clock.totalMs,
   }
+}
+
+/** A pause is for watch; a call that somebody makes acts all the same, and says whose wish it goes against. */
+function pauseWarning({ coordinator }: View, groups: readonly number[] | null): string[] {
+  const pauses = (coordinator.installed?.pauses ?? []).filter(
+    ({ group }) => group === null || groups === null || groups.includes(group),
+  )
+  if (pauses.length === 0) return []
+  return [`paused: ${pauses.map(describePause).join('; ')}; this call does not wait for that to end`]
 }
 
 function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readonly Refusal[]): Outcome {

@@ -1,0 +1,94 @@
+import type { Command } from 'commander'
+import { describePause, scopeOf, sinceOf } from '../../model/pause.ts'
+import { orderPause, type PauseOrder, type PauseResult, requirePausable } from '../../walk/pause.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { groupOption } from '../options.ts'
+
+interface ResumeOptions extends ClusterOptions {
+  readonly group?: number
+  readonly json?: boolean
+}
+
+interface PauseOptions extends ResumeOptions {
+  readonly reason?: string
+}
+
+const PAUSE_HELP = `
+Every watch obeys at once, goes on watching and says what it would do; it stays so until citus-ha resume. A
+reconcile that somebody calls still acts.
+
+Examples:
+  citus-ha pause --config citus-ha.yaml --reason 'disks of worker 1 are moved'
+  citus-ha pause --config citus-ha.yaml --group 1`
+
+const RESUME_HELP = `
+Without --group the cluster's own pause is ended; groups that were paused by themselves stay so.
+
+Examples:
+  citus-ha resume --config citus-ha.yaml
+  citus-ha resume --config citus-ha.yaml --group 1`
+
+export function pauseCommands(program: Command, io: Io): void {
+  addClusterOptions(program.command('pause'))
+    .description('keep watch from changing anything by itself, in the whole cluster or one group')
+    .option('--group <n>', 'this group only', groupOption)
+    .option('--reason <text>', 'why, for those who see it in status')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', PAUSE_HELP)
+    .action(async (options: PauseOptions) => {
+      const why = options.reason?.replace(/\s+/g, ' ').trim() || null
+      await carryOut({ kind: 'pause', group: options.group ?? null, why }, options, io)
+    })
+  addClusterOptions(program.command('resume'))
+    .description('end a pause: of the whole cluster, or of one group')
+    .option('--group <n>', 'this group only', groupOption)
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', RESUME_HELP)
+    .action(async (options: ResumeOptions) => {
+      await carryOut({ kind: 'resume', group: options.group ?? null }, options, io)
+    })
+}
+
+type Done = PauseResult & { readonly database: string; readonly group: number | null }
+
+async function carryOut(order: PauseOrder, options: ResumeOptions, io: Io): Promise<void> {
+  const done = await withCluster(options, io, (session) => everywhere(order, session, io))
+  if (options.json) printJson(io, { databases: done })
+  else for (const each of done) io.stdout.write(`${linesOf(order, each).join('\n')}\n`)
+}
+
+/** In every database or, where one does not allow it, in none. */
+async function everywhere(order: PauseOrder, session: Session, io: Io): Promise<Done[]> {
+  const found = []
+  for (const database of await databasesOf(session)) {
+    const request = requestOf({ ...session, database }, io)
+    found.push({ request, coordinator: await requirePausable(session.access, request, order) })
+  }
+  const done: Done[] = []
+  for (const { request, coordinator } of found) {
+    const result = await orderPause(session.access, request, coordinator, order)
+    done.push({ database: request.database, group: order.group, ...result })
+  }
+  return done
+}
+
+function linesOf(order: PauseOrder, { database, changed, pause, pauses }: Done): string[] {
+  const scope = scopeOf(order.group)
+  const others = pauses.filter((each) => each.group !== order.group)
+  // Every group is under the cluster's pause; of another group's nothing is said to whoever asked about one.
+  const left = others.filter((each) => each.group === null || order.group === null)
+  const still = left.map((each) => `  still paused in ${database}: ${describePause(each)}`)
+  const what = `${scope} in ${database}`
+  if (pause === null) return [`${scope} was not paused in ${database}`, ...still]
+  if (order.kind === 'resume') return [`resumed ${what}, paused ${sinceOf(pause)}`, ...still]
+  if (changed) return [`paused ${what}: ${sinceOf(pause)}`]
+  return [`${scope} was paused already in ${database}: ${sinceOf(pause)}`]
+}
