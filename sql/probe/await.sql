@@ -13,7 +13,7 @@ BEGIN
   WHILE pg_is_in_recovery() AND clock_timestamp() < until
         AND (SELECT w.pid FROM pg_stat_get_wal_receiver() w) IS NOT DISTINCT FROM receiver LOOP
     PERFORM set_config('citus_ha.recovery_seen_at', clock_timestamp()::text, false);
-    PERFORM pg_sleep(0.02);
+    PERFORM pg_sleep(0.01);
   END LOOP;
   IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g),
@@ -22,7 +22,8 @@ BEGIN
   IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha' AND has_schema_privilege(n.oid, 'USAGE')) THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT max(m.number) FROM citus_ha.migration m),
                  (SELECT string_agg(r::text, '|' ORDER BY r.nodeid) FROM citus_ha.remedy r),
-                 (SELECT string_agg(l::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l))$q$ INTO kept;
+                 (SELECT string_agg(l::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l),
+                 (SELECT string_agg(p::text, '|' ORDER BY p) FROM citus_ha.pause p))$q$ INTO kept;
   END IF;
   PERFORM set_config('citus_ha.copy_digest', md5(concat_ws('|', copy, kept,
     (SELECT string_agg(p.gid, '|' ORDER BY p.gid) FROM pg_prepared_xacts p

@@ -7,6 +7,7 @@ import { reconcileCommand } from './commands/reconcile.ts'
 import { recoverCommand } from './commands/recover.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { statusCommand } from './commands/status.ts'
+import { watchCommand } from './commands/watch.ts'
 import { describeError, EXIT_CODES } from './exit-codes.ts'
 import type { Io } from './io.ts'
 import { packageVersion } from './version.ts'
@@ -27,6 +28,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   statusCommand(program, io, exit)
   reconcileCommand(program, io, exit)
   pauseCommands(program, io)
+  watchCommand(program, io, exit)
   recoverCommand(program, io, exit)
   historyCommand(program, io)
   rulesCommand(program, io)

@@ -63,12 +63,12 @@ class ProbeTimeout extends Error {
 }
 
 class NodeProber implements Prober {
-  readonly #connect: (address: HostPort) => Promise<Target>
+  readonly #target: (address: HostPort) => Promise<Target>
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
 
-  constructor(connect: (address: HostPort) => Promise<Target>, timeoutMs: number) {
-    this.#connect = connect
+  constructor(target: (address: HostPort) => Promise<Target>, timeoutMs: number) {
+    this.#target = target
     this.#timeoutMs = timeoutMs
   }
 
@@ -113,31 +113,38 @@ class NodeProber implements Prober {
   /** A connection that failed or was late is not used again: what it still answers belongs to nobody. */
   async #within<T>(address: HostPort, work: (connection: ProbeConnection) => Promise<T>): Promise<T> {
     const key = formatAddress(address)
+    const known = this.#open.get(key)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
       const error = new ProbeTimeout(`no answer within ${this.#timeoutMs} ms`)
       timer = setTimeout(() => reject(error), this.#timeoutMs)
     })
     late.catch(() => undefined)
+    let connection = known
     try {
-      return await Promise.race([this.#connection(key, address).then(work), late])
+      connection ??= await Promise.race([this.#connect(key, address), late])
+      return await Promise.race([work(connection), late])
     } catch (error) {
-      const connection = this.#open.get(key)
-      this.#open.delete(key)
+      if (this.#open.get(key) === connection) this.#open.delete(key)
       await connection?.close()
-      throw error
+      // Anybody may have ended a connection of an earlier survey: only a new one shows what the node is.
+      if (!known || !wasCut(error, address)) throw error
     } finally {
       clearTimeout(timer)
     }
+    return await this.#within(address, work)
   }
 
-  async #connection(key: string, address: HostPort): Promise<ProbeConnection> {
-    const known = this.#open.get(key)
-    if (known) return known
-    const target = await this.#connect(address)
+  async #connect(key: string, address: HostPort): Promise<ProbeConnection> {
+    const target = await this.#target(address)
     // The server's limit before ours: it then answers with an error, and the connection lives.
-    const connection = openProbe(target, Math.max(100, this.#timeoutMs - 100))
+    const connection = this.#open.get(key) ?? openProbe(target, Math.max(100, this.#timeoutMs - 100))
     this.#open.set(key, connection)
     return connection
   }
+}
+
+function wasCut(error: unknown, address: HostPort): boolean {
+  const seen = observationOf(error, address)
+  return seen.kind === 'unreachable' && seen.cause === 'reset'
 }

@@ -19,9 +19,10 @@ export interface View {
 }
 
 export async function observe(access: Access, request: WalkRequest, clock: Clock): Promise<Survey> {
-  const { database, seeds, witnessFreshnessMs, claims } = request
+  const { database, seeds, acquainted, witnessFreshnessMs, claims } = request
   const asked: HostPort[] = [
     ...seeds,
+    ...acquainted,
     ...(claims.vouched ? [claims.vouched] : []),
     ...claims.standbys.map((standby) => standby.address),
   ]

@@ -17,6 +17,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
   return {
     database,
     seeds: config.coordinators.map((candidate) => candidate.address),
+    acquainted: [],
     known: null,
     seen: null,
     claims: { ...NO_CLAIMS, standbys: config.standbys },

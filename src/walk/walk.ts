@@ -23,6 +23,8 @@ export interface WalkRequest {
   readonly database: string
   /** Coordinator candidates. */
   readonly seeds: readonly HostPort[]
+  /** Nodes that are known already, to be asked without first hearing of them; for speed alone. */
+  readonly acquainted: readonly HostPort[]
   /** The coordinator as it was followed before; null where this is the first look. */
   readonly known: KnownCoordinator | null
   readonly claims: Claims
@@ -55,6 +57,7 @@ export interface WalkRequest {
 
 const POLL_PROMOTION_MS = 100
 const LONGEST_PAUSE_MS = 2000
+const AFTERMATH_MS = 100
 
 /**
  * One walk through the pipeline for one database: survey, diagnose, plan, apply, verify. Tried again, from a
@@ -176,8 +179,7 @@ async function conclude(
     return reportOf(seen, acted, [], request.groups, clock)
   }
   const prober = access.prober(request.database)
-  const aftermath = acted.kind === 'committed' ? acted.aftermath() : null
-  const copies = await clock.time('verify', () =>
+  const verifying = clock.time('verify', () =>
     verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
       probe: (address) => prober.probe(address),
       resolve: resolverFor(access, request, seen),
@@ -186,6 +188,11 @@ async function conclude(
       signal: request.signal,
     }),
   )
-  await aftermath
+  // What is left to do costs the servers more than the look at the copies: not before it, unless one of them is slow.
+  const slow = new AbortController()
+  const proved = verifying.finally(() => slow.abort())
+  await Promise.race([proved, pause(AFTERMATH_MS, undefined, { signal: slow.signal }).catch(() => undefined)])
+  if (acted.kind === 'committed') await acted.aftermath()
+  const copies = await proved
   return reportOf(seen, acted, copies, request.groups, clock)
 }

@@ -1,6 +1,8 @@
 import type { DiagnosisCode } from '../model/diagnosis.ts'
 import type { HostPort } from '../model/node.ts'
+import { type Pause, pausedBy } from '../model/pause.ts'
 import type { View } from '../walk/look.ts'
+import type { Belief } from './belief.ts'
 import type { Leadership } from './event.ts'
 
 /** What the watcher of one database knows at this moment. Made anew at each request; nothing in it changes later. */
@@ -43,4 +45,14 @@ export interface GroupState {
   readonly paused: boolean
   /** Milliseconds until it is acted upon again; 0: now. */
   readonly cooldownMs: number
+}
+
+/** Of the groups of which something is believed already. @param now `performance.now()` */
+export function groupStates(beliefs: readonly Belief[], pauses: readonly Pause[], now: number): GroupState[] {
+  return beliefs.flatMap(({ group, diagnosis, failures, restUntil }) => {
+    if (diagnosis === null) return []
+    const { code, rule } = diagnosis
+    const paused = pausedBy(pauses, group) !== null
+    return [{ group, code, rule, failures, paused, cooldownMs: Math.max(0, restUntil - now) }]
+  })
 }

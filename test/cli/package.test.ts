@@ -76,7 +76,16 @@ describe('the package that npm pack makes', () => {
   it('installs a citus-ha that says its version, its help and its rules', async () => {
     expect(await citusHa('--version')).toMatchObject({ stdout: `${manifest.version}\n`, stderr: '' })
     const help = await citusHa('--help')
-    for (const command of ['install', 'status', 'reconcile', 'pause', 'resume', 'recover', 'history', 'rules']) {
+    for (const command of [
+      'install',
+      'status',
+      'reconcile',
+      'pause',
+      'resume',
+      'recover',
+      'history',
+      'rules',
+    ]) {
       expect(help.stdout).toMatch(new RegExp(`^ +${command}\\b`, 'm'))
     }
     const rules = await citusHa('rules')

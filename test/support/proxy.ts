@@ -101,3 +101,55 @@ export class CutProxy {
     await shut(this.#listener, this.#sockets)
   }
 }
+
+/** A way to a server that can be cut: what is under way hangs, and nothing new comes through, until it is mended. */
+export class Valve {
+  readonly address: string
+  readonly #listener: Listener
+  readonly #sockets: Set<Socket>
+  readonly #state: { cut: boolean }
+
+  private constructor(listener: Listener, sockets: Set<Socket>, state: { cut: boolean }) {
+    this.#listener = listener
+    this.#sockets = sockets
+    this.#state = state
+    this.address = `127.0.0.1:${(listener.address() as AddressInfo).port}`
+  }
+
+  static async open(to: Server): Promise<Valve> {
+    const sockets = new Set<Socket>()
+    const state = { cut: false }
+    const listener = await listen((socket) => {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      if (state.cut) return
+      const upstream = dial(to.port, to.host)
+      sockets.add(upstream)
+      upstream.on('error', () => socket.destroy())
+      for (const [from, into] of [
+        [socket, upstream],
+        [upstream, socket],
+      ] as const) {
+        from.on('data', (data) => state.cut || into.write(data))
+        from.on('close', () => state.cut || into.destroy())
+      }
+    })
+    return new Valve(listener, sockets, state)
+  }
+
+  /** From now on nothing passes and nobody is told, as when a cable is pulled. */
+  cut(): void {
+    this.#state.cut = true
+  }
+
+  /** New connections come through again; those that were cut are gone. */
+  mend(): void {
+    this.#state.cut = false
+    for (const socket of this.#sockets) socket.destroy()
+    this.#sockets.clear()
+  }
+
+  async close(): Promise<void> {
+    await shut(this.#listener, this.#sockets)
+  }
+}

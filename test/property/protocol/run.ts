@@ -126,6 +126,7 @@ function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
     began: performance.now(),
     decisionWaitMs: 500,
     witnessFreshnessMs: 500,
+    acquainted: [],
     known: null,
     seen: null,
     mode: 'apply',

@@ -1,0 +1,58 @@
+import { type Command, Option } from 'commander'
+import { exitCodeOf, type Report } from '../../model/outcome.ts'
+import { watchOnce } from '../../watch/once.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { LOG_LEVELS, type LogLevel } from '../log.ts'
+import { renderReport } from '../render-report.ts'
+import { documentOf } from './reconcile.ts'
+
+interface WatchOptions extends ClusterOptions {
+  readonly once?: boolean
+  readonly json?: boolean
+  readonly logLevel?: LogLevel
+}
+
+const EXAMPLES = `
+Runs until SIGTERM or Ctrl-C. SIGHUP reads the configuration again, SIGUSR2 changes the log's level.
+
+Examples:
+  citus-ha watch --config /etc/citus-ha.yaml
+  citus-ha watch --coordinator postgres://citus_ha@cn1.example/app --http
+  * * * * *  citus-ha watch --once --config /etc/citus-ha.yaml      (crontab)`
+
+export function watchCommand(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('watch'))
+    .description('notice promotions by whomever, and reconcile at once; any number of instances may run')
+    .option('--once', 'look once, do what is to be done, and end, as reconcile does')
+    .option('--json', 'with --once: one JSON document on stdout')
+    .addOption(new Option('--log-level <level>', 'of the JSON log lines on stderr').choices(LOG_LEVELS))
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: WatchOptions) => {
+      if (options.once) {
+        const reports = await withCluster(options, io, (session) => once(session, io))
+        exit(Math.max(...reports.map((report) => exitCodeOf(report.outcome))))
+        if (options.json) printJson(io, documentOf(reports))
+        else for (const report of reports) io.stdout.write(renderReport(report, io))
+        return
+      }
+      // Loaded here: no other command should wait for it.
+      const { serveWatch } = await import('../watch.ts')
+      await serveWatch(options, io)
+    })
+}
+
+async function once(session: Session, io: Io): Promise<Report[]> {
+  const reports: Report[] = []
+  for (const database of await databasesOf(session)) {
+    reports.push(await watchOnce(session.access, requestOf({ ...session, database }, io)))
+  }
+  return reports
+}

@@ -1,0 +1,71 @@
+import type { Report } from '../model/outcome.ts'
+import type { Access } from '../walk/access.ts'
+import { type WalkRequest, walk } from '../walk/walk.ts'
+import type { Acted } from './event.ts'
+
+/** One walk of a watcher, and what came of it. */
+export interface Attempt {
+  readonly failed: boolean
+  /** null: it ended with `error`, or there was nothing to tell. */
+  readonly report: Report | null
+  readonly error: unknown
+  /** Groups of which a row changed. */
+  readonly changed: readonly number[]
+  readonly stages: Acted['stages']
+}
+
+/** A promotion as it was noticed. */
+export interface Promotion {
+  /** `performance.now()` */
+  readonly noticedAt: number
+  /** How long before that, at most, the node was still in recovery; milliseconds. */
+  readonly ageMs: number
+}
+
+/** Longer, and a group that is blocked would keep the others waiting; it is tried again later. */
+const PATIENCE_MS = 2000
+const NO_STAGES: Acted['stages'] = { noticedMs: null, decidedMs: null, rightMs: null }
+
+/**
+ * Walks once, with little patience. Never throws.
+ * @param promotions the last one that was noticed of each node, by its address
+ */
+export async function attempt(
+  access: Access,
+  request: WalkRequest,
+  promotions: ReadonlyMap<string, Promotion>,
+): Promise<Attempt> {
+  let decidedAt: number | null = null
+  const hooks = {
+    reached: async (point: string) => {
+      if (point === 'decided') decidedAt = performance.now()
+      await request.hooks.reached(point)
+    },
+  }
+  const deadlineMs = Math.min(PATIENCE_MS, request.deadlineMs)
+  try {
+    const report = await walk(access, { ...request, hooks, deadlineMs })
+    const committed = report.epoch !== null
+    const failed = !committed && (report.outcome === 'blocked' || report.outcome === 'unproved')
+    const changed = committed ? [...new Set(report.changes.map((change) => change.group))] : []
+    const stages = stagesOf(report, decidedAt, promotions)
+    return { failed, report: committed || failed ? report : null, error: null, changed, stages }
+  } catch (error) {
+    return { failed: true, report: null, error, changed: [], stages: NO_STAGES }
+  }
+}
+
+/** Measured from the promotion of the node to which a primary's row moved: when it was last seen in recovery. */
+function stagesOf(
+  report: Report,
+  decidedAt: number | null,
+  promotions: ReadonlyMap<string, Promotion>,
+): Acted['stages'] {
+  const moved = report.changes.filter((change) => change.kind === 'primary-moved')
+  const [first] = moved.flatMap(({ to }) => promotions.get(to) ?? [])
+  if (!first || decidedAt === null) return NO_STAGES
+  const decidedMs = decidedAt - first.noticedAt + first.ageMs
+  const copies = report.copies.map((copy) => copy.convergedMs)
+  const right = copies.every((ms) => ms !== null) ? Math.max(0, ...copies.map((ms) => ms ?? 0)) : null
+  return { noticedMs: first.ageMs, decidedMs, rightMs: right === null ? null : decidedMs + right }
+}

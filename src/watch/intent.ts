@@ -1,0 +1,82 @@
+import type { Pause } from '../model/pause.ts'
+import { pausedBy } from '../model/pause.ts'
+import type { Plan } from '../model/plan.ts'
+import { changesNothing } from '../model/plan.ts'
+import type { Belief } from './belief.ts'
+import type { Held, Leadership } from './event.ts'
+
+/** What a watcher does next about a plan. */
+export interface Intent {
+  /** `housekeeping`: no row of the coordinator's copy changes. */
+  readonly kind: 'change' | 'housekeeping'
+  /** The groups to walk for; empty: nothing is to be done now. */
+  readonly groups: readonly number[]
+  readonly held: readonly Pick<Held, 'group' | 'why' | 'would'>[]
+  /** When a group that rests is to be looked at again, `performance.now()`; null: nothing is waited for. */
+  readonly nextAt: number | null
+}
+
+export interface Circumstances {
+  readonly leadership: Leadership
+  readonly pauses: readonly Pause[]
+  /** `performance.now()` */
+  readonly now: number
+  /** Whether something is prepared that an earlier change left. */
+  readonly leftovers: boolean
+  /** As `now`: housekeeping that failed is left alone until then. */
+  readonly housekeepingRestUntil: number
+}
+
+const NOTHING: Intent = { kind: 'change', groups: [], held: [], nextAt: null }
+
+/**
+ * Which groups to change now, and which not, and why. Pure. Groups that failed before are tried one by one, so that one
+ * that is blocked does not keep the others from their change.
+ */
+export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
+  const wanted = [...new Set(plan.changes.map((change) => change.group))]
+  if (wanted.length === 0) return housekeeping(plan, beliefs, given)
+  const judged = wanted.map((group) => ({ group, ...judge(group, beliefs, given) }))
+  const held = judged.flatMap(({ group, why }) =>
+    why === null || why === 'failure' ? [] : [{ group, why, would: wouldBe(plan, group) }],
+  )
+  const ready = judged.filter(({ why }) => why === null)
+  const fresh = ready.filter(({ failures }) => failures === 0)
+  const chosen = fresh.length > 0 ? fresh : ready.slice(0, 1)
+  const waits = judged.flatMap(({ until }) => (until === null ? [] : [until]))
+  const nextAt = waits.length > 0 ? Math.min(...waits) : null
+  return { kind: 'change', groups: chosen.map(({ group }) => group), held, nextAt }
+}
+
+/** Nothing moved, but lines of primaries are to be recorded, copies handed to Citus's sync, leftovers resolved. */
+function housekeeping(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
+  if (changesNothing(plan) && plan.proofs.length === 0 && !given.leftovers) return NOTHING
+  const groups = beliefs.map((belief) => belief.group)
+  const held: readonly unknown[] = [null, 'cooldown', 'failure']
+  const free = groups.filter((group) => held.includes(judge(group, beliefs, given).why))
+  return given.now < given.housekeepingRestUntil
+    ? { ...NOTHING, nextAt: given.housekeepingRestUntil }
+    : { ...NOTHING, kind: 'housekeeping', groups: free }
+}
+
+interface Judgement {
+  readonly why: Held['why'] | 'failure' | null
+  readonly failures: number
+  readonly until: number | null
+}
+
+function judge(group: number, beliefs: readonly Belief[], given: Circumstances): Judgement {
+  const belief = beliefs.find((each) => each.group === group)
+  const failures = belief?.failures ?? 0
+  const until = belief && belief.restUntil > given.now ? belief.restUntil : null
+  if (given.leadership !== 'leading') return { why: 'following', failures, until: null }
+  if (pausedBy(given.pauses, group)) return { why: 'paused', failures, until: null }
+  if (until !== null) return { why: belief?.restingFor ?? 'cooldown', failures, until }
+  return { why: null, failures, until: null }
+}
+
+function wouldBe(plan: Plan, group: number): string[] {
+  return plan.changes
+    .filter((change) => change.group === group)
+    .map(({ kind, nodeid, from, to }) => `${kind}: node ${nodeid}, ${from} -> ${to}`)
+}

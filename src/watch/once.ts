@@ -1,0 +1,22 @@
+import type { Report } from '../model/outcome.ts'
+import { pausedBy } from '../model/pause.ts'
+import type { Access } from '../walk/access.ts'
+import { Clock } from '../walk/clock.ts'
+import { observe, view } from '../walk/look.ts'
+import { type WalkRequest, walk } from '../walk/walk.ts'
+
+/**
+ * One turn of a watcher and no more, for cron: what is paused is left alone. No lead is taken, since a change
+ * is compare-and-set: beside a running watcher the slower one finds nothing to do.
+ */
+export async function watchOnce(access: Access, request: WalkRequest): Promise<Report> {
+  const survey = await observe(access, request, new Clock())
+  const { coordinator, diagnoses } = view(survey, access, request)
+  const pauses = coordinator.installed?.pauses ?? []
+  const groups = diagnoses.map((diagnosis) => diagnosis.group)
+  const free = groups.filter((group) => pausedBy(pauses, group) === null)
+  if (free.length === groups.length) return await walk(access, { ...request, seen: survey })
+  if (free.length > 0) return await walk(access, { ...request, seen: survey, groups: free })
+  request.progress('paused: nothing is changed; this is what would be done')
+  return await walk(access, { ...request, mode: 'dry-run' })
+}

@@ -1,0 +1,115 @@
+import { hostname } from 'node:os'
+import type { ChangeHooks } from '../apply/context.ts'
+import type { Config } from '../config/schema.ts'
+import type { Environment } from '../config/url.ts'
+import { Connections } from '../walk/connections.ts'
+import { databasesIn } from '../walk/databases.ts'
+import { requestFor } from '../walk/request.ts'
+import { Alarm } from './alarm.ts'
+import type { WatchEvent } from './event.ts'
+import { Lead } from './leadership.ts'
+import type { WatchState } from './state.ts'
+import { Watcher } from './watcher.ts'
+
+export interface WatchOptions {
+  readonly config: Config
+  /** The database that is looked at even where none is named and no coordinator answers. */
+  readonly database: string
+  readonly env: Environment
+  readonly tell: (event: WatchEvent) => void
+  readonly hooks?: ChangeHooks
+}
+
+interface Running {
+  readonly watcher: Watcher
+  readonly stop: AbortController
+  readonly ended: Promise<void>
+}
+
+/** How often is looked for databases that appeared or lost Citus. */
+const DISCOVERY_MS = 10_000
+
+/** Watches every database of a cluster that has Citus. One `run`; every connection is closed at its end. */
+export class WatchService {
+  readonly #options: WatchOptions
+  readonly #access: Connections
+  readonly #running = new Map<string, Running>()
+
+  constructor(options: WatchOptions) {
+    this.#options = options
+    this.#access = new Connections(options.config, options.env)
+  }
+
+  /** What is known of each database, the first one first. */
+  get states(): WatchState[] {
+    return [...this.#running.values()].map(({ watcher }) => watcher.state)
+  }
+
+  /** Until the signal. A change under way is finished or rolled back before this returns. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { config, database } = this.#options
+    try {
+      this.#begin(config.databases?.[0] ?? database)
+      while (!signal.aborted) {
+        await this.#follow(await this.#discover())
+        await new Alarm().wait(DISCOVERY_MS, signal)
+      }
+    } finally {
+      await Promise.all([...this.#running.keys()].map((name) => this.#end(name)))
+      await this.#access.close()
+    }
+  }
+
+  /** Without a coordinator that answers, nothing is known to have gone: those that are watched stay. */
+  async #discover(): Promise<string[]> {
+    const { config, database } = this.#options
+    const [state] = this.states
+    const seeds = state?.coordinator ? [state.coordinator] : config.coordinators.map(({ address }) => address)
+    const found = await databasesIn(this.#access, config, database, seeds)
+    return found ?? [...this.#running.keys()]
+  }
+
+  async #follow(names: readonly string[]): Promise<void> {
+    for (const name of names) if (!this.#running.has(name)) this.#begin(name)
+    const gone = [...this.#running.keys()].filter((name) => !names.includes(name))
+    await Promise.all(gone.map((name) => this.#end(name)))
+  }
+
+  #begin(database: string): void {
+    const { tell } = this.#options
+    const stop = new AbortController()
+    const watcher = this.#watcher(database, stop.signal)
+    tell({ kind: 'database', database, now: 'watched' })
+    this.#running.set(database, { watcher, stop, ended: watcher.run(stop.signal) })
+  }
+
+  async #end(database: string): Promise<void> {
+    const running = this.#running.get(database)
+    if (!running) return
+    running.stop.abort()
+    await running.ended
+    this.#running.delete(database)
+    this.#options.tell({ kind: 'database', database, now: 'gone' })
+  }
+
+  #watcher(database: string, signal: AbortSignal): Watcher {
+    const { config, tell, hooks } = this.#options
+    const { interval, timeout, confirm, cooldown } = config.detect
+    const access = this.#access
+    const holder = `citus-ha watch (${hostname()}, pid ${process.pid})`
+    const progress = (line: string) => tell({ kind: 'progress', database, line })
+    const request = requestFor(config, database, { signal, progress, ...(hooks && { hooks }) })
+    const open = (address: Parameters<Connections['open']>[0]) => access.open(address, database)
+    return new Watcher({
+      access,
+      request: { ...request, madeBy: holder },
+      intervalMs: interval,
+      timeoutMs: timeout,
+      confirm,
+      cooldownMs: cooldown,
+      lead: new Lead({ open, intervalMs: interval, holder }),
+      openPulse: open,
+      tell,
+    })
+  }
+}

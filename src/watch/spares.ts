@@ -1,0 +1,79 @@
+import type { SessionLike } from '../db/pg.ts'
+import type { Blocker } from '../model/blocker.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Prober } from '../observe/survey.ts'
+import type { Access } from '../walk/access.ts'
+
+/** Loads what a change needs of Citus and of our functions into the backend, which takes longer than the change. */
+const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`
+
+/**
+ * An `Access` that has one session to each node open and warm before it is asked for: a change begins at once. For one
+ * database.
+ */
+export class SpareSessions implements Access {
+  readonly migration: number
+  readonly #access: Access
+  readonly #database: string
+  readonly #timeoutMs: number
+  readonly #spares = new Map<string, Promise<SessionLike | null>>()
+
+  constructor(access: Access, database: string, timeoutMs: number) {
+    this.#access = access
+    this.#database = database
+    this.#timeoutMs = timeoutMs
+    this.migration = access.migration
+  }
+
+  prober(database: string): Prober {
+    return this.#access.prober(database)
+  }
+
+  async blockers(node: HostPort, database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]> {
+    return await this.#access.blockers(node, database, pid, what)
+  }
+
+  /** The spare session, if one is there and lives; else a new one. */
+  async open(address: HostPort, database: string): Promise<SessionLike> {
+    const key = formatAddress(address)
+    const spare = database === this.#database ? this.#spares.get(key) : undefined
+    this.#spares.delete(key)
+    const session = (await spare) ?? null
+    if (session?.alive) return session
+    return await this.#access.open(address, database)
+  }
+
+  /** Keeps a spare session to each of these nodes and to no others. Does not wait for any. */
+  keep(addresses: readonly HostPort[]): void {
+    const wanted = new Map(addresses.map((address) => [formatAddress(address), address]))
+    for (const [key, spare] of this.#spares) if (!wanted.has(key)) this.#drop(key, spare)
+    for (const [key, address] of wanted)
+      if (!this.#spares.has(key)) this.#spares.set(key, this.#warm(key, address))
+  }
+
+  /** Closes the spare sessions; the rest is the owner's. */
+  async close(): Promise<void> {
+    const spares = [...this.#spares.values()]
+    this.#spares.clear()
+    await Promise.all(spares.map(async (spare) => await (await spare)?.close()))
+  }
+
+  /** One that can't be had is no loss: the next survey tries again, and a change opens its own. */
+  async #warm(key: string, address: HostPort): Promise<SessionLike | null> {
+    let session: SessionLike | null = null
+    try {
+      session = await this.#access.open(address, this.#database)
+      await session.run(WARM_UP, this.#timeoutMs)
+      return session
+    } catch {
+      await session?.close()
+      this.#spares.delete(key)
+      return null
+    }
+  }
+
+  #drop(key: string, spare: Promise<SessionLike | null>): void {
+    this.#spares.delete(key)
+    void spare.then((session) => session?.close())
+  }
+}

@@ -1,0 +1,292 @@
+import { parseGid } from '../model/gid.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Survey } from '../model/observation.ts'
+import type { Access } from '../walk/access.ts'
+import { clusterName } from '../walk/act.ts'
+import { Clock } from '../walk/clock.ts'
+import { requireUsable } from '../walk/install.ts'
+import { observe, type View, view } from '../walk/look.ts'
+import type { WalkRequest } from '../walk/walk.ts'
+import { Alarm } from './alarm.ts'
+import { attempt, type Promotion } from './attempt.ts'
+import {
+  afterFailure,
+  afterSuccess,
+  type Belief,
+  believe,
+  type Confirmation,
+  isUnsettled,
+  withFreshHope,
+} from './belief.ts'
+import { Blindness } from './blindness.ts'
+import { Coordinators } from './coordinators.ts'
+import type { Leadership, Noticed, WatchEvent } from './event.ts'
+import { type Intent, intentOf } from './intent.ts'
+import type { Lead } from './leadership.ts'
+import { News } from './news.ts'
+import { type PulseSession, Pulses } from './pulse.ts'
+import { SpareSessions } from './spares.ts'
+import { groupStates, type WatchState } from './state.ts'
+
+/** How one database is watched. Times in milliseconds. */
+export interface WatcherOptions {
+  readonly access: Access
+  /** What every walk of this watcher is asked, but for its groups and its patience. */
+  readonly request: WalkRequest
+  readonly intervalMs: number
+  /** For one answer of a node. */
+  readonly timeoutMs: number
+  /** So many surveys in a row have to show an absence before it is believed. */
+  readonly confirm: number
+  readonly cooldownMs: number
+  readonly lead: Lead
+  readonly openPulse: (address: HostPort) => Promise<PulseSession>
+  readonly tell: (event: WatchEvent) => void
+}
+
+/** Even if no pulse told of anything, all is looked at again after so many intervals. */
+const INTERVALS_IF_WELL = 30
+const INTERVALS_IF_AILING = 5
+/** Between the beginnings of two surveys, however much is going on. */
+const SHORTEST_MS = 50
+
+/** Watches one database: a pulse on every node, a survey whenever one tells something, a walk where one is wanted. */
+export class Watcher {
+  readonly database: string
+  readonly #options: WatcherOptions
+  readonly #alarm = new Alarm()
+  readonly #leadAlarm = new Alarm()
+  readonly #pulses: Pulses
+  readonly #coordinators: Coordinators
+  readonly #access: SpareSessions
+  readonly #promotions = new Map<string, Promotion>()
+  readonly #news: News
+  readonly #blindness: Blindness
+  readonly #confirmation: Confirmation
+  #view: View | null = null
+  #beliefs: Belief[] = []
+  #leadership: Leadership = 'none'
+  /** Why what should be done could not be done. */
+  #failure: string | null = null
+  #housekeepingRestUntil = 0
+  #nextAt: number | null = null
+  #surveyedAt = Number.NEGATIVE_INFINITY
+  #turnedAt = performance.now()
+
+  constructor(options: WatcherOptions) {
+    this.#options = options
+    const { request, intervalMs, timeoutMs, openPulse } = options
+    this.database = request.database
+    this.#news = new News(this.database, options.tell)
+    this.#confirmation = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
+    this.#blindness = new Blindness(this.#confirmation, this.#news)
+    this.#coordinators = new Coordinators(request.seeds)
+    this.#access = new SpareSessions(options.access, this.database, timeoutMs)
+    this.#pulses = new Pulses({
+      database: this.database,
+      intervalMs,
+      timeoutMs,
+      open: openPulse,
+      notice: (noticed) => this.#notice(noticed),
+    })
+  }
+
+  get state(): WatchState {
+    const { intervalMs, timeoutMs } = this.#options
+    const now = performance.now()
+    return {
+      database: this.database,
+      leadership: this.#leadership,
+      turnedMsAgo: now - this.#turnedAt,
+      turnLimitMs: turnLimit(intervalMs, timeoutMs),
+      coordinator: this.#coordinator,
+      failure: this.#blindness.why ?? this.#failure,
+      view: this.#view,
+      pulses: this.#pulses.states,
+      groups: groupStates(this.#beliefs, this.#view?.coordinator.installed?.pauses ?? [], now),
+    }
+  }
+
+  get #coordinator(): HostPort | null {
+    return this.#blindness.why !== null ? null : (this.#view?.coordinator.address ?? null)
+  }
+
+  /** Watches until the signal; then what is under way is finished or rolled back, and the lead given up. */
+  async run(signal: AbortSignal): Promise<void> {
+    const leading = this.#keepLead(signal)
+    try {
+      for (let rung = true; !signal.aborted; rung = await this.#rest(signal)) {
+        if (rung || this.#isDue()) await this.#turn(signal)
+        this.#turnedAt = performance.now()
+      }
+    } finally {
+      await this.#pulses.stop()
+      await this.#access.close()
+      await leading
+      await this.#options.lead.release()
+    }
+  }
+
+  async #rest(signal: AbortSignal): Promise<boolean> {
+    const now = performance.now()
+    const spacing = this.#surveyedAt + SHORTEST_MS - now
+    if (spacing > 0) await new Alarm().wait(spacing, signal)
+    const until = Math.min(this.#nextAt ?? Number.POSITIVE_INFINITY, now + this.#options.intervalMs)
+    return await this.#alarm.wait(Math.max(0, until - performance.now()), signal)
+  }
+
+  #isDue(): boolean {
+    const now = performance.now()
+    if (this.#nextAt !== null && now >= this.#nextAt) return true
+    const { intervalMs } = this.#options
+    const unclear = this.#blindness.isDoubted || isUnsettled(this.#beliefs)
+    const ailing = this.#beliefs.some((belief) => belief.diagnosis?.standing === 'refused')
+    const intervals = unclear ? 0.9 : ailing ? INTERVALS_IF_AILING : INTERVALS_IF_WELL
+    return now - this.#surveyedAt >= intervalMs * intervals
+  }
+
+  #notice(noticed: Noticed): void {
+    if (noticed.what === 'promoted') {
+      const { node, ageMs } = noticed
+      if (ageMs !== null) this.#promotions.set(formatAddress(node), { noticedAt: performance.now(), ageMs })
+      this.#beliefs = withFreshHope(this.#beliefs)
+    }
+    this.#options.tell(noticed)
+    this.#alarm.ring()
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    this.#surveyedAt = performance.now()
+    let seen: View
+    try {
+      seen = await this.#look()
+      this.#blindness.ends()
+    } catch (error) {
+      if (!signal.aborted) this.#blindness.goesOn(error, this.#surveyedAt)
+      return
+    }
+    try {
+      const intent = this.#intend(seen)
+      this.#nextAt = intent.nextAt
+      if (intent.groups.length > 0) await this.#act(seen, intent, signal)
+      if (intent.groups.length > 0 || intent.nextAt === null) this.#failure = null
+    } catch (error) {
+      this.#failure = signal.aborted ? this.#failure : this.#news.failed(error, this.#failure)
+    }
+  }
+
+  async #look(): Promise<View> {
+    const access = this.#access
+    const request = this.#request()
+    const survey = await observe(access, request, new Clock())
+    this.#coordinators.see(survey)
+    this.#follow(survey)
+    const seen = view(survey, access, request)
+    requireUsable(seen.coordinator, access.migration)
+    this.#news.coordinator(this.#view?.coordinator, seen.coordinator)
+    this.#view = seen
+    this.#coordinators.follow(seen.coordinator)
+    if (this.#leadership === 'none') this.#leadAlarm.ring()
+    const believed = this.#beliefs
+    this.#beliefs = believe(believed, seen.diagnoses, this.#confirmation, this.#surveyedAt)
+    this.#news.diagnosed(believed, this.#beliefs)
+    this.#access.keep(this.#leadership === 'leading' ? participantsOf(seen) : [])
+    return seen
+  }
+
+  /** Without a coordinator nobody is forgotten: what becomes of the workers meanwhile is seen all the same. */
+  #follow(survey: Survey): void {
+    const running = new Set<string>()
+    const distinct = survey.nodes.filter((node) => {
+      if (node.kind !== 'answered') return true
+      return running.has(node.instance) ? false : running.add(node.instance)
+    })
+    const led = survey.nodes.some(
+      (node) => node.kind === 'answered' && node.installed !== null && !node.inRecovery,
+    )
+    const known = led ? [] : this.#pulses.states.map((pulse) => pulse.address)
+    this.#pulses.follow([...distinct.map((node) => node.address), ...known])
+  }
+
+  #request(): WalkRequest {
+    const { request } = this.#options
+    const rows = this.#view?.coordinator.citus?.catalog ?? []
+    const acquainted = rows.map((row) => row.address)
+    return { ...request, acquainted, seeds: this.#coordinators.addresses, known: this.#coordinators.known }
+  }
+
+  #intend(seen: View): Intent {
+    const cluster = clusterName(this.#options.request, seen.coordinator)
+    const ours = (gid: string) => parseGid(gid, cluster, this.database) !== null
+    const intent = intentOf(seen.plan, this.#beliefs, {
+      leadership: this.#leadership,
+      pauses: seen.coordinator.installed?.pauses ?? [],
+      now: performance.now(),
+      leftovers: seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)),
+      housekeepingRestUntil: this.#housekeepingRestUntil,
+    })
+    this.#news.held(intent)
+    return intent
+  }
+
+  async #act(seen: View, intent: Intent, signal: AbortSignal): Promise<void> {
+    const { lead, tell, cooldownMs } = this.#options
+    if (!(await lead.stillLeads())) {
+      this.#leadAlarm.ring()
+      return
+    }
+    const tried = this.#beliefs.filter((belief) => intent.groups.includes(belief.group))
+    const failures = Math.max(0, ...tried.map((belief) => belief.failures))
+    const began = Math.min(
+      performance.now(),
+      ...tried.map((belief) => belief.failingSince ?? Number.POSITIVE_INFINITY),
+    )
+    const request = { ...this.#request(), signal, began, groups: intent.groups, seen: seen.survey }
+    const done = await attempt(this.#access, request, this.#promotions)
+    const now = performance.now()
+    if (done.failed && intent.kind === 'housekeeping')
+      this.#housekeepingRestUntil = now + HOUSEKEEPING_REST_MS
+    else if (done.failed) this.#beliefs = afterFailure(this.#beliefs, intent.groups, now)
+    else this.#beliefs = afterSuccess(this.#beliefs, done.changed, intent.groups, now + cooldownMs)
+    if (done.failed)
+      this.#nextAt = Math.min(...this.#beliefs.map((belief) => Math.max(belief.restUntil, now + 1)))
+    if (done.report) {
+      tell({
+        kind: 'acted',
+        report: done.report,
+        stages: done.stages,
+        failures: done.failed ? failures + 1 : 0,
+      })
+    }
+    if (done.error) throw done.error
+  }
+
+  async #keepLead(signal: AbortSignal): Promise<void> {
+    const { lead, intervalMs, tell } = this.#options
+    while (!signal.aborted) {
+      const at = this.#coordinator
+      if (at === null && this.#leadership !== 'none') await lead.release()
+      const now = at === null ? 'none' : await lead.hold(at)
+      if (now !== this.#leadership) {
+        this.#leadership = now
+        tell({ kind: 'leadership', database: this.database, now })
+        this.#alarm.ring()
+      }
+      await this.#leadAlarm.wait(intervalMs / 2, signal)
+    }
+  }
+}
+
+const HOUSEKEEPING_REST_MS = 10_000
+
+/** A turn may wait for silent nodes, for witnesses, and for a walk of its own; more is a loop that hangs. */
+function turnLimit(intervalMs: number, timeoutMs: number): number {
+  return 3 * intervalMs + 5 * timeoutMs + 30_000
+}
+
+/** Whose copy a change may write: now, or after a promotion. */
+function participantsOf({ survey }: View): HostPort[] {
+  return survey.nodes.flatMap((node) =>
+    node.kind === 'answered' && node.citus && node.installed?.mayExecute ? [node.address] : [],
+  )
+}

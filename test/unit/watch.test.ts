@@ -1,0 +1,165 @@
+import { describe, expect, it } from 'vitest'
+import type { Diagnosis, DiagnosisCode } from '../../src/model/diagnosis.ts'
+import type { Pause } from '../../src/model/pause.ts'
+import type { Plan } from '../../src/model/plan.ts'
+import {
+  afterFailure,
+  afterSuccess,
+  type Belief,
+  believe,
+  isUnsettled,
+  withFreshHope,
+} from '../../src/watch/belief.ts'
+import { type Circumstances, intentOf } from '../../src/watch/intent.ts'
+import { FAILED_OVER, planned } from '../support/planned.ts'
+
+function diagnosis(group: number, code: DiagnosisCode): Diagnosis {
+  const given = { rule: 'D000', standing: 'sound', summary: '', evidence: [], warnings: [] } as const
+  return { group, code, ...given, primary: null, secondaries: [] }
+}
+
+const CONFIRM = { surveys: 3, apartMs: 1000 }
+
+/** A survey a second. */
+function afterSurveys(...codes: readonly DiagnosisCode[]): Belief[] {
+  return codes.reduce<Belief[]>(
+    (beliefs, code, n) => believe(beliefs, [diagnosis(1, code)], CONFIRM, 1000 * n),
+    [],
+  )
+}
+
+const believed = (beliefs: readonly Belief[]) => beliefs.map((belief) => belief.diagnosis?.code ?? null)
+
+describe('what a watcher believes', () => {
+  it.each<[string, readonly DiagnosisCode[], DiagnosisCode | null]>([
+    ['believes health at once', ['healthy'], 'healthy'],
+    ['does not believe one survey that shows a primary down', ['healthy', 'primary-down'], 'healthy'],
+    ['nor two', ['healthy', 'primary-down', 'primary-down'], 'healthy'],
+    ['believes three', ['healthy', 'primary-down', 'primary-down', 'primary-down'], 'primary-down'],
+    ['counts any absence', ['healthy', 'primary-down', 'primary-unknown', 'primary-down'], 'primary-down'],
+    [
+      'begins anew after an answer',
+      ['healthy', 'primary-down', 'primary-down', 'healthy', 'primary-down'],
+      'healthy',
+    ],
+    ['believes a promotion at once', ['healthy', 'primary-down', 'promoted'], 'promoted'],
+    ['believes two writable members at once', ['healthy', 'split-brain'], 'split-brain'],
+    ['believes nothing of a group that was never seen well', ['primary-down'], null],
+  ])('%s', (_, codes, expected) => {
+    expect(believed(afterSurveys(...codes))).toEqual([expected])
+  })
+
+  it('wants another survey while it doubts, and not afterwards', () => {
+    expect(isUnsettled(afterSurveys('healthy', 'primary-down'))).toBe(true)
+    expect(isUnsettled(afterSurveys('healthy', 'primary-down', 'primary-down', 'primary-down'))).toBe(false)
+    expect(isUnsettled(afterSurveys('healthy', 'primary-down', 'healthy'))).toBe(false)
+  })
+
+  it('takes many surveys within a moment for one', () => {
+    let beliefs = believe([], [diagnosis(1, 'healthy')], CONFIRM, 0)
+    for (let n = 1; n < 50; n++) beliefs = believe(beliefs, [diagnosis(1, 'primary-down')], CONFIRM, n)
+    expect(believed(beliefs)).toEqual(['healthy'])
+  })
+
+  it('forgets groups that are gone', () => {
+    const before = believe([], [diagnosis(1, 'healthy'), diagnosis(2, 'healthy')], CONFIRM, 0)
+    expect(believe(before, [diagnosis(2, 'healthy')], CONFIRM, 0).map(({ group }) => group)).toEqual([2])
+  })
+
+  it('pauses twice as long after each failure, up to half a minute, and begins anew after a success', () => {
+    let beliefs = afterSurveys('promoted')
+    const pauses: number[] = []
+    for (let n = 0; n < 9; n++) {
+      beliefs = afterFailure(beliefs, [1], 1000)
+      pauses.push((beliefs[0]?.restUntil ?? 0) - 1000)
+    }
+    expect(pauses).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000])
+    expect(beliefs[0]).toMatchObject({ failures: 9, failingSince: 1000 })
+    expect(afterSuccess(beliefs, [], [1], 0)[0]).toMatchObject({ failures: 0, failingSince: null })
+  })
+
+  it('gives up the pause after a failure, but no cooldown, when a promotion is noticed', () => {
+    const failed = withFreshHope(afterFailure(afterSurveys('promoted'), [1], 1000))
+    expect(failed[0]?.restUntil).toBe(0)
+    const cooling = withFreshHope(afterSuccess(afterSurveys('promoted'), [1], [1], 5000))
+    expect(cooling[0]?.restUntil).toBe(5000)
+  })
+})
+
+describe('what a watcher does next', () => {
+  const plan = planned({ nodes: FAILED_OVER })
+  const beliefs = believe(
+    [],
+    [0, 1, 2].map((group) => diagnosis(group, 'healthy')),
+    CONFIRM,
+    0,
+  )
+  const leading: Circumstances = {
+    leadership: 'leading',
+    pauses: [],
+    now: 1000,
+    leftovers: false,
+    housekeepingRestUntil: 0,
+  }
+  const pause = (group: number | null): Pause => ({
+    group,
+    since: '2026-01-01T00:00:00Z',
+    by: 'anna',
+    why: null,
+  })
+  const idle: Plan = { ...plan, changes: [], copies: [], unsynced: [], proofs: [] }
+
+  it('changes the group that moved', () => {
+    expect(intentOf(plan, beliefs, leading)).toMatchObject({ kind: 'change', groups: [1], held: [] })
+  })
+
+  it.each<[string, Partial<Circumstances>, readonly Belief[], string]>([
+    ['follows', { leadership: 'following' }, beliefs, 'following'],
+    ['is paused for the cluster', { pauses: [pause(null)] }, beliefs, 'paused'],
+    ['is paused for the group', { pauses: [pause(1)] }, beliefs, 'paused'],
+    ['cools down', {}, afterSuccess(beliefs, [1], [1], 5000), 'cooldown'],
+  ])('says what it would do while it %s', (_, given, held, why) => {
+    const intent = intentOf(plan, held, { ...leading, ...given })
+    expect(intent.groups).toEqual([])
+    expect(intent.held).toEqual([
+      { group: 1, why, would: expect.arrayContaining([expect.stringContaining('primary-moved')]) },
+    ])
+  })
+
+  it('does not mind a pause of another group', () => {
+    expect(intentOf(plan, beliefs, { ...leading, pauses: [pause(2)] }).groups).toEqual([1])
+  })
+
+  it('comes back when a cooldown or the pause after a failure is over', () => {
+    const cooling = afterSuccess(beliefs, [1], [1], 5000)
+    expect(intentOf(plan, cooling, leading).nextAt).toBe(5000)
+    expect(intentOf(plan, cooling, { ...leading, now: 5000 }).groups).toEqual([1])
+    const failed = afterFailure(beliefs, [1], 1000)
+    expect(intentOf(plan, failed, leading)).toMatchObject({ groups: [], held: [], nextAt: 1500 })
+  })
+
+  it('tries a group that failed apart from those that did not', () => {
+    const both: Plan = { ...plan, changes: plan.changes.flatMap((each) => [each, { ...each, group: 2 }]) }
+    const failed = afterFailure(beliefs, [1], 0)
+    expect(intentOf(both, failed, leading).groups).toEqual([2])
+    const bothFailed = afterFailure(beliefs, [1, 2], 0)
+    expect(intentOf(both, bothFailed, leading).groups).toHaveLength(1)
+    expect(intentOf(both, beliefs, leading).groups).toEqual([1, 2])
+  })
+
+  it('does nothing where nothing is to be done', () => {
+    expect(intentOf(idle, beliefs, leading)).toMatchObject({ groups: [], held: [], nextAt: null })
+  })
+
+  it('resolves what was left prepared, also while a group is paused, but not while the cluster is', () => {
+    const left = { ...leading, leftovers: true }
+    expect(intentOf(idle, beliefs, left)).toMatchObject({ kind: 'housekeeping', groups: [0, 1, 2] })
+    expect(intentOf(idle, beliefs, { ...left, pauses: [pause(1)] }).groups).toEqual([0, 2])
+    expect(intentOf(idle, beliefs, { ...left, pauses: [pause(null)] }).groups).toEqual([])
+    expect(intentOf(idle, beliefs, { ...left, leadership: 'following' }).groups).toEqual([])
+    expect(intentOf(idle, beliefs, { ...left, housekeepingRestUntil: 2000 })).toMatchObject({
+      groups: [],
+      nextAt: 2000,
+    })
+  })
+})
