@@ -19,8 +19,6 @@ const UNREACHABLE: Readonly<Record<string, UnreachableCause>> = {
   EAI_AGAIN: 'dns',
   EAI_FAIL: 'dns',
   [SqlState.connectionFailure]: 'reset',
-  [SqlState.adminShutdown]: 'reset',
-  [SqlState.crashShutdown]: 'reset',
 }
 
 const UNREADABLE: Readonly<Record<string, UnreadableCause>> = {
@@ -30,6 +28,12 @@ const UNREADABLE: Readonly<Record<string, UnreadableCause>> = {
   [SqlState.cannotConnectNow]: 'starting',
   [SqlState.tooManyConnections]: 'too-many-connections',
   [SqlState.insufficientPrivilege]: 'privilege',
+}
+
+/** Whether somebody ended the connection, which says little of the server: a new one will tell. */
+export function wasCut(error: unknown): boolean {
+  const code = codeOf(error) ?? ''
+  return UNREACHABLE[code] === 'reset' || code === SqlState.adminShutdown || code === SqlState.crashShutdown
 }
 
 /**

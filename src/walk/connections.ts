@@ -9,7 +9,7 @@ import { currentMigration } from '../install/migrations.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
-import { observationOf } from '../observe/failure.ts'
+import { observationOf, wasCut } from '../observe/failure.ts'
 import { probe } from '../observe/probe.ts'
 import { reachesRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
@@ -128,7 +128,7 @@ class NodeProber implements Prober {
       if (this.#open.get(key) === connection) this.#open.delete(key)
       await connection?.close()
       // Anybody may have ended a connection of an earlier survey: only a new one shows what the node is.
-      if (!known || !wasCut(error, address)) throw error
+      if (!known || !wasCut(error)) throw error
     } finally {
       clearTimeout(timer)
     }
@@ -142,9 +142,4 @@ class NodeProber implements Prober {
     this.#open.set(key, connection)
     return connection
   }
-}
-
-function wasCut(error: unknown, address: HostPort): boolean {
-  const seen = observationOf(error, address)
-  return seen.kind === 'unreachable' && seen.cause === 'reset'
 }

@@ -122,7 +122,7 @@ describe('a watcher', () => {
         WHERE application_name LIKE 'citus-ha%' AND pid <> pg_backend_pid()`
       for (let n = 0; n < 40; n++) await Promise.all(names.map((name) => server(name).query(terminate)))
       await expectNothingDone(seen)
-      expect(seen.of('diagnosed').map(({ code }) => code)).toEqual(['healthy', 'healthy', 'healthy'])
+      expect(seen.of('diagnosed').map(({ code }) => code)).not.toContain('primary-down')
     })
 
     it('when a primary stands still for less than `confirm` surveys', async () => {
