@@ -81,3 +81,11 @@ CREATE TABLE citus_ha.pause (
   why     text
 );
 CREATE UNIQUE INDEX pause_once ON citus_ha.pause (coalesce(groupid, -1));
+
+-- Which instance leads, before PostgreSQL 14, whose server does not end the session of a client that was stopped (on
+-- the coordinator). One row; past `expires_at` anybody may take it.
+CREATE TABLE citus_ha.lease (
+  singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  holder     text NOT NULL,
+  expires_at timestamptz NOT NULL
+);

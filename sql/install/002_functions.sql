@@ -390,4 +390,25 @@ BEGIN
     'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST), '[]') FROM citus_ha.pause p));
 END $$;
 
+-- Takes the lease, or renews it, where it is free, expired or the caller's own; by this server's clock, read when the
+-- row is locked. For sessions that are READ COMMITTED: others get 40001 where somebody else was quicker.
+CREATE FUNCTION citus_ha.hold_lease(who text, ttl_ms int) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- For the transaction, past the end of this function: a lease is nothing to wait for a standby for.
+  PERFORM set_config('synchronous_commit', 'local', true);
+  INSERT INTO citus_ha.lease AS l (holder, expires_at) VALUES (who, clock_timestamp() + ttl_ms * interval '1 ms')
+  ON CONFLICT (singleton) DO UPDATE
+     SET holder = who, expires_at = clock_timestamp() + ttl_ms * interval '1 ms'
+   WHERE l.holder = who OR l.expires_at <= clock_timestamp();
+  RETURN FOUND;
+END $$;
+
+CREATE FUNCTION citus_ha.drop_lease(who text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('synchronous_commit', 'local', true);
+  DELETE FROM citus_ha.lease l WHERE l.holder = who;
+END $$;
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA citus_ha FROM PUBLIC;

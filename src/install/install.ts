@@ -36,6 +36,8 @@ const CALLABLE = [
   'decide(jsonb)',
   'pause_changes(int, text, text)',
   'resume_changes(int)',
+  'hold_lease(text, int)',
+  'drop_lease(text)',
 ]
 
 /**

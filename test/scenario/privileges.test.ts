@@ -39,6 +39,7 @@ describe('what the role that citus-ha runs as may do', () => {
     [`INSERT INTO citus_ha.former_address VALUES (1, 'evil.example', 5432)`],
     [`DELETE FROM citus_ha.change`],
     [`INSERT INTO citus_ha.pause (by) VALUES ('somebody else')`],
+    [`INSERT INTO citus_ha.lease (holder, expires_at) VALUES ('me', 'infinity')`],
     [`SELECT citus_ha.move_node(2, 'evil.example', 5432)`],
     [`SELECT citus_ha.take_step('{}')`],
     [`SELECT citus_update_node(2, 'evil.example', 5432)`],
