@@ -1,3 +1,4 @@
+import type { LogLevel } from '../config/log-level.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Io } from './io.ts'
 
@@ -6,9 +7,6 @@ export interface Log {
   readonly progress: (line: string) => void
   readonly report: (report: Report) => void
 }
-
-export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /**
  * JSON lines on stderr by pino. Silent: progress goes there as plain text instead.

@@ -1,5 +1,6 @@
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../config/duration.ts'
+import { DEFAULT_LISTENER, readListener } from '../config/schema.ts'
 import { type HostPort, parseAddress } from '../model/node.ts'
 
 /** @throws InvalidArgumentError, which commander reports with the option's name and exit code 2 */
@@ -23,4 +24,18 @@ export function groupOption(text: string): number {
 export function countOption(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a number from 1 on.')
   return Number(text)
+}
+
+/** `--http` alone, or with the address: a HostPort either way, undefined where it is not given. */
+export function httpOption(): Option {
+  return new Option(
+    '--http [host:port]',
+    `answer /healthz, /readyz, /metrics and /status (${DEFAULT_LISTENER})`,
+  )
+    .preset(DEFAULT_LISTENER)
+    .argParser((text: string): HostPort => {
+      const listener = readListener(text)
+      if (!listener) throw new InvalidArgumentError('expected HOST:PORT, such as 127.0.0.1:8008.')
+      return listener
+    })
 }

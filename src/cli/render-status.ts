@@ -1,6 +1,6 @@
 import { describePause } from '../model/pause.ts'
+import type { GroupStatus, NodeStatus, Status } from '../walk/status.ts'
 import { type Colors, colorsFor, type Io } from './io.ts'
-import type { GroupStatus, NodeStatus, Status } from './status.ts'
 
 /** A status for people: a tree of groups and nodes, then what is wrong. */
 export function renderStatus(status: Status, io: Io): string {

@@ -82,9 +82,12 @@ async function readYaml(
   throw new ConfigError(`${file}: expected keys such as "coordinators:", got ${kindOf(value)}`)
 }
 
-/** `http:` with nothing under it means the defaults. */
+/** A section with nothing under it means its defaults; `http:` is one that is off until it is named. */
 function withoutEmpty(value: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(value).filter(([, section]) => section !== null))
+  const entries = Object.entries(value).map(([key, section]) =>
+    key === 'http' && section === null ? [key, {}] : [key, section],
+  )
+  return Object.fromEntries(entries.filter(([, section]) => section !== null))
 }
 
 const READING: Readonly<Record<string, string>> = {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { formatAddress, type HostPort, parseAddress } from '../model/node.ts'
 import { type Candidate, type ConnectionSettings, SSL_MODES } from './connection.ts'
 import { parseDuration, parseSize } from './duration.ts'
+import { LOG_LEVELS, type LogLevel } from './log-level.ts'
 import { redact } from './redact.ts'
 import { Secret } from './secret.ts'
 import { type Environment, parseUrl, UrlError } from './url.ts'
@@ -34,7 +35,9 @@ export interface Config {
   readonly detect: Detect
   readonly apply: Apply
   readonly routing: Routing
-  readonly http: { readonly listen: HostPort }
+  /** Where `watch` answers over HTTP; null: nowhere. */
+  readonly http: { readonly listen: HostPort } | null
+  readonly log: { readonly level: LogLevel }
 }
 
 interface Detect {
@@ -96,8 +99,11 @@ const listener = expected('an address such as 127.0.0.1:8008', readListener)
 const whole = z.number().int()
 const text = z.string().min(1, 'expected text, got an empty one')
 
-/** Port 0 lets the system choose. */
-function readListener(given: string): HostPort | null {
+/** Where HTTP is answered once it is asked for: on this machine only. */
+export const DEFAULT_LISTENER = '127.0.0.1:8008'
+
+/** Where to listen. Port 0 lets the system choose. @returns null where the text is no address */
+export function readListener(given: string): HostPort | null {
   const parsed = parseAddress(given.replace(/:0$/, ':1'))
   return parsed && given.endsWith(':0') ? { host: parsed.host, port: 0 } : parsed
 }
@@ -193,7 +199,8 @@ export function configSchema(env: Environment) {
           maxLag: size.prefault('16MB'),
         })
         .prefault({}),
-      http: z.strictObject({ listen: listener.prefault('127.0.0.1:8008') }).prefault({}),
+      http: z.strictObject({ listen: listener.prefault(DEFAULT_LISTENER) }).optional(),
+      log: z.strictObject({ level: z.enum(LOG_LEVELS).prefault('info') }).prefault({}),
     })
     .transform(({ coordinators, ...rest }): Config => {
       const candidates = coordinators.flatMap(({ url }) =>
@@ -205,6 +212,7 @@ export function configSchema(env: Environment) {
         ...rest,
         cluster: rest.cluster ?? null,
         databases: rest.databases ?? null,
+        http: rest.http ?? null,
         coordinators: candidates,
         connection: candidates[0]?.settings ?? rest.connection,
       }

@@ -42,6 +42,7 @@ detect: { interval: 1s, timeout: 2s, confirm: 3, witnessFreshness: 5s, cooldown:
 apply: { lockTimeout: 200ms, deadline: 0.5m, decisionWait: 0s, force: 10s }
 routing: { secondaryDown: auto, primaryDown: leave, maxLag: 16MB }
 http: { listen: "127.0.0.1:8008" }
+log: { level: debug }
 `)
     const shared = { passfile: '/etc/citus-ha/pgpass', sslrootcert: '/etc/ca.crt' }
     const first = { ...shared, user: 'citus_ha', sslmode: 'verify-full' }
@@ -68,12 +69,13 @@ http: { listen: "127.0.0.1:8008" }
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 0, force: 10_000 },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
       http: { listen: { host: '127.0.0.1', port: 8008 } },
+      log: { level: 'debug' },
     })
   })
 
   test.each([
     ['only a coordinator', ONE],
-    ['sections with nothing under them', `${ONE}cluster:\ndetect:\napply:\nhttp:\n`],
+    ['sections with nothing under them', `${ONE}cluster:\ndetect:\napply:\nlog:\n`],
     ['JSON', JSON.stringify({ coordinators: [{ url: URL }] })],
   ])('may be short: %s', async (_, yaml) => {
     expect(await load(yaml)).toEqual({
@@ -88,9 +90,18 @@ http: { listen: "127.0.0.1:8008" }
       detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 2000, force: 'never' },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
-      http: { listen: { host: '127.0.0.1', port: 8008 } },
+      http: null,
+      log: { level: 'info' },
     })
   })
+
+  test.each(['http: {}', 'http:', 'http: { }'])(
+    'turns HTTP on by naming it, on loopback: %s',
+    async (line) => {
+      const { http } = await load(`${ONE}${line}\n`)
+      expect(http).toEqual({ listen: { host: '127.0.0.1', port: 8008 } })
+    },
+  )
 
   test('is read from disk, and http.listen may leave the port to the system', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))
@@ -98,7 +109,7 @@ http: { listen: "127.0.0.1:8008" }
     try {
       await writeFile(file, `${ONE}http: { listen: '[::1]:0' }`)
       const { http } = await loadConfig({ env: { CITUS_HA_CONFIG: file } })
-      expect(http.listen).toEqual({ host: '::1', port: 0 })
+      expect(http?.listen).toEqual({ host: '::1', port: 0 })
       const missing = join(directory, 'nosuch.yaml')
       expect(await complaint(loadConfig({ file: missing, env: {} }))).toBe(`${missing}: no such file`)
       expect(await complaint(loadConfig({ file: directory, env: {} }))).toBe(`${directory}: is a directory`)

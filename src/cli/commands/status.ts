@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
 import { observe, view } from '../../walk/look.ts'
+import { statusDocument, statusOf } from '../../walk/status.ts'
 import {
   addClusterOptions,
   type ClusterOptions,
@@ -12,7 +13,6 @@ import {
 } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
 import { renderStatus } from '../render-status.ts'
-import { statusOf } from '../status.ts'
 
 interface StatusOptions extends ClusterOptions {
   readonly json?: boolean
@@ -31,7 +31,7 @@ export function statusCommand(program: Command, io: Io, exit: (code: number) => 
         return await Promise.all(names.map((database) => one({ ...session, database }, io)))
       })
       exit(statuses.every((status) => status.problems.length === 0) ? 0 : 3)
-      if (options.json) printJson(io, { ...statuses[0], databases: statuses })
+      if (options.json) printJson(io, statusDocument(statuses))
       else for (const status of statuses) io.stdout.write(renderStatus(status, io))
     })
 }

@@ -6,7 +6,7 @@ import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { renderPlan } from '../plan/render.ts'
-import type { View } from '../walk/look.ts'
+import type { View } from './look.ts'
 
 /** One registered row, or one node that no row names, with what was seen there. */
 export interface NodeStatus {
@@ -51,6 +51,14 @@ export interface Status {
   /** What `reconcile` would do now, a line each. */
   readonly pending: readonly string[]
   readonly warnings: readonly string[]
+}
+
+/** Several databases in one document: the first one's status at the top, as scripts for one database expect it. */
+export type StatusDocument = Partial<Status> & { readonly databases: readonly Status[] }
+
+/** What `citus-ha status --json` prints, and `/status` answers. */
+export function statusDocument(statuses: readonly Status[]): StatusDocument {
+  return { ...statuses[0], databases: statuses }
 }
 
 export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status {
