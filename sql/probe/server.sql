@@ -24,6 +24,8 @@ SELECT current_setting('server_version_num')::int                             AS
          WHERE d.datallowconn AND NOT d.datistemplate AND has_database_privilege(d.oid, 'CONNECT')) AS databases,
        (SELECT coalesce(jsonb_agg(p.gid ORDER BY p.gid), '[]') FROM pg_prepared_xacts p
          WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%') AS prepared,
+       (SELECT round(extract(epoch FROM clock_timestamp() - min(p.prepared)) * 1000)::float8 FROM pg_prepared_xacts p
+         WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%') AS oldest_prepared_ms,
        (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)     AS superuser,
        pg_has_role('pg_read_all_stats', 'USAGE')                              AS reads_statistics,
        coalesce((SELECT s.ssl FROM pg_stat_ssl s WHERE s.pid = pg_backend_pid()), false) AS encrypted,

@@ -38,7 +38,13 @@ const LOCAL_COLUMNS = ['hasmetadata', 'metadatasynced'] as const
 
 /** Equal in everything that routes a query. The order of rows does not count. */
 export function sameCatalog(a: Catalog, b: Catalog): boolean {
-  return a.length === b.length && a.every((row) => b.some((other) => sameRow(row, other)))
+  if (a === b) return true
+  if (a.length !== b.length) return false
+  const rows = new Map(b.map((row) => [row.nodeid, row]))
+  return a.every((row) => {
+    const other = rows.get(row.nodeid)
+    return other !== undefined && sameRow(row, other)
+  })
 }
 
 export function sameRow(a: CatalogRow, b: CatalogRow): boolean {

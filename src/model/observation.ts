@@ -103,6 +103,8 @@ export interface Answered {
   readonly readsStatistics: boolean
   /** gids of prepared transactions in this database that look like citus-ha's. */
   readonly prepared: readonly string[]
+  /** Age of the oldest of them by the node's own clock, in milliseconds; null where there is none. */
+  readonly oldestPreparedMs: number | null
   /** Other databases of this server that may be connected to. */
   readonly databases: readonly string[]
   /** Whether the connection that answered was encrypted. */

@@ -41,6 +41,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     superuser: server.superuser,
     readsStatistics: server.reads_statistics,
     prepared: server.prepared,
+    oldestPreparedMs: server.oldest_prepared_ms,
     databases: server.databases,
     encrypted: server.encrypted,
     latencyMs: performance.now() - began,

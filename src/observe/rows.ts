@@ -118,6 +118,7 @@ export const serverRow = z.object({
   senders: z.array(sender),
   databases: z.array(z.string()),
   prepared: z.array(z.string()),
+  oldest_prepared_ms: z.number().nullable(),
   superuser: z.boolean(),
   reads_statistics: z.boolean(),
   encrypted: z.boolean(),

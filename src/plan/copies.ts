@@ -124,6 +124,15 @@ function forbiddenBy(step: Step, before: Catalog, server: Answered): Plan['forbi
   return may ? [] : [{ group, address: step.to }]
 }
 
+/** What a node's copy should be where the coordinator's is `truth`: the same, or an expand coordinator's own rows. */
+export function copyShouldBe(
+  before: Catalog,
+  truth: Catalog,
+  own: 'own rows' | 'as the coordinator’s',
+): Catalog {
+  return own === 'own rows' ? ownRows(before, truth, truth) : truth
+}
+
 /**
  * An expand coordinator with a copy of its own has its own nodeids. The primary's row of a group follows the
  * primary; a secondary's row follows its address, or, where that is gone, takes one that no row here has.

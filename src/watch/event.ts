@@ -51,6 +51,8 @@ export interface Diagnosed {
 export interface Acted {
   readonly kind: 'acted'
   readonly report: Report
+  /** The groups it was about, whether or not a row of theirs changed. */
+  readonly groups: readonly number[]
   /** Milliseconds from what was noticed, to the decision and until every copy was right; null where there is none. */
   readonly stages: {
     readonly noticedMs: number | null

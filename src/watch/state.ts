@@ -11,6 +11,9 @@ export interface WatchState {
   readonly leadership: Leadership
   /** Milliseconds since the loop last came round. A loop that hangs shows here. */
   readonly turnedMsAgo: number
+  /** How many times it came round, and how many surveys it made, since it began. */
+  readonly turns: number
+  readonly surveys: number
   /** The longest a healthy loop may take to come round, in milliseconds. */
   readonly turnLimitMs: number
   /** Whether the last survey found a coordinator that may be followed. */

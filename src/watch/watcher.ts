@@ -72,6 +72,8 @@ export class Watcher {
   #nextAt: number | null = null
   #surveyedAt = Number.NEGATIVE_INFINITY
   #turnedAt = performance.now()
+  #turns = 0
+  #surveys = 0
 
   constructor(options: WatcherOptions) {
     this.#options = options
@@ -99,6 +101,8 @@ export class Watcher {
       leadership: this.#leadership,
       turnedMsAgo: now - this.#turnedAt,
       turnLimitMs: turnLimit(intervalMs, timeoutMs),
+      turns: this.#turns,
+      surveys: this.#surveys,
       coordinator: this.#coordinator,
       failure: this.#blindness.why ?? this.#failure,
       view: this.#view,
@@ -118,6 +122,7 @@ export class Watcher {
       for (let rung = true; !signal.aborted; rung = await this.#rest(signal)) {
         if (rung || this.#isDue()) await this.#turn(signal)
         this.#turnedAt = performance.now()
+        this.#turns++
       }
     } finally {
       await this.#pulses.stop()
@@ -179,6 +184,7 @@ export class Watcher {
     const access = this.#access
     const request = this.#request()
     const survey = await observe(access, request, new Clock())
+    this.#surveys++
     this.#coordinators.see(survey)
     this.#follow(survey)
     const seen = view(survey, access, request)
@@ -254,6 +260,7 @@ export class Watcher {
       tell({
         kind: 'acted',
         report: done.report,
+        groups: intent.groups,
         stages: done.stages,
         failures: done.failed ? failures + 1 : 0,
       })

@@ -124,6 +124,7 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     superuser: false,
     readsStatistics: true,
     prepared: [],
+    oldestPreparedMs: null,
     databases: ['app'],
     encrypted: false,
     latencyMs: 1,

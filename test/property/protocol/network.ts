@@ -144,6 +144,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     superuser: false,
     readsStatistics: true,
     prepared: [...visible.prepared.keys()].sort(),
+    oldestPreparedMs: null,
     databases: ['app'],
     encrypted: false,
     latencyMs: 1,

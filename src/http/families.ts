@@ -1,0 +1,145 @@
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Outcome } from '../model/outcome.ts'
+import type { Held, Noticed } from '../watch/event.ts'
+
+type Prometheus = typeof import('prom-client')
+
+export const OUTCOMES: readonly Outcome[] = [
+  'converged',
+  'changed',
+  'planned',
+  'refused',
+  'blocked',
+  'unproved',
+]
+export const NOTICED: readonly Noticed['what'][] = [
+  'promoted',
+  'demoted',
+  'lost',
+  'back',
+  'receiver-changed',
+  'changed',
+]
+export const HELD: readonly Held['why'][] = ['paused', 'cooldown', 'following', 'unconfirmed']
+export const STAGES = ['noticed', 'decided', 'right'] as const
+export type Stage = (typeof STAGES)[number]
+
+/** Seconds: what is aimed at (25, 75 and 250 ms) are bounds of their own. */
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+const NODE = ['database', 'group', 'node'] as const
+const GROUP = ['database', 'group'] as const
+const DATABASE = ['database'] as const
+
+/** Everything `/metrics` tells. Labels are bounded by the nodes, groups and databases there are, and by rules. */
+export type Families = ReturnType<typeof familiesIn>
+
+export function familiesIn(prometheus: Prometheus, registry: Registry) {
+  return { ...nodes(prometheus, registry), ...groups(prometheus, registry), ...loops(prometheus, registry) }
+}
+
+function nodes(prometheus: Prometheus, registry: Registry) {
+  const gauge = gauges(prometheus, registry)
+  return {
+    up: gauge('node_up', '1: the node answered when it was last asked; 0: it did not.', NODE),
+    role: gauge('node_role', '1 for what the node is: primary (takes writes) or standby (in recovery).', [
+      ...NODE,
+      'role',
+    ]),
+    registered: gauge(
+      'node_registered',
+      '1 for what the coordinator’s pg_dist_node calls it: primary, secondary, clone, or none.',
+      [...NODE, 'as'],
+    ),
+    lag: gauge(
+      'node_lag_bytes',
+      'Bytes of WAL that its group’s primary has written and this standby has not replayed; right within what is written in detect.interval.',
+      NODE,
+    ),
+    timeline: gauge('node_timeline', 'Timeline the node is on.', NODE),
+    prepared: gauge(
+      'prepared_transactions',
+      'Prepared transactions of citus-ha, of whichever change, that the node holds.',
+      NODE,
+    ),
+    preparedAge: gauge(
+      'prepared_transactions_oldest_age_seconds',
+      'Age of the oldest prepared transaction of citus-ha that the node holds, as surveyed.',
+      NODE,
+    ),
+    copyDiffers: gauge(
+      'copy_differs',
+      '1: the node’s copy of pg_dist_node is not as the coordinator’s; 0: it is. Absent where it cannot be read.',
+      ['database', 'node', 'role'],
+    ),
+  }
+}
+
+function groups(prometheus: Prometheus, registry: Registry) {
+  const gauge = gauges(prometheus, registry)
+  return {
+    diagnosis: gauge(
+      'group_diagnosis',
+      '1 for what is believed of the group, with the rule by which it was diagnosed.',
+      [...GROUP, 'code', 'rule'],
+    ),
+    groupFailures: gauge('group_failures', 'Tries in a row at this group that failed.', GROUP),
+    paused: gauge('group_paused', '1: nothing is changed for this group, since a person paused it.', GROUP),
+    cooldown: gauge('group_rest_seconds', 'How long the group is still left alone; 0: it is not.', GROUP),
+  }
+}
+
+function loops(prometheus: Prometheus, registry: Registry) {
+  const gauge = gauges(prometheus, registry)
+  const counter = counters(prometheus, registry)
+  const histogram = histograms(prometheus, registry)
+  return {
+    build: gauge('build_info', '1, with the version of citus-ha.', ['version']),
+    leading: gauge('leading', '1: this instance leads and may change; 0: it does not.', DATABASE),
+    ready: gauge('ready', '1: it leads or follows and sees the coordinator; as /readyz.', DATABASE),
+    turnAge: gauge('turn_age_seconds', 'Time since the loop last came round.', DATABASE),
+    surveyAge: gauge(
+      'survey_age_seconds',
+      'Time since the last full survey that led to a diagnosis.',
+      DATABASE,
+    ),
+    turns: counter('turns_total', 'Turns of the loop.', DATABASE),
+    surveys: counter('surveys_total', 'Full surveys.', DATABASE),
+    noticed: counter('noticed_total', 'What the pulse of a node showed.', ['database', 'what']),
+    changes: counter('changes_total', 'Walks that changed something, or should have, by outcome.', [
+      'database',
+      'outcome',
+    ]),
+    held: counter('held_total', 'Times something was not done on purpose, by reason.', ['database', 'why']),
+    failures: counter(
+      'failures_total',
+      'Turns that came to nothing, by error; told once while it lasts.',
+      DATABASE,
+    ),
+    noticeTime: histogram(
+      'promotion_notice_seconds',
+      'Age of a promotion, by the node’s own clock, when its pulse told of it.',
+      DATABASE,
+    ),
+    stageTime: histogram(
+      'promotion_stage_seconds',
+      'Time from a promotion to each stage of the change that followed it: noticed, decided (committed on the coordinator), right (every copy proved).',
+      ['database', 'stage'],
+    ),
+  }
+}
+
+function gauges({ Gauge: Type }: Prometheus, registry: Registry) {
+  return <Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> =>
+    new Type({ name: `citus_ha_${name}`, help, labelNames, registers: [registry] })
+}
+
+function counters({ Counter: Type }: Prometheus, registry: Registry) {
+  return <Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> =>
+    new Type({ name: `citus_ha_${name}`, help, labelNames, registers: [registry] })
+}
+
+function histograms({ Histogram: Type }: Prometheus, registry: Registry) {
+  return <Label extends string>(name: string, help: string, labelNames: readonly Label[]): Histogram<Label> =>
+    new Type({ name: `citus_ha_${name}`, help, labelNames, buckets: BUCKETS, registers: [registry] })
+}

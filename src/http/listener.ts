@@ -1,0 +1,104 @@
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { redact } from '../config/redact.ts'
+import { CitusHaError } from '../model/failure.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+
+/** An address at which requests are answered. */
+export interface Listener {
+  /** Where it really listens: the port the system chose, where it was left to it. */
+  readonly address: HostPort
+  /** Ends every connection, and returns when they are gone. */
+  close(): Promise<void>
+}
+
+export interface ListenerOptions {
+  readonly listen: HostPort
+  /** All others are answered with 405 before anything of a body is read. */
+  readonly methods: readonly string[]
+  /** Adds what is answered here. Each listener has routes, and a guard, of its own. */
+  readonly routes: (app: FastifyInstance) => void
+  /** Told, in one line, of a request that failed for a reason of ours. */
+  readonly problem: (line: string) => void
+}
+
+/** A scraper is quick; whoever is slow holds one of a few connections, for this long at most. Milliseconds. */
+const REQUEST_MS = 10_000
+const IDLE_MS = 75_000
+const BODY_BYTES = 16 * 1024
+const CONNECTIONS = 100
+
+/** @throws CitusHaError where nothing can listen there, in one line */
+export async function openListener(options: ListenerOptions): Promise<Listener> {
+  const { listen, methods, routes, problem } = options
+  // Loaded here: only a watcher that is asked for HTTP should pay for it.
+  const { fastify } = await import('fastify')
+  const app = fastify({
+    logger: false,
+    bodyLimit: BODY_BYTES,
+    requestTimeout: REQUEST_MS,
+    connectionTimeout: REQUEST_MS,
+    keepAliveTimeout: IDLE_MS,
+    forceCloseConnections: true,
+    frameworkErrors: (_, __, reply) => void say(reply, 400, 'bad request'),
+  })
+  app.server.maxConnections = CONNECTIONS
+  app.addHook('onRequest', async (request, reply) => {
+    if (methods.includes(request.method)) return
+    reply.header('allow', methods.join(', '))
+    return say(reply, 405, 'method not allowed')
+  })
+  app.addHook('onSend', async (_, reply) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+  })
+  app.setNotFoundHandler(async (_, reply) => say(reply, 404, 'not found'))
+  app.setErrorHandler<Error & { statusCode?: number }>(async (error, request, reply) => {
+    const status = error.statusCode ?? 500
+    if (status < 500) return say(reply, status, error.message)
+    problem(`${request.method} ${request.routeOptions.url ?? '?'}: ${redact(error.message)}`)
+    return say(reply, 500, 'internal error')
+  })
+  routes(app)
+  try {
+    await app.listen({ host: listen.host, port: listen.port })
+  } catch (error) {
+    await app.close()
+    throw new CitusHaError(
+      'configuration',
+      `HTTP cannot listen on ${formatAddress(listen)}: ${whyNot(error)}`,
+      {
+        cause: error,
+      },
+    )
+  }
+  return { address: { host: listen.host, port: portOf(app) }, close: async () => await app.close() }
+}
+
+/** One JSON document, laid out for people too. */
+export function answer(reply: FastifyReply, status: number, body: object): FastifyReply {
+  return reply
+    .code(status)
+    .type('application/json; charset=utf-8')
+    .send(`${JSON.stringify(body, null, 2)}\n`)
+}
+
+function say(reply: FastifyReply, status: number, error: string): FastifyReply {
+  return answer(reply, status, { error })
+}
+
+function portOf(app: FastifyInstance): number {
+  const bound = app.server.address()
+  return typeof bound === 'object' && bound !== null ? bound.port : 0
+}
+
+const LISTENING: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is in use',
+  EACCES: 'permission denied',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'the host name cannot be resolved now',
+}
+
+function whyNot(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException
+  return LISTENING[code ?? ''] ?? message
+}
