@@ -56,7 +56,7 @@ const CYCLE: readonly LogLevel[] = ['info', 'debug', 'trace']
 export function cycleLevel(log: WatchLog): LogLevel {
   const next = CYCLE[CYCLE.indexOf(log.level) + 1] ?? 'info'
   log.level = next
-  log.say('info', `the log's level is ${next} now`)
+  log.say('info', `the log’s level is ${next} now`)
   return next
 }
 
@@ -66,6 +66,7 @@ function scrubbed(value: Fields): Fields {
 }
 
 const DEPTH = 8
+const SECRET = /password|secret|token/i
 
 function scrub(value: unknown, depth: number): unknown {
   if (typeof value === 'string') return redact(value)
@@ -75,7 +76,9 @@ function scrub(value: unknown, depth: number): unknown {
   if (Array.isArray(value)) return value.map((each) => scrub(each, depth + 1))
   if (value instanceof Error) return redact(value.message)
   if ('toJSON' in value && typeof value.toJSON === 'function') return value.toJSON()
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, scrub(each, depth + 1)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [key, SECRET.test(key) ? '***' : scrub(each, depth + 1)]),
+  )
 }
 
 interface Failing {
