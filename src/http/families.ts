@@ -22,7 +22,6 @@ export const NOTICED: readonly Noticed['what'][] = [
 ]
 export const HELD: readonly Held['why'][] = ['paused', 'cooldown', 'following', 'unconfirmed']
 export const STAGES = ['noticed', 'decided', 'right'] as const
-export type Stage = (typeof STAGES)[number]
 
 /** Seconds: what is aimed at (25, 75 and 250 ms) are bounds of their own. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { Metrics } from '../../src/http/metrics.ts'
 import type { WatchState } from '../../src/watch/state.ts'
@@ -33,6 +34,16 @@ describe('the exposition', () => {
       if (/_(age|notice|stage)_/.test(name)) expect(name).toMatch(/_seconds$/)
       expect([...samples.values()].every(Number.isFinite)).toBe(true)
     }
+  })
+
+  test('is what the page says, no more and no less', async () => {
+    const { metrics } = await metricsOf(stateOf())
+    const page = await readFile(new URL('../../docs/http.md', import.meta.url), 'utf8')
+    const table = page.slice(page.indexOf('| name |'), page.indexOf('Worth an alert'))
+    const told = [...readExposition(await metrics.text()).keys()].sort()
+    expect([...table.matchAll(/`(citus_ha_[a-z_]+)`(?=,| \|)/g)].map(([, name]) => name).sort()).toEqual(told)
+    const alerts = page.slice(page.indexOf('Worth an alert'))
+    for (const [name] of alerts.matchAll(/citus_ha_[a-z_]+/g)) expect(told).toContain(name)
   })
 
   test('escapes what a name may hold', async () => {
