@@ -164,7 +164,7 @@ class Narrator {
   #success(event: Acted): Line[] {
     const { report, groups, stages } = event
     const { database, outcome, epoch, changes, warnings, durationMs } = report
-    const level = outcome === 'converged' || outcome === 'planned' ? 'debug' : 'info'
+    const level = LEVEL_OF[outcome]
     const fields = { event: 'acted', database, groups, outcome, epoch, durationMs, stages }
     const rows = changes.map(({ group, nodeid, kind, from, to, why }): Line => {
       const row = { event: 'row', database, group, nodeid, change: kind, from, to, why }
@@ -219,6 +219,16 @@ class Narrator {
 
 /** How long the same text stays quiet after it was loud. */
 const QUIET_MS = 300_000
+
+/** Of a walk that did what it could: something may be left that it could not. */
+const LEVEL_OF = {
+  converged: 'debug',
+  planned: 'debug',
+  changed: 'info',
+  refused: 'warn',
+  blocked: 'warn',
+  unproved: 'warn',
+} as const
 
 const LEADERSHIP = {
   leading: 'this instance leads',

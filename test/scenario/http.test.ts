@@ -12,7 +12,7 @@ import { Connections } from '../../src/walk/connections.ts'
 import { observe, view } from '../../src/walk/look.ts'
 import { readExposition } from '../support/exposition.ts'
 import { Scenario } from '../support/scenario.ts'
-import { stateOf } from '../support/watching.ts'
+import { stateOf } from '../support/watch-state.ts'
 
 describe('what a watcher answers over HTTP of a real cluster', () => {
   let scenario: Scenario

@@ -10,7 +10,7 @@ import { statusDocument, statusOf } from '../../src/walk/status.ts'
 import type { WatchState } from '../../src/watch/state.ts'
 import { address } from '../support/builders.ts'
 import { samplesOf } from '../support/exposition.ts'
-import { stateOf, viewOf } from '../support/watching.ts'
+import { stateOf, viewOf } from '../support/watch-state.ts'
 
 const LOOPBACK: HostPort = { host: '127.0.0.1', port: 0 }
 const open: Listener[] = []

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { summarize } from '../../src/watch/health.ts'
 import { ServiceManager } from '../../src/watch/systemd.ts'
-import { groupState, stateOf } from '../support/watching.ts'
+import { groupState, stateOf } from '../support/watch-state.ts'
 
 const LISTENERS: readonly (readonly [string, readonly string[]])[] = [
   [

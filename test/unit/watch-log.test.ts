@@ -6,7 +6,7 @@ import type { Refusal } from '../../src/model/outcome.ts'
 import type { WatchEvent } from '../../src/watch/event.ts'
 import { cycleLevel, openWatchLog } from '../../src/watch/log.ts'
 import { address } from '../support/builders.ts'
-import { acted, diagnosed, report } from '../support/watching.ts'
+import { acted, diagnosed, report } from '../support/watch-state.ts'
 
 const LEVELS: Readonly<Record<number, string>> = {
   10: 'trace',
@@ -107,6 +107,13 @@ describe('one line a fact', () => {
     ])
   })
 
+  test('a change that is not proved on every copy yet, or was not all, is a warning', async () => {
+    const { told } = await logAt('info')
+    for (const outcome of ['unproved', 'refused'] as const) {
+      expect(told(acted({ report: report({ outcome }) }))).toMatchObject([{ level: 'warn', outcome }])
+    }
+  })
+
   test('who leads, what is followed, what is watched, what is held back', async () => {
     const { told } = await logAt('trace')
     const database = 'app'
@@ -114,8 +121,8 @@ describe('one line a fact', () => {
     const held = { kind: 'held', database, group: 1, would } as const
     expect(
       told(
-        { kind: 'leadership', database, now: 'leading' } as WatchEvent,
-        { kind: 'leadership', database, now: 'none' } as WatchEvent,
+        { kind: 'leadership', database, now: 'leading' },
+        { kind: 'leadership', database, now: 'none' },
         { kind: 'coordinator', database, node: null, why: 'it does not answer' },
         { kind: 'coordinator', database, node: address('cn2'), why: 'another server leads the cluster now' },
         { kind: 'database', database, now: 'gone' },

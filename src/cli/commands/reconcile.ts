@@ -1,5 +1,4 @@
 import { type Command, Option } from 'commander'
-import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import type { HostPort } from '../../model/node.ts'
 import { exitCodeOf, type Report } from '../../model/outcome.ts'
 import { type WalkRequest, walk } from '../../walk/walk.ts'
@@ -12,7 +11,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
-import { openLog } from '../log.ts'
+import { LOG_LEVELS, type LogLevel, openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 
