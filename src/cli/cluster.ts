@@ -34,12 +34,16 @@ export interface Session {
   readonly database: string
 }
 
-/** Runs a command's work on the configured cluster, and closes every connection afterwards. */
-export async function withCluster<T>(
-  options: ClusterOptions,
-  io: Io,
-  work: (session: Session) => Promise<T>,
-): Promise<T> {
+/** The configuration as flags, environment and file say it, and what is known of it before any connection. */
+export interface Loaded {
+  readonly config: Config
+  /** The database of the first coordinator's URL, as psql would choose it. */
+  readonly database: string
+  readonly warnings: readonly string[]
+}
+
+/** @throws ConfigError */
+export async function loadCluster(options: ClusterOptions, io: Io): Promise<Loaded> {
   const config = await loadConfig({
     env: io.env,
     ...(options.config === undefined ? {} : { file: options.config }),
@@ -47,11 +51,21 @@ export async function withCluster<T>(
   })
   const [first] = config.coordinators
   if (!first) throw new Error('a loaded configuration has a coordinator')
-  const target = await resolveTarget(first.address, first.database, first.settings, io.env)
-  for (const warning of target.warnings) io.stderr.write(`warning: ${warning}\n`)
+  const { database, warnings } = await resolveTarget(first.address, first.database, first.settings, io.env)
+  return { config, database: config.databases?.[0] ?? database, warnings }
+}
+
+/** Runs a command's work on the configured cluster, and closes every connection afterwards. */
+export async function withCluster<T>(
+  options: ClusterOptions,
+  io: Io,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const { config, database, warnings } = await loadCluster(options, io)
+  for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
   const access = new Connections(config, io.env)
   try {
-    return await work({ config, access, database: config.databases?.[0] ?? target.database })
+    return await work({ config, access, database })
   } finally {
     await access.close()
   }

@@ -1,32 +1,148 @@
-import { loadConfig } from '../config/load.ts'
-import { resolveTarget } from '../db/target.ts'
+import type { LogLevel } from '../config/log-level.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { WatchEvent } from '../watch/event.ts'
+import { allTurn, summarize } from '../watch/health.ts'
+import { cycleLevel, openWatchLog, type WatchLog } from '../watch/log.ts'
 import { WatchService } from '../watch/service.ts'
-import type { ClusterOptions } from './cluster.ts'
+import { ServiceManager } from '../watch/systemd.ts'
+import { type ClusterOptions, type Loaded, loadCluster } from './cluster.ts'
 import type { Io } from './io.ts'
+import { type Door, openDoor } from './watch-http.ts'
 
-interface ServeOptions extends ClusterOptions {
-  readonly logLevel?: string
+export interface ServeOptions extends ClusterOptions {
+  /** Wins over the file's. */
+  readonly logLevel?: LogLevel
+  /** Where to answer HTTP; wins over the file's. */
+  readonly http?: HostPort
 }
 
-/** Watches until the signal of `io`; at SIGHUP with the configuration as it is then. */
+/** Watches until the signal of `io`; at SIGHUP goes on with the configuration as it is then. */
 export async function serveWatch(options: ServeOptions, io: Io): Promise<void> {
-  const tell = (event: WatchEvent) =>
-    void io.stderr.write(`${JSON.stringify(event, (_, v) => (typeof v === 'bigint' ? `${v}` : v))}\n`)
-  const config = await loadConfig({
-    env: io.env,
-    ...(options.config === undefined ? {} : { file: options.config }),
-    ...(options.coordinator === undefined ? {} : { coordinators: options.coordinator }),
+  const first = await loadCluster(options, io)
+  const log = await openWatchLog({
+    level: options.logLevel ?? first.config.log.level,
+    write: (line) => void io.stderr.write(line),
   })
-  const [first] = config.coordinators
-  if (!first) throw new Error('a loaded configuration has a coordinator')
-  const target = await resolveTarget(first.address, first.database, first.settings, io.env)
-  const service = new WatchService({
-    config,
-    database: target.database,
-    env: io.env,
-    tell,
-    ...(io.hooks && { hooks: io.hooks }),
-  })
-  await service.run(io.signal)
+  const served = new Served(options, io, log)
+  // One at a time: two signals in a row must not open two doors.
+  let reloading: Promise<void> = Promise.resolve()
+  const onHangup = () => {
+    reloading = reloading.then(() => served.reload())
+  }
+  const onLevel = () => void cycleLevel(log)
+  process.on('SIGHUP', onHangup)
+  process.on('SIGUSR2', onLevel)
+  try {
+    await served.run(first)
+  } finally {
+    await reloading
+    process.off('SIGHUP', onHangup)
+    process.off('SIGUSR2', onLevel)
+  }
 }
+
+/** The service with everything around it: the log, the door over HTTP, the service manager. */
+class Served {
+  readonly #options: ServeOptions
+  readonly #io: Io
+  readonly #log: WatchLog
+  readonly #manager: ServiceManager | null
+  #service: WatchService | null = null
+  #door: Door | null = null
+  /** What to go on with, and the end of what runs now. */
+  #next: Loaded | null = null
+  #again = new AbortController()
+
+  constructor(options: ServeOptions, io: Io, log: WatchLog) {
+    this.#options = options
+    this.#io = io
+    this.#log = log
+    this.#manager = ServiceManager.of({ env: io.env, problem: (line) => log.say('warn', line) })
+  }
+
+  async run(first: Loaded): Promise<void> {
+    const { signal } = this.#io
+    const states = () => this.#service?.states ?? []
+    const status = setInterval(() => this.#manager?.status(summarize(states())), STATUS_MS)
+    try {
+      this.#door = await this.#openDoor(first)
+      this.#manager?.feedWatchdog(() => allTurn(states()))
+      this.#next = first
+      while (this.#next !== null && !signal.aborted) await this.#serve(this.#next)
+    } finally {
+      clearInterval(status)
+      await this.#manager?.stopping()
+      await this.#door?.close()
+      this.#log.say('info', 'ended')
+    }
+  }
+
+  /** One configuration, until there is another one or the end. */
+  async #serve(loaded: Loaded): Promise<void> {
+    const { signal, env, hooks } = this.#io
+    this.#next = null
+    this.#again = new AbortController()
+    for (const warning of loaded.warnings) this.#log.say('warn', warning)
+    const { config, database } = loaded
+    this.#service = new WatchService({
+      config,
+      database,
+      env,
+      tell: (event) => this.#tell(event),
+      ...(hooks && { hooks }),
+    })
+    const coordinators = config.coordinators.map(({ address }) => formatAddress(address))
+    this.#log.say('info', 'watching', {
+      coordinators,
+      interval: config.detect.interval,
+      confirm: config.detect.confirm,
+    })
+    await this.#manager?.ready()
+    await this.#service.run(AbortSignal.any([signal, this.#again.signal]))
+  }
+
+  #tell(event: WatchEvent): void {
+    this.#log.told(event)
+    this.#door?.metrics.told(event)
+  }
+
+  /** A configuration that is no good, or an address nobody can listen on, changes nothing. Never throws. */
+  async reload(): Promise<void> {
+    await this.#manager?.reloading()
+    try {
+      const loaded = await loadCluster(this.#options, this.#io)
+      const wanted = this.#listenerOf(loaded)
+      const open = this.#door
+      const stays = open && wanted ? sameAddress(open.asked, wanted) : open === null && wanted === null
+      if (!stays) {
+        this.#door = await this.#openDoor(loaded)
+        await open?.close()
+      }
+      this.#log.level = this.#options.logLevel ?? loaded.config.log.level
+      this.#log.say('info', 'the configuration was read again')
+      this.#next = loaded
+      this.#again.abort()
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      this.#log.say('error', `the configuration stays as it was: ${why}`)
+      await this.#manager?.ready()
+    }
+  }
+
+  #listenerOf({ config }: Loaded): HostPort | null {
+    return this.#options.http ?? config.http?.listen ?? null
+  }
+
+  async #openDoor(loaded: Loaded): Promise<Door | null> {
+    const listen = this.#listenerOf(loaded)
+    if (listen === null) return null
+    const door = await openDoor(listen, {
+      states: () => this.#service?.states ?? [],
+      problem: (line) => this.#log.say('error', line),
+    })
+    this.#log.say('info', `answering http://${formatAddress(door.address)}`)
+    return door
+  }
+}
+
+const STATUS_MS = 5000

@@ -34,6 +34,8 @@ export class WatchService {
   readonly #options: WatchOptions
   readonly #access: Connections
   readonly #running = new Map<string, Running>()
+  /** Aborted with what ended a watcher that should have gone on. */
+  readonly #broken = new AbortController()
 
   constructor(options: WatchOptions) {
     this.#options = options
@@ -45,15 +47,19 @@ export class WatchService {
     return [...this.#running.values()].map(({ watcher }) => watcher.state)
   }
 
-  /** Until the signal. A change under way is finished or rolled back before this returns. */
-  async run(signal: AbortSignal): Promise<void> {
-    const { config, database } = this.#options
+  /**
+   * Until the signal. A change under way is finished or rolled back before this returns.
+   * @throws what ended one of the watchers, a bug: then none of them goes on
+   */
+  async run(stop: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([stop, this.#broken.signal])
     try {
-      this.#begin(config.databases?.[0] ?? database)
+      this.#begin(this.#options.database)
       while (!signal.aborted) {
         await this.#follow(await this.#discover())
         await new Alarm().wait(DISCOVERY_MS, signal)
       }
+      this.#broken.signal.throwIfAborted()
     } finally {
       await Promise.all([...this.#running.keys()].map((name) => this.#end(name)))
       await this.#access.close()
@@ -80,7 +86,8 @@ export class WatchService {
     const stop = new AbortController()
     const watcher = this.#watcher(database, stop.signal)
     tell({ kind: 'database', database, now: 'watched' })
-    this.#running.set(database, { watcher, stop, ended: watcher.run(stop.signal) })
+    const ended = watcher.run(stop.signal).catch((error: unknown) => this.#broken.abort(error))
+    this.#running.set(database, { watcher, stop, ended })
   }
 
   async #end(database: string): Promise<void> {

@@ -1,23 +1,17 @@
 import { type Command, Option } from 'commander'
+import { LOG_LEVELS } from '../../config/log-level.ts'
 import { exitCodeOf, type Report } from '../../model/outcome.ts'
 import { watchOnce } from '../../watch/once.ts'
-import {
-  addClusterOptions,
-  type ClusterOptions,
-  databasesOf,
-  requestOf,
-  type Session,
-  withCluster,
-} from '../cluster.ts'
+import { addClusterOptions, databasesOf, requestOf, type Session, withCluster } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
-import { LOG_LEVELS, type LogLevel } from '../log.ts'
+import { httpOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
+import type { ServeOptions } from '../watch.ts'
 import { documentOf } from './reconcile.ts'
 
-interface WatchOptions extends ClusterOptions {
+interface WatchOptions extends ServeOptions {
   readonly once?: boolean
   readonly json?: boolean
-  readonly logLevel?: LogLevel
 }
 
 const EXAMPLES = `
@@ -34,6 +28,7 @@ export function watchCommand(program: Command, io: Io, exit: (code: number) => v
     .option('--once', 'look once, do what is to be done, and end, as reconcile does')
     .option('--json', 'with --once: one JSON document on stdout')
     .addOption(new Option('--log-level <level>', 'of the JSON log lines on stderr').choices(LOG_LEVELS))
+    .addOption(httpOption())
     .addHelpText('after', EXAMPLES)
     .action(async (options: WatchOptions) => {
       if (options.once) {
