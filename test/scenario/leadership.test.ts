@@ -160,6 +160,7 @@ describe('leading', () => {
     it('is lost with the server and found again, without an error', async () => {
       const only = lead(kind)
       expect(await only.hold(coordinator())).toBe('leading')
+      ends.push(() => server('coordinator').start())
       await server('coordinator').kill()
       expect(await only.stillLeads()).toBe(false)
       expect(await only.hold(coordinator())).toBe('none')
