@@ -10,9 +10,12 @@ import { formatAddress } from '../../src/model/node.ts'
 import { Clock } from '../../src/walk/clock.ts'
 import { Connections } from '../../src/walk/connections.ts'
 import { observe, view } from '../../src/walk/look.ts'
-import { readExposition } from '../support/exposition.ts'
+import { summarize } from '../../src/watch/health.ts'
+import { openWatchLog } from '../../src/watch/log.ts'
+import { readExposition, samplesOf } from '../support/exposition.ts'
 import { Scenario } from '../support/scenario.ts'
 import { stateOf } from '../support/watch-state.ts'
+import { Watching } from '../support/watching.ts'
 
 describe('what a watcher answers over HTTP of a real cluster', () => {
   let scenario: Scenario
@@ -118,5 +121,42 @@ describe('what a watcher answers over HTTP of a real cluster', () => {
     expect(roles).toMatch(
       new RegExp(`citus_ha_node_role\\{.*node="${at('worker-1-standby')}",role="primary"\\} 1`),
     )
+  })
+  it('a watcher that saw a promotion tells it in numbers and in lines', async () => {
+    const watching = await Watching.start(scenario)
+    try {
+      await server('worker-2').kill()
+      await server('worker-2-standby').promote()
+      await watching.changed(1)
+      const { states } = watching.service
+      const metrics = await Metrics.open({ states: () => states, version: '0' })
+      const lines: string[] = []
+      const log = await openWatchLog({ level: 'info', write: (line) => lines.push(line) })
+      for (const event of [...watching.events]) {
+        metrics.told(event)
+        log.told(event)
+      }
+      const { database } = scenario.cluster
+      const samples = samplesOf(await metrics.text())
+      const stage = (name: string) =>
+        `citus_ha_promotion_stage_seconds_count{database="${database}",stage="${name}"}`
+      expect(samples).toMatchObject({
+        [`citus_ha_changes_total{database="${database}",outcome="changed"}`]: 1,
+        [`citus_ha_leading{database="${database}"}`]: 1,
+        [`citus_ha_ready{database="${database}"}`]: 1,
+        [stage('noticed')]: 1,
+        [stage('decided')]: 1,
+        [stage('right')]: 1,
+      })
+      expect(samples[`citus_ha_surveys_total{database="${database}"}`]).toBeGreaterThanOrEqual(2)
+      const told = lines.map((line) => JSON.parse(line))
+      const moved = { event: 'row', group: 2, change: 'primary-moved', to: at('worker-2-standby') }
+      expect(told).toContainEqual(expect.objectContaining(moved))
+      const done = { event: 'acted', groups: [2], outcome: 'changed', level: 30 }
+      expect(told).toContainEqual(expect.objectContaining(done))
+      expect(summarize(states)).toMatch(/leading 1 database/)
+    } finally {
+      await watching.stop()
+    }
   })
 })
