@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './navigator.ts'
 import { run } from './cli/program.ts'
 
 // A password inside a URL would be there for everybody to see in the list of processes.

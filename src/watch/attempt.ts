@@ -6,8 +6,10 @@ import type { Acted } from './event.ts'
 /** One walk of a watcher, and what came of it. */
 export interface Attempt {
   readonly failed: boolean
-  /** null: it ended with `error`, or there was nothing to tell. */
+  /** null: it ended with `error`. */
   readonly report: Report | null
+  /** Whether it changed something, or should have. */
+  readonly told: boolean
   readonly error: unknown
   /** Groups of which a row changed. */
   readonly changed: readonly number[]
@@ -49,9 +51,9 @@ export async function attempt(
     const failed = !committed && (report.outcome === 'blocked' || report.outcome === 'unproved')
     const changed = committed ? [...new Set(report.changes.map((change) => change.group))] : []
     const stages = stagesOf(report, decidedAt, promotions)
-    return { failed, report: committed || failed ? report : null, error: null, changed, stages }
+    return { failed, report, told: committed || failed, error: null, changed, stages }
   } catch (error) {
-    return { failed: true, report: null, error, changed: [], stages: NO_STAGES }
+    return { failed: true, report: null, told: false, error, changed: [], stages: NO_STAGES }
   }
 }
 

@@ -1,6 +1,6 @@
 import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import type { Survey } from '../model/observation.ts'
+import type { Answered } from '../model/observation.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
@@ -9,19 +9,11 @@ import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { Alarm } from './alarm.ts'
 import { attempt, type Promotion } from './attempt.ts'
-import {
-  afterFailure,
-  afterSuccess,
-  type Belief,
-  believe,
-  type Confirmation,
-  isUnsettled,
-  withFreshHope,
-} from './belief.ts'
 import { Blindness } from './blindness.ts'
 import { Coordinators } from './coordinators.ts'
 import type { Leadership, Noticed, WatchEvent } from './event.ts'
-import { type Intent, intentOf } from './intent.ts'
+import { Groups } from './groups.ts'
+import type { Intent } from './intent.ts'
 import type { Lead } from './leadership.ts'
 import { News } from './news.ts'
 import { type PulseSession, Pulses } from './pulse.ts'
@@ -62,13 +54,11 @@ export class Watcher {
   readonly #promotions = new Map<string, Promotion>()
   readonly #news: News
   readonly #blindness: Blindness
-  readonly #confirmation: Confirmation
+  readonly #groups: Groups
   #view: View | null = null
-  #beliefs: Belief[] = []
   #leadership: Leadership = 'none'
   /** Why what should be done could not be done. */
   #failure: string | null = null
-  #housekeepingRestUntil = 0
   #nextAt: number | null = null
   #surveyedAt = Number.NEGATIVE_INFINITY
   #turnedAt = performance.now()
@@ -80,8 +70,9 @@ export class Watcher {
     const { request, intervalMs, timeoutMs, openPulse } = options
     this.database = request.database
     this.#news = new News(this.database, options.tell)
-    this.#confirmation = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
-    this.#blindness = new Blindness(this.#confirmation, this.#news)
+    const confirm = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
+    this.#blindness = new Blindness(confirm, this.#news)
+    this.#groups = new Groups(confirm, options.cooldownMs)
     this.#coordinators = new Coordinators(request.seeds)
     this.#access = new SpareSessions(options.access, this.database, timeoutMs)
     this.#pulses = new Pulses({
@@ -107,7 +98,7 @@ export class Watcher {
       failure: this.#blindness.why ?? this.#failure,
       view: this.#view,
       pulses: this.#pulses.states,
-      groups: groupStates(this.#beliefs, this.#view?.coordinator.installed?.pauses ?? [], now),
+      groups: groupStates(this.#groups.beliefs, this.#view?.coordinator.installed?.pauses ?? [], now),
     }
   }
 
@@ -144,9 +135,8 @@ export class Watcher {
     const now = performance.now()
     if (this.#nextAt !== null && now >= this.#nextAt) return true
     const { intervalMs } = this.#options
-    const unclear = this.#blindness.isDoubted || isUnsettled(this.#beliefs)
-    const ailing = this.#beliefs.some((belief) => belief.diagnosis?.standing === 'refused')
-    const intervals = unclear ? 0.9 : ailing ? INTERVALS_IF_AILING : INTERVALS_IF_WELL
+    const unclear = this.#blindness.isDoubted || this.#groups.isUnsettled
+    const intervals = unclear ? 0.9 : this.#groups.isAiling ? INTERVALS_IF_AILING : INTERVALS_IF_WELL
     return now - this.#surveyedAt >= intervalMs * intervals
   }
 
@@ -154,7 +144,7 @@ export class Watcher {
     if (noticed.what === 'promoted') {
       const { node, ageMs } = noticed
       if (ageMs !== null) this.#promotions.set(formatAddress(node), { noticedAt: performance.now(), ageMs })
-      this.#beliefs = withFreshHope(this.#beliefs)
+      this.#groups.hope()
     }
     this.#options.tell(noticed)
     this.#alarm.ring()
@@ -186,36 +176,23 @@ export class Watcher {
     const survey = await observe(access, request, new Clock())
     this.#surveys++
     this.#coordinators.see(survey)
-    this.#follow(survey)
+    this.#pulses.follow(survey.nodes.map((node) => node.address))
     const seen = view(survey, access, request)
     requireUsable(seen.coordinator, access.migration)
     this.#news.coordinator(this.#view?.coordinator, seen.coordinator)
     this.#view = seen
     this.#coordinators.follow(seen.coordinator)
     if (this.#leadership === 'none') this.#leadAlarm.ring()
-    const believed = this.#beliefs
-    this.#beliefs = believe(believed, seen.diagnoses, this.#confirmation, this.#surveyedAt)
-    this.#news.diagnosed(believed, this.#beliefs)
+    const believed = this.#groups.beliefs
+    this.#groups.see(seen.diagnoses, this.#surveyedAt)
+    this.#news.diagnosed(believed, this.#groups.beliefs)
     this.#access.keep(this.#leadership === 'leading' ? participantsOf(seen) : [])
     return seen
   }
 
-  /** Without a coordinator nobody is forgotten: what becomes of the workers meanwhile is seen all the same. */
-  #follow(survey: Survey): void {
-    const running = new Set<string>()
-    const distinct = survey.nodes.filter((node) => {
-      if (node.kind !== 'answered') return true
-      return running.has(node.instance) ? false : running.add(node.instance)
-    })
-    const led = survey.nodes.some(
-      (node) => node.kind === 'answered' && node.installed !== null && !node.inRecovery,
-    )
-    const known = led ? [] : this.#pulses.states.map((pulse) => pulse.address)
-    this.#pulses.follow([...distinct.map((node) => node.address), ...known])
-  }
-
   #request(): WalkRequest {
     const { request } = this.#options
+    // Without a coordinator nobody is forgotten: what becomes of the workers meanwhile is seen all the same.
     const rows = this.#view?.coordinator.citus?.catalog ?? []
     const acquainted = rows.map((row) => row.address)
     return { ...request, acquainted, seeds: this.#coordinators.addresses, known: this.#coordinators.known }
@@ -224,46 +201,31 @@ export class Watcher {
   #intend(seen: View): Intent {
     const cluster = clusterName(this.#options.request, seen.coordinator)
     const ours = (gid: string) => parseGid(gid, cluster, this.database) !== null
-    const intent = intentOf(seen.plan, this.#beliefs, {
+    const intent = this.#groups.intend(seen.plan, {
       leadership: this.#leadership,
       pauses: seen.coordinator.installed?.pauses ?? [],
       now: performance.now(),
       leftovers: seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)),
-      housekeepingRestUntil: this.#housekeepingRestUntil,
     })
     this.#news.held(intent)
     return intent
   }
 
   async #act(seen: View, intent: Intent, signal: AbortSignal): Promise<void> {
-    const { lead, tell, cooldownMs } = this.#options
+    const { lead, tell, intervalMs } = this.#options
+    const { groups } = intent
     if (!(await lead.stillLeads())) {
-      this.#leadAlarm.ring()
-      return
+      this.#nextAt = performance.now() + intervalMs / 2
+      return this.#leadAlarm.ring()
     }
-    const tried = this.#beliefs.filter((belief) => intent.groups.includes(belief.group))
-    const failures = Math.max(0, ...tried.map((belief) => belief.failures))
-    const began = Math.min(
-      performance.now(),
-      ...tried.map((belief) => belief.failingSince ?? Number.POSITIVE_INFINITY),
-    )
-    const request = { ...this.#request(), signal, began, groups: intent.groups, seen: seen.survey }
+    const began = this.#groups.tryingSince(groups, performance.now())
+    const request = { ...this.#request(), signal, began, groups, seen: seen.survey }
     const done = await attempt(this.#access, request, this.#promotions)
-    const now = performance.now()
-    if (done.failed && intent.kind === 'housekeeping')
-      this.#housekeepingRestUntil = now + HOUSEKEEPING_REST_MS
-    else if (done.failed) this.#beliefs = afterFailure(this.#beliefs, intent.groups, now)
-    else this.#beliefs = afterSuccess(this.#beliefs, done.changed, intent.groups, now + cooldownMs)
-    if (done.failed)
-      this.#nextAt = Math.min(...this.#beliefs.map((belief) => Math.max(belief.restUntil, now + 1)))
-    if (done.report) {
-      tell({
-        kind: 'acted',
-        report: done.report,
-        groups: intent.groups,
-        stages: done.stages,
-        failures: done.failed ? failures + 1 : 0,
-      })
+    const { failures, before } = this.#groups.tried(intent, done, performance.now())
+    // What is to be done next, and when, is seen by looking again.
+    if (done.failed) this.#alarm.ring()
+    if (done.report && (done.told || before > 0)) {
+      tell({ kind: 'acted', report: done.report, groups, stages: done.stages, failures })
     }
     if (done.error) throw done.error
   }
@@ -284,16 +246,18 @@ export class Watcher {
   }
 }
 
-const HOUSEKEEPING_REST_MS = 10_000
-
 /** A turn may wait for silent nodes, for witnesses, and for a walk of its own; more is a loop that hangs. */
 function turnLimit(intervalMs: number, timeoutMs: number): number {
   return 3 * intervalMs + 5 * timeoutMs + 30_000
 }
 
-/** Whose copy a change may write: now, or after a promotion. */
+/** Whose copy a change may write, now or after a promotion; each server once. */
 function participantsOf({ survey }: View): HostPort[] {
-  return survey.nodes.flatMap((node) =>
-    node.kind === 'answered' && node.citus && node.installed?.mayExecute ? [node.address] : [],
+  const able = survey.nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && node.citus !== null,
   )
+  const byServer = new Map(
+    able.filter((node) => node.installed?.mayExecute).map((node) => [node.instance, node]),
+  )
+  return [...byServer.values()].map((node) => node.address)
 }

@@ -10,6 +10,14 @@ export function median(samples: Samples): number {
   return (low + high) / 2
 }
 
+/** The smallest sample that so many percent of them do not exceed. @throws Error where nothing was measured */
+export function percentile(samples: Samples, percent: number): number {
+  const sorted = [...samples].sort((a, b) => a - b)
+  const found = sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]
+  if (found === undefined) throw new Error('a percentile of nothing')
+  return found
+}
+
 /** One line of the table. */
 export interface Line {
   readonly what: string

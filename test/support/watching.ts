@@ -5,11 +5,18 @@ import { WatchService } from '../../src/watch/service.ts'
 import type { WatchState } from '../../src/watch/state.ts'
 import type { Scenario } from './scenario.ts'
 
+/** This machine's clock in milliseconds since the epoch, finer than Date.now(). */
+const now = () => performance.timeOrigin + performance.now()
+
 type EventOf<Kind extends WatchEvent['kind']> = Extract<WatchEvent, { kind: Kind }>
 
 /** A watcher in this process, with what it told so far. */
 export class Watching {
   readonly events: WatchEvent[] = []
+  /** When changes were decided; milliseconds since the epoch. */
+  readonly decisions: number[] = []
+  /** When each event was told. */
+  readonly #times: number[] = []
   readonly service: WatchService
   readonly #stop = new AbortController()
   readonly #ended: Promise<void>
@@ -19,7 +26,15 @@ export class Watching {
       config,
       database: scenario.cluster.database,
       env: {},
-      tell: (event) => this.events.push(event),
+      tell: (event) => {
+        this.events.push(event)
+        this.#times.push(now())
+      },
+      hooks: {
+        reached: async (point) => {
+          if (point === 'decided') this.decisions.push(now())
+        },
+      },
     })
     this.#ended = this.service.run(this.#stop.signal)
   }
@@ -50,6 +65,13 @@ export class Watching {
 
   of<Kind extends WatchEvent['kind']>(kind: Kind): EventOf<Kind>[] {
     return this.events.filter((event): event is EventOf<Kind> => event.kind === kind)
+  }
+
+  /** When the first of these was told since so many events; milliseconds since the epoch. @throws Error where none was */
+  timeOf(from: number, is: (event: WatchEvent) => boolean): number {
+    const time = this.#times[this.events.findIndex((event, n) => n >= from && is(event))]
+    if (time === undefined) throw new Error('it was not told')
+    return time
   }
 
   /** Changes that were committed. */
