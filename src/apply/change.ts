@@ -111,7 +111,9 @@ async function takeChangeLock(
   )
   // COMMIT PREPARED can't run inside a transaction, and the coordinator's is open: it has nothing prepared.
   const reached = participants.map((each) => ({ node: each.copy.node, session: each.session }))
-  await resolveInDoubt({ cluster, database: plan.database }, reached, limits.statementMs)
+  // Not waited for: what a change that died still holds keeps this round out, and the next one resolves it.
+  const waits = { answerMs: limits.statementMs, endingMs: 0 }
+  await resolveInDoubt({ cluster, database: plan.database }, reached, waits)
 }
 
 /** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away. */

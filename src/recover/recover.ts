@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
@@ -25,11 +26,24 @@ export interface Resolved {
   readonly failed: string | null
 }
 
+/** How long recovery may take, in milliseconds. */
+export interface Limits {
+  /** For any one answer. */
+  readonly answerMs: number
+  /** For sessions of a change that died to come to their end. */
+  readonly endingMs: number
+}
+
 const gidRow = z.object({ gid: z.string() })
 const timelineRow = z.object({ timeline: z.number().int() })
 
-const LIST = `SELECT p.gid FROM pg_prepared_xacts p
+// Who holds a copy while the change lock is ours belongs to a change that died: its PREPARE may be under way there.
+const LIST = `SELECT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+  WHERE a.application_name = 'citus-ha' AND a.datname = current_database() AND l.granted
+    AND l.relation = 'pg_catalog.pg_dist_node'::regclass AND l.mode = 'ExclusiveLock';
+SELECT p.gid FROM pg_prepared_xacts p
   WHERE p.database = current_database() AND p.gid LIKE 'citus\\_ha\\_%' ORDER BY p.gid`
+const POLL_MS = 20
 
 /**
  * Finds what earlier changes left prepared, and what the coordinator decided of it.
@@ -40,22 +54,20 @@ const LIST = `SELECT p.gid FROM pg_prepared_xacts p
 export async function findInDoubt(
   { cluster, database }: Scope,
   [coordinator, ...others]: readonly Reached[],
-  limitMs: number,
+  { answerMs, endingMs }: Limits,
 ): Promise<Resolved[]> {
   if (!coordinator) return []
-  const found = await Promise.all(
-    [coordinator, ...others].map(async ({ node, session }) => {
-      const [rows] = await session.run(LIST, limitMs)
-      return (rows ?? []).map((row) => ({ node, gid: gidRow.parse(row).gid }))
-    }),
-  )
-  const all = found.flat()
+  const found = [
+    listed(coordinator, { answerMs, endingMs: 0 }),
+    ...others.map((other) => listed(other, { answerMs, endingMs })),
+  ]
+  const all = (await Promise.all(found)).flat()
   if (all.length === 0) return []
   const gids = jsonLiteral(all.map(({ gid }) => gid))
   const [decided, identity] = await coordinator.session.run(
     `SELECT g.gid FROM citus_ha.change c, unnest(c.gids) AS g(gid) WHERE ${gids} ? g.gid;
      SELECT timeline FROM citus_ha.node_identity()`,
-    limitMs,
+    answerMs,
   )
   const committed = new Set((decided ?? []).map((row) => gidRow.parse(row).gid))
   const { timeline } = timelineRow.parse(identity?.[0])
@@ -66,17 +78,27 @@ export async function findInDoubt(
   }))
 }
 
+async function listed({ node, session }: Reached, { answerMs, endingMs }: Limits) {
+  const until = performance.now() + endingMs
+  for (;;) {
+    const [holders, rows] = await session.run(LIST, answerMs)
+    if (holders?.length === 0 || performance.now() >= until)
+      return (rows ?? []).map((row) => ({ node, gid: gidRow.parse(row).gid }))
+    await pause(POLL_MS)
+  }
+}
+
 /** Carries out what `findInDoubt` found. A transaction that somebody else resolved meanwhile is no failure. */
 export async function resolveInDoubt(
   scope: Scope,
   reached: readonly Reached[],
-  limitMs: number,
+  limits: Limits,
 ): Promise<Resolved[]> {
-  const found = await findInDoubt(scope, reached, limitMs)
+  const found = await findInDoubt(scope, reached, limits)
   const results: Resolved[] = []
   for (const each of found) {
     const session = reached.find(({ node }) => node === each.node)?.session
-    results.push(session ? await resolve(each, session, limitMs) : each)
+    results.push(session ? await resolve(each, session, limits.answerMs) : each)
   }
   return results
 }

@@ -8,6 +8,7 @@ import type { View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
 const LIMIT_MS = 5_000
+const ENDING_MS = 2_000
 
 /**
  * Resolves, or only looks at, what earlier changes left prepared on any writable node that answers. Holds the
@@ -42,7 +43,10 @@ export async function recoverNow(
     const settings = `SET lock_timeout = ${LIMIT_MS / 2}; SET idle_in_transaction_session_timeout = ${2 * LIMIT_MS}`
     await first?.session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, LIMIT_MS)
     const scope = { cluster, database: request.database }
-    return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, LIMIT_MS)
+    return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, {
+      answerMs: LIMIT_MS,
+      endingMs: ENDING_MS,
+    })
   } finally {
     await Promise.all(reached.map(({ session }) => session.close()))
   }

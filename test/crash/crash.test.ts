@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
-import { expectRight, killedAt, leftPrepared, POINTS, truthOf } from '../support/crash.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import {
+  expectRight,
+  holderOf,
+  killedAt,
+  leftPrepared,
+  POINTS,
+  sentIsDone,
+  truthOf,
+} from '../support/crash.ts'
 import { Scenario } from '../support/scenario.ts'
 
 /** Points at which the coordinator has decided. */
@@ -32,6 +41,7 @@ describe('a change cut off in the middle', () => {
 
     it.each(POINTS)('at %s, and recover', async (point) => {
       expect(await killedAt(point, ['reconcile', ...scenario.options])).toBe('SIGKILL')
+      await sentIsDone(scenario)
       const before = await leftPrepared(scenario)
       const would = await scenario.run('recover', '--dry-run', '--json')
       expect(await leftPrepared(scenario)).toEqual(before)
@@ -47,6 +57,39 @@ describe('a change cut off in the middle', () => {
       })
       await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
     })
+  })
+
+  it('what a killed one had sent is still under way: recover waits for it', async () => {
+    let goOn = () => {}
+    const meanwhile = {
+      at: 'locked',
+      work: async () => {
+        const backend = await holderOf(scenario, server('worker-2'))
+        if (backend === undefined) throw new Error('nobody holds the copy of worker-2')
+        process.kill(backend, 'SIGSTOP')
+        goOn = () => {
+          goOn = () => {}
+          process.kill(backend, 'SIGCONT')
+        }
+      },
+    }
+    try {
+      expect(await killedAt('prepared:1', ['reconcile', ...scenario.options], meanwhile)).toBe('SIGKILL')
+      let over = false
+      const recovered = scenario.run('recover').finally(() => {
+        over = true
+      })
+      let looks = 0
+      await waitUntil('recover is over, or waits', async () => over || ++looks > 30)
+      goOn()
+      expect(await recovered).toMatchObject({ exitCode: 0 })
+    } finally {
+      goOn()
+    }
+    await sentIsDone(scenario)
+    expect(await leftPrepared(scenario)).toEqual([])
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, outcome: 'changed' })
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
   })
 
   describe('a server is killed and started again', () => {

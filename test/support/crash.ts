@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -20,11 +21,49 @@ export const POINTS = [
 
 const CHILD = fileURLToPath(new URL('../crash/child.mjs', import.meta.url))
 
+/** Something to be done while the process waits at an earlier point. */
+export interface Meanwhile {
+  readonly at: string
+  readonly work: () => Promise<void>
+}
+
 /** Runs a command in a process of its own that kills itself at a point. @returns the signal that ended it */
-export async function killedAt(point: string, args: readonly string[]): Promise<string | null> {
-  const child = spawn(process.execPath, [CHILD, point, ...args], { stdio: 'ignore' })
-  const [, signal] = await once(child, 'exit')
+export async function killedAt(
+  point: string,
+  args: readonly string[],
+  meanwhile?: Meanwhile,
+): Promise<string | null> {
+  const stdio = meanwhile ? (['pipe', 'pipe', 'ignore'] as const) : 'ignore'
+  const child = spawn(process.execPath, [CHILD, point, meanwhile?.at ?? '-', ...args], {
+    stdio: stdio as 'pipe',
+  })
+  const exit = once(child, 'exit')
+  if (meanwhile) {
+    await Promise.race([once(child.stdout, 'data'), exit])
+    await meanwhile.work()
+    child.stdin.end('go on')
+  }
+  const [, signal] = await exit
   return signal as string | null
+}
+
+/** The backend in which a change holds the copy of this server; undefined where none does. */
+export async function holderOf(scenario: Scenario, server: Server): Promise<number | undefined> {
+  const sql = `SELECT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE a.application_name = 'citus-ha' AND l.granted
+      AND l.relation = 'pg_dist_node'::regclass AND l.mode = 'ExclusiveLock'`
+  const [row] = await server.query<{ pid: number }>(sql, [], { database: scenario.cluster.database })
+  return row?.pid
+}
+
+/** No session of a killed citus-ha is left: what it had sent has been done by now. */
+export async function sentIsDone(scenario: Scenario): Promise<void> {
+  const servers = scenario.cluster.servers.filter((server) => server.isRunning)
+  await waitUntil('what was sent is done', async () => {
+    const sql = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha'`
+    const left = await Promise.all(servers.map((server) => server.query(sql)))
+    return left.flat().length === 0
+  })
 }
 
 /** gids of ours that are still prepared, on any server that runs. */

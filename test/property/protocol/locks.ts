@@ -44,6 +44,10 @@ export class Locks {
     this.#held.set(lock, holder)
   }
 
+  holds(lock: Lock, holder: object): boolean {
+    return this.#held.get(lock) === holder
+  }
+
   isFree(lock: Lock): boolean {
     return !this.#held.has(lock)
   }

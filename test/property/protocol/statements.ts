@@ -21,6 +21,7 @@ const HANDLERS: readonly (readonly [string, Handler])[] = [
   ['SELECT citus_ha.rewrite(', rewrite],
   ['SELECT citus_ha.decide(', decide],
   ['SELECT citus_ha.record_lineage(', record],
+  ['SELECT a.pid FROM pg_locks', holders],
   ['SELECT p.gid FROM pg_prepared_xacts', listPrepared],
   ['SELECT g.gid FROM citus_ha.change', decidedGids],
   ['SELECT timeline FROM citus_ha.node_identity', ({ server }) => [{ timeline: server.timeline }]],
@@ -136,6 +137,11 @@ function set({ lineage }: Data, proofs: readonly RawProof[], mayGoBack: boolean)
       })
   }
   return [...lines.values()].sort((a, b) => a.group - b.group)
+}
+
+function holders({ server }: Backend): Rows {
+  const pids = [...server.backends].filter(([, backend]) => server.locks.holds('pg_dist_node', backend))
+  return pids.map(([pid]) => ({ pid }))
 }
 
 function listPrepared({ data }: Backend): Rows {
