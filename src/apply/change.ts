@@ -112,7 +112,7 @@ async function takeChangeLock(
   // COMMIT PREPARED can't run inside a transaction, and the coordinator's is open: it has nothing prepared.
   const reached = participants.map((each) => ({ node: each.copy.node, session: each.session }))
   // Not waited for: what a change that died still holds keeps this round out, and the next one resolves it.
-  const waits = { answerMs: limits.statementMs, endingMs: 0 }
+  const waits = { answerMs: () => limits.statementMs, endingMs: 0 }
   await resolveInDoubt({ cluster, database: plan.database }, reached, waits)
 }
 

@@ -29,7 +29,7 @@ export interface Resolved {
 /** How long recovery may take, in milliseconds. */
 export interface Limits {
   /** For any one answer. */
-  readonly answerMs: number
+  readonly answerMs: () => number
   /** For sessions of a change that died to come to their end. */
   readonly endingMs: number
 }
@@ -67,7 +67,7 @@ export async function findInDoubt(
   const [decided, identity] = await coordinator.session.run(
     `SELECT g.gid FROM citus_ha.change c, unnest(c.gids) AS g(gid) WHERE ${gids} ? g.gid;
      SELECT timeline FROM citus_ha.node_identity()`,
-    answerMs,
+    answerMs(),
   )
   const committed = new Set((decided ?? []).map((row) => gidRow.parse(row).gid))
   const { timeline } = timelineRow.parse(identity?.[0])
@@ -81,7 +81,7 @@ export async function findInDoubt(
 async function listed({ node, session }: Reached, { answerMs, endingMs }: Limits) {
   const until = performance.now() + endingMs
   for (;;) {
-    const [holders, rows] = await session.run(LIST, answerMs)
+    const [holders, rows] = await session.run(LIST, answerMs())
     if (holders?.length === 0 || performance.now() >= until)
       return (rows ?? []).map((row) => ({ node, gid: gidRow.parse(row).gid }))
     await pause(POLL_MS)
@@ -98,7 +98,7 @@ export async function resolveInDoubt(
   const results: Resolved[] = []
   for (const each of found) {
     const session = reached.find(({ node }) => node === each.node)?.session
-    results.push(session ? await resolve(each, session, limits.answerMs) : each)
+    results.push(session ? await resolve(each, session, limits.answerMs()) : each)
   }
   return results
 }

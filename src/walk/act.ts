@@ -63,7 +63,7 @@ export async function act(
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
   if (view.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))) {
     const resolved = await clock
-      .time('recover', () => recoverNow(access, request, view, 'resolve'))
+      .time('recover', () => recoverNow(access, request, view, 'resolve', clock))
       .catch((error: unknown) => again(error, watchOf(access, request)))
     if (!Array.isArray(resolved)) return resolved
     if (resolved.some(({ failed, resolution }) => failed === null && resolution.action !== 'leave')) {
@@ -76,7 +76,7 @@ export async function act(
   if (changesNothing(view.plan)) {
     if (view.plan.proofs.length === 0) return { kind: 'nothing' }
     return await clock
-      .time('record', () => recordProofs(access, request, view))
+      .time('record', () => recordProofs(access, request, view, clock))
       .then((): Acted => ({ kind: 'nothing' }))
       .catch((error: unknown) => again(error, watchOf(access, request)))
   }

@@ -7,6 +7,7 @@ import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage } from '../model/observation.ts'
 import type { Access } from './access.ts'
+import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
@@ -113,13 +114,15 @@ export async function recordProofs(
   access: Access,
   request: WalkRequest,
   { coordinator, plan }: View,
+  clock: Clock,
 ): Promise<void> {
   const session = await access.open(coordinator.address, request.database)
   const proofs = plan.proofs.map((proof: Lineage) => ({ ...proof, history: historyText(proof) }))
   try {
     // Not worth a wait for a synchronous standby that is gone: any later run records it again.
-    const sql = `SET synchronous_commit = local; SELECT citus_ha.record_lineage(${jsonLiteral(proofs)})`
-    await session.run(sql, LIMIT_MS)
+    const limitMs = clock.limit(LIMIT_MS)
+    const settings = `SET synchronous_commit = local; SET statement_timeout = ${Math.ceil(limitMs)}`
+    await session.run(`${settings}; SELECT citus_ha.record_lineage(${jsonLiteral(proofs)})`, limitMs)
   } finally {
     await session.close()
   }

@@ -4,6 +4,7 @@ import type { Answered } from '../model/observation.ts'
 import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
 import type { Access } from './access.ts'
 import { clusterName } from './act.ts'
+import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
@@ -12,13 +13,14 @@ const ENDING_MS = 2_000
 
 /**
  * Resolves, or only looks at, what earlier changes left prepared on any writable node that answers. Holds the
- * change lock meanwhile, so no change is running; waits for it no longer than its `lock_timeout`.
+ * change lock meanwhile, so no change is running. Every wait ends at the walk's deadline, or shortly after.
  */
 export async function recoverNow(
   access: Access,
   request: WalkRequest,
   { survey, coordinator }: Pick<View, 'survey' | 'coordinator'>,
   mode: 'resolve' | 'look',
+  clock: Clock,
 ): Promise<Resolved[]> {
   const cluster = clusterName(request, coordinator)
   // Wherever one of ours may be: a gid says itself whose it is.
@@ -26,10 +28,10 @@ export async function recoverNow(
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery && node.citus !== null)
     .filter((node, n, all) => all.findIndex((other) => other.instance === node.instance) === n)
     .filter((node) => node.instance !== coordinator.instance)
-  const reached = [await reach(access, request.database, coordinator.address)]
+  const reached = [await reach(access, request.database, coordinator.address, clock)]
   try {
     const opened = await Promise.allSettled(
-      others.map((node) => reach(access, request.database, node.address)),
+      others.map((node) => reach(access, request.database, node.address, clock)),
     )
     for (const [n, result] of opened.entries()) {
       if (result.status === 'fulfilled') reached.push(result.value)
@@ -40,25 +42,24 @@ export async function recoverNow(
     }
     const [first] = reached
     // The lock comes back by itself from a citus-ha that was stopped here: nobody could change anything else.
-    const settings = `SET lock_timeout = ${LIMIT_MS / 2}; SET idle_in_transaction_session_timeout = ${2 * LIMIT_MS}`
-    await first?.session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, LIMIT_MS)
+    const limitMs = clock.limit(LIMIT_MS)
+    const settings = `SET lock_timeout = ${Math.ceil(limitMs / 2)}; SET idle_in_transaction_session_timeout = ${2 * LIMIT_MS}`
+    await first?.session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, limitMs)
     const scope = { cluster, database: request.database }
-    return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, {
-      answerMs: LIMIT_MS,
-      endingMs: ENDING_MS,
-    })
+    const limits = { answerMs: () => clock.limit(LIMIT_MS), endingMs: clock.limit(ENDING_MS) }
+    return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, limits)
   } finally {
     await Promise.all(reached.map(({ session }) => session.close()))
   }
 }
 
-async function reach(access: Access, database: string, node: HostPort): Promise<Reached> {
+async function reach(access: Access, database: string, node: HostPort, clock: Clock): Promise<Reached> {
   const session = await access.open(node, database)
   // COMMIT PREPARED would wait for a synchronous standby that is gone; and a citus-ha that was stopped here must not
   // keep the change lock for ever.
   const settings = `SET synchronous_commit = local; SET idle_in_transaction_session_timeout = ${LIMIT_MS}`
   try {
-    await session.run(settings, LIMIT_MS)
+    await session.run(settings, clock.limit(LIMIT_MS))
     return { node, session }
   } catch (error) {
     await session.close()

@@ -65,16 +65,14 @@ const AFTERMATH_MS = 100
  * @throws CitusHaError where nothing can be said of the cluster at all; the signal's reason when aborted
  */
 export async function walk(access: Access, request: WalkRequest): Promise<Report> {
-  const clock = new Clock()
-  const deadline = performance.now() + request.deadlineMs
+  const clock = new Clock(request.deadlineMs)
   let last: Attempt | null = null
   for (let attempt = 1; ; attempt++) {
     request.signal.throwIfAborted()
     const { seen, acted }: Attempt = await tryOnce(access, request, clock, last)
-    if (acted.kind !== 'again') return await conclude(access, request, seen, acted, clock, deadline)
+    if (acted.kind !== 'again') return await conclude(access, request, seen, acted, clock)
     const waitMs = pauseOf(acted, attempt, request)
-    if (performance.now() + waitMs >= deadline)
-      return reportOf(seen, givenUp(acted), [], request.groups, clock)
+    if (waitMs >= clock.leftMs) return reportOf(seen, givenUp(acted), [], request.groups, clock)
     for (const line of [`${acted.why}; trying again`, ...namesOf(acted)]) request.progress(line)
     last = { seen, acted }
     await pause(waitMs, undefined, { signal: request.signal })
@@ -156,11 +154,11 @@ function mayStillComeTrue({ code }: Diagnosis): boolean {
 }
 
 /** Resolves what is prepared on one node; one at a time, since each takes the change lock. */
-function resolverFor(access: Access, request: WalkRequest, { survey, coordinator }: View) {
+function resolverFor(access: Access, request: WalkRequest, { survey, coordinator }: View, clock: Clock) {
   let running: Promise<unknown> | null = null
   return async (node: Answered): Promise<void> => {
     const scope = { survey: { ...survey, nodes: [coordinator, node] }, coordinator }
-    running ??= recoverNow(access, request, scope, 'resolve')
+    running ??= recoverNow(access, request, scope, 'resolve', clock)
     // What fails now is tried again at the next look, or by any later run.
     await running.catch(() => undefined)
     running = null
@@ -173,7 +171,6 @@ async function conclude(
   seen: View,
   acted: Acted,
   clock: Clock,
-  deadline: number,
 ): Promise<Report> {
   if (acted.kind === 'planned' || acted.kind === 'blocked' || acted.kind === 'in-doubt') {
     return reportOf(seen, acted, [], request.groups, clock)
@@ -182,8 +179,8 @@ async function conclude(
   const verifying = clock.time('verify', () =>
     verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
       probe: (address) => prober.probe(address),
-      resolve: resolverFor(access, request, seen),
-      patienceMs: Math.max(1000, deadline - performance.now()),
+      resolve: resolverFor(access, request, seen, clock),
+      patienceMs: Math.max(1000, clock.leftMs),
       decidedAt: acted.kind === 'committed' ? acted.decidedAt : null,
       signal: request.signal,
     }),

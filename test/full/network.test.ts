@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { TAKE_CHANGE_LOCK } from '../../src/apply/statements.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import { timed } from '../support/clients.ts'
+import { openTransaction, timed } from '../support/clients.ts'
 import { expectRight, killedAt, truthOf } from '../support/crash.ts'
 import { type Cut, CutProxy } from '../support/proxy.ts'
 import { Scenario } from '../support/scenario.ts'
@@ -88,6 +89,34 @@ describe('commits and connections that do not come back', () => {
       const { value: ran, ms } = await timed(() => scenario.run('reconcile'))
       expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
       expect(ms).toBeLessThan(2 * ANSWER_MS + SLACK_MS)
+    })
+  })
+
+  describe('a lock on the coordinator that does not come', () => {
+    const TIMEOUT_MS = 500
+    const held = async (sql: string) => {
+      const { coordinator, database } = scenario.cluster
+      const session = await openTransaction(coordinator, database, sql)
+      open.push({ close: () => session.end() })
+    }
+    const inTime = async (...args: string[]) => {
+      const { value: ran, ms } = await timed(() => scenario.run(...args))
+      expect(ran, ran.stderr).toMatchObject({ exitCode: 4 })
+      expect(ms).toBeLessThan(TIMEOUT_MS + SLACK_MS)
+    }
+
+    it('for recovery: --timeout is the end', async () => {
+      expect(await killedAt('all-prepared', ['reconcile', ...scenario.options])).toBe('SIGKILL')
+      await held(TAKE_CHANGE_LOCK)
+      await inTime('reconcile', '--timeout', `${TIMEOUT_MS}ms`)
+    })
+
+    it('for what was proved: --timeout is the end', async () => {
+      await scenario.restore()
+      const { coordinator, database } = scenario.cluster
+      await coordinator.query('DELETE FROM citus_ha.lineage', [], { database })
+      await held('LOCK TABLE citus_ha.lineage IN EXCLUSIVE MODE')
+      await inTime('reconcile', '--timeout', `${TIMEOUT_MS}ms`)
     })
   })
 

@@ -52,7 +52,7 @@ async function installDatabase(session: Session, { role }: InstallOptions, io: I
     io.stdout.write(`${address}, database ${database}: ${what}\n`)
   }
   const after = view(await observe(access, request, clock), access, request)
-  if (after.plan.proofs.length > 0) await recordProofs(access, request, after)
+  if (after.plan.proofs.length > 0) await recordProofs(access, request, after, clock)
   for (const { group, summary } of after.diagnoses.filter((each) => each.standing === 'refused')) {
     io.stdout.write(`group ${group}: left out, nothing is recorded of it: ${summary}\n`)
   }

@@ -49,9 +49,16 @@ async function recoverAll(session: Session, options: RecoverOptions, io: Io): Pr
   const lines: Line[] = []
   for (const database of await databasesOf(session)) {
     const request = { ...requestOf(session, io), database }
-    const survey = await observe(session.access, request, new Clock())
+    const clock = new Clock(request.deadlineMs)
+    const survey = await observe(session.access, request, clock)
     const view = { survey, coordinator: requireCoordinator(survey) }
-    const resolved = await recoverNow(session.access, request, view, options.dryRun ? 'look' : 'resolve')
+    const resolved = await recoverNow(
+      session.access,
+      request,
+      view,
+      options.dryRun ? 'look' : 'resolve',
+      clock,
+    )
     lines.push(...resolved.map((each) => lineOf(database, each)))
   }
   return lines
