@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { streamsFrom } from '../diagnose/diagnose.ts'
-import { type Catalog, COORDINATOR_GROUP, sameCatalog } from '../model/catalog.ts'
+import { type Catalog, COORDINATOR_GROUP, sameCatalog, sameRow } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Answered, Observation, Survey } from '../model/observation.ts'
+import type { Answered, Observation, Survey, UnreadableCause } from '../model/observation.ts'
 import type { CopyReport } from '../model/outcome.ts'
 import type { Plan } from '../model/plan.ts'
 
@@ -38,9 +38,11 @@ export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Dia
     .map((node): Expectation => {
       const primary = primaryOf(node, survey, diagnoses)
       const own = plan.copies.find((copy) => primary && sameAddress(copy.node, primary.address))
+      const out = plan.leftOut.find((each) => primary && sameAddress(each.node, primary.address))
+      const reservation = out ? `its primary’s copy: ${out.why}` : null
       const follows = streamsFrom(node, primary)
       const expected = own?.after ?? truth
-      return { node: node.address, role: kindOf(node), expected, seen: node, reservation: null, follows }
+      return { node: node.address, role: kindOf(node), expected, seen: node, reservation, follows }
     })
   return distinct([...written, ...left, ...standbys])
 }
@@ -60,7 +62,24 @@ function distinct(all: readonly Expectation[]): Expectation[] {
   })
 }
 
+/** What the coordinator's copy was to be, and which of its rows the plan is about. */
+export interface Truth {
+  readonly node: HostPort
+  readonly expected: Catalog
+  /** nodeids */
+  readonly written: ReadonlySet<number>
+}
+
+export function truthOf({ copies, changes }: Plan): Truth | null {
+  const [coordinator] = copies
+  if (!coordinator) return null
+  const steps = copies.flatMap((copy) => copy.steps)
+  const written = new Set([...steps, ...changes].map(({ nodeid }) => nodeid))
+  return { node: coordinator.node, expected: coordinator.after, written }
+}
+
 export interface VerifyOptions {
+  readonly truth: Truth | null
   readonly probe: (address: HostPort) => Promise<Observation>
   /**
    * Told of a copy that is not right yet, and asked to resolve what an interrupted change left prepared there: it
@@ -77,6 +96,13 @@ export interface VerifyOptions {
 const POLL_MS = 10
 /** How long a copy that was there may be away (a restart, a receiver that reconnects) before it is given up. */
 const GRACE_MS = 3000
+/**
+ * How long a copy that took no part is waited for: Citus tries a sync that failed again after 5 s
+ * (`citus.metadata_sync_retry_interval`), and after that it may take a minute.
+ */
+const SYNC_MS = 6000
+/** What a node says that no waiting mends; others (it starts, it is full) pass. */
+const PERSISTENT: readonly UnreadableCause[] = ['auth', 'tls', 'no-database', 'privilege']
 
 /** Reads every copy again until it is right or the patience is over. Never throws for a node's sake. */
 export async function verify(all: readonly Expectation[], options: VerifyOptions): Promise<CopyReport[]> {
@@ -95,35 +121,59 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
   if (!each.follows)
     return report('does not follow', null, 'a standby that does not stream from its group’s primary')
   const { decidedAt, patienceMs, signal } = options
-  const end = performance.now() + patienceMs
+  const waitMs = reservation === null ? patienceMs : Math.min(SYNC_MS, patienceMs)
+  const end = performance.now() + waitMs
   let awayUntil: number | null = null
   for (let seen = decidedAt === null ? each.seen : undefined; ; seen = undefined) {
     seen ??= await options.probe(node)
-    if (isRight(seen, each.expected))
+    if (await isRight(seen, each.expected, options))
       return report('right', performance.now() - (decidedAt ?? performance.now()), reservation)
     awayUntil = isAway(seen) ? (awayUntil ?? performance.now() + graceOf(each)) : null
     const givenUp = awayUntil !== null && performance.now() >= awayUntil
     if (givenUp || performance.now() >= end || signal.aborted) {
-      const detail = reservation ?? (seen.kind === 'answered' ? null : `${seen.cause}: ${seen.detail}`)
-      if (seen.kind === 'unreachable') return report('unreachable', null, detail)
-      return isAway(seen)
-        ? report('does not follow', null, 'it no longer streams')
-        : report('stale', null, detail)
+      if (seen.kind !== 'answered')
+        return report(seen.kind, null, reservation ?? `${seen.cause}: ${seen.detail}`)
+      if (isAway(seen)) return report('does not follow', null, 'it no longer streams')
+      const left =
+        reservation && `${reservation}; left to Citus’s own sync, which was waited for ${seconds(waitMs)}`
+      return report('stale', null, left)
     }
     if (seen.kind === 'answered' && seen.prepared.length > 0) await options.resolve(seen)
     await pause(POLL_MS)
   }
 }
 
-function isRight(seen: Observation, expected: Catalog): boolean {
-  return seen.kind === 'answered' && sameCatalog(seen.citus?.catalog ?? [], expected)
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+
+/**
+ * A copy is what it was planned to be; or, with the planned rows as planned, what the coordinator's copy says by now:
+ * somebody may have added, removed or altered other nodes meanwhile. Copies with rows of their own have only the plan.
+ */
+async function isRight(
+  seen: Observation,
+  expected: Catalog,
+  { truth, probe }: Pick<VerifyOptions, 'truth' | 'probe'>,
+): Promise<boolean> {
+  if (seen.kind !== 'answered') return false
+  const rows = seen.citus?.catalog ?? []
+  if (sameCatalog(rows, expected)) return true
+  if (!truth || !sameCatalog(expected, truth.expected) || !asPlanned(rows, truth)) return false
+  const coordinator = await probe(truth.node)
+  if (coordinator.kind !== 'answered' || coordinator.inRecovery) return false
+  const now = coordinator.citus?.catalog ?? []
+  return asPlanned(now, truth) && sameCatalog(rows, now)
 }
 
-/** Silent, or a standby whose upstream is gone: nothing will come of it unless it comes back itself. */
+function asPlanned(rows: Catalog, { expected, written }: Truth): boolean {
+  return expected
+    .filter(({ nodeid }) => written.has(nodeid))
+    .every((row) => rows.some((one) => sameRow(one, row)))
+}
+
+/** Silent, closed to us, or a standby whose upstream is gone: nothing will come of it unless that changes. */
 function isAway(seen: Observation): boolean {
-  return (
-    seen.kind === 'unreachable' || (seen.kind === 'answered' && seen.inRecovery && seen.receiver === null)
-  )
+  if (seen.kind === 'unreadable') return PERSISTENT.includes(seen.cause)
+  return seen.kind === 'unreachable' || (seen.inRecovery && seen.receiver === null)
 }
 
 /** A node that was silent from the start, and took no part for that reason, is not waited for. */

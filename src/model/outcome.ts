@@ -20,7 +20,7 @@ export type Outcome =
 export interface CopyReport {
   readonly node: string
   readonly role: string
-  readonly state: 'right' | 'stale' | 'unreachable' | 'does not follow'
+  readonly state: 'right' | 'stale' | 'unreachable' | 'unreadable' | 'does not follow'
   /** Milliseconds from the decision until this copy was seen right; null where it was not. */
   readonly convergedMs: number | null
   readonly detail: string | null

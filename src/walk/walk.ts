@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
-import { expectations, verify } from '../apply/verify.ts'
+import { expectations, truthOf, verify } from '../apply/verify.ts'
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
@@ -178,6 +178,7 @@ async function conclude(
   const prober = access.prober(request.database)
   const verifying = clock.time('verify', () =>
     verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
+      truth: truthOf(seen.plan),
       probe: (address) => prober.probe(address),
       resolve: resolverFor(access, request, seen, clock),
       patienceMs: Math.max(1000, clock.leftMs),

@@ -40,7 +40,13 @@ const reportSchema = z.object({
     z.object({ group: z.number(), kind: z.string(), nodeid: z.number(), from: z.string(), to: z.string() }),
   ),
   copies: z.array(
-    z.object({ node: z.string(), role: z.string(), state: z.string(), convergedMs: z.number().nullable() }),
+    z.object({
+      node: z.string(),
+      role: z.string(),
+      state: z.string(),
+      convergedMs: z.number().nullable(),
+      detail: z.string().nullable(),
+    }),
   ),
   refusals: z.array(
     z.object({ group: z.number(), reason: z.string(), summary: z.string(), evidence: z.array(z.string()) }),
