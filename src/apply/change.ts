@@ -66,8 +66,8 @@ export async function change(
     await takeChangeLock(order, participants, context)
     const first = await lockFirst(coordinator, fence, context)
     const began = performance.now()
-    const rest = await all(others.map((other) => lockCopy(other, fence, context, 'begin')))
-    const unfenced = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context)))
+    const rest = await all(others.map((other) => lockCopy(other, fence, context, first.began)))
+    const unfenced = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
     if (outcome.kind !== 'committed') {
@@ -123,7 +123,7 @@ async function lockFirst(
   context: ChangeContext,
 ): Promise<LockedCopy> {
   try {
-    return await lockCopy(coordinator, fence, context, 'opened')
+    return await lockCopy(coordinator, fence, context, null)
   } catch (error) {
     if (codeOf(error) !== SqlState.lockNotAvailable) throw error
     const { lockTimeoutMs, statementMs } = context.limits
@@ -132,7 +132,7 @@ async function lockFirst(
     if (!cancelled?.length) throw error
     // At once, before it comes back: a survey takes longer than that while a node hangs.
     await coordinator.session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, lockTimeoutMs + statementMs)
-    return await lockCopy(coordinator, fence, context, 'opened')
+    return await lockCopy(coordinator, fence, context, null)
   }
 }
 

@@ -1,13 +1,14 @@
 import { z } from 'zod'
-import type { Row } from '../db/pg.ts'
+import type { Row, SessionLike } from '../db/pg.ts'
+import { codeOf, SqlState } from '../db/sqlstate.ts'
 import { type Catalog, sameCatalog } from '../model/catalog.ts'
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
 import type { Participant } from './participants.ts'
-import { BEGIN, lockSql, READ_COPY } from './statements.ts'
+import { BEGIN, limitSql, lockSql, READ_COPY } from './statements.ts'
 
 /** A copy as read under its lock. */
 export interface LockedCopy {
@@ -38,20 +39,53 @@ const copySchema = z.object({
   history: z.string(),
 })
 
-/** The coordinator's transaction is open already (it holds the advisory lock). */
+/** The coordinator's transaction is open already (it holds the advisory lock), and its locks begin the round. */
 export async function lockCopy(
   participant: Participant,
   fence: readonly number[],
-  { limits, watch }: ChangeContext,
-  open: 'begin' | 'opened',
+  context: ChangeContext,
+  roundBegan: number | null,
 ): Promise<LockedCopy> {
   const { copy, session } = participant
-  const sql = [...(open === 'begin' ? [BEGIN] : []), lockSql(fence), READ_COPY].join('; ')
+  const { limits } = context
   const began = performance.now()
-  const results = await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
-    session.run(sql, limits.lockTimeoutMs + limits.lockAnswerMs),
+  const open = roundBegan === null ? [] : [BEGIN]
+  const results = await withinRound({ node: copy.node, session, roundBegan }, context, (limitMs) =>
+    session.run(
+      [...open, limitSql(limitMs), lockSql(fence), limitSql(limits.statementMs), READ_COPY].join('; '),
+      limitMs + limits.lockAnswerMs,
+    ),
   )
   return judge(participant, began, results.at(-1)?.[0])
+}
+
+export interface Waiting {
+  readonly node: HostPort
+  readonly session: SessionLike
+  /** `performance.now()` when this round's first lock was asked for; null: it is this one. */
+  readonly roundBegan: number | null
+}
+
+/**
+ * Waits for locks no longer than what is left of a round's `lockTimeout`, or half of it, where earlier ones of the round
+ * took longer: writers queue behind those meanwhile. Whoever keeps it waiting is asked for.
+ * @throws the server's error; for locks that were late as a whole it is 55P03, as for a single one
+ */
+export async function withinRound<T>(
+  { node, session, roundBegan }: Waiting,
+  { limits, watch }: ChangeContext,
+  work: (limitMs: number) => Promise<T>,
+): Promise<T> {
+  const { lockTimeoutMs } = limits
+  const gone = roundBegan === null ? 0 : performance.now() - roundBegan
+  const limitMs = Math.max(lockTimeoutMs / 2, lockTimeoutMs - gone)
+  try {
+    return await watched(watch, node, session.pid, limitMs, () => work(limitMs))
+  } catch (error) {
+    if (codeOf(error) !== SqlState.queryCanceled) throw error
+    const why = `${formatAddress(node)}: not all locks came within ${Math.ceil(limitMs)} ms (apply.lockTimeout)`
+    throw Object.assign(new Error(why, { cause: error }), { code: SqlState.lockNotAvailable })
+  }
 }
 
 /** @throws Outdated where the copy is neither what the plan expects nor right already */

@@ -1,9 +1,9 @@
 import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
-import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
+import { withinRound } from './locking.ts'
 import type { OldPrimary } from './participants.ts'
-import { BEGIN } from './statements.ts'
+import { BEGIN, limitSql } from './statements.ts'
 
 /**
  * Step 2 on a living old primary: no write to any of its shards from now on. The metadata fences do not do it: a
@@ -12,13 +12,17 @@ import { BEGIN } from './statements.ts'
  * @throws what is to be tried again: a lock that did not come, a connection that broke
  */
 export async function fenceOldPrimary(
-  old: OldPrimary,
-  { limits, watch }: ChangeContext,
+  { node, session }: OldPrimary,
+  context: ChangeContext,
+  roundBegan: number,
 ): Promise<string | null> {
-  const { node, session } = old
+  const { statementMs } = context.limits
   try {
-    await watched(watch, node, session.pid, limits.lockTimeoutMs, () =>
-      session.run(`${BEGIN}; SELECT citus_ha.lock_shards()`, limits.lockTimeoutMs + limits.statementMs),
+    await withinRound({ node, session, roundBegan }, context, (limitMs) =>
+      session.run(
+        [BEGIN, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(statementMs)].join('; '),
+        limitMs + statementMs,
+      ),
     )
     return null
   } catch (error) {

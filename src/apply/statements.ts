@@ -14,6 +14,14 @@ export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
 /** Held until the transaction ends. Waits no longer than the session's `lock_timeout` (55P03). */
 export const TAKE_CHANGE_LOCK = `SELECT pg_advisory_xact_lock(${CHANGE_LOCK.join(', ')})`
 
+/**
+ * All locks of one statement, which may be thousands of shards' and come one by one, each within `lock_timeout`: past
+ * this the statement fails (57014). Per statement of a message since PostgreSQL 13, per message before.
+ */
+export function limitSql(limitMs: number): string {
+  return `SET LOCAL statement_timeout = ${Math.ceil(limitMs)}`
+}
+
 export const READ_COPY = 'SELECT citus_ha.read_copy() AS copy'
 
 export function lockSql(fence: readonly number[]): string {

@@ -28,6 +28,8 @@ export class Backend {
   #dead = false
   #idle: Event | null = null
   readonly #settings = new Map<string, number>()
+  /** Until the transaction ends. */
+  readonly #local = new Map<string, number>()
   readonly #gone: () => void
 
   /** @param gone told when the server ends the connection */
@@ -89,11 +91,12 @@ export class Backend {
 
   /** Statements that begin and end transactions, and settings. */
   async #control(statement: string): Promise<Rows | null> {
-    const [word, second] = statement.split(' ')
+    const [word, second, third] = statement.split(' ')
     const open = this.#transaction?.explicit === true
     switch (word) {
       case 'SET':
-        this.#settings.set(second ?? '', numbers(statement)[0] ?? 0)
+        if (second === 'LOCAL') this.#local.set(third ?? '', numbers(statement)[0] ?? 0)
+        else this.#settings.set(second ?? '', numbers(statement)[0] ?? 0)
         return []
       case 'BEGIN':
         if (this.#transaction) this.#transaction.explicit = true
@@ -137,10 +140,12 @@ export class Backend {
     this.server.locks.pass(this, this.server.holderOf(gid))
     await this.server.write([add], `prepare ${gid}`, false)
     this.#transaction = null
+    this.#local.clear()
   }
 
   #rollback(): void {
     this.#transaction = null
+    this.#local.clear()
     this.cancel = null
     this.server.locks.release(this)
   }
@@ -151,8 +156,17 @@ export class Backend {
   }
 
   async lock(lock: Lock): Promise<void> {
-    const timeout = this.#settings.get('lock_timeout') || 60_000
-    await this.alive(this.server.locks.take(lock, this, timeout))
+    const lockMs = this.#setting('lock_timeout')
+    const statementMs = this.#setting('statement_timeout')
+    const late =
+      lockMs <= statementMs
+        ? new ServerError('55P03', 'canceling statement due to lock timeout')
+        : new ServerError('57014', 'canceling statement due to statement timeout')
+    await this.alive(this.server.locks.take(lock, this, Math.min(lockMs, statementMs), late))
+  }
+
+  #setting(name: string): number {
+    return this.#local.get(name) || this.#settings.get(name) || 60_000
   }
 
   /** What comes after the connection's end comes to nobody. */

@@ -1,5 +1,4 @@
 import type { Clock, Event } from './clock.ts'
-import { ServerError } from './copy.ts'
 
 export type Lock = 'change' | 'pg_dist_node' | 'shards'
 
@@ -20,7 +19,7 @@ export class Locks {
     this.#clock = clock
   }
 
-  take(lock: Lock, holder: object, timeoutMs: number): Promise<void> {
+  take(lock: Lock, holder: object, timeoutMs: number, late: Error): Promise<void> {
     const owner = this.#held.get(lock)
     if (owner === holder) return Promise.resolve()
     if (owner === undefined) {
@@ -32,7 +31,7 @@ export class Locks {
       this.#queues.set(lock, queue)
       const limit = this.#clock.after(timeoutMs, null, () => {
         queue.splice(queue.indexOf(waiter), 1)
-        refuse(new ServerError('55P03', 'canceling statement due to lock timeout'))
+        refuse(late)
       })
       const waiter = { holder, grant, refuse, limit }
       queue.push(waiter)
