@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { messageOf } from '../db/sqlstate.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 
@@ -42,6 +43,8 @@ export interface Watch {
   /** Everybody seen in the way, and everybody ended, during one change. */
   readonly seen: Blocker[]
   readonly ended: Blocker[]
+  /** Where it could not be asked, or nobody be ended, and why. */
+  readonly unasked: string[]
   /** Questions on their way: to be awaited when nothing is locked any more, since a node that hangs lets them wait. */
   readonly asked: Promise<void>[]
 }
@@ -64,11 +67,12 @@ export async function watched<T>(
   }
 }
 
+/** Knowing who it was is a service to people; the change itself goes by the lock's own answer. */
 async function lookWho(watch: Watch, node: HostPort, pid: number): Promise<void> {
-  try {
-    watch.seen.push(...(await watch.ask(node, pid)))
-    if (watch.end) watch.ended.push(...(await watch.end(node, pid)))
-  } catch {
-    // Knowing who it was is a service to people; the change itself goes by the lock's own answer.
+  const noting = (what: string) => (error: unknown) => {
+    watch.unasked.push(`${formatAddress(node)}: who is in the way could not be ${what}: ${messageOf(error)}`)
+    return []
   }
+  watch.seen.push(...(await watch.ask(node, pid).catch(noting('asked'))))
+  if (watch.end) watch.ended.push(...(await watch.end(node, pid).catch(noting('ended'))))
 }

@@ -32,6 +32,8 @@ export type ChangeOutcome =
       /** `performance.now()` of the decision. */
       readonly decidedAt: number
       readonly warnings: readonly string[]
+      /** Living old primaries that may still acknowledge something, and why. */
+      readonly unfenced: readonly string[]
     }
   /** A lock did not come in time; everything was rolled back. */
   | { readonly kind: 'locked-out'; readonly why: string }
@@ -78,8 +80,7 @@ export async function change(
     }
     const open = await all(oldPrimaries.map((old) => closeOldPrimary(old, context)))
     const lockedMs = performance.now() - began
-    const warnings = [...outcome.warnings, ...[...unfenced, ...open].filter((why) => why !== null)]
-    return { ...outcome, warnings, lockedMs }
+    return { ...outcome, unfenced: [...unfenced, ...open].filter((why) => why !== null), lockedMs }
   } catch (error) {
     const open = [...participants, ...oldPrimaries]
     await Promise.all(open.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)))
@@ -168,7 +169,7 @@ async function carryOut(
   await context.hooks.reached('decided')
   const unfinished = await finish(prepared, context)
   const warnings = [...decided.warnings, ...unfinished]
-  return { kind: 'committed', epoch: stamp.epoch, lockedMs: 0, decidedAt, warnings }
+  return { kind: 'committed', epoch: stamp.epoch, lockedMs: 0, decidedAt, warnings, unfenced: [] }
 }
 
 function decisionOf(

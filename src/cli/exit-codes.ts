@@ -9,7 +9,7 @@ export const EXIT_CODES = [
   [2, 'usage or configuration'],
   [3, 'refused: the evidence does not allow it'],
   [4, 'blocked: locks or nodes did not let it through before the deadline; nothing changed'],
-  [5, 'committed, but not yet proved on every copy (named in the report)'],
+  [5, 'committed, but not yet proved on every copy, or an old primary not fenced (named in the report)'],
 ] as const
 
 const OF_FAILURE: Readonly<Record<FailureCode, number>> = {

@@ -22,13 +22,25 @@ export async function openLog(level: LogLevel, io: Io): Promise<Log> {
   const log = pino({ level, name: 'citus-ha' }, { write: (line: string) => void io.stderr.write(line) })
   return {
     progress: (line) => log.info(line),
-    report: ({ database, groups, refusals, changes, warnings, outcome, epoch, durationMs }) => {
+    report: ({
+      database,
+      groups,
+      refusals,
+      changes,
+      warnings,
+      unfenced,
+      ended,
+      outcome,
+      epoch,
+      durationMs,
+    }) => {
       for (const { group, rule, code, summary } of groups) {
         const refused = refusals.some((refusal) => refusal.group === group)
         log[refused ? 'warn' : 'debug']({ database, group, rule, code }, summary)
       }
       for (const change of changes) log.info({ database, ...change }, 'row')
-      for (const warning of warnings) log.warn({ database }, warning)
+      for (const blocker of ended) log.warn({ database, ...blocker }, 'ended')
+      for (const warning of [...unfenced, ...warnings]) log.warn({ database }, warning)
       log.info({ database, outcome, epoch, durationMs }, 'reconciled')
     },
   }

@@ -8,7 +8,7 @@ const HEADLINES: Readonly<Record<Outcome, string>> = {
   planned: 'dry run: this would be done; nothing was changed',
   refused: 'refused: the evidence does not allow it',
   blocked: 'blocked: nothing was changed',
-  unproved: 'committed or decided, but not proved on every copy',
+  unproved: 'committed or decided, but not proved on every copy, or not fenced',
 }
 
 /** A report for people. */
@@ -30,6 +30,8 @@ export function renderReport(report: Report, io: Io): string {
       return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${copy.detail}` : ''}`
     }),
     ...report.blockers.map((blocker) => colors.yellow(`  in the way: ${describeBlocker(blocker)}`)),
+    ...report.ended.map((blocker) => colors.yellow(`  ended: ${describeBlocker(blocker)}`)),
+    ...report.unfenced.map((why) => colors.red(`  not fenced: ${why}`)),
     ...report.warnings.map((warning) => colors.yellow(`  warning: ${warning}`)),
     ...report.sql.flatMap(({ node, statements }) => [
       `  -- on ${node}`,

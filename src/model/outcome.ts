@@ -14,7 +14,7 @@ export type Outcome =
   | 'refused'
   /** Locks or nodes did not let it through before the deadline; nothing changed. */
   | 'blocked'
-  /** Committed, or decided, but not proved on every copy. */
+  /** Committed, or decided, but not proved on every copy, or not fenced on an old primary that lives. */
   | 'unproved'
 
 export interface CopyReport {
@@ -45,6 +45,10 @@ export interface Report {
   readonly refusals: readonly Refusal[]
   /** Who kept a blocked change from its locks. */
   readonly blockers: readonly Blocker[]
+  /** Who was ended because of `--force-after`, in all rounds. */
+  readonly ended: readonly Blocker[]
+  /** Old primaries that live and may still acknowledge writes, and why. */
+  readonly unfenced: readonly string[]
   readonly warnings: readonly string[]
   /** What every group was found to be. */
   readonly groups: readonly {

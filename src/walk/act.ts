@@ -1,4 +1,4 @@
-import { describeBlocker, type Watch } from '../apply/blockers.ts'
+import type { Watch } from '../apply/blockers.ts'
 import { type ChangeOrder, type ChangeOutcome, change, recoverCitus } from '../apply/change.ts'
 import { closeSessions, openSessions } from '../apply/participants.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
@@ -28,11 +28,18 @@ export type Acted =
       readonly epoch: number
       readonly decidedAt: number
       readonly warnings: readonly string[]
+      readonly unfenced: readonly string[]
+      readonly ended: readonly Blocker[]
       /** What is left to do on the change's sessions, beside verifying it. Has to be called once. */
       readonly aftermath: () => Promise<void>
     }
   | { readonly kind: 'in-doubt'; readonly why: string }
-  | { readonly kind: 'blocked'; readonly why: string; readonly blockers: readonly Blocker[] }
+  | {
+      readonly kind: 'blocked'
+      readonly why: string
+      readonly blockers: readonly Blocker[]
+      readonly warnings: readonly string[]
+    }
 
 /** Nothing was changed, and a fresh survey may lead further: after a pause, or at once. */
 export interface Again {
@@ -41,9 +48,13 @@ export interface Again {
   readonly soon: 'at once' | 'after a pause'
   /** A decision that could not be looked up: until it is, "nothing changed" is not known. */
   readonly inDoubt: string | null
+  /** gids that may be prepared somewhere, for a later round or run to resolve. */
+  readonly left: readonly string[]
   /** Who was in the way, and who was ended for it. */
   readonly blockers: readonly Blocker[]
   readonly ended: readonly Blocker[]
+  /** Where nobody could say who was in the way. */
+  readonly unasked: readonly string[]
 }
 
 /** As in gids, where the configuration gives no name: short, and the same on every run. */
@@ -132,9 +143,7 @@ async function carryOut(
       return judge(outcome, watch)
     }
     clock.add('locked', outcome.lockedMs)
-    const ended = watch.ended.map((blocker) => `ended ${describeBlocker(blocker)}`)
-    const { epoch, decidedAt, warnings } = outcome
-    return { kind: 'committed', epoch, decidedAt, warnings: [...warnings, ...ended], aftermath }
+    return { ...outcome, warnings: [...outcome.warnings, ...watch.unasked], ended: watch.ended, aftermath }
   } catch (error) {
     await closeSessions(opened)
     throw error
@@ -150,6 +159,7 @@ function watchOf(access: Access, request: WalkRequest): Watch {
     end: forced ? (node, pid) => access.blockers(node, database, pid, 'end') : null,
     seen: [],
     ended: [],
+    unasked: [],
     asked: [],
   }
 }
@@ -175,7 +185,7 @@ function judge(outcome: Exclude<ChangeOutcome, { kind: 'committed' }>, watch: Wa
   switch (outcome.kind) {
     case 'in-doubt': {
       const why = `${outcome.why}; any later run resolves it (${outcome.gids.join(', ')})`
-      return { ...again(new Error(why), watch), inDoubt: why }
+      return { ...again(new Error(why), watch), inDoubt: why, left: outcome.gids }
     }
     case 'outdated':
       return { ...again(new Error(outcome.why), watch), soon: 'at once' }
@@ -184,7 +194,8 @@ function judge(outcome: Exclude<ChangeOutcome, { kind: 'committed' }>, watch: Wa
     case 'failed': {
       const left =
         outcome.leftovers.length > 0 ? ` (may still be prepared: ${outcome.leftovers.join(', ')})` : ''
-      return again(Object.assign(new Error(`${outcome.why}${left}`), { code: outcome.code }), watch)
+      const error = Object.assign(new Error(`${outcome.why}${left}`), { code: outcome.code })
+      return { ...again(error, watch), left: outcome.leftovers }
     }
   }
 }
@@ -203,7 +214,8 @@ function again(error: unknown, watch: Watch): Again {
     throw new CitusHaError('configuration', `${why}; run citus-ha install as a superuser to grant it`)
   }
   const soon = code === SqlState.staleEpoch ? 'at once' : 'after a pause'
-  return { kind: 'again', why, soon, inDoubt: null, blockers: watch.seen, ended: watch.ended }
+  const { seen, ended, unasked } = watch
+  return { kind: 'again', why, soon, inDoubt: null, left: [], blockers: seen, ended, unasked }
 }
 
 function answeredAt(view: View, address: HostPort): Answered {

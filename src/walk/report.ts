@@ -12,12 +12,12 @@ export function reportOf(
   copies: readonly CopyReport[],
   groups: readonly number[] | null,
   clock: Clock,
-): Report {
+): Omit<Report, 'ended'> {
   const refusals = view.diagnoses
     .filter((diagnosis) => diagnosis.standing === 'refused')
     .filter((diagnosis) => groups === null || groups.includes(diagnosis.group))
     .map(refusalOf)
-  const told = 'warnings' in acted ? acted.warnings : 'why' in acted ? [acted.why] : []
+  const told = [...('why' in acted ? [acted.why] : []), ...('warnings' in acted ? acted.warnings : [])]
   const blockers = acted.kind === 'blocked' ? acted.blockers : []
   return {
     outcome: outcomeOf(acted, copies, refusals),
@@ -27,6 +27,7 @@ export function reportOf(
     copies,
     refusals,
     blockers,
+    unfenced: acted.kind === 'committed' ? acted.unfenced : [],
     warnings: [...pauseWarning(view, groups), ...view.plan.warnings, ...told],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
@@ -54,7 +55,7 @@ function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readon
     case 'planned':
       return refusals.length > 0 ? 'refused' : 'planned'
     case 'committed':
-      if (!proved) return 'unproved'
+      if (!proved || acted.unfenced.length > 0) return 'unproved'
       return refusals.length > 0 ? 'refused' : 'changed'
     case 'nothing':
       if (refusals.length > 0) return 'refused'

@@ -3,6 +3,7 @@ import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
 import { expectations, truthOf, verify } from '../apply/verify.ts'
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
+import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
@@ -66,17 +67,31 @@ const AFTERMATH_MS = 100
  */
 export async function walk(access: Access, request: WalkRequest): Promise<Report> {
   const clock = new Clock(request.deadlineMs)
+  const ended = new Set<Blocker>()
   let last: Attempt | null = null
   for (let attempt = 1; ; attempt++) {
-    request.signal.throwIfAborted()
     const { seen, acted }: Attempt = await tryOnce(access, request, clock, last)
-    if (acted.kind !== 'again') return await conclude(access, request, seen, acted, clock)
+    for (const blocker of 'ended' in acted ? acted.ended : []) ended.add(blocker)
+    if (acted.kind !== 'again')
+      return { ...(await conclude(access, request, seen, acted, clock)), ended: [...ended] }
     const waitMs = pauseOf(acted, attempt, request)
-    if (waitMs >= clock.leftMs) return reportOf(seen, givenUp(acted), [], request.groups, clock)
+    if (waitMs >= clock.leftMs || (request.signal.aborted && acted.left.length > 0))
+      return { ...reportOf(seen, givenUp(acted), [], request.groups, clock), ended: [...ended] }
     for (const line of [`${acted.why}; trying again`, ...namesOf(acted)]) request.progress(line)
     last = { seen, acted }
-    await pause(waitMs, undefined, { signal: request.signal })
+    await pause(waitMs, undefined, { signal: request.signal }).catch(unlessLeft(acted))
   }
+}
+
+/** "Interrupted" is not all there is to be said where something may be left prepared: `tryOnce` reports that. */
+function unlessLeft({ left }: Again): (error: unknown) => void {
+  return (error) => {
+    if (!isAbort(error) || left.length === 0) throw error
+  }
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
 }
 
 interface Attempt {
@@ -90,11 +105,14 @@ async function tryOnce(
   clock: Clock,
   last: Attempt | null,
 ): Promise<Attempt> {
+  const left = last?.acted.kind === 'again' && last.acted.left.length > 0 ? last : null
   try {
+    request.signal.throwIfAborted()
     // The second try begins with a fresh survey.
     const seen = await lookForPromotion(access, request, clock, last === null ? request.seen : null)
     return { seen, acted: await act(access, request, seen, clock) }
   } catch (error) {
+    if (left && isAbort(error)) return left
     // While a decision is in doubt, a coordinator that is gone is something to wait for: nobody else knows it.
     const doubted = last?.acted.kind === 'again' && last.acted.inDoubt !== null ? last : null
     if (!doubted || !(error instanceof CitusHaError) || error.code !== 'no-coordinator') throw error
@@ -104,13 +122,15 @@ async function tryOnce(
 
 function givenUp(again: Again): Acted {
   if (again.inDoubt !== null) return { kind: 'in-doubt', why: again.inDoubt }
-  return { kind: 'blocked', why: again.why, blockers: again.blockers }
+  const { why, blockers, unasked } = again
+  return { kind: 'blocked', why, blockers, warnings: unasked }
 }
 
-function namesOf({ blockers, ended }: Again): string[] {
+function namesOf({ blockers, ended, unasked }: Again): string[] {
   return [
     ...blockers.map((blocker) => `  in the way: ${describeBlocker(blocker)}`),
     ...ended.map((blocker) => `  ended: ${describeBlocker(blocker)}`),
+    ...unasked.map((why) => `  ${why}`),
   ]
 }
 
@@ -171,7 +191,7 @@ async function conclude(
   seen: View,
   acted: Acted,
   clock: Clock,
-): Promise<Report> {
+): Promise<Omit<Report, 'ended'>> {
   if (acted.kind === 'planned' || acted.kind === 'blocked' || acted.kind === 'in-doubt') {
     return reportOf(seen, acted, [], request.groups, clock)
   }

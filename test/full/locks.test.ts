@@ -128,8 +128,14 @@ describe('locks that do not come', () => {
     expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
     expect(ms).toBeGreaterThan(300)
     expect(ms).toBeLessThan(5000)
-    const ended = JSON.parse(ran.stdout).warnings.join('\n')
-    expect(ended).toContain(`ended ${at('worker-2')}: pid ${rows[0].pid}, postgres, the-idle-one`)
+    expect(JSON.parse(ran.stdout).ended).toMatchObject([
+      {
+        node: { port: server('worker-2').port },
+        pid: rows[0].pid,
+        user: 'postgres',
+        application: 'the-idle-one',
+      },
+    ])
     await expect(idle.query('SELECT 1')).rejects.toThrow()
     expect(await Promise.all(bystanders.map((each) => each.undisturbed))).toEqual(bystanders.map(() => true))
     await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))

@@ -67,8 +67,10 @@ export async function sentIsDone(scenario: Scenario): Promise<void> {
 }
 
 /** gids of ours that are still prepared, on any server that runs. */
-export async function leftPrepared(scenario: Scenario): Promise<string[]> {
-  const servers = scenario.cluster.servers.filter((server) => server.isRunning)
+export async function leftPrepared(
+  scenario: Scenario,
+  servers = scenario.cluster.servers.filter((server) => server.isRunning),
+): Promise<string[]> {
   const rows = await Promise.all(
     servers.map((server) =>
       server.query<{ gid: string }>(`SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'citus\\_ha%'`),

@@ -63,6 +63,8 @@ export function report(parts: Partial<Report> = {}): Report {
     copies: [],
     refusals: [],
     blockers: [],
+    ended: [],
+    unfenced: [],
     warnings: [],
     groups: [],
     sql: [],
