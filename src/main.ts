@@ -13,11 +13,14 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // The first signal asks the command to come to an end: a change under way is finished or rolled back. The second
 // one ends the process at once, wherever it is.
 const interrupted = new AbortController()
+const inFlight = new Set<string>()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     if (!interrupted.signal.aborted) return interrupted.abort()
+    const left =
+      inFlight.size > 0 ? `may be left prepared: ${[...inFlight].join(', ')}` : 'nothing was prepared'
     process.stderr.write(
-      'citus-ha: ended in the middle; what a change left prepared is resolved by: citus-ha recover\n',
+      `citus-ha: ended in the middle; ${left}; any later run resolves it, or: citus-ha recover\n`,
     )
     process.exit(signal === 'SIGINT' ? 130 : 143)
   })
@@ -28,4 +31,5 @@ process.exitCode = await run(process.argv.slice(2), {
   stderr: process.stderr,
   env: process.env,
   signal: interrupted.signal,
+  inFlight,
 })

@@ -155,6 +155,7 @@ async function carryOut(
   })
   const gids = prepared.map(({ gid }) => gid)
   const decision = decisionOf(order, first, stamp, gids)
+  for (const gid of gids) context.inFlight.add(gid)
   let decided: Decided
   try {
     await rewriteEverywhere(first, prepared, decision, order.plan.unsynced, context)
@@ -223,6 +224,7 @@ async function finish(prepared: readonly Prepared[], context: ChangeContext): Pr
   const unfinished = await all(
     prepared.map(async (one, n) => {
       const why = await commitPrepared(one, context)
+      if (why === null) context.inFlight.delete(one.gid)
       await context.hooks.reached(`committed:${n + 1}`)
       return why
     }),
@@ -236,9 +238,11 @@ async function undoAll(
   context: ChangeContext,
 ): Promise<string[]> {
   const coordinator = first.participant.session.run('ROLLBACK', context.limits.statementMs).catch(ignore)
-  const leftovers = await Promise.all(prepared.map((one) => undo(one, context)))
+  const undone = await Promise.all(prepared.map((one) => undo(one, context)))
   await coordinator
-  return leftovers.filter((gid) => gid !== null)
+  const leftovers = undone.filter((gid) => gid !== null)
+  for (const { gid } of prepared) if (!leftovers.includes(gid)) context.inFlight.delete(gid)
+  return leftovers
 }
 
 function failure(error: unknown, leftovers: readonly string[]): ChangeOutcome {

@@ -15,6 +15,8 @@ export interface ChangeContext {
   readonly limits: ChangeLimits
   readonly hooks: ChangeHooks
   readonly watch: Watch
+  /** gids that may be prepared somewhere by now and are not resolved, for whoever ends the process in the middle. */
+  readonly inFlight: Set<string>
   /** A new session to the coordinator, to look a decision up or to end a wait. */
   readonly reconnect: () => Promise<SessionLike>
 }

@@ -74,7 +74,7 @@ export async function withCluster<T>(
 /** What a walk needs, from the configuration; a command changes what its flags say. */
 export function requestOf({ config, database }: Session, io: Io): WalkRequest {
   const progress = (line: string) => io.stderr.write(`${line}\n`)
-  return requestFor(config, database, { signal: io.signal, progress, ...(io.hooks && { hooks: io.hooks }) })
+  return requestFor(config, database, { ...io, progress })
 }
 
 /** The databases a command is about. */

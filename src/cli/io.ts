@@ -11,6 +11,8 @@ export interface Io {
   readonly signal: AbortSignal
   /** For tests, which end the process or a server where a change reaches a certain point. */
   readonly hooks?: ChangeHooks
+  /** gids that may be prepared somewhere and are not resolved, kept up to date for whoever ends the process. */
+  readonly inFlight?: Set<string>
 }
 
 export interface Output {

@@ -128,6 +128,7 @@ async function carryOut(
   const context = {
     limits,
     hooks: request.hooks,
+    inFlight: request.inFlight,
     watch,
     reconnect: () => open(view.coordinator.address),
   }

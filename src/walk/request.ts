@@ -8,6 +8,7 @@ import type { WalkRequest } from './walk.ts'
 export interface Caller {
   readonly signal: AbortSignal
   readonly hooks?: ChangeHooks
+  readonly inFlight?: Set<string>
   /** Told what is going on, a line each. */
   readonly progress: (line: string) => void
 }
@@ -38,6 +39,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     madeBy: `citus-ha (${osUser()})`,
     signal: caller.signal,
     hooks: caller.hooks ?? NO_HOOKS,
+    inFlight: caller.inFlight ?? new Set(),
     progress: caller.progress,
   }
 }

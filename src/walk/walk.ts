@@ -50,6 +50,8 @@ export interface WalkRequest {
   readonly madeBy: string
   readonly signal: AbortSignal
   readonly hooks: ChangeHooks
+  /** gids that may be prepared somewhere and are not resolved: kept up to date. */
+  readonly inFlight: Set<string>
   /** A survey made just now, with which to begin; null: the walk makes its own. */
   readonly seen: Survey | null
   /** Told what is going on, a line each. */
@@ -68,15 +70,21 @@ const AFTERMATH_MS = 100
 export async function walk(access: Access, request: WalkRequest): Promise<Report> {
   const clock = new Clock(request.deadlineMs)
   const ended = new Set<Blocker>()
+  let blockers: readonly Blocker[] = []
   let last: Attempt | null = null
   for (let attempt = 1; ; attempt++) {
     const { seen, acted }: Attempt = await tryOnce(access, request, clock, last)
     for (const blocker of 'ended' in acted ? acted.ended : []) ended.add(blocker)
     if (acted.kind !== 'again')
       return { ...(await conclude(access, request, seen, acted, clock)), ended: [...ended] }
+    // Who was in the way is asked in a short while, and not always told in time: the last that were named.
+    if (acted.blockers.length > 0) blockers = acted.blockers
     const waitMs = pauseOf(acted, attempt, request)
     if (waitMs >= clock.leftMs || (request.signal.aborted && acted.left.length > 0))
-      return { ...reportOf(seen, givenUp(acted), [], request.groups, clock), ended: [...ended] }
+      return {
+        ...reportOf(seen, givenUp({ ...acted, blockers }), [], request.groups, clock),
+        ended: [...ended],
+      }
     for (const line of [`${acted.why}; trying again`, ...namesOf(acted)]) request.progress(line)
     last = { seen, acted }
     await pause(waitMs, undefined, { signal: request.signal }).catch(unlessLeft(acted))

@@ -1,5 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
@@ -16,6 +14,7 @@ import {
   Writer,
 } from '../support/clients.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
+import { start } from '../support/program.ts'
 import { citusHa, client, type Ran, Scenario } from '../support/scenario.ts'
 
 /** What a machine with two busy processors may add to a limit, in milliseconds. */
@@ -146,7 +145,7 @@ describe('locks that do not come', () => {
     const idle = await transaction('coordinator', 'SELECT citus_pause_node_within_txn(2)')
     await server('worker-1').kill()
     await server('worker-1-standby').promote()
-    const child = start('reconcile', '--json', '--timeout', '20s')
+    const child = start('reconcile', '--json', ...scenario.options, '--timeout', '20s')
     await waitUntil('a round that fails', () => child.stderr().includes('trying again'))
     await idle.query('COMMIT')
     expect(await child.ended()).toMatchObject({ code: 0 })
@@ -203,7 +202,7 @@ describe('locks that do not come', () => {
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
       const before = await scenario.footprint()
-      const child = start('reconcile', '--timeout', '60s')
+      const child = start('reconcile', ...scenario.options, '--timeout', '60s')
       await waitUntil('a round that fails', () => child.stderr().includes('trying again'))
       const { value: end, ms } = await timed(() => {
         child.process.kill(signal)
@@ -219,7 +218,7 @@ describe('locks that do not come', () => {
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
       const hung = server('worker-2')
-      const child = start('reconcile', '--timeout', '60s')
+      const child = start('reconcile', ...scenario.options, '--timeout', '60s')
       hung.freeze()
       try {
         await waitUntil('a connection of ours', async () => {
@@ -241,21 +240,4 @@ describe('locks that do not come', () => {
       await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
     })
   })
-
-  /** The program as its users start it. */
-  function start(command: string, ...args: string[]) {
-    const all = ['dist/main.js', command, ...scenario.options, ...args]
-    const child: ChildProcess = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] })
-    const texts: string[] = []
-    child.stderr?.on('data', (text) => texts.push(String(text)))
-    const exit = once(child, 'exit')
-    return {
-      process: child,
-      stderr: () => texts.join(''),
-      ended: async () => {
-        const [code, signal] = await exit
-        return { code, signal }
-      },
-    }
-  }
 })

@@ -159,7 +159,7 @@ function answersReads(cluster: Simulation, at: HostPort, group: number): boolean
 
 describe('a walk over any cluster, in any state', () => {
   test('writes what is proved and nothing else, breaks no read, and is done after one', {
-    timeout: 60_000,
+    timeout: 300_000,
   }, async () => {
     await fc.assert(
       fc.asyncProperty(clusterDraw, async (draw) => {

@@ -46,8 +46,8 @@ export class BlackHole {
   }
 }
 
-/** Where a connection is cut: before the server gets the message, or after it has answered it, unheard. */
-export type Cut = 'request lost' | 'answer lost'
+/** What becomes of a message: lost before the server gets it; answered unheard; answered into a silence that stays. */
+export type Cut = 'request lost' | 'answer lost' | 'answer withheld'
 
 /** A way to a server that breaks once, at the first message of a client that holds a certain text. */
 export class CutProxy {
@@ -90,6 +90,7 @@ export class CutProxy {
       upstream.write(data)
     })
     upstream.on('data', (data) => {
+      if (deaf && cut === 'answer withheld') return
       if (deaf) return void [socket, upstream].map((each) => each.destroy())
       socket.write(data)
     })

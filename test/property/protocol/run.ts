@@ -133,6 +133,7 @@ function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
     madeBy: name,
     signal: new AbortController().signal,
     hooks: NO_HOOKS,
+    inFlight: new Set(),
     progress: (line) => world.note(`${name}: ${line}`),
   }
 }

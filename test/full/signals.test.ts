@@ -1,0 +1,81 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { timed } from '../support/clients.ts'
+import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
+import { start } from '../support/program.ts'
+import { CutProxy } from '../support/proxy.ts'
+import { Scenario } from '../support/scenario.ts'
+
+describe('a signal during PREPARE', () => {
+  let scenario: Scenario
+  let proxy: CutProxy
+  let config: string
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const copies = () => ['coordinator', 'worker-1-standby', 'worker-2'].map(server)
+
+  beforeAll(async () => {
+    scenario = await Scenario.start()
+  })
+  beforeEach(async () => {
+    await scenario.restore()
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    proxy = await CutProxy.to(server('worker-2'), /; PREPARE TRANSACTION/, 'answer withheld')
+    const registered = formatAddress(server('worker-2'))
+    config = await scenario.configFile({ addresses: { [registered]: { connect: proxy.address } } })
+  })
+  afterEach(async () => {
+    await proxy.close()
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  /** A reconcile that has sent a PREPARE and waits for the answer. */
+  async function preparing() {
+    const program = start('reconcile', ...scenario.options, '--config', config, '--timeout', '60s')
+    await waitUntil('PREPARE is on its way', () => proxy.cuts === 1, { everyMs: 5 })
+    await waitUntil('both are prepared', async () => (await leftPrepared(scenario)).length === 2, {
+      everyMs: 5,
+    })
+    return program
+  }
+
+  it('one: it is rolled back, and what may be left is named', async () => {
+    const program = await preparing()
+    program.process.kill('SIGINT')
+    const { value: end, ms } = await timed(() => program.ended())
+    const told = program.stdout() + program.stderr()
+    expect(end, told).toMatchObject({ code: 4 })
+    expect(ms).toBeLessThan(6000)
+    const left = await leftPrepared(scenario)
+    expect(left).toHaveLength(1)
+    expect(told).toContain(left[0])
+    expect(told).not.toContain('nothing is left half done')
+    expect(await scenario.run('recover')).toMatchObject({ exitCode: 0 })
+    expect(await leftPrepared(scenario)).toEqual([])
+  })
+
+  it('a second one ends it at once, and says what it leaves and how to resolve it', async () => {
+    const program = await preparing()
+    program.process.kill('SIGINT')
+    const { value: end, ms } = await timed(() => {
+      program.process.kill('SIGTERM')
+      return program.ended()
+    })
+    expect(ms).toBeLessThan(1000)
+    expect([130, 143]).toContain(end.code)
+    const left = await leftPrepared(scenario)
+    expect(left).toHaveLength(2)
+    for (const gid of left) expect(program.stderr()).toContain(gid)
+    expect(program.stderr()).toContain('citus-ha recover')
+    const recovered = await scenario.run('recover')
+    expect(recovered).toMatchObject({ exitCode: 0 })
+    expect(recovered.stdout.match(/: roll back /g)).toHaveLength(2)
+    expect(await leftPrepared(scenario)).toEqual([])
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, outcome: 'changed' })
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+  })
+})
