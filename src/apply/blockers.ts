@@ -33,7 +33,7 @@ export function describeBlocker(blocker: Blocker): string {
 }
 
 /** How long of a lock's time limit passes before it is asked who is in the way. */
-const PATIENCE = 0.4
+const PATIENCE = 0.25
 
 export interface Watch {
   /** Asks, on another connection, who keeps this session from its lock. */

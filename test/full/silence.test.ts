@@ -116,12 +116,14 @@ describe('nodes and networks that fall silent', () => {
       )
       open.push({ close: async () => void (await blocker.end().catch(() => undefined)) })
       const hung = server('worker-2')
+      const probe = await hung.connect()
+      open.push({ close: async () => void (await probe.end().catch(() => undefined)) })
       const freezer = waitUntil(
         'a round is on',
         async () => {
           const sql = `SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
           WHERE a.application_name = 'citus-ha' AND l.locktype = 'advisory' AND NOT l.granted`
-          if ((await hung.query(sql)).length === 0) return false
+          if ((await probe.query(sql)).rows.length === 0) return false
           hung.freeze()
           return true
         },

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { jsonLiteral } from '../../src/db/sql.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { Scenario } from '../support/scenario.ts'
 
@@ -7,7 +8,7 @@ describe('what the role that citus-ha runs as may do', () => {
   const server = (name: string): Server => scenario.cluster.server(name)
   const as = (sql: string, user = 'citus_ha') =>
     server('coordinator').query(sql, [], { database: scenario.cluster.database, user })
-  const rewrite = (steps: object[]) => as(`SELECT citus_ha.rewrite(9, 9, '${JSON.stringify(steps)}', '{}')`)
+  const rewrite = (steps: object[]) => as(`SELECT citus_ha.rewrite(9, 9, ${jsonLiteral(steps)}, '{}')`)
   const address = (name: string) => ({ host: server(name).host, port: server(name).port })
 
   beforeAll(async () => {
@@ -109,6 +110,33 @@ describe('what the role that citus-ha runs as may do', () => {
     )
     await expect(attack).rejects.toMatchObject({ code: 'HA003' })
   })
+
+  it('gains nothing by operators of its own', async () => {
+    const { database } = scenario.cluster
+    await server('coordinator').query('CREATE SCHEMA IF NOT EXISTS traps AUTHORIZATION citus_ha', [], {
+      database,
+    })
+    const operators = ['text', 'int', 'bigint', 'name'].flatMap((type) => [
+      `CREATE FUNCTION traps.always(${type}, ${type}) RETURNS boolean LANGUAGE sql AS 'SELECT true'`,
+      `CREATE OPERATOR traps.= (LEFTARG = ${type}, RIGHTARG = ${type}, FUNCTION = traps.always)`,
+      `CREATE OPERATOR traps.<> (LEFTARG = ${type}, RIGHTARG = ${type}, FUNCTION = traps.always)`,
+    ])
+    const to = { host: 'evil.example', port: address('worker-1').port }
+    const step = JSON.stringify([{ op: 'move', nodeid: 2, from: address('worker-1'), to }])
+    const attack = as(
+      `${operators.join('; ')}; SET search_path = traps, pg_catalog; SELECT citus_ha.rewrite(9, 9, '${step}', '{}')`,
+    )
+    await expect(attack).rejects.toMatchObject({ code: 'HA003' })
+  })
+
+  it.each([`worker'); DROP TABLE items; --`, '127.0.0.1; SELECT 1', '127.0.0._', '%', '::ffff:127.0.0.2'])(
+    'gains nothing by the node name %s',
+    async (host) => {
+      const from = address('worker-1')
+      const step = { op: 'move', nodeid: 2, from, to: { host, port: from.port } }
+      await expect(rewrite([step])).rejects.toMatchObject({ code: 'HA003' })
+    },
+  )
 
   it('reconciles with a role whose transactions are repeatable read by default', async () => {
     for (const name of ['coordinator', 'worker-1', 'worker-2']) {
