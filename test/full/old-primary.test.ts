@@ -222,7 +222,7 @@ describe.skipIf(standin)('an old primary that goes on running', () => {
       const writer = await transaction(entry, `SELECT put_item(${id})`)
       const { rows } = await writer.query('SELECT pg_backend_pid() AS pid')
       await promote()
-      const ran = await vouched('--timeout', '1s')
+      const ran = await vouched('--timeout', '3s')
       expect(ran, ran.stderr).toMatchObject({ exitCode: 4 })
       const blocker = blockersOf(ran).find(({ client }) => client !== null)
       expect(blocker, ran.stdout).toMatchObject({
