@@ -77,15 +77,17 @@ export function readReceiver(row: unknown): WalReceiver | null {
   }
 }
 
-/** Host and port of a libpq connection string; quoted values and a starred-out password included. */
+/**
+ * Host and port in a WAL receiver's `conninfo`, which the server prints in libpq's order without quotes and with secrets
+ * starred out (`libpqrcv_get_conninfo`): a later value may hold spaces and anything that looks like a host.
+ * @returns null where it names none, or several and so not the one it streams from
+ */
 export function senderOfConninfo(conninfo: string): { host: string; port: number } | null {
-  const values = new Map<string, string>()
-  for (const [, key, quoted, plain] of conninfo.matchAll(/(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))/g)) {
-    values.set(key ?? '', (quoted ?? plain ?? '').replace(/\\(.)/g, '$1'))
-  }
-  const host = values.get('host') || values.get('hostaddr')
-  if (!host) return null
-  return { host, port: Number(values.get('port') || 5432) }
+  const first = (keyword: string) => new RegExp(`(?:^| )${keyword}=(\\S+)`).exec(conninfo)?.[1]
+  const host = first('host') ?? first('hostaddr')
+  const port = first('port') ?? '5432'
+  if (host === undefined || host.includes(',') || port.includes(',')) return null
+  return { host, port: Number(port) }
 }
 
 const sender = z
