@@ -1,6 +1,8 @@
 -- Waits, on a standby, until it is promoted or its WAL receiver changes, no longer than citus_ha.wait_ms; then leaves
 -- what pulse.sql reads in settings of the session: when it was last seen in recovery, and a digest of this node's copy
 -- of the metadata, of what citus-ha keeps here and of its prepared transactions. A primary does not wait.
+-- A message of its own, outside of a transaction: it commits after each look, since a snapshot held for longer would
+-- keep the standby from replaying what vacuum and pruning removed. PostgreSQL 10 can't: there it holds it up.
 -- Parameters: the setting citus_ha.wait_ms of the session. PostgreSQL 10 and later.
 -- Privileges: none; what the role may not see is no part of the digest.
 DO $$
@@ -14,6 +16,7 @@ BEGIN
         AND (SELECT w.pid FROM pg_stat_get_wal_receiver() w) IS NOT DISTINCT FROM receiver LOOP
     PERFORM set_config('citus_ha.recovery_seen_at', clock_timestamp()::text, false);
     PERFORM pg_sleep(0.01);
+    IF current_setting('server_version_num')::int >= 110000 THEN COMMIT; END IF;
   END LOOP;
   IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g),

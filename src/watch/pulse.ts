@@ -107,8 +107,9 @@ export class Pulse {
 
   async #beat(session: SessionLike, limitMs: number): Promise<boolean> {
     try {
-      const results = await session.run(BEAT, limitMs)
-      this.#judge(beat.parse(results.at(-1)?.[0]))
+      await session.run(statement('probe/await'), limitMs)
+      const [rows] = await session.run(statement('probe/pulse'), limitMs)
+      this.#judge(beat.parse(rows?.[0]))
     } catch (error) {
       // A standby cancels what stands in the way of its replay: that says nothing of the node.
       if (codeOf(error) !== SqlState.serializationFailure) throw error
@@ -129,8 +130,6 @@ export class Pulse {
     notice({ kind: 'noticed', database, node: this.address, what, detail, ageMs })
   }
 }
-
-const BEAT = `${statement('probe/await')}; ${statement('probe/pulse')}`
 
 /** What is new since the last beat, the weightiest first. */
 function newsOf(

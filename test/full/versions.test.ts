@@ -203,6 +203,24 @@ describe.each(POSTGRES_VERSIONS)('PostgreSQL %s', (version) => {
     expect(watch.of(standby, began)).toEqual(['lost', 'back'])
   })
 
+  it('replays while it is watched: no transaction of a pulse is long', async (context) => {
+    if (major < 11) context.skip('PostgreSQL 10 cannot commit within a DO block')
+    const { standby } = pair
+    await watching(SELDOM_MS)
+    const sql = `SELECT max(extract(epoch FROM clock_timestamp() - xact_start) * 1000)::float8 AS ms
+                   FROM pg_stat_activity WHERE application_name = 'citus-ha watch' AND backend_xmin IS NOT NULL`
+    const ages: number[] = []
+    await standby.withClient(async (client) => {
+      const until = performance.now() + 2 * SELDOM_MS
+      while (performance.now() < until) {
+        const { rows } = await client.query<{ ms: number | null }>(sql)
+        ages.push(rows[0]?.ms ?? 0)
+      }
+    })
+    expect(Math.max(...ages)).toBeGreaterThan(0)
+    expect(measured('longest transaction', Math.max(...ages))).toBeLessThan(AT_ONCE_MS)
+  })
+
   it('restarts its standby, and its primary: lost and back, never promoted', async () => {
     const { primary, standby } = pair
     const watch = await watching(OFTEN_MS)
