@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { SessionLike } from '../db/pg.ts'
+import type { Row, SessionLike } from '../db/pg.ts'
 import { statement } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -94,9 +94,9 @@ export class Pulse {
       if (this.#stop.signal.aborted) return 'stopped'
       const limitMs = intervalMs + timeoutMs
       await session.run(settings(intervalMs, limitMs), timeoutMs)
-      while (lost === null && !this.#stop.signal.aborted) {
-        const inRecovery = await this.#beat(session, limitMs)
-        if (!inRecovery) await this.#alarm.wait(intervalMs, this.#stop.signal)
+      for (let role: Role = 'standby'; lost === null && !this.#stop.signal.aborted; ) {
+        role = await this.#beat(session, role, limitMs)
+        if (role === 'primary') await this.#alarm.wait(intervalMs, this.#stop.signal)
       }
       return lost ?? 'stopped'
     } finally {
@@ -105,16 +105,18 @@ export class Pulse {
     }
   }
 
-  async #beat(session: SessionLike, limitMs: number): Promise<boolean> {
+  async #beat(session: SessionLike, role: Role, limitMs: number): Promise<Role> {
     try {
-      await session.run(statement('probe/await'), limitMs)
-      const [rows] = await session.run(statement('probe/pulse'), limitMs)
-      this.#judge(beat.parse(rows?.[0]))
+      const results = await ask(session, role, limitMs)
+      const now = beat.parse(results.at(-1)?.[0])
+      this.#judge(now)
+      return now.in_recovery ? 'standby' : 'primary'
     } catch (error) {
-      // A standby cancels what stands in the way of its replay: that says nothing of the node.
       if (codeOf(error) !== SqlState.serializationFailure) throw error
+      // A standby cancels what stands in the way of its replay: that says nothing of the node.
+      await this.#alarm.wait(this.#options.intervalMs / 10, this.#stop.signal)
+      return 'standby'
     }
-    return this.#last?.in_recovery ?? false
   }
 
   #judge(now: Beat): void {
@@ -129,6 +131,17 @@ export class Pulse {
     const { database, notice } = this.#options
     notice({ kind: 'noticed', database, node: this.address, what, detail, ageMs })
   }
+}
+
+/** What a node was at the last beat of this session; before the first one, what is asked of either. */
+type Role = 'primary' | 'standby'
+
+/** A standby's wait ends transactions of its own, which no message of several statements may; a primary does not wait. */
+async function ask(session: SessionLike, role: Role, limitMs: number): Promise<Row[][]> {
+  const [wait, look] = [statement('probe/await'), statement('probe/pulse')]
+  if (role === 'primary') return await session.run(`${wait}; ${look}`, limitMs)
+  await session.run(wait, limitMs)
+  return await session.run(look, limitMs)
 }
 
 /** What is new since the last beat, the weightiest first. */
