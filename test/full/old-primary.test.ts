@@ -108,7 +108,7 @@ describe.skipIf(standin)('an old primary that goes on running', () => {
       },
     }
     const ran = await scenario.runWith(hooks, ...vouch, '--promoted', at('worker-1-standby'))
-    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 0 })
     await waitUntil('every writer writes again', () =>
       writers.every((writer) => writer.acknowledgedSince(decidedAt).length > 20),
     )
