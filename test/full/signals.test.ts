@@ -8,10 +8,9 @@ import { start } from '../support/program.ts'
 import { CutProxy } from '../support/proxy.ts'
 import { Scenario } from '../support/scenario.ts'
 
-describe('a signal during PREPARE', () => {
+describe('a signal', () => {
   let scenario: Scenario
   let proxy: CutProxy
-  let config: string
   const server = (name: string): Server => scenario.cluster.server(name)
   const copies = () => ['coordinator', 'worker-1-standby', 'worker-2'].map(server)
 
@@ -22,9 +21,6 @@ describe('a signal during PREPARE', () => {
     await scenario.restore()
     await server('worker-1').kill()
     await server('worker-1-standby').promote()
-    proxy = await CutProxy.to(server('worker-2'), /; PREPARE TRANSACTION/, 'answer withheld')
-    const registered = formatAddress(server('worker-2'))
-    config = await scenario.configFile({ addresses: { [registered]: { connect: proxy.address } } })
   })
   afterEach(async () => {
     await proxy.close()
@@ -33,17 +29,25 @@ describe('a signal during PREPARE', () => {
     await scenario?.stop()
   })
 
-  /** A reconcile that has sent a PREPARE and waits for the answer. */
-  async function preparing() {
+  /** A reconcile that has sent worker 2 such a statement and waits for the answer. */
+  async function waiting(statement: RegExp) {
+    proxy = await CutProxy.to(server('worker-2'), statement, 'answer withheld')
+    const registered = formatAddress(server('worker-2'))
+    const config = await scenario.configFile({ addresses: { [registered]: { connect: proxy.address } } })
     const program = start('reconcile', ...scenario.options, '--config', config, '--timeout', '60s')
-    await waitUntil('PREPARE is on its way', () => proxy.cuts === 1, { everyMs: 5 })
+    await waitUntil('it is on its way', () => proxy.cuts === 1, { everyMs: 5 })
+    return program
+  }
+
+  async function preparing() {
+    const program = await waiting(/; PREPARE TRANSACTION/)
     await waitUntil('both are prepared', async () => (await leftPrepared(scenario)).length === 2, {
       everyMs: 5,
     })
     return program
   }
 
-  it('one: it is rolled back, and what may be left is named', async () => {
+  it('during PREPARE: it is rolled back, and what may be left is named', async () => {
     const program = await preparing()
     program.process.kill('SIGINT')
     const { value: end, ms } = await timed(() => program.ended())
@@ -58,7 +62,7 @@ describe('a signal during PREPARE', () => {
     expect(await leftPrepared(scenario)).toEqual([])
   })
 
-  it('a second one ends it at once, and says what it leaves and how to resolve it', async () => {
+  it('during PREPARE, and a second one: ends it at once, and says what it leaves and how to resolve it', async () => {
     const program = await preparing()
     program.process.kill('SIGINT')
     const { value: end, ms } = await timed(() => {
@@ -76,6 +80,20 @@ describe('a signal during PREPARE', () => {
     expect(recovered.stdout.match(/: roll back /g)).toHaveLength(2)
     expect(await leftPrepared(scenario)).toEqual([])
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, outcome: 'changed' })
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+  })
+
+  it('during COMMIT PREPARED: what is decided is finished, and told as committed', async () => {
+    const program = await waiting(/COMMIT PREPARED/)
+    program.process.kill('SIGTERM')
+    const { value: end, ms } = await timed(() => program.ended())
+    const told = program.stdout() + program.stderr()
+    expect([0, 5], told).toContain(end.code)
+    expect(ms).toBeLessThan(6000)
+    expect(told).not.toContain('nothing was changed')
+    const history = await scenario.run('history', '--json')
+    expect(JSON.parse(history.stdout).changes).toHaveLength(1)
+    expect(await scenario.run('recover')).toMatchObject({ exitCode: 0 })
     await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
   })
 })
