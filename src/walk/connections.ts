@@ -44,6 +44,12 @@ export class Connections implements Access {
     return await Session.open(await this.#target(address, database))
   }
 
+  /** Closes the probes of all other databases, so that those may be dropped; whoever asks again opens new ones. */
+  async keepOnly(databases: readonly string[]): Promise<void> {
+    const others = [...this.#probers].filter(([database]) => !databases.includes(database))
+    await Promise.all(others.map(([, prober]) => prober.close()))
+  }
+
   async #target(address: HostPort, database: string): Promise<Target> {
     const { addresses, coordinators, connection, detect } = this.#config
     const at = addresses.get(formatAddress(address))?.connect ?? address

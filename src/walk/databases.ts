@@ -1,18 +1,21 @@
 import type { Config } from '../config/schema.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import type { HostPort } from '../model/node.ts'
+import type { Observation } from '../model/observation.ts'
 import type { Access } from './access.ts'
 
 /**
  * The databases to look after: those of the file, else every database of the coordinator that has Citus, `first` before
  * the others. null where no coordinator answers.
  * @param seeds where the coordinator may be
+ * @param watched are looked after already: they stay until they are seen to be gone, whatever a single look gives
  */
 export async function databasesIn(
   access: Access,
   config: Config,
   first: string,
   seeds: readonly HostPort[],
+  watched: readonly string[] = [],
 ): Promise<string[] | null> {
   if (config.databases) return [...config.databases]
   const nodes = await Promise.all(seeds.map((address) => access.prober(first).probe(address)))
@@ -20,9 +23,13 @@ export async function databasesIn(
   if (!coordinator) return null
   const others = coordinator.databases.filter((name) => name !== first)
   const seen = await Promise.all(others.map((name) => access.prober(name).probe(coordinator.address)))
-  const withCitus = others.filter((_, n) => {
-    const node = seen[n]
-    return node?.kind === 'answered' && (node.citus?.catalog.length ?? 0) > 0
-  })
-  return [first, ...withCitus]
+  const after = others.filter((name, n) => hasCitus(seen[n]) ?? watched.includes(name))
+  return [first, ...after]
+}
+
+/** undefined: this look does not tell. */
+function hasCitus(node: Observation | undefined): boolean | undefined {
+  if (node?.kind === 'answered') return (node.citus?.catalog.length ?? 0) > 0
+  if (node?.kind === 'unreadable' && node.cause === 'no-database') return false
+  return undefined
 }

@@ -27,7 +27,7 @@ interface Running {
 }
 
 /** How often is looked for databases that appeared or lost Citus. */
-const DISCOVERY_MS = 10_000
+const INTERVALS_BETWEEN_DISCOVERIES = 10
 
 /** Watches every database of a cluster that has Citus. One `run`; every connection is closed at its end. */
 export class WatchService {
@@ -53,11 +53,13 @@ export class WatchService {
    */
   async run(stop: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([stop, this.#broken.signal])
+    const restMs = INTERVALS_BETWEEN_DISCOVERIES * this.#options.config.detect.interval
     try {
       this.#begin(this.#options.database)
       while (!signal.aborted) {
         await this.#follow(await this.#discover())
-        await new Alarm().wait(DISCOVERY_MS, signal)
+        await this.#access.keepOnly([...this.#running.keys()])
+        await new Alarm().wait(restMs, signal)
       }
       this.#broken.signal.throwIfAborted()
     } finally {
@@ -71,8 +73,8 @@ export class WatchService {
     const { config, database } = this.#options
     const [state] = this.states
     const seeds = state?.coordinator ? [state.coordinator] : config.coordinators.map(({ address }) => address)
-    const found = await databasesIn(this.#access, config, database, seeds)
-    return found ?? [...this.#running.keys()]
+    const watched = [...this.#running.keys()]
+    return (await databasesIn(this.#access, config, database, seeds, watched)) ?? watched
   }
 
   async #follow(names: readonly string[]): Promise<void> {
