@@ -7,6 +7,12 @@ import type { Access } from '../walk/access.ts'
 /** Loads what a change needs of Citus and of our functions into the backend, which takes longer than the change. */
 const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`
 
+interface Spare {
+  readonly ready: Promise<SessionLike | null>
+  /** Once it is ready. */
+  session: SessionLike | null
+}
+
 /**
  * An `Access` that has one session to each node open and warm before it is asked for: a change begins at once. For one
  * database.
@@ -16,7 +22,7 @@ export class SpareSessions implements Access {
   readonly #access: Access
   readonly #database: string
   readonly #timeoutMs: number
-  readonly #spares = new Map<string, Promise<SessionLike | null>>()
+  readonly #spares = new Map<string, Spare>()
 
   constructor(access: Access, database: string, timeoutMs: number) {
     this.#access = access
@@ -38,28 +44,37 @@ export class SpareSessions implements Access {
     const key = formatAddress(address)
     const spare = database === this.#database ? this.#spares.get(key) : undefined
     this.#spares.delete(key)
-    const session = (await spare) ?? null
+    const session = (await spare?.ready) ?? null
     if (session?.alive) return session
     return await this.#access.open(address, database)
   }
 
-  /** Keeps a spare session to each of these nodes and to no others. Does not wait for any. */
+  /** Keeps a spare session to each of these nodes and to no others; one that broke is replaced. Does not wait for any. */
   keep(addresses: readonly HostPort[]): void {
     const wanted = new Map(addresses.map((address) => [formatAddress(address), address]))
-    for (const [key, spare] of this.#spares) if (!wanted.has(key)) this.#drop(key, spare)
-    for (const [key, address] of wanted)
-      if (!this.#spares.has(key)) this.#spares.set(key, this.#warm(key, address))
+    for (const [key, spare] of this.#spares)
+      if (!wanted.has(key) || spare.session?.alive === false) this.#drop(key, spare)
+    for (const [key, address] of wanted) if (!this.#spares.has(key)) this.#begin(key, address)
   }
 
   /** Closes the spare sessions; the rest is the owner's. */
   async close(): Promise<void> {
     const spares = [...this.#spares.values()]
     this.#spares.clear()
-    await Promise.all(spares.map(async (spare) => await (await spare)?.close()))
+    await Promise.all(spares.map(async ({ ready }) => await (await ready)?.close()))
+  }
+
+  #begin(key: string, address: HostPort): void {
+    const spare: Spare = { ready: this.#warm(address), session: null }
+    this.#spares.set(key, spare)
+    void spare.ready.then((session) => {
+      spare.session = session
+      if (session === null && this.#spares.get(key) === spare) this.#spares.delete(key)
+    })
   }
 
   /** One that can't be had is no loss: the next survey tries again, and a change opens its own. */
-  async #warm(key: string, address: HostPort): Promise<SessionLike | null> {
+  async #warm(address: HostPort): Promise<SessionLike | null> {
     let session: SessionLike | null = null
     try {
       session = await this.#access.open(address, this.#database)
@@ -67,13 +82,12 @@ export class SpareSessions implements Access {
       return session
     } catch {
       await session?.close()
-      this.#spares.delete(key)
       return null
     }
   }
 
-  #drop(key: string, spare: Promise<SessionLike | null>): void {
+  #drop(key: string, { ready }: Spare): void {
     this.#spares.delete(key)
-    void spare.then((session) => session?.close())
+    void ready.then((session) => session?.close())
   }
 }
