@@ -9,7 +9,13 @@ export type WatchEvent =
   | Acted
   | Held
   | Failed
-  | { readonly kind: 'leadership'; readonly database: string; readonly now: Leadership }
+  | {
+      readonly kind: 'leadership'
+      readonly database: string
+      readonly now: Leadership
+      /** Why it is `none`; else null. */
+      readonly why: string | null
+    }
   | {
       readonly kind: 'coordinator'
       readonly database: string
@@ -19,7 +25,7 @@ export type WatchEvent =
   | { readonly kind: 'database'; readonly database: string; readonly now: 'watched' | 'gone' }
   | { readonly kind: 'progress'; readonly database: string; readonly line: string }
 
-/** `leading`: may change; `following`: another instance leads; `none`: there is no coordinator to lead on. */
+/** `leading`: may change; `following`: another instance leads; `none`: nobody could be asked. */
 export type Leadership = 'leading' | 'following' | 'none'
 
 /** A node showed something that is worth a survey at once. */

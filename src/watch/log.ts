@@ -111,9 +111,10 @@ class Narrator {
       case 'failed':
         return this.#turnFailed(event.database, event.message)
       case 'leadership': {
-        const { database, now } = event
+        const { database, now, why } = event
         const level = now === 'none' ? 'warn' : 'info'
-        return [{ level, text: LEADERSHIP[now], fields: { event: 'leadership', database, leadership: now } }]
+        const text = why === null ? LEADERSHIP[now] : `${LEADERSHIP[now]}: ${why}`
+        return [{ level, text, fields: { event: 'leadership', database, leadership: now } }]
       }
       case 'coordinator': {
         const { database, node, why } = event
@@ -233,7 +234,7 @@ const LEVEL_OF = {
 const LEADERSHIP = {
   leading: 'this instance leads',
   following: 'another instance leads; this one watches',
-  none: 'there is no coordinator to lead on',
+  none: 'this instance does not lead, and does not know who does',
 } as const
 
 function groupsText(groups: readonly number[]): string {

@@ -238,7 +238,8 @@ export class Watcher {
       const now = at === null ? 'none' : await lead.hold(at)
       if (now !== this.#leadership) {
         this.#leadership = now
-        tell({ kind: 'leadership', database: this.database, now })
+        const why = now === 'none' ? (lead.why ?? 'no coordinator') : null
+        tell({ kind: 'leadership', database: this.database, now, why })
         this.#alarm.ring()
       }
       await this.#leadAlarm.wait(intervalMs / 2, signal)

@@ -114,6 +114,12 @@ describe('one line a fact', () => {
     }
   })
 
+  test('why nobody is known to lead', async () => {
+    const { told } = await logAt('info')
+    const [line] = told({ kind: 'leadership', database: 'app', now: 'none', why: 'no answer within 300 ms' })
+    expect(line?.msg).toBe('this instance does not lead, and does not know who does: no answer within 300 ms')
+  })
+
   test('who leads, what is followed, what is watched, what is held back', async () => {
     const { told } = await logAt('trace')
     const database = 'app'
@@ -121,8 +127,8 @@ describe('one line a fact', () => {
     const held = { kind: 'held', database, group: 1, would } as const
     expect(
       told(
-        { kind: 'leadership', database, now: 'leading' },
-        { kind: 'leadership', database, now: 'none' },
+        { kind: 'leadership', database, now: 'leading', why: null },
+        { kind: 'leadership', database, now: 'none', why: 'no answer within 300 ms' },
         { kind: 'coordinator', database, node: null, why: 'it does not answer' },
         { kind: 'coordinator', database, node: address('cn2'), why: 'another server leads the cluster now' },
         { kind: 'database', database, now: 'gone' },
