@@ -19,7 +19,8 @@ export const POINTS = [
   'committed:2',
 ] as const
 
-const CHILD = fileURLToPath(new URL('../crash/child.mjs', import.meta.url))
+/** Its arguments: a signal, a point at which it sends itself that signal, one at which it waits (or -), a command line. */
+export const CHILD = fileURLToPath(new URL('../crash/child.mjs', import.meta.url))
 
 /** Something to be done while the process waits at an earlier point. */
 export interface Meanwhile {
@@ -34,7 +35,7 @@ export async function killedAt(
   meanwhile?: Meanwhile,
 ): Promise<string | null> {
   const stdio = meanwhile ? (['pipe', 'pipe', 'ignore'] as const) : 'ignore'
-  const child = spawn(process.execPath, [CHILD, point, meanwhile?.at ?? '-', ...args], {
+  const child = spawn(process.execPath, [CHILD, 'SIGKILL', point, meanwhile?.at ?? '-', ...args], {
     stdio: stdio as 'pipe',
   })
   const exit = once(child, 'exit')

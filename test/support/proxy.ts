@@ -7,9 +7,13 @@ import {
   type Socket,
 } from 'node:net'
 import type { Server } from '../../src/demo/server.ts'
+import { formatAddress, type HostPort } from '../../src/model/node.ts'
 
-async function listen(onConnection: (socket: Socket) => void): Promise<Listener> {
-  const listener = createServer(onConnection).listen(0, '127.0.0.1')
+async function listen(
+  onConnection: (socket: Socket) => void,
+  { host, port }: HostPort = { host: '127.0.0.1', port: 0 },
+): Promise<Listener> {
+  const listener = createServer(onConnection).listen(port, host)
   await once(listener, 'listening')
   return listener
 }
@@ -103,29 +107,42 @@ export class CutProxy {
   }
 }
 
+interface ValveState {
+  cut: boolean
+  readonly ports: Set<number>
+}
+
 /** A way to a server that can be cut: what is under way hangs, and nothing new comes through, until it is mended. */
 export class Valve {
   readonly address: string
   readonly #listener: Listener
   readonly #sockets: Set<Socket>
-  readonly #state: { cut: boolean }
+  readonly #state: ValveState
 
-  private constructor(listener: Listener, sockets: Set<Socket>, state: { cut: boolean }) {
+  private constructor(listener: Listener, sockets: Set<Socket>, state: ValveState) {
     this.#listener = listener
     this.#sockets = sockets
     this.#state = state
-    this.address = `127.0.0.1:${(listener.address() as AddressInfo).port}`
+    const { address, port } = listener.address() as AddressInfo
+    this.address = formatAddress({ host: address, port })
   }
 
-  static async open(to: Server): Promise<Valve> {
+  /** The ports from which it has connected to the server. */
+  get ports(): ReadonlySet<number> {
+    return this.#state.ports
+  }
+
+  /** @param at where it listens; any port of 127.0.0.1 by default */
+  static async open(to: Server, at?: HostPort): Promise<Valve> {
     const sockets = new Set<Socket>()
-    const state = { cut: false }
+    const state: ValveState = { cut: false, ports: new Set() }
     const listener = await listen((socket) => {
       sockets.add(socket)
       socket.on('error', () => undefined)
       if (state.cut) return
       const upstream = dial(to.port, to.host)
       sockets.add(upstream)
+      upstream.on('connect', () => state.ports.add(upstream.localPort ?? 0))
       upstream.on('error', () => socket.destroy())
       for (const [from, into] of [
         [socket, upstream],
@@ -134,7 +151,7 @@ export class Valve {
         from.on('data', (data) => state.cut || into.write(data))
         from.on('close', () => state.cut || into.destroy())
       }
-    })
+    }, at)
     return new Valve(listener, sockets, state)
   }
 

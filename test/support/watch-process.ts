@@ -1,9 +1,20 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { waitUntil } from '../../src/demo/wait.ts'
+import { CHILD } from './crash.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+const GAUGE = new URL('../soak/gauge.mjs', import.meta.url).href
+
+/** Bytes of memory, open file descriptors, and what keeps Node's event loop alive. */
+export interface Gauge {
+  readonly rss: number
+  readonly heapUsed: number
+  readonly files: number
+  readonly resources: number
+}
 
 /** A line of the log. */
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string; readonly level: number }
@@ -28,10 +39,34 @@ export class WatchProcess {
   }
 
   static start(args: readonly string[], env: NodeJS.ProcessEnv = {}): WatchProcess {
+    return WatchProcess.#spawn([MAIN, 'watch', ...args], env)
+  }
+
+  /** One that sends itself a signal where its first change reaches a point. */
+  static startCutAt(point: string, signal: NodeJS.Signals, args: readonly string[]): WatchProcess {
+    return WatchProcess.#spawn([CHILD, signal, point, '-', 'watch', ...args], {})
+  }
+
+  /** One that can be asked what it holds. */
+  static startGauged(args: readonly string[]): WatchProcess {
+    return WatchProcess.#spawn(['--import', GAUGE, MAIN, 'watch', ...args], {}, ['ipc'])
+  }
+
+  static #spawn(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+    channel: readonly 'ipc'[] = [],
+  ): WatchProcess {
     const given = { PATH: process.env.PATH, HOME: '/nonexistent', ...env }
-    return new WatchProcess(
-      spawn(process.execPath, [MAIN, 'watch', ...args], { env: given, stdio: ['ignore', 'ignore', 'pipe'] }),
-    )
+    const stdio: StdioOptions = ['ignore', 'ignore', 'pipe', ...channel]
+    return new WatchProcess(spawn(process.execPath, args, { env: given, stdio }))
+  }
+
+  /** What it holds after garbage collection. Only of one that was started with a gauge. */
+  async gauge(): Promise<Gauge> {
+    this.#child.send('gauge')
+    const [told] = await once(this.#child, 'message')
+    return told as Gauge
   }
 
   #read(line: string): void {

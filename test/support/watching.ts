@@ -1,9 +1,12 @@
+import { type ChangeHooks, NO_HOOKS } from '../../src/apply/context.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import type { WatchEvent } from '../../src/watch/event.ts'
+import { openWatchLog } from '../../src/watch/log.ts'
 import { WatchService } from '../../src/watch/service.ts'
 import type { WatchState } from '../../src/watch/state.ts'
 import type { Scenario } from './scenario.ts'
+import type { LogLine } from './watch-process.ts'
 
 /** This machine's clock in milliseconds since the epoch, finer than Date.now(). */
 const now = () => performance.timeOrigin + performance.now()
@@ -21,7 +24,11 @@ export class Watching {
   readonly #stop = new AbortController()
   readonly #ended: Promise<void>
 
-  private constructor(scenario: Scenario, config: Awaited<ReturnType<typeof loadConfig>>) {
+  private constructor(
+    scenario: Scenario,
+    config: Awaited<ReturnType<typeof loadConfig>>,
+    hooks: ChangeHooks = NO_HOOKS,
+  ) {
     this.service = new WatchService({
       config,
       database: scenario.cluster.database,
@@ -33,6 +40,7 @@ export class Watching {
       hooks: {
         reached: async (point) => {
           if (point === 'decided') this.decisions.push(now())
+          await hooks.reached(point)
         },
       },
     })
@@ -40,11 +48,11 @@ export class Watching {
   }
 
   /** Watches with the role without rights, at short intervals, until it has seen the whole cluster. */
-  static async start(scenario: Scenario, file: object = {}): Promise<Watching> {
+  static async start(scenario: Scenario, file: object = {}, hooks?: ChangeHooks): Promise<Watching> {
     const coordinators = scenario.options.filter((option) => option.startsWith('postgres'))
     const detect = { interval: '300ms', timeout: '600ms', cooldown: '0s', witnessFreshness: '700ms' }
     const path = await scenario.configFile({ detect, ...file })
-    const watching = new Watching(scenario, await loadConfig({ env: {}, file: path, coordinators }))
+    const watching = new Watching(scenario, await loadConfig({ env: {}, file: path, coordinators }), hooks)
     await watching.settled()
     return watching
   }
@@ -108,4 +116,12 @@ function isSettled({ leadership, pulses, groups, view }: WatchState): boolean {
     groups.length === view.diagnoses.length &&
     pulses.every((pulse) => pulse.state !== 'starting')
   )
+}
+
+/** What it told, as its process would have logged it. */
+export async function logOf({ events }: Watching): Promise<LogLine[]> {
+  const lines: string[] = []
+  const log = await openWatchLog({ level: 'debug', write: (line) => lines.push(line) })
+  events.forEach(log.told)
+  return lines.map((line) => JSON.parse(line))
 }
