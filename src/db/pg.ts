@@ -3,6 +3,7 @@ import { codeOf } from './sqlstate.ts'
 import { pgClientConfig, type Target } from './target.ts'
 
 export type Row = Readonly<Record<string, unknown>>
+export type Parameters = readonly (string | number)[]
 
 /** A server that took the connection and then said nothing, or a network that swallowed the answer. */
 export class SessionLost extends Error {
@@ -23,9 +24,12 @@ export interface SessionLike {
   /**
    * Runs one or several statements as one message and gives the rows of each.
    * @param limitMs how long to wait for the answer, in milliseconds
+   * @param parameters for $1 and so on, where there is one statement
    * @throws the server's error (the session lives on), or SessionLost
    */
-  run(sql: string, limitMs: number): Promise<Row[][]>
+  run(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]>
+  /** Tells of the server's notices and warnings, for people; a session that can't is silent. */
+  onNotice?(told: (text: string) => void): void
   /** Ends the connection; the server rolls back what is open on it. Never throws, never waits for long. */
   close(): Promise<void>
 }
@@ -76,7 +80,11 @@ export class Session implements SessionLike {
     if (this.#lost) told(this.#lost)
   }
 
-  async run(sql: string, limitMs: number): Promise<Row[][]> {
+  onNotice(told: (text: string) => void): void {
+    this.#client.on('notice', ({ message }) => told(message ?? ''))
+  }
+
+  async run(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]> {
     if (this.#lost) throw this.#lost
     let timer: NodeJS.Timeout | undefined
     const limit = new Promise<never>((_, reject) => {
@@ -86,7 +94,7 @@ export class Session implements SessionLike {
       )
     })
     try {
-      const result: unknown = await Promise.race([this.#client.query(sql), limit])
+      const result: unknown = await Promise.race([this.#query(sql, parameters), limit])
       return (Array.isArray(result) ? result : [result]).map((each: pg.QueryResult<Row>) => each.rows)
     } catch (error) {
       if (isServerError(error)) throw error
@@ -96,6 +104,10 @@ export class Session implements SessionLike {
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  #query(sql: string, parameters: Parameters | undefined): Promise<pg.QueryResult> {
+    return parameters ? this.#client.query(sql, [...parameters]) : this.#client.query(sql)
   }
 
   async close(): Promise<void> {

@@ -19,7 +19,8 @@ export interface Installed {
 
 const LIMIT_MS = 30_000
 const INSTALL_LOCK = 'SELECT pg_advisory_xact_lock(1668576371, 1751216128)'
-const CALLABLE = [
+/** The functions that the role is granted: all that anything but `install` calls. */
+export const CALLABLE = [
   'node_identity()',
   'read_copy()',
   'lock_copy(int[])',
