@@ -1,0 +1,103 @@
+import type { Claims } from '../diagnose/facts.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import type { Inspection } from '../model/inspection.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered, Survey } from '../model/observation.ts'
+import type { AliasOf } from '../plan/alias.ts'
+
+/** Everything the checks look at for one database. Plain data: no clock and no network. */
+export interface Facts {
+  readonly survey: Survey
+  readonly coordinator: Answered
+  /** Why it is not clear which node is the coordinator; null where it is. */
+  readonly unclear: string | null
+  readonly diagnoses: readonly Diagnosis[]
+  /** Copies beside the coordinator's that could be read. */
+  readonly copies: readonly { readonly node: HostPort; readonly role: string; readonly differs: boolean }[]
+  /** One a running server, whatever the number of its addresses. */
+  readonly inspections: readonly Inspection[]
+  readonly claims: Claims
+  /** Coordinator candidates of the configuration. */
+  readonly seeds: readonly HostPort[]
+  readonly aliases: readonly AliasOf[]
+  /** The cluster's name in gids. */
+  readonly cluster: string
+  /** The migration that this citus-ha needs. */
+  readonly migration: number
+  /** Bytes of WAL that a secondary may be behind. */
+  readonly maxLagBytes: number
+  /** The longest that a session of a change may have to stay, in milliseconds. */
+  readonly changeMs: number
+}
+
+/**
+ * `error`: the next failover, or the change after it, would fail or do harm. `warning`: it may. `info`: worth knowing.
+ */
+export type Severity = 'error' | 'warning' | 'info'
+
+export interface Found {
+  readonly group: number | null
+  readonly node: HostPort | null
+  /** One sentence for people. */
+  readonly summary: string
+  /** What was seen, a line each. */
+  readonly evidence: readonly string[]
+  /** The command that mends it, or the first one on the way. */
+  readonly mend: string
+}
+
+export interface Check {
+  /** Stable, like those of the rules. */
+  readonly id: string
+  readonly code: string
+  readonly severity: Severity
+  /** What it means, for `citus-ha doctor --list`. */
+  readonly says: string
+  readonly when: (facts: Facts) => readonly Found[]
+}
+
+/** What a check found, for people and for `--json`. */
+export interface Finding {
+  readonly id: string
+  readonly code: string
+  readonly severity: Severity
+  readonly group: number | null
+  readonly node: string | null
+  readonly summary: string
+  readonly evidence: readonly string[]
+  readonly mend: string
+}
+
+export function findingOf({ id, code, severity }: Check, { node, ...found }: Found): Finding {
+  return { id, code, severity, ...found, node: node && formatAddress(node) }
+}
+
+/** A word for a POSIX shell, quoted where it has to be: names and gids are anybody's text. */
+export function shellWord(text: string): string {
+  if (/^[\w.:@%+,/=-]+$/.test(text)) return text
+  // Inside double quotes a shell looks for these only; SQL with constants is easier to read so.
+  if (!/["$`\\!]/.test(text)) return `"${text}"`
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** SQL to be run on a node, as a command. */
+export function psql({ host, port }: HostPort, database: string, sql: string): string {
+  return `psql -h ${shellWord(host)} -p ${port} -d ${shellWord(database)} -c ${shellWord(sql)}`
+}
+
+/** An SQL string constant, for a command that somebody else will run. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+/** An SQL name, for a command that somebody else will run. */
+export function named(text: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`
+}
+
+/** A time for people. */
+export function ageOf(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 120) return `${seconds} s`
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
+}

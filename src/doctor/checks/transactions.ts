@@ -1,0 +1,203 @@
+import { parseGid } from '../../model/gid.ts'
+import type { Inspection, PreparedTransaction } from '../../model/inspection.ts'
+import { formatAddress } from '../../model/node.ts'
+import { ageOf, type Check, type Facts, type Found, psql, quoted } from '../check.ts'
+import { groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
+import { standbysWaitedFor } from '../sync-names.ts'
+
+/** What passes between PREPARE and its end takes milliseconds, whoever does it; in milliseconds. */
+const LEFTOVER_MS = 5_000
+/** One that keeps nobody from a change still keeps VACUUM from its work. */
+const OLD_MS = 60_000
+/** A round of Citus's maintenance daemon takes milliseconds. */
+const STUCK_MS = 5_000
+
+/** Whether a change could be prepared, decided and committed. */
+export const TRANSACTION_CHECKS: readonly Check[] = [
+  {
+    id: 'H100',
+    code: 'change-left-prepared',
+    severity: 'error',
+    says: 'an interrupted change of citus-ha is still prepared, and blocks the group’s writes',
+    when: (facts) =>
+      leftovers(facts, (gid) => parseGid(gid, facts.cluster, facts.survey.database) !== null).map((each) => ({
+        ...preparedFound(facts, each),
+        mend: 'citus-ha recover',
+      })),
+  },
+  {
+    id: 'H101',
+    code: 'prepared-blocks',
+    severity: 'error',
+    says: 'somebody else’s prepared transaction holds a lock that a change of the metadata needs',
+    when: (facts) =>
+      leftovers(facts, (gid) => isForeign(facts, gid))
+        .filter(({ transaction }) => transaction.locks.length > 0)
+        .map((each) => preparedFound(facts, each)),
+  },
+  {
+    id: 'H102',
+    code: 'prepared-old',
+    severity: 'warning',
+    says: 'somebody else’s prepared transaction is older than a minute',
+    when: (facts) =>
+      leftovers(facts, (gid) => isForeign(facts, gid))
+        .filter(({ transaction }) => transaction.locks.length === 0 && transaction.ageMs >= OLD_MS)
+        .map((each) => preparedFound(facts, each)),
+  },
+  {
+    id: 'H110',
+    code: 'prepared-off',
+    severity: 'error',
+    says: 'max_prepared_transactions is 0: the node can take part in no change, now or once it is promoted',
+    when: (facts) =>
+      members(facts)
+        .filter((inspection) => settingOf(inspection, 'max_prepared_transactions') === '0')
+        .map((inspection) => slotsFound(facts, inspection, 'max_prepared_transactions is 0')),
+  },
+  {
+    id: 'H111',
+    code: 'prepared-full',
+    severity: 'error',
+    says: 'all slots of max_prepared_transactions are taken',
+    when: (facts) =>
+      writers(facts).flatMap((inspection) => {
+        const slots = Number(settingOf(inspection, 'max_prepared_transactions') ?? 0)
+        const inUse = seenIn(inspection.prepared)?.inUse ?? 0
+        if (slots === 0 || inUse < slots) return []
+        return [slotsFound(facts, inspection, `all ${slots} slots of max_prepared_transactions are taken`)]
+      }),
+  },
+  {
+    id: 'H120',
+    code: 'sync-hangs',
+    severity: 'error',
+    says: 'synchronous replication waits for more standbys than are there: every commit hangs',
+    when: (facts) => writers(facts).flatMap((inspection) => hanging(facts, inspection)),
+  },
+  {
+    id: 'H121',
+    code: 'sync-would-hang',
+    severity: 'warning',
+    says: 'a standby, once promoted, would wait for more synchronous standbys than its group has left',
+    when: (facts) =>
+      members(facts)
+        .filter(({ node }) => node.inRecovery)
+        .flatMap((inspection) => wouldHang(facts, inspection)),
+  },
+  {
+    id: 'H130',
+    code: 'daemon-stuck',
+    severity: 'warning',
+    says: 'a daemon of Citus sits in one wait: deadlock detection, 2PC recovery or metadata sync stand still',
+    when: (facts) =>
+      writers(facts).flatMap(({ node, daemons }) =>
+        (seenIn(daemons) ?? [])
+          .filter(({ busyMs }) => (busyMs ?? 0) >= STUCK_MS)
+          .map(({ name, pid, busyMs }) => ({
+            group: groupOf(facts, node),
+            node: nameOf(facts, node),
+            summary: `the ${name} of ${formatAddress(nameOf(facts, node))} has been in one transaction for ${ageOf(busyMs ?? 0)}`,
+            evidence: [`pid ${pid}`, 'it waits for as long as a node hangs that it talks to'],
+            mend: psql(nameOf(facts, node), facts.survey.database, `SELECT pg_cancel_backend(${pid})`),
+          })),
+      ),
+  },
+]
+
+interface Leftover {
+  readonly inspection: Inspection
+  readonly transaction: PreparedTransaction
+}
+
+/** On nodes that take writes: standbys have theirs from their primaries. */
+function leftovers(facts: Facts, whose: (gid: string) => boolean): Leftover[] {
+  return writers(facts).flatMap((inspection) =>
+    (seenIn(inspection.prepared)?.transactions ?? [])
+      .filter(({ gid, ageMs }) => whose(gid) && ageMs >= LEFTOVER_MS)
+      .map((transaction) => ({ inspection, transaction })),
+  )
+}
+
+const isForeign = ({ cluster, survey }: Facts, gid: string) =>
+  parseGid(gid, cluster, survey.database) === null
+
+/** Citus: `citus_<group>_<pid>_<transaction>_<connection>` (`transaction_identifier`). */
+const BY_CITUS = /^citus_\d+_\d+_\d+_\d+$/
+
+function preparedFound(facts: Facts, { inspection, transaction }: Leftover): Found {
+  const { gid, owner, ageMs, locks } = transaction
+  const at = nameOf(facts, inspection.node)
+  const blocks = locks.length === 0 ? '' : `, and holds ${locks.join(' and ')}`
+  return {
+    group: groupOf(facts, inspection.node),
+    node: at,
+    summary: `${formatAddress(at)}: ${gid} by ${owner} has been prepared for ${ageOf(ageMs)}${blocks}`,
+    evidence: [`gid ${gid}`, `owner ${owner}`, `age ${Math.round(ageMs)} ms`],
+    mend: BY_CITUS.test(gid)
+      ? psql(facts.coordinator.address, facts.survey.database, 'SELECT recover_prepared_transactions()')
+      : psql(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`),
+  }
+}
+
+function slotsFound(facts: Facts, { node, prepared }: Inspection, what: string): Found {
+  const at = nameOf(facts, node)
+  const inUse = seenIn(prepared)?.inUse
+  const sql = 'ALTER SYSTEM SET max_prepared_transactions = 100'
+  return {
+    group: groupOf(facts, node),
+    node: at,
+    summary: `${formatAddress(at)}: ${what}`,
+    evidence: inUse === undefined ? [] : [`prepared at the moment: ${inUse}`],
+    mend: `${psql(at, facts.survey.database, sql)} && pg_ctl restart   # standbys first`,
+  }
+}
+
+/** null where commits wait for nobody, or it could not be seen. */
+function waitedFor(inspection: Inspection): { names: string; count: number } | null {
+  const names = settingOf(inspection, 'synchronous_standby_names')
+  const commit = settingOf(inspection, 'synchronous_commit')
+  if (names === null || commit === 'off' || commit === 'local') return null
+  const count = standbysWaitedFor(names)
+  return count === 0 ? null : { names, count }
+}
+
+function hanging(facts: Facts, inspection: Inspection): Found[] {
+  const { node } = inspection
+  const waits = waitedFor(inspection)
+  if (!waits || !node.readsStatistics) return []
+  const there = node.senders.filter(
+    ({ state, syncState }) => state === 'streaming' && (syncState === 'sync' || syncState === 'quorum'),
+  )
+  if (there.length >= waits.count) return []
+  const summary = `every commit waits for ${waits.count} synchronous standbys, and ${there.length} are there`
+  return [syncFound(facts, inspection, summary, waits.names)]
+}
+
+/** After its promotion the old primary is gone: the group's other standbys are all that is left. */
+function wouldHang(facts: Facts, inspection: Inspection): Found[] {
+  const waits = waitedFor(inspection)
+  if (!waits) return []
+  const { systemIdentifier, instance } = inspection.node
+  const left = facts.inspections.filter(
+    ({ node }) => node.inRecovery && node.systemIdentifier === systemIdentifier && node.instance !== instance,
+  )
+  if (left.length >= waits.count) return []
+  const summary = `once promoted, it would wait for ${waits.count} synchronous standbys, and ${left.length} would be left`
+  return [syncFound(facts, inspection, summary, waits.names)]
+}
+
+function syncFound(facts: Facts, { node }: Inspection, summary: string, names: string): Found {
+  const at = nameOf(facts, node)
+  const database = facts.survey.database
+  const attached = node.senders.map(
+    (each) => `attached: ${each.applicationName || 'unnamed'}, ${each.state}, ${each.syncState}`,
+  )
+  return {
+    group: groupOf(facts, node),
+    node: at,
+    summary: `${formatAddress(at)}: ${summary}`,
+    evidence: [`synchronous_standby_names: ${names}`, ...attached],
+    mend: `${psql(at, database, 'ALTER SYSTEM RESET synchronous_standby_names')} && ${psql(at, database, 'SELECT pg_reload_conf()')}`,
+  }
+}

@@ -1,0 +1,73 @@
+import { type CatalogRow, rowAt } from '../model/catalog.ts'
+import type { Inspection, Look } from '../model/inspection.ts'
+import { kindOf } from '../model/kinds.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Answered, Observation } from '../model/observation.ts'
+import type { Facts, Found } from './check.ts'
+
+// What several checks ask of the facts.
+
+export const catalogOf = ({ coordinator }: Facts) => coordinator.citus?.catalog ?? []
+
+export function seenAt({ survey }: Facts, address: HostPort): Observation | undefined {
+  return survey.nodes.find((node) => sameAddress(node.address, address))
+}
+
+export function seenIn<T>(look: Look<T>): T | null {
+  return look.kind === 'seen' ? look.value : null
+}
+
+/** A setting as a session of this role has it on that server; null where the server has no such setting. */
+export function settingOf({ session }: Inspection, name: string): string | null {
+  return seenIn(session)?.settings[name]?.value ?? null
+}
+
+/** Servers that take writes and have Citus in this database. */
+export function writers({ inspections }: Facts): Inspection[] {
+  return inspections.filter(({ node }) => !node.inRecovery && node.citus !== null)
+}
+
+/** The name by which the catalog knows a server, else the one by which it was asked. */
+export function nameOf(facts: Facts, node: Answered): HostPort {
+  const row = catalogOf(facts).find((each) => {
+    const seen = seenAt(facts, each.address)
+    return seen?.kind === 'answered' && seen.instance === node.instance
+  })
+  return row?.address ?? node.address
+}
+
+export function groupOf(facts: Facts, node: Answered): number | null {
+  return node.citus?.localGroup ?? rowAt(catalogOf(facts), node.address)?.group ?? null
+}
+
+/** Rows that a remedy has lent to another name of a primary: meant to be so, until it ends. */
+export function isLent({ coordinator }: Facts, row: CatalogRow): boolean {
+  return (coordinator.installed?.remedies ?? []).some((remedy) => remedy.nodeid === row.nodeid)
+}
+
+/** Servers that have to be able to take part in a change now, or after the next promotion. */
+export function members(facts: Facts): Inspection[] {
+  return facts.inspections.filter(({ node }) => node.citus !== null && kindOf(node) !== 'expand coordinator')
+}
+
+/** Servers by the database system they are of: a primary and all its physical standbys. */
+export function systemsOf({ inspections }: Facts): Map<string, Inspection[]> {
+  const systems = new Map<string, Inspection[]>()
+  for (const each of inspections) {
+    const { systemIdentifier } = each.node
+    systems.set(systemIdentifier, [...(systems.get(systemIdentifier) ?? []), each])
+  }
+  return systems
+}
+
+/** Something found about one server, which the summary names. */
+export function serverFound(
+  facts: Facts,
+  node: Inspection['node'],
+  what: string,
+  evidence: readonly string[],
+  mend: string,
+): Found {
+  const at = nameOf(facts, node)
+  return { group: groupOf(facts, node), node: at, summary: `${formatAddress(at)}: ${what}`, evidence, mend }
+}

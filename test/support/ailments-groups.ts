@@ -1,0 +1,195 @@
+import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
+import { type Ailment, cn, copyOfGroup0, reaches, withRows } from './ailment.ts'
+import {
+  address,
+  installed,
+  left,
+  primaryRow,
+  secondaryRow,
+  silent,
+  standby,
+  TWO_WORKERS,
+  writable,
+} from './builders.ts'
+import { KNOWN_LINES } from './examined.ts'
+
+export const GROUPS: readonly Ailment[] = [
+  {
+    id: 'H010',
+    name: 'two coordinators',
+    finds: { facts: { unclear: 'cn1 and cn2 both take writes' } },
+    mend: /pg_ctl stop/,
+    misses: 'one',
+    near: {},
+  },
+  {
+    id: 'H020',
+    name: 'a writable expand coordinator whose daemon recovers',
+    finds: copyOfGroup0('60000'),
+    mend: /recover_2pc_interval = -1.* && .*pg_reload_conf/,
+    misses: 'one whose daemon does not',
+    near: copyOfGroup0('-1'),
+  },
+  {
+    id: 'H021',
+    name: 'a writable expand coordinator with nodes to sync',
+    finds: {
+      nodes: [
+        writable('cnx', 0, {
+          systemIdentifier: '9',
+          citus: { useSecondaryNodes: 'always' },
+          catalog: [primaryRow(2, 1, { at: 'w1a', metadatasynced: false })],
+        }),
+      ],
+    },
+    mend: /metadatasynced = true/,
+    misses: 'one with none',
+    near: copyOfGroup0('-1'),
+  },
+  {
+    id: 'H030',
+    name: 'split brain',
+    finds: { nodes: [writable('w1b', 1, { timeline: 2, history: [left(1, '0/50')] })] },
+    mend: /reconcile/,
+    misses: 'a standby',
+    near: {},
+  },
+  {
+    id: 'H031',
+    name: 'a promotion that nobody wrote down',
+    finds: {
+      nodes: [
+        standby('w1a', 1, 'w1b', { timeline: 2 }),
+        writable('w1b', 1, { timeline: 2, history: [left(1, '0/50')] }),
+      ],
+    },
+    mend: /reconcile/,
+    misses: 'none',
+    near: {},
+  },
+  {
+    id: 'H040',
+    name: 'a primary that does not answer',
+    finds: { nodes: [silent('w1a', 'timeout')] },
+    mend: /psql -h w1a/,
+    misses: 'a secondary that does not',
+    near: { nodes: [silent('w1b')] },
+  },
+  {
+    id: 'H041',
+    name: 'the only standby is gone',
+    finds: { nodes: [silent('w1b', 'dns')] },
+    mend: /pg_stat_wal_receiver/,
+    misses: 'one of which nothing may be seen',
+    near: { nodes: [standby('w1b', 1, null, { readsStatistics: false })] },
+  },
+  {
+    id: 'H042',
+    name: 'one of two standbys does not stream',
+    finds: {
+      ...withRows(secondaryRow(6, 1, { at: 'w1c' })),
+      nodes: [...(withRows(secondaryRow(6, 1, { at: 'w1c' })).nodes ?? []), standby('w1c', 1, null)],
+    },
+    mend: /psql -h w1c/,
+    misses: 'the only one does not',
+    near: { nodes: [standby('w1b', 1, null)] },
+  },
+  {
+    id: 'H043',
+    name: 'a candidate that does not answer',
+    finds: { nodes: [silent('cn2')], facts: { seeds: [address('cn1'), address('cn2')] } },
+    mend: /psql -h cn2/,
+    misses: 'somebody whom nobody named',
+    near: { nodes: [silent('cn2')] },
+  },
+  {
+    id: 'H044',
+    name: 'a group of one',
+    finds: { nodes: [cn({ catalog: TWO_WORKERS.filter((row) => row.nodeid !== 3) }), silent('w1b')] },
+    mend: /citus_add_secondary_node/,
+    misses: 'a standby that is in no row',
+    near: { nodes: [cn({ catalog: TWO_WORKERS.filter((row) => row.nodeid !== 3) })] },
+  },
+  {
+    id: 'H045',
+    name: 'a standby far behind',
+    finds: { nodes: [writable('w1a', 1, { lsn: 5000n })] },
+    mend: /replay_lag/,
+    misses: 'one just behind enough',
+    near: { nodes: [writable('w1a', 1, { lsn: 1100n })] },
+  },
+  {
+    id: 'H050',
+    name: 'a pause',
+    finds: {
+      nodes: [
+        cn({
+          installed: installed({
+            lineage: KNOWN_LINES,
+            pauses: [{ group: 1, since: '2026-01-01T00:00:00.000Z', by: 'ann', why: null }],
+          }),
+        }),
+      ],
+    },
+    mend: /citus-ha resume --group 1/,
+    misses: 'none',
+    near: {},
+  },
+]
+
+export const NAMES: readonly Ailment[] = [
+  {
+    id: 'H060',
+    name: 'the coordinator registered as localhost',
+    finds: withRows(primaryRow(1, 0, { at: 'localhost' })),
+    mend: /citus_set_coordinator_host\('NAME', 5432\)/,
+    misses: 'all of them on one machine',
+    near: {
+      nodes: [
+        cn({ catalog: [primaryRow(1, 0, { at: 'localhost:1' }), primaryRow(2, 1, { at: '127.0.0.1:2' })] }),
+      ],
+    },
+  },
+  {
+    id: 'H061',
+    name: 'no row of group 0',
+    finds: { nodes: [cn({ catalog: TWO_WORKERS.filter((row) => row.group !== 0) })] },
+    mend: /citus_set_coordinator_host\('cn1', 5432\)/,
+    misses: 'one',
+    near: {},
+  },
+  {
+    id: 'H062',
+    name: 'a name that another node does not resolve',
+    finds: reaches('w2a', 'w1b'),
+    mend: /getent hosts w1b/,
+    misses: 'a node that we do not reach either',
+    near: { ...reaches('w2a', 'w1b'), nodes: [silent('w1b')] },
+  },
+  {
+    id: 'H063',
+    name: 'a node that reaches nobody',
+    finds: reaches('w2a', 'cn1', 'w1a', 'w1b', 'w2a', 'w2b'),
+    mend: /pgpass/,
+    misses: 'one that reaches itself',
+    near: reaches('w2a', 'cn1', 'w1a', 'w1b', 'w2b'),
+  },
+  {
+    id: 'H064',
+    name: 'a standby that came into the file later',
+    finds: { facts: { claims: { ...NO_CLAIMS, standbys: [{ group: 1, address: address('w1c') }] } } },
+    mend: /citus-ha install/,
+    misses: 'one that was there at the install',
+    near: {
+      nodes: [
+        cn({
+          installed: installed({
+            lineage: KNOWN_LINES,
+            spareAddresses: [{ group: 1, address: address('w1c') }],
+          }),
+        }),
+      ],
+      facts: { claims: { ...NO_CLAIMS, standbys: [{ group: 1, address: address('w1c') }] } },
+    },
+  },
+]
