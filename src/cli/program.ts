@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { demoCommand } from './commands/demo.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { historyCommand } from './commands/history.ts'
 import { installCommand } from './commands/install.ts'
 import { pauseCommands } from './commands/pause.ts'
@@ -26,6 +27,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
     )
   installCommand(program, io)
   statusCommand(program, io, exit)
+  doctorCommand(program, io, exit)
   reconcileCommand(program, io, exit)
   pauseCommands(program, io)
   watchCommand(program, io, exit)

@@ -33,7 +33,7 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
     expect(ran.stderr).not.toMatch(/\bat .*\.(ts|js):\d+|secret/)
   }
 
-  it.each(['status', 'reconcile', 'install', 'pause', 'resume', 'recover', 'history'])(
+  it.each(['status', 'reconcile', 'install', 'pause', 'resume', 'recover', 'history', 'doctor'])(
     '%s without a coordinator',
     async (command) => {
       await fails(

@@ -79,6 +79,7 @@ describe('the package that npm pack makes', () => {
     for (const command of [
       'install',
       'status',
+      'doctor',
       'reconcile',
       'pause',
       'resume',

@@ -18,6 +18,17 @@ describe('a cluster with two databases', () => {
     await scenario?.stop()
   })
 
+  it('is examined whole, and one database that fails takes nothing from the other', async () => {
+    const ran = await citusHa(['doctor', '--json', ...scenario.options])
+    expect(ran).toMatchObject({ exitCode: 0 })
+    const { databases } = JSON.parse(ran.stdout)
+    expect(databases.map((each: { database: string }) => each.database)).toEqual(['app', 'se"cond'])
+    const config = await scenario.configFile({ databases: ['app', 'nosuch'] })
+    const partly = await citusHa(['doctor', ...scenario.options, '--config', config])
+    expect(partly.stdout).toMatch(/^app {2}coordinator /)
+    expect(partly).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/database nosuch/) })
+  })
+
   it('is installed, reconciled and shown whole from one URL', async () => {
     await server('worker-1').kill()
     await server('worker-1-standby').promote()

@@ -1,0 +1,48 @@
+import type { Check, Finding, Severity } from '../doctor/check.ts'
+import type { Examination } from '../walk/doctor.ts'
+import { type Colors, colorsFor, type Io } from './io.ts'
+
+/** What was found in one database, for people: worst first, each with what was seen and what mends it. */
+export function renderExamination({ database, coordinator, servers, findings }: Examination, io: Io): string {
+  const colors = colorsFor(io.stdout, io.env)
+  const lines = [
+    `${colors.bold(plain(database))}  coordinator ${coordinator}  ${colors.dim(`${servers.length} servers looked at`)}`,
+    ...findings.flatMap((finding) => linesOf(finding, colors)),
+    summaryOf(findings, colors),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+export function renderChecks(checks: readonly Check[]): string {
+  return checks
+    .map(({ id, code, severity, says }) => `${id}  ${code.padEnd(26)} ${severity.padEnd(8)} ${says}\n`)
+    .join('')
+}
+
+function linesOf(finding: Finding, colors: Colors): string[] {
+  const { id, code, severity, summary, evidence, mend } = finding
+  return [
+    `${paint(severity, colors)(severity.padEnd(7))}  ${id} ${code}: ${plain(summary)}`,
+    ...evidence.map((line) => colors.dim(`         ${plain(line)}`)),
+    `         mend: ${plain(mend)}`,
+  ]
+}
+
+function paint(severity: Severity, colors: Colors): (text: string) => string {
+  if (severity === 'error') return colors.red
+  return severity === 'warning' ? colors.yellow : colors.cyan
+}
+
+function summaryOf(findings: readonly Finding[], colors: Colors): string {
+  const count = (severity: Severity) => findings.filter((finding) => finding.severity === severity).length
+  const [errors, warnings] = [count('error'), count('warning')]
+  if (errors + warnings === 0) return colors.green('nothing found that would make the next failover fail')
+  return `${counted(errors, 'error')}, ${counted(warnings, 'warning')}`
+}
+
+const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
+
+/** Names, gids and messages are anybody's text: nothing in them reaches the terminal as a command to it. */
+function plain(text: string): string {
+  return text.replace(/\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
+}

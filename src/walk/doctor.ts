@@ -1,0 +1,171 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { diagnose } from '../diagnose/diagnose.ts'
+import type { Facts, Finding } from '../doctor/check.ts'
+import { examine } from '../doctor/examine.ts'
+import { CALLABLE } from '../install/install.ts'
+import { CitusHaError } from '../model/failure.ts'
+import type { Inspection } from '../model/inspection.ts'
+import { coordinatorOf } from '../model/kinds.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered, Survey } from '../model/observation.ts'
+import { inspect } from '../observe/inspect.ts'
+import { plan } from '../plan/plan.ts'
+import type { Access } from './access.ts'
+import { clusterName } from './act.ts'
+import { requireCoordinator, requireLeading } from './checks.ts'
+import { Clock } from './clock.ts'
+import { copiesOf } from './copies.ts'
+import { observe, type View } from './look.ts'
+import type { WalkRequest } from './walk.ts'
+
+/** What `citus-ha doctor` found in one database. */
+export interface Examination {
+  readonly database: string
+  readonly coordinator: string
+  /** ISO 8601, of the survey. */
+  readonly at: string
+  /** Servers that were looked at closely. */
+  readonly servers: readonly string[]
+  /** Worst first. */
+  readonly findings: readonly Finding[]
+}
+
+const LOOKS = 3
+const LOOK_AGAIN_MS = 300
+const PROGRESS_AFTER_MS = 1000
+const PROGRESS_EVERY_MS = 5000
+
+/**
+ * Looks for what would make the next failover fail, in one database. Changes nothing and takes no lock.
+ * @throws CitusHaError without a coordinator
+ */
+export async function examineDatabase(
+  access: Access,
+  request: WalkRequest,
+  maxLagBytes: number,
+): Promise<Examination> {
+  const waiting = new Set<string>(['the survey'])
+  const stop = tellSlowness(request, waiting)
+  try {
+    const view = await settledView(access, request)
+    waiting.clear()
+    const inspections = await inspectAll(access, request, view.survey, waiting)
+    const { survey, coordinator } = view
+    return {
+      database: request.database,
+      coordinator: formatAddress(coordinator.address),
+      at: survey.at,
+      servers: inspections.map(({ node }) => formatAddress(node.address)),
+      findings: examine(factsOf(access, request, view, inspections, maxLagBytes)),
+    }
+  } finally {
+    stop()
+  }
+}
+
+/** Citus's own sync may be at work on a copy, or a standby behind by a moment: that is looked at again. */
+async function settledView(access: Access, request: WalkRequest): Promise<View> {
+  for (let look = 1; ; look++) {
+    const view = viewOf(await observe(access, request, new Clock()), access, request)
+    const unsettled =
+      copiesOf(view).some(({ differs }) => differs) ||
+      (view.coordinator.citus?.catalog ?? []).some((row) => row.hasmetadata && !row.metadatasynced)
+    if (!unsettled || look === LOOKS) return view
+    await pause(LOOK_AGAIN_MS, undefined, { signal: request.signal })
+  }
+}
+
+/** As for a walk, but that two coordinators are something to tell of, and no reason to stop. */
+function viewOf(survey: Survey, access: Access, { claims, aliases }: WalkRequest): View {
+  const coordinator = coordinatorOf(survey.nodes) ?? requireCoordinator(survey)
+  const diagnoses = diagnose(survey, claims)
+  const options = { groups: null, aliases, migration: access.migration }
+  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options) }
+}
+
+function factsOf(
+  access: Access,
+  request: WalkRequest,
+  view: View,
+  inspections: readonly Inspection[],
+  maxLagBytes: number,
+): Facts {
+  const { survey, coordinator, diagnoses } = view
+  const { claims, seeds, aliases } = request
+  return {
+    survey,
+    coordinator,
+    unclear: unclearness(view),
+    diagnoses,
+    copies: copiesOf(view),
+    inspections,
+    claims,
+    seeds,
+    aliases,
+    cluster: clusterName(request, coordinator),
+    migration: access.migration,
+    maxLagBytes,
+    // A round: its locks, the decision's wait, and a few statements of two seconds at the most.
+    changeMs: request.lockTimeoutMs + request.decisionWaitMs + 6000,
+  }
+}
+
+function unclearness({ survey, coordinator, diagnoses }: View): string | null {
+  try {
+    requireCoordinator(survey)
+    requireLeading(coordinator, diagnoses)
+    return null
+  } catch (error) {
+    if (error instanceof CitusHaError) return error.message
+    throw error
+  }
+}
+
+async function inspectAll(
+  access: Access,
+  { database, claims, signal }: WalkRequest,
+  survey: Survey,
+  waiting: Set<string>,
+): Promise<Inspection[]> {
+  const answered = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
+  const servers = answered.filter(
+    (node, n) => answered.findIndex((other) => other.instance === node.instance) === n,
+  )
+  const rows = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
+  const named = [...rows.map((row) => row.address), ...claims.standbys.map(({ address }) => address)]
+  const targets = distinct(named).filter((address) =>
+    answered.some((node) => formatAddress(node.address) === formatAddress(address)),
+  )
+  const open = (address: HostPort) => access.open(address, database)
+  const inspections = await Promise.all(
+    servers.map(async (node) => {
+      const address = formatAddress(node.address)
+      waiting.add(address)
+      try {
+        return await inspect(node, { open, targets, functions: CALLABLE, signal })
+      } finally {
+        waiting.delete(address)
+      }
+    }),
+  )
+  signal.throwIfAborted()
+  return inspections
+}
+
+function distinct(addresses: readonly HostPort[]): HostPort[] {
+  return [...new Map(addresses.map((address) => [formatAddress(address), address])).values()]
+}
+
+/** Says, after a second and then now and again, what is still being waited for. @returns what ends it */
+function tellSlowness({ database, progress }: WalkRequest, waiting: ReadonlySet<string>): () => void {
+  const tell = () => progress(`${database}: still looking at ${[...waiting].join(', ')}`)
+  let every: NodeJS.Timeout | undefined
+  const first = setTimeout(() => {
+    tell()
+    every = setInterval(tell, PROGRESS_EVERY_MS)
+  }, PROGRESS_AFTER_MS)
+  return () => {
+    clearTimeout(first)
+    clearInterval(every)
+  }
+}
