@@ -62,6 +62,11 @@ export class Pulse {
     }
   }
 
+  /** Somebody else has heard from the node: no need to wait before the next try. */
+  wake(): void {
+    if (this.#state === 'down') this.#alarm.ring()
+  }
+
   /** Never throws. */
   async stop(): Promise<void> {
     this.#stop.abort()
@@ -200,6 +205,11 @@ export class Pulses {
 
   get states(): PulseState[] {
     return [...this.#pulses.values()].map((pulse) => pulse.state)
+  }
+
+  /** These have answered somebody else. */
+  wake(addresses: readonly HostPort[]): void {
+    for (const address of addresses) this.#pulses.get(formatAddress(address))?.wake()
   }
 
   async stop(): Promise<void> {

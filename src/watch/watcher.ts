@@ -48,6 +48,8 @@ export class Watcher {
   readonly #options: WatcherOptions
   readonly #alarm = new Alarm()
   readonly #leadAlarm = new Alarm()
+  /** Rung for what can't wait even that long. */
+  readonly #promoted = new Alarm()
   readonly #pulses: Pulses
   readonly #coordinators: Coordinators
   readonly #access: SpareSessions
@@ -126,7 +128,7 @@ export class Watcher {
   async #rest(signal: AbortSignal): Promise<boolean> {
     const now = performance.now()
     const spacing = this.#surveyedAt + SHORTEST_MS - now
-    if (spacing > 0) await new Alarm().wait(spacing, signal)
+    if (spacing > 0) await this.#promoted.wait(spacing, signal)
     const until = Math.min(this.#nextAt ?? Number.POSITIVE_INFINITY, now + this.#options.intervalMs)
     return await this.#alarm.wait(Math.max(0, until - performance.now()), signal)
   }
@@ -145,6 +147,7 @@ export class Watcher {
       const { node, ageMs } = noticed
       if (ageMs !== null) this.#promotions.set(formatAddress(node), { noticedAt: performance.now(), ageMs })
       this.#groups.hope()
+      this.#promoted.ring()
     }
     this.#options.tell(noticed)
     this.#alarm.ring()
@@ -177,6 +180,7 @@ export class Watcher {
     this.#surveys++
     this.#coordinators.see(survey)
     this.#pulses.follow(survey.nodes.map((node) => node.address))
+    this.#pulses.wake(survey.nodes.flatMap((node) => (node.kind === 'answered' ? [node.address] : [])))
     const seen = view(survey, access, request)
     requireUsable(seen.coordinator, access.migration)
     this.#news.coordinator(this.#view?.coordinator, seen.coordinator)
