@@ -15,7 +15,7 @@ BEGIN
   WHILE pg_is_in_recovery() AND clock_timestamp() < until
         AND (SELECT w.pid FROM pg_stat_get_wal_receiver() w) IS NOT DISTINCT FROM receiver LOOP
     PERFORM set_config('citus_ha.recovery_seen_at', clock_timestamp()::text, false);
-    PERFORM pg_sleep(0.01);
+    PERFORM pg_sleep(0.02);
     IF current_setting('server_version_num')::int >= 110000 THEN COMMIT; END IF;
   END LOOP;
   IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
