@@ -109,7 +109,8 @@ describe('a change cut off in the middle', () => {
           'reconcile',
         )
         await restarted
-        expect([0, 4, 5], ran.stderr).toContain(ran.exitCode)
+        // 3: a later round may meet the victim while it starts, and says of its group that nothing is known.
+        expect([0, 3, 4, 5], ran.stderr).toContain(ran.exitCode)
         expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
         await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
       },
