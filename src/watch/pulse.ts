@@ -40,7 +40,8 @@ export class Pulse {
   readonly address: HostPort
   readonly #options: PulseOptions
   readonly #stop = new AbortController()
-  readonly #alarm = new Alarm()
+  /** Rung by nobody but `wake`: a connection that breaks is no reason to try again sooner. */
+  readonly #awake = new Alarm()
   readonly #done: Promise<void>
   #state: PulseState['state'] = 'starting'
   #last: Beat | null = null
@@ -64,7 +65,7 @@ export class Pulse {
 
   /** Somebody else has heard from the node: no need to wait before the next try. */
   wake(): void {
-    if (this.#state === 'down') this.#alarm.ring()
+    if (this.#state === 'down') this.#awake.ring()
   }
 
   /** Never throws. */
@@ -80,7 +81,7 @@ export class Pulse {
       if (this.#stop.signal.aborted) return
       if (this.#state !== 'down') this.#tell('lost', why, null)
       this.#state = 'down'
-      await this.#alarm.wait(intervalMs, this.#stop.signal)
+      await this.#awake.wait(intervalMs, this.#stop.signal)
     }
   }
 
@@ -91,17 +92,18 @@ export class Pulse {
     const stop = () => void session.close()
     this.#stop.signal.addEventListener('abort', stop, { once: true })
     let lost: string | null = null
+    const broken = new Alarm()
     session.onLost((error) => {
       lost = error.message
-      this.#alarm.ring()
+      broken.ring()
     })
     try {
       if (this.#stop.signal.aborted) return 'stopped'
       const limitMs = intervalMs + timeoutMs
       await session.run(settings(intervalMs, limitMs), timeoutMs)
       for (let role: Role = 'standby'; lost === null && !this.#stop.signal.aborted; ) {
-        role = await this.#beat(session, role, limitMs)
-        if (role === 'primary') await this.#alarm.wait(intervalMs, this.#stop.signal)
+        role = await this.#beat(session, role, limitMs, broken)
+        if (role === 'primary') await broken.wait(intervalMs, this.#stop.signal)
       }
       return lost ?? 'stopped'
     } finally {
@@ -110,7 +112,7 @@ export class Pulse {
     }
   }
 
-  async #beat(session: SessionLike, role: Role, limitMs: number): Promise<Role> {
+  async #beat(session: SessionLike, role: Role, limitMs: number, broken: Alarm): Promise<Role> {
     try {
       const results = await ask(session, role, limitMs)
       const now = beat.parse(results.at(-1)?.[0])
@@ -119,7 +121,7 @@ export class Pulse {
     } catch (error) {
       if (codeOf(error) !== SqlState.serializationFailure) throw error
       // A standby cancels what stands in the way of its replay: that says nothing of the node.
-      await this.#alarm.wait(this.#options.intervalMs / 10, this.#stop.signal)
+      await broken.wait(this.#options.intervalMs / 10, this.#stop.signal)
       return 'standby'
     }
   }

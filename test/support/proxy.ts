@@ -53,16 +53,18 @@ export class BlackHole {
 /** What becomes of a message: lost before the server gets it; answered unheard; answered into a silence that stays. */
 export type Cut = 'request lost' | 'answer lost' | 'answer withheld'
 
-/** A way to a server that breaks once, at the first message of a client that holds a certain text. */
+/** A way to a server that breaks at a message of a client that holds a certain text: once, or so many times. */
 export class CutProxy {
   readonly address: string
   readonly #listener: Listener
   readonly #sockets: ReadonlySet<Socket>
+  readonly #times: number
   #cuts = 0
 
-  private constructor(listener: Listener, sockets: ReadonlySet<Socket>) {
+  private constructor(listener: Listener, sockets: ReadonlySet<Socket>, times: number) {
     this.#listener = listener
     this.#sockets = sockets
+    this.#times = times
     this.address = `127.0.0.1:${(listener.address() as AddressInfo).port}`
   }
 
@@ -71,7 +73,7 @@ export class CutProxy {
     return this.#cuts
   }
 
-  static async to(server: Server, at: RegExp, cut: Cut): Promise<CutProxy> {
+  static async to(server: Server, at: RegExp, cut: Cut, times = 1): Promise<CutProxy> {
     const sockets = new Set<Socket>()
     const listener = await listen((socket) => {
       const upstream = dial(server.port, server.host)
@@ -79,14 +81,14 @@ export class CutProxy {
       sockets.add(socket).add(upstream)
       proxy.#join(socket, upstream, at, cut)
     })
-    const proxy = new CutProxy(listener, sockets)
+    const proxy = new CutProxy(listener, sockets, times)
     return proxy
   }
 
   #join(socket: Socket, upstream: Socket, at: RegExp, cut: Cut): void {
     let deaf = false
     socket.on('data', (data) => {
-      if (this.#cuts === 0 && at.test(data.toString('latin1'))) {
+      if (!deaf && this.#cuts < this.#times && at.test(data.toString('latin1'))) {
         this.#cuts++
         deaf = true
         if (cut === 'request lost') return void [socket, upstream].map((each) => each.destroy())
