@@ -108,16 +108,24 @@ export class Watcher {
     return this.#blindness.why !== null ? null : (this.#view?.coordinator.address ?? null)
   }
 
-  /** Watches until the signal; then what is under way is finished or rolled back, and the lead given up. */
-  async run(signal: AbortSignal): Promise<void> {
-    const leading = this.#keepLead(signal)
+  /**
+   * Watches until the signal; then what is under way is finished or rolled back, and the lead given up.
+   * @throws what ended one of its loops: a bug, or a `tell` that throws
+   */
+  async run(stop: AbortSignal): Promise<void> {
+    // Each of the two loops ends with the other one.
+    const broken = new AbortController()
+    const signal = AbortSignal.any([stop, broken.signal])
+    const leading = this.#keepLead(signal).catch((error: unknown) => broken.abort(error))
     try {
       for (let rung = true; !signal.aborted; rung = await this.#rest(signal)) {
         if (rung || this.#isDue()) await this.#turn(signal)
         this.#turnedAt = performance.now()
         this.#turns++
       }
+      broken.signal.throwIfAborted()
     } finally {
+      broken.abort()
       await this.#pulses.stop()
       await this.#access.close()
       await leading
