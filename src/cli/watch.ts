@@ -24,18 +24,13 @@ export async function serveWatch(options: ServeOptions, io: Io): Promise<void> {
     write: (line) => void io.stderr.write(line),
   })
   const served = new Served(options, io, log)
-  // One at a time: two signals in a row must not open two doors.
-  let reloading: Promise<void> = Promise.resolve()
-  const onHangup = () => {
-    reloading = reloading.then(() => served.reload())
-  }
+  const onHangup = () => served.reload()
   const onLevel = () => void cycleLevel(log)
   process.on('SIGHUP', onHangup)
   process.on('SIGUSR2', onLevel)
   try {
     await served.run(first)
   } finally {
-    await reloading
     process.off('SIGHUP', onHangup)
     process.off('SIGUSR2', onLevel)
   }
@@ -52,6 +47,8 @@ class Served {
   /** What to go on with, and the end of what runs now. */
   #next: Loaded | null = null
   #again = new AbortController()
+  #reloading: Promise<void> = Promise.resolve()
+  #ending = false
 
   constructor(options: ServeOptions, io: Io, log: WatchLog) {
     this.#options = options
@@ -71,6 +68,9 @@ class Served {
       while (this.#next !== null && !signal.aborted) await this.#serve(this.#next)
     } finally {
       clearInterval(status)
+      // A door that a reload opens now would be nobody's to close.
+      this.#ending = true
+      await this.#reloading
       await this.#manager?.stopping()
       await this.#door?.close()
       this.#log.say('info', 'ended')
@@ -106,8 +106,14 @@ class Served {
     this.#door?.metrics.told(event)
   }
 
+  /** One at a time: two signals in a row must not open two doors. */
+  reload(): void {
+    this.#reloading = this.#reloading.then(() => this.#reload())
+  }
+
   /** A configuration that is no good, or an address nobody can listen on, changes nothing. Never throws. */
-  async reload(): Promise<void> {
+  async #reload(): Promise<void> {
+    if (this.#ending) return
     await this.#manager?.reloading()
     try {
       const loaded = await loadCluster(this.#options, this.#io)
