@@ -2,8 +2,6 @@ import type { LogLevel } from '../config/log-level.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Io } from './io.ts'
 
-export { LOG_LEVELS, type LogLevel } from '../config/log-level.ts'
-
 /** Where a command tells a log collector what it saw and did: one JSON line a fact, with the rule's id. */
 export interface Log {
   readonly progress: (line: string) => void

@@ -5,6 +5,7 @@ import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
 import type { CopyPlan, Plan, RowChange } from '../model/plan.ts'
+import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
 import { copyNodes, draftCopy } from './copies.ts'
 import { type TargetInput, targetOf } from './target.ts'
@@ -108,10 +109,7 @@ function stillWritable(survey: Survey, { standing, primary, group }: Diagnosis):
       (node) => node.systemIdentifier === primary.systemIdentifier && node.instance !== primary.instance,
     )
     .filter((node) => node.citus?.localGroup === group)
-  const distinct = others.filter(
-    (node, n) => others.findIndex((other) => other.instance === node.instance) === n,
-  )
-  return distinct.map((node) => ({ group, node: node.address }))
+  return distinctServers(others).map((node) => ({ group, node: node.address }))
 }
 
 /** What is now known of a group's line, where it differs from the record. */

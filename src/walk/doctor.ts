@@ -8,6 +8,7 @@ import type { Inspection } from '../model/inspection.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
 import { inspect } from '../observe/inspect.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
@@ -128,9 +129,6 @@ async function inspectAll(
   waiting: Set<string>,
 ): Promise<Inspection[]> {
   const answered = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
-  const servers = answered.filter(
-    (node, n) => answered.findIndex((other) => other.instance === node.instance) === n,
-  )
   const rows = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
   const named = [...rows.map((row) => row.address), ...claims.standbys.map(({ address }) => address)]
   const targets = distinct(named).filter((address) =>
@@ -138,7 +136,7 @@ async function inspectAll(
   )
   const open = (address: HostPort) => access.open(address, database)
   const inspections = await Promise.all(
-    servers.map(async (node) => {
+    distinctServers(answered).map(async (node) => {
       const address = formatAddress(node.address)
       waiting.add(address)
       try {

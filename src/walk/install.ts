@@ -6,6 +6,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
@@ -24,8 +25,7 @@ export function ownNodes({ survey, coordinator, diagnoses }: View): Answered[] {
   const expand = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
     .filter((node) => kindOf(node) === 'expand coordinator' && node.citus?.localGroup === COORDINATOR_GROUP)
-  const nodes = [coordinator, ...primaries, ...expand].filter((node) => node.citus !== null)
-  return nodes.filter((node, n) => nodes.findIndex((other) => other.instance === node.instance) === n)
+  return distinctServers([coordinator, ...primaries, ...expand].filter((node) => node.citus !== null))
 }
 
 /**

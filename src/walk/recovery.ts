@@ -1,6 +1,7 @@
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
 import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
 import type { Access } from './access.ts'
 import { clusterName } from './act.ts'
@@ -24,10 +25,10 @@ export async function recoverNow(
 ): Promise<Resolved[]> {
   const cluster = clusterName(request, coordinator)
   // Wherever one of ours may be: a gid says itself whose it is.
-  const others = survey.nodes
-    .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery && node.citus !== null)
-    .filter((node, n, all) => all.findIndex((other) => other.instance === node.instance) === n)
-    .filter((node) => node.instance !== coordinator.instance)
+  const writable = survey.nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && !node.inRecovery && node.citus !== null,
+  )
+  const others = distinctServers(writable).filter((node) => node.instance !== coordinator.instance)
   const reached = [await reach(access, request.database, coordinator.address, clock)]
   try {
     const opened = await Promise.allSettled(

@@ -1,7 +1,5 @@
-import type { Pause } from '../model/pause.ts'
-import { pausedBy } from '../model/pause.ts'
-import type { Plan } from '../model/plan.ts'
-import { changesNothing } from '../model/plan.ts'
+import { type Pause, pausedBy } from '../model/pause.ts'
+import { changesNothing, type Plan } from '../model/plan.ts'
 import type { Belief } from './belief.ts'
 import type { Held, Leadership } from './event.ts'
 
@@ -52,8 +50,8 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
 function housekeeping(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
   if (changesNothing(plan) && plan.proofs.length === 0 && !given.leftovers) return NOTHING
   const groups = beliefs.map((belief) => belief.group)
-  const held: readonly unknown[] = [null, 'cooldown', 'failure']
-  const free = groups.filter((group) => held.includes(judge(group, beliefs, given).why))
+  const noBar: readonly unknown[] = [null, 'cooldown', 'failure']
+  const free = groups.filter((group) => noBar.includes(judge(group, beliefs, given).why))
   return given.now < given.housekeepingRestUntil
     ? { ...NOTHING, nextAt: given.housekeepingRestUntil }
     : { ...NOTHING, kind: 'housekeeping', groups: free }

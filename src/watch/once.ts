@@ -18,5 +18,5 @@ export async function watchOnce(access: Access, request: WalkRequest): Promise<R
   if (free.length === groups.length) return await walk(access, { ...request, seen: survey })
   if (free.length > 0) return await walk(access, { ...request, seen: survey, groups: free })
   request.progress('paused: nothing is changed; this is what would be done')
-  return await walk(access, { ...request, mode: 'dry-run' })
+  return await walk(access, { ...request, seen: survey, mode: 'dry-run' })
 }

@@ -1,6 +1,7 @@
 import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
@@ -266,11 +267,8 @@ function turnLimit(intervalMs: number, timeoutMs: number): number {
 
 /** Whose copy a change may write, now or after a promotion; each server once. */
 function participantsOf({ survey }: View): HostPort[] {
-  const able = survey.nodes.filter(
-    (node): node is Answered => node.kind === 'answered' && node.citus !== null,
-  )
-  const byServer = new Map(
-    able.filter((node) => node.installed?.mayExecute).map((node) => [node.instance, node]),
-  )
-  return [...byServer.values()].map((node) => node.address)
+  const able = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered' && node.citus !== null)
+    .filter((node) => node.installed?.mayExecute)
+  return distinctServers(able).map((node) => node.address)
 }

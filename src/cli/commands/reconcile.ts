@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import type { HostPort } from '../../model/node.ts'
 import { exitCodeOf, type Report } from '../../model/outcome.ts'
 import { type WalkRequest, walk } from '../../walk/walk.ts'
@@ -11,7 +12,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
-import { LOG_LEVELS, type LogLevel, openLog } from '../log.ts'
+import { openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 
