@@ -1,5 +1,9 @@
+import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Access } from '../walk/access.ts'
+import { Clock } from '../walk/clock.ts'
+import type { View } from '../walk/look.ts'
+import { recoverNow } from '../walk/recovery.ts'
 import { type WalkRequest, walk } from '../walk/walk.ts'
 import type { Acted } from './event.ts'
 
@@ -54,6 +58,28 @@ export async function attempt(
     return { failed, report, told: committed || failed, error: null, changed, stages }
   } catch (error) {
     return { failed: true, report: null, told: false, error, changed: [], stages: NO_STAGES }
+  }
+}
+
+/**
+ * Finishes, without a walk, what earlier changes left prepared: commits what was decided and rolls back the rest. Never
+ * throws. What has to be left as it is counts as failed: it is not to be tried again at once.
+ */
+export async function recover(access: Access, request: WalkRequest, view: View): Promise<Attempt> {
+  const ended = { report: null, told: false, changed: [], stages: NO_STAGES }
+  try {
+    const clock = new Clock(Math.min(PATIENCE_MS, request.deadlineMs))
+    const resolved = await recoverNow(access, request, view, 'resolve', clock)
+    for (const { node, resolution, failed } of resolved) {
+      const { action, gid, why } = resolution
+      request.progress(
+        `${formatAddress(node)}: ${action} ${gid}: ${why}${failed ? `: failed: ${failed}` : ''}`,
+      )
+    }
+    const failed = resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
+    return { ...ended, failed, error: null }
+  } catch (error) {
+    return { ...ended, failed: true, error }
   }
 }
 

@@ -64,7 +64,7 @@ export class Groups {
   tried(intent: Intent, { failed, changed }: Attempt, now: number): { failures: number; before: number } {
     const before = this.#failures(intent)
     const failures = failed ? before + 1 : 0
-    if (intent.kind === 'housekeeping') {
+    if (intent.kind !== 'change') {
       this.#housekeeping = { failures, restUntil: failed ? now + HOUSEKEEPING_REST_MS : 0 }
     } else if (failed) this.#beliefs = afterFailure(this.#beliefs, intent.groups, now)
     else this.#beliefs = afterSuccess(this.#beliefs, changed, intent.groups, now + this.#cooldownMs)
@@ -72,7 +72,7 @@ export class Groups {
   }
 
   #failures({ kind, groups }: Intent): number {
-    if (kind === 'housekeeping') return this.#housekeeping.failures
+    if (kind !== 'change') return this.#housekeeping.failures
     const tried = this.#beliefs.filter((belief) => groups.includes(belief.group))
     return Math.max(0, ...tried.map((belief) => belief.failures))
   }

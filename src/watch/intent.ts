@@ -5,9 +5,12 @@ import type { Held, Leadership } from './event.ts'
 
 /** What a watcher does next about a plan. */
 export interface Intent {
-  /** `housekeeping`: no row of the coordinator's copy changes. */
-  readonly kind: 'change' | 'housekeeping'
-  /** The groups to walk for; empty: nothing is to be done now. */
+  /**
+   * `housekeeping`: no row of the coordinator's copy changes; `recovery`: no walk, only what earlier changes left
+   * prepared is finished.
+   */
+  readonly kind: 'nothing' | 'change' | 'housekeeping' | 'recovery'
+  /** The groups to walk for; empty unless there is a walk. */
   readonly groups: readonly number[]
   readonly held: readonly Pick<Held, 'group' | 'why' | 'would'>[]
   /** When a group that rests is to be looked at again, `performance.now()`; null: nothing is waited for. */
@@ -25,7 +28,7 @@ export interface Circumstances {
   readonly housekeepingRestUntil: number
 }
 
-const NOTHING: Intent = { kind: 'change', groups: [], held: [], nextAt: null }
+const NOTHING: Intent = { kind: 'nothing', groups: [], held: [], nextAt: null }
 
 /**
  * Which groups to change now, and which not, and why. Pure. Groups that failed before are tried one by one, so that one
@@ -43,7 +46,19 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
   const chosen = fresh.length > 0 ? fresh : ready.slice(0, 1)
   const waits = judged.flatMap(({ until }) => (until === null ? [] : [until]))
   const nextAt = waits.length > 0 ? Math.min(...waits) : null
-  return { kind: 'change', groups: chosen.map(({ group }) => group), held, nextAt }
+  const groups = chosen.map(({ group }) => group)
+  if (groups.length > 0) return { kind: 'change', groups, held, nextAt }
+  return recovery({ ...NOTHING, held, nextAt }, given)
+}
+
+/**
+ * Where no walk will do it: what was left prepared holds up writers, and finishing it decides nothing. So neither a
+ * pause nor a rest of any group keeps whoever leads from it.
+ */
+function recovery(idle: Intent, given: Circumstances): Intent {
+  if (!given.leftovers || given.leadership !== 'leading') return idle
+  if (given.now >= given.housekeepingRestUntil) return { ...idle, kind: 'recovery' }
+  return { ...idle, nextAt: Math.min(given.housekeepingRestUntil, idle.nextAt ?? Number.POSITIVE_INFINITY) }
 }
 
 /** Nothing moved, but lines of primaries are to be recorded, copies handed to Citus's sync, leftovers resolved. */
@@ -52,6 +67,7 @@ function housekeeping(plan: Plan, beliefs: readonly Belief[], given: Circumstanc
   const groups = beliefs.map((belief) => belief.group)
   const noBar: readonly unknown[] = [null, 'cooldown', 'failure']
   const free = groups.filter((group) => noBar.includes(judge(group, beliefs, given).why))
+  if (free.length === 0) return recovery(NOTHING, given)
   return given.now < given.housekeepingRestUntil
     ? { ...NOTHING, nextAt: given.housekeepingRestUntil }
     : { ...NOTHING, kind: 'housekeeping', groups: free }

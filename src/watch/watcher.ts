@@ -9,7 +9,7 @@ import { requireUsable } from '../walk/install.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { Alarm } from './alarm.ts'
-import { attempt, type Promotion } from './attempt.ts'
+import { attempt, type Promotion, recover } from './attempt.ts'
 import { Blindness } from './blindness.ts'
 import { Coordinators } from './coordinators.ts'
 import type { Leadership, Noticed, WatchEvent } from './event.ts'
@@ -175,8 +175,8 @@ export class Watcher {
     try {
       const intent = this.#intend(seen)
       this.#nextAt = intent.nextAt
-      if (intent.groups.length > 0) await this.#act(seen, intent, signal)
-      if (intent.groups.length > 0 || intent.nextAt === null) this.#failure = null
+      if (intent.kind !== 'nothing') await this.#act(seen, intent, signal)
+      if (intent.kind !== 'nothing' || intent.nextAt === null) this.#failure = null
     } catch (error) {
       this.#failure = signal.aborted ? this.#failure : this.#news.failed(error, this.#failure)
     }
@@ -233,7 +233,10 @@ export class Watcher {
     }
     const began = this.#groups.tryingSince(groups, performance.now())
     const request = { ...this.#request(), signal, began, groups, seen: seen.survey }
-    const done = await attempt(this.#access, request, this.#promotions)
+    const recovers = intent.kind === 'recovery'
+    const done = recovers
+      ? await recover(this.#access, request, seen)
+      : await attempt(this.#access, request, this.#promotions)
     const { failures, before } = this.#groups.tried(intent, done, performance.now())
     // What is to be done next, and when, is seen by looking again.
     if (done.failed) this.#alarm.ring()

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { killedAt, leftPrepared } from '../support/crash.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
+import { Watching } from '../support/watching.ts'
 
 const BY = /citus-ha \(\S+\) as citus_ha from 127\.0\.0\.1/
 
@@ -120,6 +123,25 @@ describe('pause and resume', () => {
     expect(paused).toEqual([
       expect.stringMatching(/^paused: group 1 since \S+Z by citus-ha .*: by hand; this call does not wait/),
     ])
+  })
+
+  it('does not keep a watch from finishing what a change left prepared, and from nothing else', async () => {
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const before = await scenario.rows(server('coordinator'))
+    expect(await killedAt('all-prepared', ['reconcile', ...scenario.options])).toBe('SIGKILL')
+    expect(await leftPrepared(scenario)).not.toEqual([])
+    await scenario.run('pause')
+    const watching = await Watching.start(scenario)
+    try {
+      await waitUntil('nothing is left prepared', async () => (await leftPrepared(scenario)).length === 0)
+      await watching.surveys(2)
+      expect(watching.of('held').at(-1)).toMatchObject({ group: 1, why: 'paused' })
+      expect(watching.of('acted')).toEqual([])
+    } finally {
+      await watching.stop()
+    }
+    expect(await scenario.rows(server('coordinator'))).toEqual(before)
   })
 
   it('takes one of two calls at once as the first, though the role’s transactions are repeatable read', async () => {

@@ -151,15 +151,39 @@ describe('what a watcher does next', () => {
     expect(intentOf(idle, beliefs, leading)).toMatchObject({ groups: [], held: [], nextAt: null })
   })
 
-  it('resolves what was left prepared, also while a group is paused, but not while the cluster is', () => {
-    const left = { ...leading, leftovers: true }
+  const left = { ...leading, leftovers: true }
+
+  it('resolves what was left prepared, also while a group is paused', () => {
     expect(intentOf(idle, beliefs, left)).toMatchObject({ kind: 'housekeeping', groups: [0, 1, 2] })
     expect(intentOf(idle, beliefs, { ...left, pauses: [pause(1)] }).groups).toEqual([0, 2])
-    expect(intentOf(idle, beliefs, { ...left, pauses: [pause(null)] }).groups).toEqual([])
-    expect(intentOf(idle, beliefs, { ...left, leadership: 'following' }).groups).toEqual([])
+    expect(intentOf(idle, beliefs, { ...left, leadership: 'following' })).toMatchObject({ kind: 'nothing' })
     expect(intentOf(idle, beliefs, { ...left, housekeepingRestUntil: 2000 })).toMatchObject({
+      kind: 'nothing',
       groups: [],
       nextAt: 2000,
+    })
+  })
+
+  it.each<[string, Partial<Circumstances>, readonly Belief[]]>([
+    ['the cluster is paused', { pauses: [pause(null)] }, beliefs],
+    ['the group is paused', { pauses: [pause(1)] }, beliefs],
+    ['the group cools down', {}, afterSuccess(beliefs, [1], [1], 5000)],
+    ['the group rests after a failure', {}, afterFailure(beliefs, [1], 1000)],
+  ])('resolves nothing but that where %s, and wants a change', (_, given, believed) => {
+    const without = intentOf(plan, believed, { ...leading, ...given })
+    expect(without).toMatchObject({ kind: 'nothing', groups: [] })
+    const circumstances = { ...left, ...given }
+    expect(intentOf(plan, believed, circumstances)).toEqual({ ...without, kind: 'recovery' })
+    const follows = { ...circumstances, leadership: 'following' as const }
+    expect(intentOf(plan, believed, follows).kind).toBe('nothing')
+    const resting = intentOf(plan, believed, { ...circumstances, housekeepingRestUntil: 1200 })
+    expect(resting).toEqual({ ...without, nextAt: 1200 })
+  })
+
+  it('resolves what was left prepared while the cluster is paused and well', () => {
+    expect(intentOf(idle, beliefs, { ...left, pauses: [pause(null)] })).toMatchObject({
+      kind: 'recovery',
+      groups: [],
     })
   })
 })
