@@ -10,6 +10,7 @@ import {
   sentIsDone,
   truthOf,
 } from '../support/crash.ts'
+import { restoreFailedOver } from '../support/failed-over.ts'
 import { Scenario } from '../support/scenario.ts'
 
 /** Points at which the coordinator has decided. */
@@ -24,9 +25,7 @@ describe('a change cut off in the middle', () => {
     scenario = await Scenario.start()
   })
   beforeEach(async () => {
-    await scenario.restore()
-    await server('worker-1').kill()
-    await server('worker-1-standby').promote()
+    await restoreFailedOver(scenario)
   })
   afterAll(async () => {
     await scenario?.stop()

@@ -4,6 +4,7 @@ import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { openTransaction, timed } from '../support/clients.ts'
 import { expectRight, killedAt, truthOf } from '../support/crash.ts'
+import { restoreFailedOver } from '../support/failed-over.ts'
 import { type Cut, CutProxy } from '../support/proxy.ts'
 import { Scenario } from '../support/scenario.ts'
 
@@ -24,9 +25,7 @@ describe('commits and connections that do not come back', () => {
     scenario = await Scenario.start()
   })
   beforeEach(async () => {
-    await scenario.restore()
-    await server('worker-1').kill()
-    await server('worker-1-standby').promote()
+    await restoreFailedOver(scenario)
   })
   afterEach(async () => {
     for (const each of scenario.cluster.servers) each.thaw()

@@ -4,6 +4,7 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { timed } from '../support/clients.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
+import { restoreFailedOver } from '../support/failed-over.ts'
 import { start } from '../support/program.ts'
 import { CutProxy } from '../support/proxy.ts'
 import { Scenario } from '../support/scenario.ts'
@@ -18,9 +19,7 @@ describe('a signal', () => {
     scenario = await Scenario.start()
   })
   beforeEach(async () => {
-    await scenario.restore()
-    await server('worker-1').kill()
-    await server('worker-1-standby').promote()
+    await restoreFailedOver(scenario)
   })
   afterEach(async () => {
     await proxy.close()

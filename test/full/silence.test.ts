@@ -4,6 +4,7 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { insert, keysOf, openTransaction, shareOf, standin, timed, Writer } from '../support/clients.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
+import { restoreFailedOver } from '../support/failed-over.ts'
 import { BlackHole } from '../support/proxy.ts'
 import { Scenario } from '../support/scenario.ts'
 
@@ -24,9 +25,7 @@ describe('nodes and networks that fall silent', () => {
     scenario = await Scenario.start()
   })
   beforeEach(async () => {
-    await scenario.restore()
-    await server('worker-1').kill()
-    await server('worker-1-standby').promote()
+    await restoreFailedOver(scenario)
   })
   afterEach(async () => {
     for (const each of scenario.cluster.servers) each.thaw()

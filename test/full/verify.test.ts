@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { openTransaction, standin, timed } from '../support/clients.ts'
+import { restoreFailedOver } from '../support/failed-over.ts'
 import { type ReportDocument, Scenario } from '../support/scenario.ts'
 
 /** What a machine with two busy processors may add to a limit, in milliseconds. */
@@ -18,9 +19,7 @@ describe('what is proved after the commit', () => {
     scenario = await Scenario.start()
   })
   beforeEach(async () => {
-    await scenario.restore()
-    await server('worker-1').kill()
-    await server('worker-1-standby').promote()
+    await restoreFailedOver(scenario)
   })
   afterEach(async () => {
     await Promise.all(open.map((session) => session.end().catch(() => undefined)))
