@@ -32,9 +32,10 @@ const beat = z.object({
 type Beat = z.infer<typeof beat>
 
 /**
- * One session to one node on which a statement is nearly always under way: a standby answers in the moment in which it
- * is promoted, and a server that dies, or is shut down, ends the connection. So what happens is known at once, for one
- * or two statements a second. Whatever is new is worth a survey, which judges; nothing is judged here.
+ * One session to one node. On a standby a statement is nearly always under way, and is answered in the moment in which it
+ * is promoted; a server that dies, or is shut down, ends the connection. So what happens is known at once, for two
+ * messages an interval to a standby, the wait and then the digest, and one to a primary. Whatever is new is worth a
+ * survey, which judges; nothing is judged here.
  */
 export class Pulse {
   readonly address: HostPort
