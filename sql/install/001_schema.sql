@@ -45,7 +45,8 @@ CREATE TABLE citus_ha.change (
   PRIMARY KEY (coordinator_timeline, epoch)
 );
 
--- Rows of secondaries that a change altered only to keep reads working, with what they were (on the coordinator).
+-- Rows that a change altered only to keep reads working, with what they were (on the coordinator): those of secondaries
+-- that are down, and with routing.primaryDown the primary's until something is promoted.
 CREATE TABLE citus_ha.remedy (
   nodeid      int PRIMARY KEY,
   groupid     int NOT NULL,
@@ -53,7 +54,18 @@ CREATE TABLE citus_ha.remedy (
   nodeport    int NOT NULL,
   noderack    text NOT NULL,
   isactive    boolean NOT NULL,
+  given_host  text NOT NULL,       -- the address that the row was given; its own, where it was set inactive
+  given_port  int NOT NULL,
   recorded_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Citus's records of two-phase commits with a group whose primary's row names a standby for a while. Citus's recovery
+-- deletes those that it does not find prepared there, and the standby may not have them yet: they are put back afterwards.
+CREATE TABLE citus_ha.kept_transaction (
+  groupid int NOT NULL,
+  gid     text NOT NULL,
+  record  jsonb NOT NULL,          -- the row of pg_dist_transaction; its columns differ by version
+  PRIMARY KEY (groupid, gid)
 );
 
 -- Addresses that a row of the group may be given besides those the group already has. Only a superuser writes it.

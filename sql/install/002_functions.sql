@@ -45,7 +45,7 @@ DECLARE
 BEGIN
   SELECT * INTO identity FROM citus_ha.node_identity();
   RETURN jsonb_build_object(
-    'rows', (SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.nodeid), '[]') FROM pg_dist_node n),
+    'rows', (SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.ctid), '[]') FROM pg_dist_node n),
     'epoch', (SELECT e.epoch FROM citus_ha.epoch e),
     'epochTimeline', (SELECT e.coordinator_timeline FROM citus_ha.epoch e),
     'localGroup', (SELECT g.groupid FROM pg_dist_local_group g),
@@ -216,8 +216,44 @@ BEGIN
   END IF;
 END $$;
 
+-- Makes the row the one that Citus reads of its group's secondaries in its cluster: the first in the table's physical
+-- order. Every update of another one writes it to a new place; the free places in front run out.
+CREATE FUNCTION citus_ha.read_first(of_nodeid int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  other int;
+BEGIN
+  FOR attempt IN 1 .. 1000 LOOP
+    SELECT n.nodeid INTO other FROM pg_dist_node n JOIN pg_dist_node f ON f.nodeid = of_nodeid
+     WHERE n.groupid = f.groupid AND n.nodecluster = f.nodecluster AND n.noderole = f.noderole AND n.ctid < f.ctid LIMIT 1;
+    IF NOT FOUND THEN
+      RETURN;
+    END IF;
+    UPDATE pg_dist_node n SET nodename = n.nodename WHERE n.nodeid = other;
+  END LOOP;
+  RAISE EXCEPTION 'node % could not be made the first of its secondaries', of_nodeid USING ERRCODE = 'HA004';
+END $$;
+
+-- Keeps Citus's records of two-phase commits with a group aside, and puts those back that were deleted meanwhile.
+CREATE FUNCTION citus_ha.keep_transactions(of_group int) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO citus_ha.kept_transaction (groupid, gid, record)
+  SELECT t.groupid, t.gid, to_jsonb(t) FROM pg_dist_transaction t WHERE t.groupid = of_group
+  ON CONFLICT DO NOTHING
+$$;
+
+CREATE FUNCTION citus_ha.return_transactions(of_group int) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO pg_dist_transaction
+  SELECT r.* FROM citus_ha.kept_transaction k, jsonb_populate_record(NULL::pg_dist_transaction, k.record) AS r
+   WHERE k.groupid = of_group
+     AND NOT EXISTS (SELECT FROM pg_dist_transaction t WHERE t.groupid = k.groupid AND t.gid = k.gid);
+  DELETE FROM citus_ha.kept_transaction k WHERE k.groupid = of_group
+$$;
+
 -- One step of a plan: {"op": "move", "nodeid", "from": {host, port}, "to": {host, port}}
--- or {"op": "set", "nodeid", "column": "isactive" | "noderack" | "shouldhaveshards", "from", "to"}.
+-- or {"op": "set", "nodeid", "column": "isactive" | "noderack" | "shouldhaveshards", "from", "to"}
+-- or {"op": "first" | "keep-transactions" | "return-transactions", "nodeid"}.
 CREATE FUNCTION citus_ha.take_step(step jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -250,6 +286,12 @@ BEGIN
            noderack = CASE step ->> 'column' WHEN 'noderack' THEN step ->> 'to' ELSE n.noderack END,
            shouldhaveshards = CASE step ->> 'column' WHEN 'shouldhaveshards' THEN (step ->> 'to')::boolean ELSE n.shouldhaveshards END
      WHERE n.nodeid = node.nodeid;
+  ELSIF step ->> 'op' = 'first' AND node.noderole = 'secondary' THEN
+    PERFORM citus_ha.read_first(node.nodeid);
+  ELSIF step ->> 'op' = 'keep-transactions' THEN
+    PERFORM citus_ha.keep_transactions(node.groupid);
+  ELSIF step ->> 'op' = 'return-transactions' THEN
+    PERFORM citus_ha.return_transactions(node.groupid);
   ELSE
     RAISE EXCEPTION 'not a step of a plan: %', step USING ERRCODE = 'HA004';
   END IF;
@@ -350,12 +392,13 @@ BEGIN
           format('%s as %s from %s', decision ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')));
   PERFORM citus_ha.set_lineage(decision -> 'proofs', true);
   DELETE FROM citus_ha.remedy r WHERE r.nodeid IN (SELECT jsonb_array_elements_text(decision -> 'remediesEnded')::int);
-  INSERT INTO citus_ha.remedy (nodeid, groupid, nodename, nodeport, noderack, isactive)
+  INSERT INTO citus_ha.remedy (nodeid, groupid, nodename, nodeport, noderack, isactive, given_host, given_port)
   SELECT (r ->> 'nodeid')::int, (r ->> 'group')::int, r #>> '{address,host}', (r #>> '{address,port}')::int,
-         r ->> 'rack', (r ->> 'isactive')::boolean
+         r ->> 'rack', (r ->> 'isactive')::boolean, r #>> '{given,host}', (r #>> '{given,port}')::int
     FROM jsonb_array_elements(decision -> 'remedies') AS r
   ON CONFLICT (nodeid) DO UPDATE SET nodename = excluded.nodename, nodeport = excluded.nodeport,
-    noderack = excluded.noderack, isactive = excluded.isactive, recorded_at = now();
+    noderack = excluded.noderack, isactive = excluded.isactive, given_host = excluded.given_host,
+    given_port = excluded.given_port, recorded_at = now();
 END $$;
 
 -- Pauses a group, or with NULL the whole cluster. One that is paused stays as it is: who was first is kept.

@@ -20,7 +20,7 @@ BEGIN
   END LOOP;
   IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g),
-                 (SELECT string_agg(n::text, '|' ORDER BY n.nodeid) FROM pg_catalog.pg_dist_node n))$q$ INTO copy;
+                 (SELECT string_agg(n::text, '|' ORDER BY n.ctid) FROM pg_catalog.pg_dist_node n))$q$ INTO copy;
   END IF;
   IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha' AND has_schema_privilege(n.oid, 'USAGE')) THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT max(m.number) FROM citus_ha.migration m),

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Row, SessionLike } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
-import { type Catalog, sameCatalog } from '../model/catalog.ts'
+import { type Catalog, isReadFirst, sameCatalog } from '../model/catalog.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
@@ -103,8 +103,10 @@ function judge(participant: Participant, began: number, row: Row | undefined): L
   if (!identity) throw new Outdated(`${node} is no longer the server that was surveyed`)
   const rows = readCatalog(seen.rows)
   const { epoch, epochTimeline, timeline } = seen
-  if (sameCatalog(rows, copy.after))
-    return { participant, began, rows, epoch, epochTimeline, timeline, steps: [] }
+  if (sameCatalog(rows, copy.after)) {
+    const steps = copy.steps.filter(({ op, nodeid }) => op === 'first' && !isReadFirst(rows, nodeid))
+    return { participant, began, rows, epoch, epochTimeline, timeline, steps }
+  }
   if (!sameCatalog(rows, copy.before)) throw new Outdated(`the copy of ${node} was changed meanwhile`)
   return { participant, began, rows, epoch, epochTimeline, timeline, steps: copy.steps }
 }

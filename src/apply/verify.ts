@@ -1,18 +1,20 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { streamsFrom } from '../diagnose/diagnose.ts'
-import { type Catalog, COORDINATOR_GROUP, sameCatalog, sameRow } from '../model/catalog.ts'
+import { type Catalog, COORDINATOR_GROUP, isReadFirst, sameCatalog, sameRow } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey, UnreadableCause } from '../model/observation.ts'
 import type { CopyReport } from '../model/outcome.ts'
-import type { Plan } from '../model/plan.ts'
+import type { CopyPlan, Plan } from '../model/plan.ts'
 
 /** A copy that has to become, or to be, `expected`. */
 export interface Expectation {
   readonly node: HostPort
   readonly role: string
   readonly expected: Catalog
+  /** nodeids of secondaries that have to be read before others. */
+  readonly firsts: readonly number[]
   readonly seen: Observation | undefined
   /** What is known against it from the start: the reason for which it took no part. */
   readonly reservation: string | null
@@ -26,11 +28,27 @@ export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Dia
   const truth = plan.copies[0]?.after ?? []
   const written = plan.copies.map((copy): Expectation => {
     const { node, role, after } = copy
-    return { node, role, expected: after, seen: at(node), reservation: null, follows: true }
+    return {
+      node,
+      role,
+      expected: after,
+      firsts: firstsOf(copy),
+      seen: at(node),
+      reservation: null,
+      follows: true,
+    }
   })
   const left = plan.leftOut.map((out): Expectation => {
     const { node, why } = out
-    return { node, role: 'metadata worker', expected: truth, seen: at(node), reservation: why, follows: true }
+    return {
+      node,
+      role: 'metadata worker',
+      expected: truth,
+      firsts: [],
+      seen: at(node),
+      reservation: why,
+      follows: true,
+    }
   })
   const standbys = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && node.inRecovery)
@@ -42,9 +60,14 @@ export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Dia
       const reservation = out ? `its primary’s copy: ${out.why}` : null
       const follows = streamsFrom(node, primary)
       const expected = own?.after ?? truth
-      return { node: node.address, role: kindOf(node), expected, seen: node, reservation, follows }
+      const firsts = own ? firstsOf(own) : []
+      return { node: node.address, role: kindOf(node), expected, firsts, seen: node, reservation, follows }
     })
   return distinct([...written, ...left, ...standbys])
+}
+
+function firstsOf({ steps }: CopyPlan): number[] {
+  return steps.flatMap(({ op, nodeid }) => (op === 'first' ? [nodeid] : []))
 }
 
 function primaryOf(standby: Answered, survey: Survey, diagnoses: readonly Diagnosis[]): Answered | null {
@@ -126,7 +149,7 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
   let awayUntil: number | null = null
   for (let seen = decidedAt === null ? each.seen : undefined; ; seen = undefined) {
     seen ??= await options.probe(node)
-    if (await isRight(seen, each.expected, options))
+    if (await isRight(seen, each, options))
       return report('right', performance.now() - (decidedAt ?? performance.now()), reservation)
     awayUntil = isAway(seen) ? (awayUntil ?? performance.now() + graceOf(each)) : null
     const givenUp = awayUntil !== null && performance.now() >= awayUntil
@@ -151,11 +174,12 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
  */
 async function isRight(
   seen: Observation,
-  expected: Catalog,
+  { expected, firsts }: Pick<Expectation, 'expected' | 'firsts'>,
   { truth, probe }: Pick<VerifyOptions, 'truth' | 'probe'>,
 ): Promise<boolean> {
   if (seen.kind !== 'answered') return false
   const rows = seen.citus?.catalog ?? []
+  if (!firsts.every((nodeid) => isReadFirst(rows, nodeid))) return false
   if (sameCatalog(rows, expected)) return true
   if (!truth || !sameCatalog(expected, truth.expected) || !asPlanned(rows, truth)) return false
   const coordinator = await probe(truth.node)

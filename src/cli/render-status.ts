@@ -1,4 +1,5 @@
 import { describePause } from '../model/pause.ts'
+import type { EntryStatus } from '../walk/routing.ts'
 import type { GroupStatus, NodeStatus, Status } from '../walk/status.ts'
 import { type Colors, colorsFor, type Io } from './io.ts'
 
@@ -10,6 +11,7 @@ export function renderStatus(status: Status, io: Io): string {
     ...status.pauses.map((pause) => colors.yellow(`paused: ${describePause(pause)}`)),
     ...status.groups.flatMap((group) => groupLines(group, colors)),
     ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
+    ...status.remedies.map((remedy) => colors.yellow(`* ${remedy}`)),
     ...status.problems.map((problem) => colors.red(`! ${problem}`)),
     ...status.warnings.map((warning) => colors.yellow(`! ${warning}`)),
     ...(status.pending.length > 0
@@ -22,7 +24,45 @@ export function renderStatus(status: Status, io: Io): string {
 function groupLines(group: GroupStatus, colors: Colors): string[] {
   const paint = group.code === 'healthy' ? colors.green : colors.red
   const paused = group.paused ? `  ${colors.yellow('paused')}` : ''
-  return [`group ${group.group}  ${paint(group.code)}${paused}`, ...tree(group.nodes, colors)]
+  return [
+    `group ${group.group}  ${paint(group.code)}${paused}`,
+    ...tree(group.nodes, colors),
+    ...routeLines(group.routes, colors),
+  ]
+}
+
+/** A line for each kind of coordinator: where a read goes, where a write. */
+function routeLines(routes: readonly EntryStatus[], colors: Colors): string[] {
+  const cells = routes.map(({ kind, nodes, cluster, stale, read, write }) => [
+    `${kind} ${nodes.length === 1 ? nodes[0] : `(${nodes.length})`}${stale ? ', stale' : ''}`,
+    cluster === null || cluster === 'default' ? '' : `cluster ${cluster}`,
+    `reads ${goes(read)}`,
+    `writes ${goes(write)}`,
+  ])
+  const lines = inColumns(cells)
+  return lines.map((line, n) => {
+    const route = routes[n]
+    const isBad = route?.read.works === 'no' || (route?.write.works === 'no' && route.write.to !== null)
+    return `   ${isBad ? colors.red(line) : colors.dim(line)}`
+  })
+}
+
+function goes({ to, works, why }: EntryStatus['read']): string {
+  if (works === 'yes') return `${to}`
+  const doubt = works === 'no' ? 'fail' : 'may fail'
+  return to === null ? `refused: ${why}` : `${doubt} at ${to}: ${why}`
+}
+
+function inColumns(cells: readonly (readonly string[])[]): string[] {
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+  )
+  return cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
 }
 
 function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
@@ -37,16 +77,9 @@ function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
     node.active === false ? 'inactive' : '',
     node.cluster === null || node.cluster === 'default' ? '' : `cluster ${node.cluster}`,
   ])
-  const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
-  )
-  return cells.map((row, n) => {
+  return inColumns(cells).map((text, n) => {
     const branch = n === cells.length - 1 ? '└─' : '├─'
-    const text = row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd()
-    const bad = /unreachable|unreadable|not streaming|not asked/.test(row[2] ?? '')
+    const bad = /unreachable|unreadable|not streaming|not asked/.test(cells[n]?.[2] ?? '')
     return `${branch} ${bad ? colors.red(text) : text}`
   })
 }

@@ -1,14 +1,13 @@
 import { type CatalogRow, groupsOf } from '../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
-import { coordinatorOf } from '../model/kinds.ts'
 import { sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
-import { type Claims, factsOf, type GroupFacts } from './facts.ts'
+import { type Claims, catalogOf, factsOf, type GroupFacts } from './facts.ts'
 import { RULES } from './rules.ts'
 
 /** What the survey means, for each group that the coordinator's copy names. Pure. */
 export function diagnose(survey: Survey, claims: Claims): Diagnosis[] {
-  const catalog = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
+  const catalog = catalogOf(survey)
   return groupsOf(catalog).map((group) => diagnoseGroup(survey, catalog, factsOf(survey, group, claims)))
 }
 
@@ -48,7 +47,10 @@ function secondaryState(
   })
   if (row.isclone) return of('clone')
   if (seen === undefined || seen.kind === 'unreadable') return of('unknown')
-  if (seen.kind === 'unreachable') return of('down')
+  if (seen.kind === 'unreachable') {
+    const known = facts.secondaries.find((each) => each.row.nodeid === row.nodeid)
+    return of(known?.isDown ? 'down' : 'silent')
+  }
   if (primary && seen.instance === primary.instance)
     return of(sameAddress(seen.address, primary.address) ? 'writable' : 'alias')
   if (facts.foreign.some(({ member }) => member.node.instance === seen.instance)) return of('foreign')

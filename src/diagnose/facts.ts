@@ -2,6 +2,7 @@ import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../
 import { coordinatorOf } from '../model/kinds.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
+import { remedyOf, withoutRemedies } from '../model/remedy.ts'
 
 /** What the caller adds to a survey. */
 export interface Claims {
@@ -41,10 +42,27 @@ export interface GroupFacts {
   /** How the system identifier of the group is known; `null`: it is not. */
   readonly lineageFrom: 'recorded' | 'registered primary' | 'other members' | null
   readonly testimony: readonly Testimony[]
+  readonly secondaries: readonly Secondary[]
+}
+
+/** A secondary's row, and what was seen at its own address. */
+export interface Secondary {
+  readonly row: CatalogRow
+  readonly seen: Observation | undefined
+  /** Silent, and a witness that can tell says so too; it stays so until it answers. */
+  readonly isDown: boolean
+  /** Its row is lent out or inactive meanwhile. */
+  readonly isRemedied: boolean
+}
+
+/** The coordinator's copy as far as it names nodes: a row that a remedy has lent out names its own again. */
+export function catalogOf(survey: Survey): Catalog {
+  const coordinator = coordinatorOf(survey.nodes)
+  return withoutRemedies(coordinator?.citus?.catalog ?? [], coordinator?.installed?.remedies ?? [])
 }
 
 export function factsOf(survey: Survey, group: number, claims: Claims): GroupFacts {
-  const catalog = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
+  const catalog = catalogOf(survey)
   const row = primaryOf(catalog, group)
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
   const vouchedAddress =
@@ -66,6 +84,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     clones: cloneInstances(survey, catalog),
     ...known,
     testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],
+    secondaries: secondariesIn(survey, catalog, group),
   }
 }
 
@@ -90,18 +109,15 @@ function membersOf(
 ): Member[] {
   const rows = catalog.filter((row) => row.group === group && !row.isclone)
   const remedies = remediesOf(survey, group)
-  // A row that a remedy has lent out carries another name of a member that has a row of its own.
-  const lent = new Set(remedies.map((remedy) => remedy.nodeid))
   const secondaries = rows.filter((row) => row.role === 'secondary')
   const addresses = [
     ...rows
       .filter((row) => row.role === 'primary' && !coordinatorItself(survey, row))
       .map((row) => row.address),
-    ...secondaries.filter((row) => !lent.has(row.nodeid)).map((row) => row.address),
+    ...secondaries.map((row) => row.address),
     ...claims.standbys.filter((standby) => standby.group === group).map((standby) => standby.address),
     ...remedies.map((remedy) => remedy.address),
     ...(vouched ? [vouched] : []),
-    ...secondaries.filter((row) => lent.has(row.nodeid)).map((row) => row.address),
   ]
   const unnamed = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
@@ -115,6 +131,21 @@ function membersOf(
     members.set(node.instance, { node, address })
   }
   return [...members.values()]
+}
+
+function secondariesIn(survey: Survey, catalog: Catalog, group: number): Secondary[] {
+  const coordinator = coordinatorOf(survey.nodes)
+  const lent = (coordinator?.citus?.catalog ?? [])
+    .filter((row) => remedyOf(row, coordinator?.installed?.remedies ?? []))
+    .map((row) => row.nodeid)
+  const rows = catalog.filter((row) => row.group === group && row.role === 'secondary' && !row.isclone)
+  return rows.map((row) => {
+    const seen = survey.nodes.find((node) => sameAddress(node.address, row.address))
+    const heard = survey.testimony.filter((given) => sameAddress(given.about, row.address))
+    const isRemedied = lent.includes(row.nodeid)
+    const told = heard.some(({ says }) => says === 'down') && heard.every(({ says }) => says !== 'alive')
+    return { row, seen, isDown: seen?.kind === 'unreachable' && (isRemedied || told), isRemedied }
+  })
 }
 
 /** Servers registered as clones, under whichever address they are asked: no members, no candidates. */

@@ -1,7 +1,15 @@
+import { formatAddress } from '../model/node.ts'
+import type { GroupFacts, Member } from './facts.ts'
 import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt } from './rule.ts'
 import { descent } from './timelines.ts'
 import { VOUCHED_PROMOTION, VOUCHED_REFUSALS, warningsOfVouching } from './vouched-rules.ts'
 import { show, witnesses } from './witnesses.ts'
+
+function othersThatWrite({ writable }: GroupFacts, registered: Member): string[] {
+  return writable
+    .filter((member) => member !== registered)
+    .map((member) => `${at(member)} takes writes as well`)
+}
 
 /** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
 export const RULES: readonly Rule[] = [
@@ -78,6 +86,26 @@ export const RULES: readonly Rule[] = [
     },
   },
   {
+    id: 'D049',
+    code: 'secondary-down',
+    standing: 'sound',
+    says: 'the registered primary takes writes, and a secondary is down or not back yet',
+    when: (facts) => {
+      const registered = facts.writable.find((member) => isRegistered(facts, member))
+      const missing = facts.secondaries.filter((each) => each.isDown || each.isRemedied)
+      if (!registered || missing.length === 0 || facts.vouched) return null
+      const told = missing.map(
+        ({ row, isDown }) => `${formatAddress(row.address)} is ${isDown ? 'down' : 'not back yet'}`,
+      )
+      return {
+        summary: `${at(registered)} is the primary; of its secondaries ${told.join(', ')}`,
+        evidence: [show(registered.node), ...missing.map(({ seen }) => show(seen))],
+        warnings: othersThatWrite(facts, registered),
+        primary: registered.node,
+      }
+    },
+  },
+  {
     id: 'D050',
     code: 'healthy',
     standing: 'sound',
@@ -85,13 +113,10 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered) return null
-      const others = facts.writable.filter((member) => member !== registered)
       return {
         summary: `${at(registered)} is the primary`,
         evidence: [show(registered.node)],
-        warnings: facts.vouched
-          ? warningsOfVouching(facts, registered)
-          : others.map((member) => `${at(member)} takes writes as well`),
+        warnings: facts.vouched ? warningsOfVouching(facts, registered) : othersThatWrite(facts, registered),
         primary: registered.node,
       }
     },

@@ -3,7 +3,7 @@ import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { type CopyState, copiesOf } from '../walk/copies.ts'
 import type { View } from '../walk/look.ts'
-import { type NodeStatus, statusOf } from '../walk/status.ts'
+import { type NodeStatus, nodesOf } from '../walk/status.ts'
 import type { Acted, Noticed, WatchEvent } from '../watch/event.ts'
 import { allReady } from '../watch/health.ts'
 import type { PulseState, WatchState } from '../watch/state.ts'
@@ -198,7 +198,7 @@ export class Metrics {
 }
 
 function digestOf(view: View): Digest {
-  const { groups, others } = statusOf(view)
+  const { groups, others } = nodesOf(view)
   const answers = new Map(
     view.survey.nodes.flatMap((node) =>
       node.kind === 'answered' ? [[formatAddress(node.address), node] as const] : [],

@@ -16,6 +16,7 @@ export interface CatalogRow {
   readonly isclone: boolean
 }
 
+/** In the table's physical order, which counts where Citus reads secondaries: it takes a group's first one. */
 export type Catalog = readonly CatalogRow[]
 
 /** Group 0 is the coordinator's (Citus: `COORDINATOR_GROUP_ID`). */
@@ -31,6 +32,22 @@ export function rowAt(catalog: Catalog, address: HostPort): CatalogRow | undefin
 
 export function groupsOf(catalog: Catalog): number[] {
   return [...new Set(catalog.map((row) => row.group))].sort((a, b) => a - b)
+}
+
+/**
+ * The rows among which an expand coordinator of this cluster chooses for a group, in its order. Citus takes the first,
+ * and looks only then whether it is active (`LookupNodeForGroup`, `ActiveShardPlacementList`).
+ */
+export function secondariesOf(catalog: Catalog, group: number, cluster: string): CatalogRow[] {
+  return catalog.filter(
+    (row) => row.group === group && row.role === 'secondary' && !row.isclone && row.cluster === cluster,
+  )
+}
+
+/** Whether Citus reads this row before the other secondaries of its group and cluster. */
+export function isReadFirst(catalog: Catalog, nodeid: number): boolean {
+  const row = catalog.find((each) => each.nodeid === nodeid)
+  return row !== undefined && secondariesOf(catalog, row.group, row.cluster)[0] === row
 }
 
 /** Columns in which two copies may differ by nature: Citus tracks its sync on the coordinator alone. */

@@ -12,6 +12,8 @@ export type Standing =
 
 export type DiagnosisCode =
   | 'healthy'
+  /** The primary is well, and a secondary is down. */
+  | 'secondary-down'
   | 'promoted'
   | 'no-primary-row'
   | 'lineage-mismatch'
@@ -45,7 +47,10 @@ export interface Diagnosis {
 export interface SecondaryState {
   readonly nodeid: number
   readonly address: HostPort
-  /** `streaming`: receives from the group's primary; `alias`: another name of that primary (a remedy). */
+  /**
+   * `streaming`: receives from the group's primary; `alias`: another name of that primary (a remedy); `down`: silent, and
+   * a witness says so too; `silent`: towards us only.
+   */
   readonly state:
     | 'streaming'
     | 'not-streaming'
@@ -53,6 +58,7 @@ export interface SecondaryState {
     | 'alias'
     | 'foreign'
     | 'down'
+    | 'silent'
     | 'unknown'
     | 'clone'
 }

@@ -63,13 +63,18 @@ export interface Lineage {
   readonly history: readonly TimelineSwitch[]
 }
 
-/** A secondary's row altered only to keep reads working, with what it was (`citus_ha.remedy`). */
+/**
+ * A row altered only to keep reads working, with what it was (`citus_ha.remedy`): a secondary's, whose node is down, or a
+ * primary's, whose node is down and nothing is promoted.
+ */
 export interface Remedy {
   readonly nodeid: number
   readonly group: number
   readonly address: HostPort
   readonly rack: string
   readonly isactive: boolean
+  /** The address that the row was given; its own, where it was set inactive. */
+  readonly given: HostPort
 }
 
 /** A node that answered, with all that one survey read from it. */

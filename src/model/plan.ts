@@ -8,6 +8,13 @@ export type Step =
   | SetStep<'isactive', boolean>
   | SetStep<'shouldhaveshards', boolean>
   | SetStep<'noderack', string>
+  /** Of the secondaries of its group and cluster the one that Citus reads from. */
+  | { readonly op: 'first'; readonly nodeid: number }
+  /**
+   * Citus's 2PC recovery forgets what it does not find on the node that a primary's row names: while that is a standby,
+   * which may not have everything yet, its records of the group are kept aside, and come back afterwards.
+   */
+  | { readonly op: 'keep-transactions' | 'return-transactions'; readonly nodeid: number }
 
 interface SetStep<Column extends string, Value> {
   readonly op: 'set'
@@ -40,7 +47,18 @@ export interface LeftOut {
 export interface RowChange {
   readonly group: number
   readonly nodeid: number
-  readonly kind: 'primary-moved' | 'secondary-moved' | 'remedy' | 'remedy-ended' | 'drift-repaired' | 'resync'
+  readonly kind:
+    | 'primary-moved'
+    | 'secondary-moved'
+    | 'remedy'
+    | 'remedy-ended'
+    /** The primary is down, nothing is promoted: reads go to a standby, by the primary's row. */
+    | 'degraded'
+    | 'degraded-ended'
+    /** Another secondary is the one that is read. */
+    | 'reads-moved'
+    | 'drift-repaired'
+    | 'resync'
   readonly from: string
   readonly to: string
   readonly why: string

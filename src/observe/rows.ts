@@ -180,6 +180,8 @@ export const installedRow = z
         nodeport: z.number().int(),
         noderack: z.string(),
         isactive: z.boolean(),
+        given_host: z.string(),
+        given_port: z.number().int(),
       }),
     ),
     pauses: z.array(pauseRow),
@@ -206,6 +208,7 @@ export const installedRow = z
         address: { host: remedy.nodename, port: remedy.nodeport },
         rack: remedy.noderack,
         isactive: remedy.isactive,
+        given: { host: remedy.given_host, port: remedy.given_port },
       })),
       pauses: row.pauses,
       spareAddresses: row.addresses.map((spare) => ({

@@ -1,7 +1,8 @@
-import { type Catalog, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
+import { type Catalog, type CatalogRow, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
+import { remedyOf, withoutRemedies } from '../model/remedy.ts'
 import { heardFrom } from './receivers.ts'
 
 /** How the survey reaches nodes. One implementation speaks PostgreSQL; it never throws for a node's sake. */
@@ -22,7 +23,7 @@ export interface SurveyRequest {
 
 /**
  * Asks every node at once, then those the answers name, until nothing new is named; then asks the metadata
- * nodes about every registered primary that did not answer. Facts only.
+ * nodes about every registered primary that did not answer, and two of them about every secondary. Facts only.
  */
 export async function survey(prober: Prober, request: SurveyRequest): Promise<Survey> {
   const nodes = new Map<string, Observation>()
@@ -58,11 +59,15 @@ async function hearWitnesses(
   nodes: readonly Observation[],
   freshnessMs: number,
 ): Promise<Testimony[]> {
-  const catalog: Catalog = coordinatorOf(nodes)?.citus?.catalog ?? []
+  const coordinator = coordinatorOf(nodes)
+  const written: Catalog = coordinator?.citus?.catalog ?? []
+  const remedies = coordinator?.installed?.remedies ?? []
+  const catalog = withoutRemedies(written, remedies)
+  const seen = ({ address }: CatalogRow) => nodes.find((node) => sameText(node.address, address))?.kind
   const silent = groupsOf(catalog)
     .map((group) => primaryOf(catalog, group))
     .filter((row) => row !== undefined)
-    .filter((row) => nodes.find((node) => sameText(node.address, row.address))?.kind !== 'answered')
+    .filter((row) => seen(row) !== 'answered')
   const witnesses = nodes.filter(
     (node): node is Answered =>
       node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
@@ -73,9 +78,21 @@ async function hearWitnesses(
   const asked = silent.flatMap((row) =>
     witnesses.map((witness) => prober.ask(witness.address, row.address, controlFor(witness, living))),
   )
+  // Of a secondary that is known to be down nothing new is to be learned this way, and one that hangs takes time.
+  const secondaries = written
+    .filter((row) => row.role === 'secondary' && !row.isclone && row.isactive)
+    .filter((row) => seen(row) === 'unreachable')
+    .filter((row) => !remedyOf(row, remedies))
+  const few = witnesses.slice(0, WITNESSES_OF_A_SECONDARY)
+  const askedToo = secondaries.flatMap((row) =>
+    few.map((witness) => prober.ask(witness.address, row.address, controlFor(witness, living))),
+  )
   const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs))
-  return [...heard, ...(await Promise.all(asked))]
+  return [...heard, ...(await Promise.all([...asked, ...askedToo]))]
 }
+
+/** One that agrees with us is enough, and a second for the case that the first can't tell. */
+const WITNESSES_OF_A_SECONDARY = 2
 
 /** Another node that lives, so that a witness which is cut off itself is found out; itself if there is none. */
 function controlFor(witness: Answered, living: readonly Answered[]): HostPort {

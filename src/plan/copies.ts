@@ -1,13 +1,23 @@
-import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
+import {
+  type Catalog,
+  type CatalogRow,
+  COORDINATOR_GROUP,
+  primaryOf,
+  sameCatalog,
+  secondariesOf,
+} from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, LeftOut, Plan, RowChange, Step } from '../model/plan.ts'
+import { withoutRemedies } from '../model/remedy.ts'
 import { isAliasOf } from './alias.ts'
+import { type OrderInput, orderSteps } from './order.ts'
 import type { PlanOptions } from './plan.ts'
 import { describe, simulate } from './simulate.ts'
 import { stepsBetween } from './steps.ts'
+import type { Target } from './target.ts'
 
 /** A node that holds, or should hold, a copy that Citus reads when it routes a query. */
 export interface CopyNode {
@@ -23,7 +33,7 @@ export function copyNodes(
   diagnoses: readonly Diagnosis[],
   coordinator: Answered,
 ): CopyNode[] {
-  const catalog = coordinator.citus?.catalog ?? []
+  const catalog = withoutRemedies(coordinator.citus?.catalog ?? [], coordinator.installed?.remedies ?? [])
   const own = primaryOf(catalog, COORDINATOR_GROUP)
   const workers = diagnoses
     .filter((diagnosis) => diagnosis.group !== COORDINATOR_GROUP)
@@ -53,6 +63,13 @@ export function copyNodes(
   })
 }
 
+/** What every copy should come to. */
+export interface CopyTarget {
+  readonly catalog: Catalog
+  readonly aside: Target['aside']
+  readonly order: (server: Answered) => OrderInput
+}
+
 export interface CopyDraft {
   readonly copy?: CopyPlan
   readonly leftOut?: LeftOut
@@ -66,7 +83,7 @@ export interface CopyDraft {
 export function draftCopy(
   node: CopyNode,
   coordinator: Answered,
-  target: Catalog,
+  target: CopyTarget,
   options: PlanOptions,
 ): CopyDraft {
   const { server, address, nodeid, role } = node
@@ -76,18 +93,19 @@ export function draftCopy(
   if (typeof server === 'string') return leave(server, false)
   const before = server.citus?.catalog ?? []
   const truth = coordinator.citus?.catalog ?? []
-  const after = role === 'expand coordinator' ? ownRows(before, truth, target) : target
-  const differs = !sameCatalog(before, after)
+  const own = role === 'expand coordinator'
+  const goal = own ? ownRows(before, truth, target.catalog) : inOrderOf(before, target.catalog)
+  const differs = !sameCatalog(before, goal)
   const installed = server.installed
   // A superuser's walk installs the schema first.
   const usable = server.superuser || (installed?.mayExecute && installed.migration >= options.migration)
   if (!usable) {
     return leave('the schema citus_ha is missing or old there: run citus-ha install', differs)
   }
-  const steps = stepsBetween(before, after)
-  const forbidden = (steps ?? []).flatMap((step) => forbiddenBy(step, before, server))
+  const rewrite = stepsBetween(before, goal)
+  const forbidden = (rewrite ?? []).flatMap((step) => forbiddenBy(step, before, server))
   // What the coordinator's copy may not be given, nobody can spread.
-  if (!steps || (forbidden.length > 0 && role !== 'coordinator')) {
+  if (!rewrite || (forbidden.length > 0 && role !== 'coordinator')) {
     const group = server.citus?.localGroup ?? COORDINATOR_GROUP
     const from = 'differs in more than addresses'
     const change = {
@@ -100,14 +118,41 @@ export function draftCopy(
     } as const
     return leave('its copy needs Citus’s own metadata sync', true, [change])
   }
-  simulate(before, steps)
-  const drifted = role !== 'coordinator' && role !== 'expand coordinator' && !sameCatalog(before, truth)
+  const order = orderSteps(
+    goal,
+    rewrite.map((step) => step.nodeid),
+    target.order(server),
+  )
+  const { aside } = target
+  const steps = own ? [...rewrite, ...order] : [...aside.before, ...rewrite, ...order, ...aside.after]
+  const after = simulate(before, steps)
+  const drifted = role !== 'coordinator' && !own && !sameCatalog(before, truth)
+  const moved = rewrite.length === 0 ? readsMoved(node, before, order) : []
   return {
     copy: { node: address, role, before, steps, after },
     forbidden,
     differs,
-    changes: drifted ? driftOf(node, before, steps) : [],
+    changes: drifted ? driftOf(node, before, rewrite) : moved,
   }
+}
+
+/** The same rows in the order in which they stand in this copy. */
+function inOrderOf(before: Catalog, target: Catalog): Catalog {
+  const place = new Map(before.map((row, n) => [row.nodeid, n]))
+  const placeOf = ({ nodeid }: CatalogRow) => place.get(nodeid) ?? before.length
+  return [...target].sort((a, b) => placeOf(a) - placeOf(b))
+}
+
+function readsMoved(node: CopyNode, before: Catalog, order: readonly Step[]): RowChange[] {
+  return order.flatMap(({ nodeid }): RowChange[] => {
+    const row = before.find((each) => each.nodeid === nodeid)
+    if (!row) return []
+    const { group, cluster, address } = row
+    const [first] = secondariesOf(before, group, cluster)
+    const from = first ? formatAddress(first.address) : 'nobody'
+    const why = `the copy of ${formatAddress(node.address)} has a secondary that does not serve before one that does`
+    return [{ group, nodeid, kind: 'reads-moved', from, to: formatAddress(address), why }]
+  })
 }
 
 /** The address that `citus_ha.may_have_address` would not let this step give, for a role without further rights. */
@@ -165,6 +210,7 @@ function followed(row: CatalogRow, truth: Catalog, target: Catalog): CatalogRow 
 
 function driftOf(node: CopyNode, before: Catalog, steps: readonly Step[]): RowChange[] {
   return steps
+    .filter((step) => step.op === 'move' || step.op === 'set')
     .filter((step) => step.op !== 'move' || !step.to.host.endsWith('.invalid'))
     .map((step) => ({
       group: before.find((row) => row.nodeid === step.nodeid)?.group ?? COORDINATOR_GROUP,

@@ -1,19 +1,20 @@
-import { streamsFrom } from '../diagnose/diagnose.ts'
-import { type Catalog, COORDINATOR_GROUP } from '../model/catalog.ts'
+import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
-import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
 import type { CopyPlan, Plan, RowChange } from '../model/plan.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
+import { conditionsOf } from './conditions.ts'
 import { copyNodes, draftCopy } from './copies.ts'
-import { type TargetInput, targetOf } from './target.ts'
+import type { OrderInput } from './order.ts'
+import { type Routing, type TargetInput, targetOf } from './target.ts'
 
 export interface PlanOptions {
   /** Groups to change; null for all. The copies of the others take part all the same. */
   readonly groups: readonly number[] | null
   readonly aliases: readonly AliasOf[]
+  readonly routing: Routing
   /** The migration of the schema `citus_ha` that this program needs on a copy it rewrites. */
   readonly migration: number
 }
@@ -29,16 +30,22 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     (each) => leads && (options.groups === null || options.groups.includes(each.group)),
   )
   const remedies = coordinator.installed?.remedies ?? []
-  const target = targetOf(targetInput(survey, coordinator.citus.catalog, wanted, remedies, options.aliases))
+  const input = targetInput(survey, coordinator, wanted, options)
+  const target = targetOf(input)
   const nodes = copyNodes(survey, diagnoses, coordinator).slice(0, leads ? undefined : 1)
-  const drafts = nodes.map((node) => draftCopy(node, coordinator, target.catalog, options))
+  const order = (server: Answered) => orderInput(survey, server, input)
+  const drafts = nodes.map((node) => draftCopy(node, coordinator, { ...target, order }, options))
   const copies = drafts.flatMap((draft) => (draft.copy ? [draft.copy] : []))
   // A copy that Citus is to sync, and knows it, is nothing to commit again.
   const isNews = (change: RowChange) =>
     change.kind !== 'resync' ||
     target.catalog.some((row) => row.nodeid === change.nodeid && row.metadatasynced)
   const rewritten = copies.some((copy) => copy.steps.length > 0)
-  const stale = drafts.filter((draft) => draft.leftOut && (rewritten || draft.differs))
+  // A primary that is down, in whose place a standby is read: what it has is right again when it is back.
+  const degraded = target.changes.filter(({ kind }) => kind === 'degraded').map(({ nodeid }) => nodeid)
+  const stale = drafts
+    .filter(({ leftOut, differs }) => leftOut && (rewritten || differs))
+    .filter(({ leftOut }) => !degraded.some((nodeid) => nodeid === leftOut?.nodeid))
   return {
     database: survey.database,
     fence: fencedBy(copies),
@@ -62,31 +69,35 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
 
 function targetInput(
   survey: Survey,
-  catalog: Catalog,
+  coordinator: Answered,
   diagnoses: readonly Diagnosis[],
-  remedies: TargetInput['remedies'],
-  aliases: readonly AliasOf[],
+  { aliases, routing }: PlanOptions,
 ): TargetInput {
-  const answered = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
-  const of = (group: number, address: HostPort) => {
-    const node = answered.find((each) => sameAddress(each.address, address))
-    return node?.citus?.localGroup === group ? node : undefined
-  }
-  const primaryIn = (group: number) => diagnoses.find((each) => each.group === group)?.primary ?? null
   return {
-    catalog,
+    catalog: coordinator.citus?.catalog ?? [],
     diagnoses,
-    remedies,
+    remedies: coordinator.installed?.remedies ?? [],
     aliases,
-    expandReaders: answered
-      .filter((node) => kindOf(node) === 'expand coordinator')
-      .map((node) => ({ kind: 'expand coordinator', cluster: node.citus?.clusterName ?? 'default' })),
-    servesAsStandby: (group, address) => of(group, address)?.inRecovery === true,
-    streams: (group, address) => {
-      const node = of(group, address)
-      return node !== undefined && streamsFrom(node, primaryIn(group))
-    },
+    routing,
+    expandReaders: expandNodes(survey).map((node) => ({ cluster: node.citus?.clusterName ?? 'default' })),
+    conditions: conditionsOf(survey, diagnoses, aliases, routing.maxLag),
   }
+}
+
+function expandNodes(survey: Survey): Answered[] {
+  return survey.nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && kindOf(node) === 'expand coordinator',
+  )
+}
+
+/** How the secondaries of this copy are to be ordered: for those who read by it, itself or its standbys. */
+function orderInput(survey: Survey, server: Answered, input: TargetInput): OrderInput {
+  const { catalog, conditions, routing, diagnoses } = input
+  const readers = expandNodes(survey).filter((node) => node.citus?.localGroup === server.citus?.localGroup)
+  const racks = readers.flatMap(({ address }) => rowAt(catalog, address)?.rack ?? [])
+  const mayMove = routing.secondaryDown === 'leave' ? [] : diagnoses
+  const groups = mayMove.filter(({ standing }) => standing !== 'refused').map(({ group }) => group)
+  return { groups, conditions, racks, clustersRead: input.expandReaders.map(({ cluster }) => cluster) }
 }
 
 /** Writes to a group stand still where a row of its primary moves. */

@@ -1,4 +1,4 @@
-import type { Catalog, CatalogRow } from '../model/catalog.ts'
+import { type Catalog, type CatalogRow, secondariesOf } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
 
@@ -15,6 +15,7 @@ export class UnsoundStep extends Error {
 export function take(catalog: Catalog, step: Step): Catalog {
   const row = catalog.find((candidate) => candidate.nodeid === step.nodeid)
   if (!row) throw new UnsoundStep(`node ${step.nodeid} is not in this copy`)
+  if (step.op === 'first') return readFirst(catalog, row)
   const after = catalog.map((candidate) => (candidate === row ? changed(row, step) : candidate))
   const flaw = flawOf(after)
   if (flaw) throw new UnsoundStep(`${describe(step)}: ${flaw}`)
@@ -27,6 +28,7 @@ export function simulate(catalog: Catalog, steps: readonly Step[]): Catalog {
 }
 
 function changed(row: CatalogRow, step: Step): CatalogRow {
+  if (step.op !== 'move' && step.op !== 'set') return row
   if (step.op === 'move') {
     if (!sameAddress(row.address, step.from)) {
       throw new UnsoundStep(
@@ -39,6 +41,13 @@ function changed(row: CatalogRow, step: Step): CatalogRow {
   if (row[column] !== step.from)
     throw new UnsoundStep(`${step.column} of node ${row.nodeid} is ${row[column]}`)
   return { ...row, [column]: step.to }
+}
+
+/** The others of its group and cluster go behind it. */
+function readFirst(catalog: Catalog, row: CatalogRow): Catalog {
+  const [first] = secondariesOf(catalog, row.group, row.cluster)
+  if (first === undefined || first === row) return catalog
+  return catalog.filter((each) => each !== row).flatMap((each) => (each === first ? [row, each] : [each]))
 }
 
 /** What the catalog's constraints would say of this copy; null if nothing. */
@@ -58,7 +67,17 @@ export function flawOf(catalog: Catalog): string | null {
 }
 
 export function describe(step: Step): string {
-  return step.op === 'move'
-    ? `node ${step.nodeid}: ${formatAddress(step.from)} -> ${formatAddress(step.to)}`
-    : `node ${step.nodeid}: ${step.column} ${step.from} -> ${step.to}`
+  const node = `node ${step.nodeid}`
+  switch (step.op) {
+    case 'move':
+      return `${node}: ${formatAddress(step.from)} -> ${formatAddress(step.to)}`
+    case 'set':
+      return `${node}: ${step.column} ${step.from} -> ${step.to}`
+    case 'first':
+      return `${node}: read before the other secondaries`
+    case 'keep-transactions':
+      return `${node}: Citus’s records of its two-phase commits are kept aside`
+    case 'return-transactions':
+      return `${node}: Citus’s records of its two-phase commits come back`
+  }
 }

@@ -77,11 +77,11 @@ async function settledView(access: Access, request: WalkRequest): Promise<View> 
 }
 
 /** As for a walk, but that two coordinators are something to tell of, and no reason to stop. */
-function viewOf(survey: Survey, access: Access, { claims, aliases }: WalkRequest): View {
+function viewOf(survey: Survey, access: Access, { claims, aliases, routing }: WalkRequest): View {
   const coordinator = coordinatorOf(survey.nodes) ?? requireCoordinator(survey)
   const diagnoses = diagnose(survey, claims)
-  const options = { groups: null, aliases, migration: access.migration }
-  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options) }
+  const options = { groups: null, aliases, routing, migration: access.migration }
+  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options), aliases }
 }
 
 function factsOf(

@@ -4,6 +4,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'
 import { survey } from '../observe/survey.ts'
+import type { AliasOf } from '../plan/alias.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
 import { requireCoordinator, requireGroups, requireKnown, requireLeading } from './checks.ts'
@@ -16,6 +17,8 @@ export interface View {
   readonly coordinator: Answered
   readonly diagnoses: readonly Diagnosis[]
   readonly plan: Plan
+  /** Other names that the configuration gives nodes. */
+  readonly aliases: readonly AliasOf[]
 }
 
 export async function observe(access: Access, request: WalkRequest, clock: Clock): Promise<Survey> {
@@ -40,6 +43,7 @@ export function view(seen: Survey, access: Access, request: WalkRequest): View {
     diagnoses.map((diagnosis) => diagnosis.group),
   )
   requireLeading(coordinator, diagnoses)
-  const options = { groups: request.groups, aliases: request.aliases, migration: access.migration }
-  return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options) }
+  const { groups, aliases, routing } = request
+  const options = { groups, aliases, routing, migration: access.migration }
+  return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options), aliases }
 }

@@ -27,6 +27,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
       const address = parseAddress(registered)
       return address && alias ? [{ address, alias }] : []
     }),
+    routing: config.routing,
     cluster: config.cluster,
     waitMs: 0,
     deadlineMs: config.apply.deadline,

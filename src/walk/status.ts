@@ -1,12 +1,19 @@
 import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
-import { kindOf } from '../model/kinds.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { View } from './look.ts'
+import {
+  describeKind,
+  type EntryStatus,
+  entriesFor,
+  impostorsTold,
+  remediesTold,
+  staleTold,
+} from './routing.ts'
 
 /** One registered row, or one node that no row names, with what was seen there. */
 export interface NodeStatus {
@@ -24,7 +31,7 @@ export interface NodeStatus {
   readonly cluster: string | null
 }
 
-export interface GroupStatus {
+export interface GroupNodes {
   readonly group: number
   readonly code: string
   readonly rule: string
@@ -33,6 +40,11 @@ export interface GroupStatus {
   readonly nodes: readonly NodeStatus[]
   /** By itself or with the whole cluster. */
   readonly paused: boolean
+}
+
+export interface GroupStatus extends GroupNodes {
+  /** Where a read of the group, and a write, would go right now, by where it enters. */
+  readonly routes: readonly EntryStatus[]
 }
 
 /** What `citus-ha status` tells of one database. */
@@ -46,6 +58,8 @@ export interface Status {
   readonly groups: readonly GroupStatus[]
   /** Nodes that were given or seen, but are in no row. */
   readonly others: readonly NodeStatus[]
+  /** What was altered to keep reads working, a line each. */
+  readonly remedies: readonly string[]
   /** What is wrong, a line each. */
   readonly problems: readonly string[]
   /** What `reconcile` would do now, a line each. */
@@ -61,11 +75,33 @@ export function statusDocument(statuses: readonly Status[]): StatusDocument {
   return { ...statuses[0], databases: statuses }
 }
 
-export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status {
+export function statusOf(view: View): Status {
+  const { survey, coordinator, diagnoses, plan } = view
+  const { groups, others } = nodesOf(view)
+  return {
+    database: survey.database,
+    coordinator: formatAddress(coordinator.address),
+    citus: coordinator.citus?.version ?? '',
+    at: survey.at,
+    pauses: coordinator.installed?.pauses ?? [],
+    groups: groups.map((group) => ({ ...group, routes: entriesFor(view, group.group) })),
+    others,
+    remedies: remediesTold(view),
+    problems: [...problemsOf(diagnoses, plan), ...staleTold(view)],
+    pending: changesNothing(plan) ? [] : renderPlan(plan),
+    warnings: [...plan.warnings, ...impostorsTold(view)],
+  }
+}
+
+/** The groups with their nodes, and the nodes that are in none. */
+export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>): {
+  groups: GroupNodes[]
+  others: NodeStatus[]
+} {
   const catalog = coordinator.citus?.catalog ?? []
   const pauses = coordinator.installed?.pauses ?? []
   const shown = new Set<string>()
-  const groups = diagnoses.map((diagnosis): GroupStatus => {
+  const groups = diagnoses.map((diagnosis): GroupNodes => {
     const rows = catalog.filter((row) => row.group === diagnosis.group)
     const primary = primaryOf(catalog, diagnosis.group)
     const ordered = [...rows].sort(
@@ -86,7 +122,8 @@ export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status
       }
     })
     const { group, code, rule, summary, evidence } = diagnosis
-    return { group, code, rule, summary, evidence, nodes, paused: pausedBy(pauses, group) !== null }
+    const paused = pausedBy(pauses, group) !== null
+    return { group, code, rule, summary, evidence, nodes, paused }
   })
   const others = survey.nodes
     .filter((node) => node.kind !== 'answered' || !shown.has(node.instance))
@@ -103,18 +140,7 @@ export function statusOf({ survey, coordinator, diagnoses, plan }: View): Status
         cluster: null,
       }
     })
-  return {
-    database: survey.database,
-    coordinator: formatAddress(coordinator.address),
-    citus: coordinator.citus?.version ?? '',
-    at: survey.at,
-    pauses,
-    groups,
-    others,
-    problems: problemsOf(diagnoses, plan),
-    pending: changesNothing(plan) ? [] : renderPlan(plan),
-    warnings: plan.warnings,
-  }
+  return { groups, others }
 }
 
 function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string[] {
@@ -127,7 +153,11 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string
     diagnosis.secondaries
       .filter(
         ({ state }) =>
-          state === 'down' || state === 'foreign' || state === 'writable' || state === 'not-streaming',
+          state === 'down' ||
+          state === 'silent' ||
+          state === 'foreign' ||
+          state === 'writable' ||
+          state === 'not-streaming',
       )
       .map(
         ({ address, state }) => `group ${diagnosis.group}: secondary ${formatAddress(address)} is ${state}`,
@@ -149,7 +179,7 @@ function seenAs(node: Observation | undefined, diagnosis: Diagnosis | undefined)
   const lagBytes = node.inRecovery ? lagOf(node, diagnosis?.primary ?? null) : null
   const upstream = receiver?.sender ? formatAddress(receiver.sender) : null
   const state = node.inRecovery ? (receiver?.status ?? 'standby, not streaming') : 'writable'
-  return { state, kind: kindOf(node), timeline, lagBytes, upstream }
+  return { state, kind: describeKind(node), timeline, lagBytes, upstream }
 }
 
 function lagOf(standby: Answered, primary: Answered | null): number | null {

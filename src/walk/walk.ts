@@ -10,6 +10,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { AliasOf } from '../plan/alias.ts'
+import type { Routing } from '../plan/target.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
 import { type KnownCoordinator, requirePlaced } from './checks.ts'
@@ -32,6 +33,7 @@ export interface WalkRequest {
   /** Groups to change; null for all. */
   readonly groups: readonly number[] | null
   readonly aliases: readonly AliasOf[]
+  readonly routing: Routing
   /** As in gids; null: derived from the coordinator's system identifier. */
   readonly cluster: string | null
   /** How long a promotion that is vouched for may still be running. */

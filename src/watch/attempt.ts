@@ -15,7 +15,7 @@ export interface Attempt {
   /** Whether it changed something, or should have. */
   readonly told: boolean
   readonly error: unknown
-  /** Groups of which a row changed. */
+  /** Groups of which the primary's row moved. */
   readonly changed: readonly number[]
   readonly stages: Acted['stages']
 }
@@ -53,7 +53,9 @@ export async function attempt(
     const report = await walk(access, { ...request, hooks, deadlineMs })
     const committed = report.epoch !== null
     const failed = !committed && (report.outcome === 'blocked' || report.outcome === 'unproved')
-    const changed = committed ? [...new Set(report.changes.map((change) => change.group))] : []
+    // Only a primary that moved is left to settle: what is done about a secondary must not delay the next promotion.
+    const moved = report.changes.filter((change) => change.kind === 'primary-moved')
+    const changed = committed ? [...new Set(moved.map((change) => change.group))] : []
     const stages = stagesOf(report, decidedAt, promotions)
     return { failed, report, told: committed || failed, error: null, changed, stages }
   } catch (error) {

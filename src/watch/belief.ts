@@ -9,6 +9,8 @@ export interface Belief {
   readonly doubts: number
   /** When the last of them was. */
   readonly doubtedAt: number
+  /** What they showed to be absent: the primary, or which secondaries. */
+  readonly doubted: string | null
   /** Tries in a row that did not come to their end. */
   readonly failures: number
   /** Before this moment the group is left alone: it was changed a short while ago, or could not be. */
@@ -24,7 +26,16 @@ const OF_ABSENCE: ReadonlySet<DiagnosisCode> = new Set([
   'primary-unknown',
   'primary-alive-elsewhere',
   'primary-in-recovery',
+  'secondary-down',
 ])
+
+/** What is absent, as text: of secondaries, which; null: nothing. Another absence is believed by itself. */
+function absenceOf({ code, secondaries }: Diagnosis): string | null {
+  if (!OF_ABSENCE.has(code)) return null
+  if (code !== 'secondary-down') return code
+  const down = secondaries.filter(({ state }) => state === 'down').map(({ nodeid }) => nodeid)
+  return `${code} ${down.join(' ')}`
+}
 
 /** What it takes to believe in an absence. */
 export interface Confirmation {
@@ -49,7 +60,7 @@ export function believe(
 
 function unknown(group: number): Belief {
   const rest = { failures: 0, restUntil: 0, restingFor: 'cooldown', failingSince: null } as const
-  return { group, diagnosis: null, doubts: 0, doubtedAt: 0, ...rest }
+  return { group, diagnosis: null, doubts: 0, doubtedAt: 0, doubted: null, ...rest }
 }
 
 function weigh(
@@ -57,13 +68,17 @@ function weigh(
   diagnosis: Diagnosis,
   { surveys, apartMs }: Confirmation,
   now: number,
-): Pick<Belief, 'diagnosis' | 'doubts' | 'doubtedAt'> {
-  const { code } = diagnosis
-  if (!OF_ABSENCE.has(code) || known.diagnosis?.code === code) return { diagnosis, doubts: 0, doubtedAt: 0 }
-  if (known.doubts > 0 && now - known.doubtedAt < apartMs) return known
-  const doubts = known.doubts + 1
-  if (doubts >= surveys) return { diagnosis, doubts: 0, doubtedAt: 0 }
-  return { diagnosis: known.diagnosis, doubts, doubtedAt: now }
+): Pick<Belief, 'diagnosis' | 'doubts' | 'doubtedAt' | 'doubted'> {
+  const absence = absenceOf(diagnosis)
+  const believed = known.diagnosis && absenceOf(known.diagnosis)
+  const settled = { diagnosis, doubts: 0, doubtedAt: 0, doubted: null }
+  if (absence === null || absence === believed) return settled
+  const doubted = diagnosis.code === 'secondary-down' ? absence : 'the primary'
+  const before = known.doubted === doubted ? known.doubts : 0
+  if (before > 0 && now - known.doubtedAt < apartMs) return known
+  const doubts = before + 1
+  if (doubts >= surveys) return settled
+  return { diagnosis: known.diagnosis, doubts, doubtedAt: now, doubted }
 }
 
 /** Whether another survey is wanted soon, to confirm or to clear up what one showed. */

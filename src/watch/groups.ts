@@ -38,7 +38,9 @@ export class Groups {
 
   /** A group for which nothing may be done, and a person should know. */
   get isAiling(): boolean {
-    return this.#beliefs.some((belief) => belief.diagnosis?.standing === 'refused')
+    return this.#beliefs.some(
+      ({ diagnosis }) => diagnosis?.standing === 'refused' || diagnosis?.code === 'secondary-down',
+    )
   }
 
   see(diagnoses: readonly Diagnosis[], at: number): void {

@@ -85,6 +85,8 @@ function judge(group: number, beliefs: readonly Belief[], given: Circumstances):
   const until = belief && belief.restUntil > given.now ? belief.restUntil : null
   if (given.leadership !== 'leading') return { why: 'following', failures, until: null }
   if (pausedBy(given.pauses, group)) return { why: 'paused', failures, until: null }
+  // An absence that is not believed yet moves nothing; the next survey may show that it was none.
+  if (belief && belief.doubts > 0) return { why: 'unconfirmed', failures, until: null }
   if (until !== null) return { why: belief?.restingFor ?? 'cooldown', failures, until }
   return { why: null, failures, until: null }
 }

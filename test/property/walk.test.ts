@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Catalog, primaryOf, sameCatalog, sameRow } from '../../src/model/catalog.ts'
+import { type Catalog, primaryOf, sameCatalog, sameRow, secondariesOf } from '../../src/model/catalog.ts'
 import { coordinatorOf } from '../../src/model/kinds.ts'
 import { formatAddress, type HostPort } from '../../src/model/node.ts'
 import type { Lineage } from '../../src/model/observation.ts'
 import { changesNothing } from '../../src/model/plan.ts'
+import { withoutRemedies } from '../../src/model/remedy.ts'
 import { flawOf } from '../../src/plan/simulate.ts'
 import { type Built, build, clusterDraw, failAgain } from '../support/random-cluster.ts'
 import { lookAt, type SimServer, type Simulation, type SimView, textOf } from '../support/simulation.ts'
@@ -24,7 +25,16 @@ async function walk(
   if (!view || !coordinator) return null
   const before = coordinator.citus?.catalog ?? []
   const after = view.plan.copies[0]?.after ?? before
-  refusedIsKept(view, before, after)
+  // What the rows name, with those that stand in for others put back.
+  const remedies = coordinator.installed?.remedies ?? []
+  const named = withoutRemedies(before, remedies)
+  const lasting = remedies.filter(({ nodeid }) => !view.plan.remediesEnded.includes(nodeid))
+  const news = view.plan.remedies.map(({ nodeid }) => nodeid)
+  const namedAfter = withoutRemedies(after, [
+    ...lasting.filter(({ nodeid }) => !news.includes(nodeid)),
+    ...view.plan.remedies,
+  ])
+  refusedIsKept(view, named, namedAfter)
   // An old primary without a row, and a standby that nobody named, are out of sight.
   const clones = new Set(before.filter((row) => row.isclone).map(textOf))
   const asked = view.survey.nodes
@@ -32,13 +42,13 @@ async function walk(
     .flatMap((node) => cluster.behind(node.address) ?? [])
   const known = new Map(coordinator.installed?.lineage.map((line) => [line.group, line]))
   for (const { group } of view.diagnoses) {
-    const was = primaryOf(before, group)
-    const is = primaryOf(after, group)
+    const was = primaryOf(named, group)
+    const is = primaryOf(namedAfter, group)
     if (textOf(was) === textOf(is) || !was || !is) continue
     const doubts = doubtsOf(cluster, group, was.address, is.address, known, asked, claims.vouched)
     expect(doubts, `group ${group}: ${textOf(was)} -> ${textOf(is)}`).toEqual([])
   }
-  if (names === 'checked') oneNameEach(cluster, view, coordinator.installed?.remedies ?? [], after)
+  if (names === 'checked') oneNameEach(cluster, view, remedies, after)
   for (const copy of view.plan.copies) {
     for (const row of copy.after) {
       // Nobody is told of a primary that the coordinator is not told of.
@@ -51,14 +61,17 @@ async function walk(
   const reads = readsOf(cluster, before)
   cluster.apply(view.plan, (copy, was, is) => {
     expect(flawOf(is), `a step on ${copy.node.host}`).toBeNull()
-    expect(is.map(identityOf)).toEqual(was.map(identityOf))
+    expect(identitiesOf(is)).toEqual(identitiesOf(was))
   })
-  for (const [cell, works] of readsOf(cluster, after)) {
-    if (reads.get(cell) === true) expect(`${cell}: ${works}`).toBe(`${cell}: true`)
+  const written = cluster.get(coordinator.instance).catalog
+  for (const [cell, works] of readsOf(cluster, written)) {
+    if (cluster.routing.secondaryDown === 'auto' && reads.get(cell) === true)
+      expect(`${cell}: ${works}`).toBe(`${cell}: true`)
   }
   return view
 }
 
+const identitiesOf = (rows: Catalog) => [...rows].sort((a, b) => a.nodeid - b.nodeid).map(identityOf)
 const identityOf = (row: Catalog[number]) => [row.nodeid, row.group, row.cluster, row.role, row.isclone]
 
 /** A server has one row, by its own name; other names are for remedies alone. */
@@ -135,19 +148,15 @@ function descends(server: SimServer, line: Lineage): boolean {
   return server.timeline >= line.timeline && agrees && longer
 }
 
-/** Whether reads through secondaries work, by group and order in which Citus may take the rows. */
+/** Whether reads through secondaries work, by group: Citus takes the first row, and nobody else's. */
 function readsOf(cluster: Simulation, catalog: Catalog): Map<string, boolean> {
   const reader = cluster.servers.get('ex')
   const cells = new Map<string, boolean>()
   if (!reader?.expand || reader.upstream === null) return cells
   for (const { group } of catalog.filter((row) => row.role === 'primary' && row.group > 0)) {
-    const rows = catalog.filter(
-      (row) => row.group === group && row.role === 'secondary' && row.cluster === reader.expand?.cluster,
-    )
-    const serves = rows.filter(
-      (row) => !row.isclone && row.isactive && answersReads(cluster, row.address, group),
-    )
-    cells.set(`group ${group}, some row first`, serves.length > 0)
+    const [first] = secondariesOf(catalog, group, reader.expand.cluster)
+    const serves = first?.isactive === true && answersReads(cluster, first.address, group)
+    cells.set(`group ${group}`, serves)
   }
   return cells
 }
@@ -168,7 +177,9 @@ describe('a walk over any cluster, in any state', () => {
         const first = await walk(built)
         if (!first) return
         if (healthy) {
-          expect(changesNothing(first.plan), JSON.stringify(first.plan.changes)).toBe(true)
+          // An inactive row that somebody put before the others is in the way of whoever reads.
+          const moved = first.plan.changes.filter(({ kind }) => kind !== 'reads-moved')
+          expect(moved).toEqual([])
           expect(first.plan.proofs).toEqual([])
         }
         await settles(built, 'after the walk')

@@ -47,7 +47,16 @@ export const METADATA: readonly Ailment[] = [
           catalog: [...TWO_WORKERS, secondaryRow(6, 1, { at: 'w1b-alias' })],
           installed: installed({
             lineage: KNOWN_LINES,
-            remedies: [{ nodeid: 6, group: 1, address: address('w1c'), rack: 'default', isactive: true }],
+            remedies: [
+              {
+                nodeid: 6,
+                group: 1,
+                address: address('w1c'),
+                rack: 'default',
+                isactive: true,
+                given: address('w1b-alias'),
+              },
+            ],
           }),
         }),
         standby('w1b-alias', 1, 'w1a', { instance: 'w1b' }),

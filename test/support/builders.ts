@@ -187,4 +187,9 @@ export function fileStandby(group: number, at: string): Claims {
   return { ...NO_CLAIMS, standbys: [{ group, address: address(at) }] }
 }
 
-export const OPTIONS: PlanOptions = { groups: null, aliases: [], migration: MIGRATION }
+export const OPTIONS: PlanOptions = {
+  groups: null,
+  aliases: [],
+  routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+  migration: MIGRATION,
+}

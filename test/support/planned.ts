@@ -3,7 +3,7 @@ import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { type Claims, NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import type { Catalog } from '../../src/model/catalog.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import type { Observation } from '../../src/model/observation.ts'
+import type { Observation, Testimony } from '../../src/model/observation.ts'
 import type { Plan } from '../../src/model/plan.ts'
 import { type PlanOptions, plan } from '../../src/plan/plan.ts'
 import { simulate } from '../../src/plan/simulate.ts'
@@ -29,6 +29,8 @@ interface Given {
   readonly nodes?: readonly Observation[]
   readonly claims?: Claims
   readonly options?: Partial<PlanOptions>
+  /** Default: the coordinator reaches none of those that are silent. */
+  readonly heard?: readonly Testimony[]
   readonly coordinator?: Parameters<typeof writable>[2]
 }
 
@@ -38,6 +40,7 @@ export function planned({
   nodes = [],
   claims = NO_CLAIMS,
   options,
+  heard,
   coordinator,
 }: Given): Plan {
   const all = [
@@ -49,8 +52,8 @@ export function planned({
     ...nodes,
   ]
   const silentOnes = nodes.filter((node) => node.kind === 'unreachable')
-  const heard = silentOnes.map((node) => testimony('cn1', formatAddress(node.address), 'down'))
-  const seen = surveyOf(all, heard)
+  const down = silentOnes.map((node) => testimony('cn1', formatAddress(node.address), 'down'))
+  const seen = surveyOf(all, heard ?? down)
   return plan(seen, diagnose(seen, claims), { ...OPTIONS, ...options })
 }
 

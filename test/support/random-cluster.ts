@@ -54,6 +54,8 @@ export const clusterDraw = fc.record({
   expandCluster: fc.constantFrom('default', 'default', 'second'),
   drift: fc.constantFrom('none', 'none', 'rack', 'swap', 'inactive', 'cluster', 'missing'),
   vouched: fc.option(fc.record({ group: fc.nat(3), member: fc.nat(3) }), { freq: 3 }),
+  secondaryDown: fc.constantFrom('auto', 'auto', 'auto', 'deactivate', 'leave'),
+  primaryDown: fc.constantFrom('leave', 'secondary'),
   cuts: fc.array(fc.tuple(fc.nat(15), fc.nat(15)), { maxLength: 4 }),
 })
 export type ClusterDraw = typeof clusterDraw extends fc.Arbitrary<infer T> ? T : never
@@ -72,6 +74,8 @@ const historyTo = (timeline: number): TimelineSwitch[] =>
 
 export function build(draw: ClusterDraw): Built {
   const cluster = new Simulation()
+  const { secondaryDown, primaryDown } = draw
+  cluster.routing = { ...cluster.routing, secondaryDown, primaryDown }
   const groups = [draw.coordinator, ...draw.workers]
   const catalog = catalogOf(groups)
   const lines = groups.flatMap(({ recorded, line }, group): Lineage[] =>

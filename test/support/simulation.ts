@@ -11,10 +11,11 @@ import type {
   Testimony,
   TimelineSwitch,
 } from '../../src/model/observation.ts'
-import type { CopyPlan, Plan } from '../../src/model/plan.ts'
+import type { CopyPlan, Plan, Step } from '../../src/model/plan.ts'
 import { type Prober, survey } from '../../src/observe/survey.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { take } from '../../src/plan/simulate.ts'
+import type { Routing } from '../../src/plan/target.ts'
 import { address, installed, OPTIONS, receiver, writable } from './builders.ts'
 
 /** A simulated PostgreSQL server. Names are hosts; every one listens on 5432. */
@@ -40,6 +41,7 @@ export class Simulation implements Prober {
   readonly servers = new Map<string, SimServer>()
   /** `from>to` by name: that route between servers is lost. */
   readonly cut = new Set<string>()
+  routing: Routing = OPTIONS.routing
   probes = 0
 
   add(name: string, parts: Partial<SimServer> & Pick<SimServer, 'group' | 'system'>): SimServer {
@@ -143,7 +145,7 @@ export class Simulation implements Prober {
       for (const step of copy.steps) {
         const after = take(rows, step)
         check(copy, rows, after)
-        rows = after
+        rows = written(after, step)
       }
       const flagged = (row: CatalogRow) => planned.unsynced.includes(row.nodeid)
       server.catalog = rows.map((row) => (flagged(row) ? { ...row, metadatasynced: false } : row))
@@ -184,6 +186,13 @@ export class Simulation implements Prober {
   }
 }
 
+/** As PostgreSQL does: an update writes the row to another place, the worst one here. */
+function written(rows: Catalog, step: Step): Catalog {
+  if (step.op === 'first') return rows
+  const isIt = (row: CatalogRow) => row.nodeid === step.nodeid
+  return [...rows.filter((row) => !isIt(row)), ...rows.filter(isIt)]
+}
+
 export interface SimView {
   readonly survey: Survey
   readonly diagnoses: readonly Diagnosis[]
@@ -208,7 +217,7 @@ export async function lookAt(
     now: () => new Date(0),
   })
   const diagnoses = diagnose(seen, claims)
-  return { survey: seen, diagnoses, plan: plan(seen, diagnoses, { ...OPTIONS, aliases: [] }) }
+  return { survey: seen, diagnoses, plan: plan(seen, diagnoses, { ...OPTIONS, routing: cluster.routing }) }
 }
 
 /** Addresses are shown and compared as text. */

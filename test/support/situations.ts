@@ -125,7 +125,13 @@ export const CASES: readonly Case[] = [
     known: [lineage(1, 2, left(1, '0/50'))],
   },
   { name: 'everything is well', rule: 'D050', nodes: [] },
-  { name: 'a secondary is down', rule: 'D050', nodes: [silent('w1b')] },
+  { name: 'a secondary is silent towards us alone', rule: 'D050', nodes: [silent('w1b')] },
+  {
+    name: 'a secondary is down',
+    rule: 'D049',
+    nodes: [silent('w1b')],
+    heard: [testimony('cn1', 'w1b', 'down')],
+  },
   {
     name: 'the primary was restarted and made a new timeline',
     rule: 'D050',

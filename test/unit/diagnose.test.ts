@@ -14,6 +14,7 @@ import {
   surveyOf,
   systemOf,
   TWO_WORKERS,
+  testimony,
   vouching,
   writable,
 } from '../support/builders.ts'
@@ -132,11 +133,20 @@ describe('secondaries of a group', () => {
         receiver: { status: 'streaming', sender: null, heardMsAgo: 1, timeline: 7 },
       }),
     ],
-    ['down', silent('w1b')],
+    ['silent', silent('w1b')],
     ['unknown', mute('w1b', 'auth')],
     ['alias', { ...writable('w1b', 1), instance: 'w1a' }],
   ] as const)('%s', (state, node) => {
     expect(stateOf(node)).toBe(state)
+  })
+
+  test.each([
+    ['down', 'down'],
+    ['silent', 'alive'],
+    ['silent', 'unknown'],
+  ] as const)('%s, where a witness says %s', (state, says) => {
+    const survey = seen([silent('w1b')], [testimony('cn1', 'w1b', says)])
+    expect(of(1, survey).secondaries[0]?.state).toBe(state)
   })
 
   test('foreign', () => {

@@ -49,7 +49,9 @@ describe('evidence that was once misread', () => {
       secondaryRow(3, 1, { at: 'W1C' }),
       secondaryRow(6, 1, { at: 'w1c' }),
     ]
-    const remedies = [{ nodeid: 3, group: 1, address: at('w1a'), rack: 'default', isactive: true }]
+    const remedies = [
+      { nodeid: 3, group: 1, address: at('w1a'), rack: 'default', isactive: true, given: at('W1C') },
+    ]
     const c = writable('w1c', 1, { ...SECOND, catalog })
     const { p } = run(
       [

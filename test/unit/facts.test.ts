@@ -135,7 +135,14 @@ describe('facts of a group', () => {
   })
 
   test('the node a remedy stands in for is still a member', () => {
-    const remedy = { nodeid: 3, group: 1, address: address('w1x'), rack: 'south', isactive: true }
+    const remedy = {
+      nodeid: 3,
+      group: 1,
+      address: address('w1x'),
+      rack: 'south',
+      isactive: true,
+      given: address('w1b'),
+    }
     const cn = writable('cn1', 0, { installed: installed({ remedies: [remedy] }) })
     const facts = factsOf(surveyOf([cn, writable('w1a', 1), standby('w1x', 1, 'w1a')]), 1, NO_CLAIMS)
     expect(names(facts.members)).toEqual(['w1a', 'w1x'])

@@ -42,6 +42,11 @@ describe('what a watcher believes', () => {
       ['healthy', 'primary-down', 'primary-down', 'healthy', 'primary-down'],
       'healthy',
     ],
+    [
+      'counts a secondary’s absence apart',
+      ['healthy', 'secondary-down', 'secondary-down', 'primary-down'],
+      'healthy',
+    ],
     ['believes a promotion at once', ['healthy', 'primary-down', 'promoted'], 'promoted'],
     ['believes two writable members at once', ['healthy', 'split-brain'], 'split-brain'],
     ['believes nothing of a group that was never seen well', ['primary-down'], null],
@@ -86,6 +91,26 @@ describe('what a watcher believes', () => {
   })
 })
 
+describe('a secondary that is down', () => {
+  const down = (...nodeids: number[]): Diagnosis => {
+    const secondaries = nodeids.map((nodeid) => {
+      return { nodeid, address: { host: `w${nodeid}`, port: 5432 }, state: 'down' as const }
+    })
+    return { ...diagnosis(1, nodeids.length > 0 ? 'secondary-down' : 'healthy'), secondaries }
+  }
+  const surveys = (...seen: readonly Diagnosis[]) =>
+    seen.reduce<Belief[]>((beliefs, each, n) => believe(beliefs, [each], CONFIRM, 1000 * n), [])
+
+  it.each<[string, readonly Diagnosis[], number]>([
+    ['is believed after three surveys', [down(), down(3), down(3), down(3)], 0],
+    ['is not before', [down(), down(3), down(3)], 2],
+    ['makes no second one believed', [down(), down(3), down(3), down(3), down(3, 4)], 1],
+    ['counts by itself', [down(), down(3), down(4), down(3)], 1],
+  ])('%s', (_, seen, doubts) => {
+    expect(surveys(...seen)[0]?.doubts).toBe(doubts)
+  })
+})
+
 describe('what a watcher does next', () => {
   const plan = planned({ nodes: FAILED_OVER })
   const beliefs = believe(
@@ -117,6 +142,7 @@ describe('what a watcher does next', () => {
     ['follows', { leadership: 'following' }, beliefs, 'following'],
     ['is paused for the cluster', { pauses: [pause(null)] }, beliefs, 'paused'],
     ['is paused for the group', { pauses: [pause(1)] }, beliefs, 'paused'],
+    ['is not sure', {}, believe(beliefs, [diagnosis(1, 'secondary-down')], CONFIRM, 1000), 'unconfirmed'],
     ['cools down', {}, afterSuccess(beliefs, [1], [1], 5000), 'cooldown'],
   ])('says what it would do while it %s', (_, given, held, why) => {
     const intent = intentOf(plan, held, { ...leading, ...given })

@@ -55,7 +55,10 @@ function checkLines(world: World, before: Data, after: Data, say: (what: string)
 
 function checkIdentities(before: Catalog, after: Catalog, say: (what: string) => never): void {
   const identity = (rows: Catalog) =>
-    rows.map(({ nodeid, group, role, cluster }) => [nodeid, group, role, cluster].join()).join(' ')
+    rows
+      .map(({ nodeid, group, role, cluster }) => [nodeid, group, role, cluster].join())
+      .sort()
+      .join(' ')
   if (identity(before) !== identity(after)) say('a row is another node than before')
 }
 

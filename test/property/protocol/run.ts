@@ -5,6 +5,7 @@ import { COORDINATOR_GROUP, primaryOf } from '../../../src/model/catalog.ts'
 import { CitusHaError } from '../../../src/model/failure.ts'
 import type { Report } from '../../../src/model/outcome.ts'
 import { type WalkRequest, walk } from '../../../src/walk/walk.ts'
+import { OPTIONS } from '../../support/builders.ts'
 import { flawsOf } from './check.ts'
 import { use } from './clock.ts'
 import { type Data, ServerError } from './copy.ts'
@@ -118,6 +119,7 @@ function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
     claims,
     groups: null,
     aliases: [],
+    routing: OPTIONS.routing,
     cluster: 'sim',
     waitMs: 300,
     deadlineMs: 1500,

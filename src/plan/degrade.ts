@@ -1,0 +1,45 @@
+import { type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
+import { remedyOf } from '../model/remedy.ts'
+import { aliasOf } from './alias.ts'
+import { type Draft, lend } from './draft.ts'
+import { best } from './order.ts'
+import type { TargetInput } from './target.ts'
+
+/**
+ * `routing.primaryDown: secondary`: the primary is down and nothing is promoted. Its row carries another name of a live
+ * secondary, so that reads through the coordinator and its standbys go on, and writes are refused as read-only. The
+ * promotion's own change ends it, or the primary that is back. Group 0 has no use for it: who would write it?
+ */
+export function degrade(draft: Draft, input: TargetInput, { group, code }: Diagnosis): void {
+  const primary = primaryOf(draft.catalog, group)
+  if (code !== 'primary-down' || group === COORDINATOR_GROUP || !primary) return
+  const stand = standIn(draft, input, primary)
+  if (!stand) {
+    draft.warnings.push(`group ${group}: no secondary is left to read from while the primary is down`)
+    return
+  }
+  if (!lend(draft, primary, stand, input.aliases)) {
+    const node = formatAddress(stand.address)
+    draft.warnings.push(
+      `group ${group}: ${node} has no other name by which the primary’s row could name it: configure an alias of it under "addresses"`,
+    )
+    return
+  }
+  const why = `down: reads go to ${formatAddress(stand.address)} by another name; writes fail until something is promoted`
+  draft.why.set(primary.nodeid, { kind: 'degraded', why })
+}
+
+/** The secondary that stands in already, as long as it serves; else the one that is least behind. */
+function standIn(draft: Draft, input: TargetInput, primary: CatalogRow): CatalogRow | null {
+  const live = draft.catalog
+    .filter((row) => row.group === primary.group && row.role === 'secondary' && !row.isclone && row.isactive)
+    .filter((row) => ['good', 'serves'].includes(input.conditions.of(row.group, row.address)))
+  const now = input.catalog.find((row) => row.nodeid === primary.nodeid)
+  const current = live.find((row) => {
+    const alias = aliasOf(row.address, input.aliases)
+    return now && alias && remedyOf(now, input.remedies) && sameAddress(alias, now.address)
+  })
+  return current ?? best(live, { conditions: input.conditions, racks: [primary.rack] })
+}

@@ -1,0 +1,297 @@
+import { describe, expect, test } from 'vitest'
+import { type Catalog, secondariesOf } from '../../src/model/catalog.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import type { Observation, Remedy } from '../../src/model/observation.ts'
+import { changesNothing, type Plan } from '../../src/model/plan.ts'
+import type { Routing } from '../../src/plan/target.ts'
+import {
+  installed,
+  OPTIONS,
+  primaryRow,
+  secondaryRow,
+  silent,
+  standby,
+  TWO_WORKERS,
+  testimony,
+  writable,
+} from '../support/builders.ts'
+import { afterwards, at, KNOWN, planned, SECOND } from '../support/planned.ts'
+
+/** Group 1 with secondaries w1b (node 3), w1c (6) and w1d (7), in this physical order. */
+const MANY: Catalog = [
+  ...TWO_WORKERS,
+  secondaryRow(6, 1, { at: 'w1c', rack: 'east' }),
+  secondaryRow(7, 1, { at: 'w1d', rack: 'west' }),
+]
+const reader = (parts: object = {}) =>
+  standby('cnx', 0, 'cn1', { catalog: MANY, citus: { useSecondaryNodes: 'always' }, ...parts })
+const follower = (name: string, parts: object = {}) => standby(name, 1, 'w1a', { catalog: MANY, ...parts })
+const routing = (parts: Partial<Routing>) => ({ routing: { ...OPTIONS.routing, ...parts } })
+
+function withDown(down: readonly string[], given: Parameters<typeof planned>[0] = {}): Plan {
+  const live = ['w1b', 'w1c', 'w1d'].filter((name) => !down.includes(name)).map((name) => follower(name))
+  const nodes = [...live, ...down.map((name) => silent(name)), ...(given.nodes ?? [])]
+  return planned({ catalog: MANY, ...given, nodes })
+}
+
+/** Who an expand coordinator reads in group 1, by the coordinator's copy afterwards; `-`: the row is inactive. */
+function readBy(made: Plan, cluster = 'default'): string | undefined {
+  const [first] = secondariesOf(made.copies[0]?.after ?? [], 1, cluster)
+  return first?.isactive ? first.address.host : '-'
+}
+
+describe('secondaryDown', () => {
+  test.each([
+    ['auto', ['w1b'], 'w1c', ['3 inactive']],
+    ['auto', ['w1b', 'w1c'], 'w1d', ['3 inactive', '6 inactive']],
+    ['auto', ['w1c'], 'w1b', ['6 inactive']],
+    ['auto', ['w1b', 'w1c', 'w1d'], 'W1A', ['3 W1A:5432', '6 inactive', '7 inactive']],
+    ['deactivate', ['w1b'], 'w1c', ['3 inactive']],
+    ['deactivate', ['w1b', 'w1c', 'w1d'], '-', ['3 inactive', '6 inactive', '7 inactive']],
+    ['leave', ['w1b'], 'w1b', []],
+    ['leave', ['w1b', 'w1c', 'w1d'], 'w1b', []],
+  ] as const)('%s, with %j down: reads go to %s', (secondaryDown, down, read, changes) => {
+    const made = withDown(down, { nodes: [reader()], options: routing({ secondaryDown }) })
+    expect(readBy(made)).toBe(read)
+    expect(made.changes.map(({ nodeid, to }) => `${nodeid} ${to}`)).toEqual(changes)
+    expect(made.fence).toEqual([])
+    const fails = down.some((name) => name === read) || read === '-'
+    expect(made.warnings.some((line) => /group 1: reads through secondaries/.test(line))).toBe(fails)
+  })
+
+  test.each([
+    ['silent towards us alone', silent('w1b'), 'alive'],
+    ['silent, and nobody can tell', silent('w1b'), 'unknown'],
+  ] as const)('moves nothing for one that is %s', (_, node, says) => {
+    const survey = withDown(['w1b'], { nodes: [reader()] })
+    expect(changesNothing(survey)).toBe(false)
+    const made = withDown([], { nodes: [reader(), node], heard: [testimony('cn1', 'w1b', says)] })
+    expect(changesNothing(made)).toBe(true)
+  })
+
+  test('goes by nodecluster: one of another cluster is nobody to read instead', () => {
+    const catalog = MANY.map((row) => (row.nodeid === 3 ? row : { ...row, ...elsewhere(row.nodeid) }))
+    const nodes = [
+      reader({ catalog }),
+      writable('w1a', 1, { catalog }),
+      follower('w1c', { catalog }),
+      follower('w1d', { catalog }),
+      silent('w1b'),
+    ]
+    const made = planned({ catalog, nodes })
+    expect(readBy(made)).toBe('W1A')
+    expect(readBy(made, 'reports')).toBe('w1c')
+  })
+
+  test('leaves rows alone that were inactive before, and clones', () => {
+    const catalog = MANY.map((row) =>
+      row.nodeid === 6 ? { ...row, isactive: false } : row.nodeid === 7 ? { ...row, isclone: true } : row,
+    )
+    const nodes = [reader({ catalog }), silent('w1b'), follower('w1c', { catalog })]
+    const made = planned({ catalog, nodes })
+    expect(afterwards(made).slice(-2)).toEqual(['6 w1c east inactive', '7 w1d west'])
+    expect(readBy(made)).toBe('W1A')
+  })
+
+  test('with nobody who reads and nobody left, the row stays', () => {
+    const made = planned({ nodes: [silent('w1b')] })
+    expect(changesNothing(made)).toBe(true)
+  })
+})
+
+const elsewhere = (nodeid: number) => (nodeid > 5 ? { cluster: 'reports' } : {})
+
+describe('undone', () => {
+  const remedy = (parts: Partial<Remedy> = {}): Remedy => {
+    return {
+      nodeid: 3,
+      group: 1,
+      address: at('w1b'),
+      rack: 'south',
+      isactive: true,
+      given: at('w1b'),
+      ...parts,
+    }
+  }
+  const inactive = [
+    ...MANY.filter(({ nodeid }) => nodeid !== 3),
+    ...MANY.filter(({ nodeid }) => nodeid === 3).map((row) => ({ ...row, isactive: false })),
+  ]
+  const coordinator = { installed: installed({ lineage: KNOWN, remedies: [remedy()] }), lsn: 100_000n }
+  const after = (w1b: Observation, parts: Partial<Routing> = {}) => {
+    const primary = writable('w1a', 1, { catalog: inactive, lsn: 100_000n })
+    const others = ['w1c', 'w1d'].map((name) => follower(name, { catalog: inactive, lsn: 100_000n }))
+    const nodes = [reader({ catalog: inactive }), primary, ...others, w1b]
+    return planned({ catalog: inactive, coordinator, nodes, options: routing(parts) })
+  }
+  const lsn = (behind: bigint) => ({ catalog: inactive, lsn: 100_000n - behind })
+
+  test.each([
+    ['streams, and has everything', follower('w1b', lsn(0n)), true],
+    ['streams, and is maxLag behind', follower('w1b', lsn(1000n)), true],
+    ['streams, and is more than maxLag behind', follower('w1b', lsn(1001n)), false],
+    ['answers, and does not stream', standby('w1b', 1, null, lsn(0n)), false],
+    ['is still silent', silent('w1b'), false],
+  ] as const)('once it %s', (_, node, ends) => {
+    const made = after(node, { maxLag: 1000 })
+    expect(made.remediesEnded).toEqual(ends ? [3] : [])
+    expect(changesNothing(made)).toBe(!ends)
+    // Whoever is read meanwhile goes on being read: nothing moves without need.
+    expect(readBy(made)).toBe('w1c')
+  })
+
+  test('a policy that is changed to leave undoes what the other one did', () => {
+    const made = after(silent('w1b'), { secondaryDown: 'leave' })
+    expect(made.remediesEnded).toEqual([3])
+    expect(afterwards(made)).toContain('3 w1b south')
+  })
+})
+
+describe('which of several secondaries is read', () => {
+  const dead = [silent('w1b')]
+  const cnx = [...MANY, secondaryRow(8, 0, { at: 'cnx', rack: 'west' })]
+
+  test.each([
+    ['the one of the reader’s rack', {}, {}, 'w1d'],
+    ['not that one if it is too far behind', {}, { lsn: 1n }, 'w1c'],
+    ['of those of one rack the one that is less behind', { rack: 'west' }, { lsn: 99_990n }, 'w1c'],
+  ] as const)('%s', (_, w1c, w1d, read) => {
+    const catalog = cnx.map((row) => (row.nodeid === 6 ? { ...row, ...w1c } : row))
+    const far = 100_000n
+    const nodes = [
+      reader({ catalog }),
+      writable('w1a', 1, { catalog, lsn: far }),
+      follower('w1c', { catalog, lsn: far }),
+      follower('w1d', { catalog, lsn: far, ...w1d }),
+      ...dead,
+    ]
+    const made = planned({ catalog, nodes, options: routing({ maxLag: 1000 }) })
+    expect(readBy(made)).toBe(read)
+    expect(made.copies[0]?.steps.at(-1)).toEqual({ op: 'first', nodeid: read === 'w1c' ? 6 : 7 })
+  })
+
+  test('one that serves stays, however far behind it is and wherever it stands', () => {
+    const nodes = [reader({ catalog: cnx }), follower('w1b', { catalog: cnx, lsn: 1n })]
+    const made = planned({
+      catalog: cnx,
+      nodes: [...nodes, writable('w1a', 1, { catalog: cnx, lsn: 1_000_000n })],
+    })
+    expect(changesNothing(made)).toBe(true)
+  })
+
+  test('each copy has its own order, and is mended by itself', () => {
+    const flipped = [
+      ...MANY.filter(({ nodeid }) => nodeid !== 6),
+      ...MANY.filter(({ nodeid }) => nodeid === 6),
+    ]
+    const first = flipped.map((row) => (row.nodeid === 3 ? { ...row, isactive: false } : row))
+    const catalog = [
+      ...first.filter(({ nodeid }) => nodeid !== 3),
+      ...first.filter(({ nodeid }) => nodeid === 3),
+    ]
+    const nodes = [
+      reader({ catalog }),
+      writable('w1a', 1, { catalog }),
+      writable('w2a', 2, { catalog: first }),
+      ...['w1b', 'w1c', 'w1d'].map((name) => follower(name, { catalog })),
+    ]
+    const made = planned({ catalog, nodes })
+    const steps = made.copies.map(({ node, steps: own }) => [node.host, own])
+    expect(steps).toEqual([
+      ['cn1', []],
+      ['w1a', []],
+      ['w2a', [{ op: 'first', nodeid: 6 }]],
+    ])
+    expect(made.changes).toMatchObject([{ kind: 'reads-moved', from: 'w1b:5432', to: 'w1c:5432' }])
+  })
+})
+
+describe('primaryDown: secondary', () => {
+  const options = routing({ primaryDown: 'secondary' })
+  const heard = [testimony('cn1', 'w1a', 'down'), testimony('w2a', 'w1a', 'down')]
+  const waiting = (name: string, lsn: bigint) => standby(name, 1, null, { catalog: MANY, lsn })
+  const down = [silent('w1a'), waiting('w1b', 100n), waiting('w1c', 300n), waiting('w1d', 200n)]
+
+  test('the primary’s row names the standby that has most, by another name, and Citus’s records are kept', () => {
+    const made = planned({ catalog: MANY, nodes: down, heard, options })
+    expect(made.changes).toMatchObject([{ nodeid: 2, kind: 'degraded', from: 'w1a:5432', to: 'W1C:5432' }])
+    expect(made.copies[0]?.steps[0]).toEqual({ op: 'keep-transactions', nodeid: 2 })
+    expect(made.fence).toEqual([1])
+    expect(made.unsynced).toEqual([])
+    expect(made.remedies).toMatchObject([{ nodeid: 2, address: at('w1a'), given: at('W1C') }])
+  })
+
+  test.each([
+    ['leave', { options: {} }],
+    ['nobody is sure', { heard: [] }],
+    ['no standby answers', { nodes: ['w1a', 'w1b', 'w1c', 'w1d'].map((name) => silent(name)) }],
+  ])('nothing is written: %s', (_, parts) => {
+    const made = planned({ catalog: MANY, nodes: down, heard, options, ...parts })
+    expect(changesNothing(made)).toBe(true)
+  })
+
+  describe('while it is so', () => {
+    const lent = MANY.map((row) => (row.nodeid === 2 ? { ...row, address: at('W1C'), rack: 'east' } : row))
+    const remedies = [
+      { nodeid: 2, group: 1, address: at('w1a'), rack: 'north', isactive: true, given: at('W1C') },
+    ]
+    // Every copy remembers the address it gave up (`citus_ha.former_address`).
+    const spare = installed({ spareAddresses: [{ group: 1, address: at('w1a') }] })
+    const coordinator = { installed: { ...spare, lineage: KNOWN, remedies } }
+    const own = { catalog: lent, installed: spare }
+    const again = (...nodes: Observation[]) =>
+      planned({
+        catalog: lent,
+        coordinator,
+        heard,
+        options,
+        nodes: [writable('w2a', 2, own), ...nodes],
+      })
+    const still = (name: string, lsn: bigint) => standby(name, 1, null, { catalog: lent, lsn })
+    const rest = [still('w1b', 900n), still('w1c', 300n), still('w1d', 200n)]
+
+    test('it stays with the standby that serves, though another one has more by now', () => {
+      expect(changesNothing(again(silent('w1a'), ...rest))).toBe(true)
+    })
+
+    test('and goes to another one when that dies', () => {
+      const made = again(silent('w1a'), still('w1b', 900n), silent('w1c'), still('w1d', 200n))
+      expect(made.changes).toContainEqual(
+        expect.objectContaining({ nodeid: 2, kind: 'degraded', to: 'W1B:5432' }),
+      )
+    })
+
+    test('the promotion ends it in one change', () => {
+      const promoted = writable('w1d', 1, { ...SECOND, ...own })
+      const made = again(silent('w1a'), still('w1b', 900n), still('w1c', 300n), promoted)
+      expect(made.changes).toMatchObject([
+        { nodeid: 2, kind: 'primary-moved', from: 'W1C:5432', to: 'w1d:5432' },
+        { nodeid: 7 },
+      ])
+      expect(made.remediesEnded).toEqual([2])
+      expect(made.copies[0]?.steps.at(-1)).toEqual({ op: 'return-transactions', nodeid: 2 })
+    })
+
+    test('so does the primary that is back', () => {
+      const primary = writable('w1a', 1, own)
+      const made = again(primary, ...['w1b', 'w1c', 'w1d'].map((name) => follower(name, { catalog: lent })))
+      expect(made.changes).toMatchObject([{ nodeid: 2, kind: 'degraded-ended', to: 'w1a:5432' }])
+      expect(made.remediesEnded).toEqual([2])
+    })
+
+    test('nothing is written while the evidence is unclear', () => {
+      expect(changesNothing(planned({ catalog: lent, coordinator, options, nodes: [...down] }))).toBe(true)
+    })
+  })
+
+  test('never of the coordinator’s own group', () => {
+    const catalog = [
+      primaryRow(1, 0, { at: 'cn1' }),
+      secondaryRow(9, 0, { at: 'cn2' }),
+      ...TWO_WORKERS.slice(1),
+    ]
+    const made = planned({ catalog, options, nodes: [standby('cn2', 0, 'cn1', { catalog })] })
+    expect(made.changes.filter(({ group }) => group === 0)).toEqual([])
+    expect(formatAddress(made.copies[0]?.node ?? at('x'))).toBe('cn1:5432')
+  })
+})
