@@ -29,6 +29,32 @@ describe('a cluster with two databases', () => {
     expect(partly).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/database nosuch/) })
   })
 
+  it('is reconciled, recovered and shown, though one database fails', async () => {
+    const config = await scenario.configFile({ databases: ['nosuch', 'app', 'se"cond'] })
+    const args = [...scenario.options, '--config', config]
+    const reconciled = await citusHa(['reconcile', '--json', ...args])
+    expect(reconciled).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringMatching(/^citus-ha: database nosuch: .*database "nosuch" does not exist\n$/),
+    })
+    expect(JSON.parse(reconciled.stdout)).toMatchObject({
+      exitCode: 2,
+      databases: [
+        { database: 'app', outcome: 'converged' },
+        { database: 'se"cond', outcome: 'converged' },
+        { database: 'nosuch', exitCode: 2 },
+      ],
+    })
+    const shown = await citusHa(['status', '--json', ...args])
+    expect(shown.exitCode).toBe(2)
+    expect(JSON.parse(shown.stdout).databases).toMatchObject([{ database: 'app' }, { database: 'se"cond' }])
+    expect(await citusHa(['watch', '--once', ...args])).toMatchObject({ exitCode: 2 })
+    expect(await citusHa(['recover', ...args])).toMatchObject({
+      exitCode: 2,
+      stdout: 'nothing is in doubt\n',
+    })
+  })
+
   it('is installed, reconciled and shown whole from one URL', async () => {
     await server('worker-1').kill()
     await server('worker-1-standby').promote()

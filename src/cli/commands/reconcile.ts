@@ -3,14 +3,8 @@ import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import type { HostPort } from '../../model/node.ts'
 import { exitCodeOf, type Report } from '../../model/outcome.ts'
 import { type WalkRequest, walk } from '../../walk/walk.ts'
-import {
-  addClusterOptions,
-  type ClusterOptions,
-  databasesOf,
-  requestOf,
-  type Session,
-  withCluster,
-} from '../cluster.ts'
+import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
+import { type EachDatabase, eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
@@ -57,23 +51,25 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', EXAMPLES)
     .action(async (options: ReconcileOptions) => {
-      const reports = await withCluster(options, io, (session) => reconcileAll(session, options, io))
-      exit(Math.max(...reports.map((report) => exitCodeOf(report.outcome))))
-      if (options.json) printJson(io, documentOf(reports))
-      else for (const report of reports) io.stdout.write(renderReport(report, io))
+      const ran = await withCluster(options, io, (session) => reconcileAll(session, options, io))
+      exit(exitCodeOfAll(ran))
+      if (options.json) printJson(io, documentOf(ran))
+      else for (const report of ran.done) io.stdout.write(renderReport(report, io))
     })
 }
 
-async function reconcileAll(session: Session, options: ReconcileOptions, io: Io): Promise<Report[]> {
-  const reports: Report[] = []
+async function reconcileAll(
+  session: Session,
+  options: ReconcileOptions,
+  io: Io,
+): Promise<EachDatabase<Report>> {
   const log = await openLog(options.logLevel, io)
-  for (const database of await databasesOf(session)) {
-    const request = { ...requestFor({ ...session, database }, options, io), progress: log.progress }
+  return await eachDatabase(session, io, async (one) => {
+    const request = { ...requestFor(one, options, io), progress: log.progress }
     const report = await walk(session.access, request)
     log.report(report)
-    reports.push(report)
-  }
-  return reports
+    return report
+  })
 }
 
 function requestFor(session: Session, options: ReconcileOptions, io: Io): WalkRequest {
@@ -90,10 +86,15 @@ function requestFor(session: Session, options: ReconcileOptions, io: Io): WalkRe
   }
 }
 
-/** The first database's report at the top, as scripts for one database expect it; all of them in `databases`. */
-export function documentOf(reports: readonly Report[]): object {
-  const exitCode = Math.max(...reports.map((report) => exitCodeOf(report.outcome)))
-  const worst = reports.find((report) => exitCodeOf(report.outcome) === exitCode)
-  const documents = reports.map((report) => ({ exitCode: exitCodeOf(report.outcome), ...report }))
-  return { ...worst, exitCode, databases: documents }
+/** The worst of all databases. */
+export function exitCodeOfAll({ done, exitCode }: EachDatabase<Report>): number {
+  return Math.max(exitCode, ...done.map((report) => exitCodeOf(report.outcome)))
+}
+
+/** The worst database's report at the top, as scripts for one database expect it; all of them in `databases`. */
+export function documentOf(ran: EachDatabase<Report>): object {
+  const { done, failed } = ran
+  const worst = [...done].sort((a, b) => exitCodeOf(b.outcome) - exitCodeOf(a.outcome))[0]
+  const documents = done.map((report) => ({ exitCode: exitCodeOf(report.outcome), ...report }))
+  return { ...worst, exitCode: exitCodeOfAll(ran), databases: [...documents, ...failed] }
 }

@@ -5,14 +5,8 @@ import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
 import { observe } from '../../walk/look.ts'
 import { recoverNow } from '../../walk/recovery.ts'
-import {
-  addClusterOptions,
-  type ClusterOptions,
-  databasesOf,
-  requestOf,
-  type Session,
-  withCluster,
-} from '../cluster.ts'
+import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
+import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 
 interface RecoverOptions extends ClusterOptions {
@@ -29,8 +23,11 @@ export function recoverCommand(program: Command, io: Io, exit: (code: number) =>
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha recover --config citus-ha.yaml --dry-run')
     .action(async (options: RecoverOptions) => {
-      const lines = await withCluster(options, io, (session) => recoverAll(session, options, io))
-      if (lines.some((line) => line.failed !== null)) exit(4)
+      const { done, exitCode } = await withCluster(options, io, (session) =>
+        eachDatabase(session, io, (each) => recoverOne(each, options, io)),
+      )
+      const lines = done.flat()
+      exit(Math.max(exitCode, lines.some((line) => line.failed !== null) ? 4 : 0))
       if (options.json) printJson(io, { resolved: lines })
       else render(lines, options, io)
     })
@@ -45,23 +42,14 @@ interface Line {
   readonly failed: string | null
 }
 
-async function recoverAll(session: Session, options: RecoverOptions, io: Io): Promise<Line[]> {
-  const lines: Line[] = []
-  for (const database of await databasesOf(session)) {
-    const request = { ...requestOf(session, io), database }
-    const clock = new Clock(request.deadlineMs)
-    const survey = await observe(session.access, request, clock)
-    const view = { survey, coordinator: requireCoordinator(survey) }
-    const resolved = await recoverNow(
-      session.access,
-      request,
-      view,
-      options.dryRun ? 'look' : 'resolve',
-      clock,
-    )
-    lines.push(...resolved.map((each) => lineOf(database, each)))
-  }
-  return lines
+async function recoverOne(session: Session, options: RecoverOptions, io: Io): Promise<Line[]> {
+  const { access, database } = session
+  const request = requestOf(session, io)
+  const clock = new Clock(request.deadlineMs)
+  const survey = await observe(access, request, clock)
+  const view = { survey, coordinator: requireCoordinator(survey) }
+  const resolved = await recoverNow(access, request, view, options.dryRun ? 'look' : 'resolve', clock)
+  return resolved.map((each) => lineOf(database, each))
 }
 
 function lineOf(database: string, { node, resolution, failed }: Resolved): Line {

@@ -3,14 +3,8 @@ import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
 import { observe, view } from '../../walk/look.ts'
 import { statusDocument, statusOf } from '../../walk/status.ts'
-import {
-  addClusterOptions,
-  type ClusterOptions,
-  databasesOf,
-  requestOf,
-  type Session,
-  withCluster,
-} from '../cluster.ts'
+import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
+import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { renderStatus } from '../render-status.ts'
 
@@ -26,13 +20,12 @@ export function statusCommand(program: Command, io: Io, exit: (code: number) => 
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha status --coordinator postgres://citus_ha@cn1.example/app')
     .action(async (options: StatusOptions) => {
-      const statuses = await withCluster(options, io, async (session) => {
-        const names = await databasesOf(session)
-        return await Promise.all(names.map((database) => one({ ...session, database }, io)))
-      })
-      exit(statuses.every((status) => status.problems.length === 0) ? 0 : 3)
-      if (options.json) printJson(io, statusDocument(statuses))
-      else for (const status of statuses) io.stdout.write(renderStatus(status, io))
+      const { done, exitCode } = await withCluster(options, io, (session) =>
+        eachDatabase(session, io, (each) => one(each, io)),
+      )
+      exit(Math.max(exitCode, done.every((status) => status.problems.length === 0) ? 0 : 3))
+      if (options.json) printJson(io, statusDocument(done))
+      else for (const status of done) io.stdout.write(renderStatus(status, io))
     })
 }
 

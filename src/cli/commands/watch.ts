@@ -1,13 +1,14 @@
 import { type Command, Option } from 'commander'
 import { LOG_LEVELS } from '../../config/log-level.ts'
-import { exitCodeOf, type Report } from '../../model/outcome.ts'
+import type { Report } from '../../model/outcome.ts'
 import { watchOnce } from '../../watch/once.ts'
-import { addClusterOptions, databasesOf, requestOf, type Session, withCluster } from '../cluster.ts'
+import { addClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
+import { type EachDatabase, eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { httpOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 import type { ServeOptions } from '../watch.ts'
-import { documentOf } from './reconcile.ts'
+import { documentOf, exitCodeOfAll } from './reconcile.ts'
 
 interface WatchOptions extends ServeOptions {
   readonly once?: boolean
@@ -32,10 +33,10 @@ export function watchCommand(program: Command, io: Io, exit: (code: number) => v
     .addHelpText('after', EXAMPLES)
     .action(async (options: WatchOptions) => {
       if (options.once) {
-        const reports = await withCluster(options, io, (session) => once(session, io))
-        exit(Math.max(...reports.map((report) => exitCodeOf(report.outcome))))
-        if (options.json) printJson(io, documentOf(reports))
-        else for (const report of reports) io.stdout.write(renderReport(report, io))
+        const ran = await withCluster(options, io, (session) => once(session, io))
+        exit(exitCodeOfAll(ran))
+        if (options.json) printJson(io, documentOf(ran))
+        else for (const report of ran.done) io.stdout.write(renderReport(report, io))
         return
       }
       // Loaded here: no other command should wait for it.
@@ -44,10 +45,6 @@ export function watchCommand(program: Command, io: Io, exit: (code: number) => v
     })
 }
 
-async function once(session: Session, io: Io): Promise<Report[]> {
-  const reports: Report[] = []
-  for (const database of await databasesOf(session)) {
-    reports.push(await watchOnce(session.access, requestOf({ ...session, database }, io)))
-  }
-  return reports
+async function once(session: Session, io: Io): Promise<EachDatabase<Report>> {
+  return await eachDatabase(session, io, (one) => watchOnce(one.access, requestOf(one, io)))
 }
