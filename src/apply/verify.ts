@@ -150,7 +150,7 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
   for (let seen = decidedAt === null ? each.seen : undefined; ; seen = undefined) {
     seen ??= await options.probe(node)
     if (await isRight(seen, each, options))
-      return report('right', performance.now() - (decidedAt ?? performance.now()), reservation)
+      return report('right', decidedAt === null ? 0 : performance.now() - decidedAt, reservation)
     awayUntil = isAway(seen) ? (awayUntil ?? performance.now() + graceOf(each)) : null
     const givenUp = awayUntil !== null && performance.now() >= awayUntil
     if (givenUp || performance.now() >= end || signal.aborted) {
