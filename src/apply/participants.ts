@@ -108,7 +108,10 @@ const DAEMON_WAIT_MS = 1000
  * not yet there, and Citus 13.2.2 then ends the whole server with a segmentation fault (seen; it sets the latch of a
  * process that has none: `TriggerNodeMetadataSync`). So it is waited for, as long as it usually takes to come.
  */
-async function daemonRuns(session: SessionLike, { statementMs }: ChangeLimits): Promise<void> {
+export async function daemonRuns(
+  session: SessionLike,
+  { statementMs }: Pick<ChangeLimits, 'statementMs'>,
+): Promise<void> {
   const until = performance.now() + DAEMON_WAIT_MS
   for (;;) {
     const [rows] = await session.run(DAEMON, statementMs)

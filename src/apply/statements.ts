@@ -59,6 +59,10 @@ export function rollbackPreparedSql(gid: string): string {
   return `ROLLBACK PREPARED ${literal(gid)}`
 }
 
+export function registerSql(standby: object): string {
+  return `SELECT citus_ha.register_secondary(${jsonLiteral(standby)}) AS nodeid`
+}
+
 export function decideSql(decision: object): string {
   return `SELECT citus_ha.decide(${jsonLiteral(decision)})`
 }

@@ -1,17 +1,12 @@
 import { z } from 'zod'
 import { formatAddress, type HostPort, parseAddress } from '../model/node.ts'
+import type { ListedStandby } from '../model/plan.ts'
 import { type Candidate, type ConnectionSettings, SSL_MODES } from './connection.ts'
 import { parseDuration, parseSize } from './duration.ts'
 import { LOG_LEVELS, type LogLevel } from './log-level.ts'
 import { redact } from './redact.ts'
 import { Secret } from './secret.ts'
 import { type Environment, parseUrl, UrlError } from './url.ts'
-
-/** A server that `pg_dist_node` does not name. */
-interface ExtraStandby {
-  readonly group: number
-  readonly address: HostPort
-}
 
 /** How a registered name is reached from here, and under which other name its primary may serve reads. */
 interface AddressRule {
@@ -29,7 +24,10 @@ export interface Config {
   readonly coordinators: readonly Candidate[]
   /** For every node that no URL names: the file's `connection`, under what the first URL says. */
   readonly connection: ConnectionSettings
-  readonly standbys: readonly ExtraStandby[]
+  /** Servers that `pg_dist_node` need not name. */
+  readonly standbys: readonly ListedStandby[]
+  /** Whether those of them that stream from their group's primary get a row of their own. */
+  readonly register: boolean
   /** By `formatAddress` of the registered address. */
   readonly addresses: ReadonlyMap<string, AddressRule>
   readonly detect: Detect
@@ -134,6 +132,16 @@ function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], un
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> }
 }
 
+/** `cluster` and `rack` are those of the row that it gets with `register`; PostgreSQL cuts a longer name off. */
+const standby = z
+  .strictObject({
+    group: whole.min(0),
+    address,
+    cluster: text.max(63).prefault('default'),
+    rack: text.optional(),
+  })
+  .transform(({ rack = null, ...rest }): ListedStandby => ({ ...rest, rack }))
+
 const addressRule = z
   .strictObject({ connect: address.optional(), alias: address.optional() })
   .transform((rule): AddressRule => ({ connect: rule.connect ?? null, alias: rule.alias ?? null }))
@@ -171,7 +179,8 @@ export function configSchema(env: Environment) {
       databases: z.array(text).min(1, 'expected at least one database').optional(),
       coordinators: z.array(z.strictObject({ url: coordinatorUrl(env) })).prefault([]),
       connection: connection.prefault({}),
-      standbys: z.array(z.strictObject({ group: whole.min(0), address })).prefault([]),
+      standbys: z.array(standby).prefault([]),
+      register: z.boolean().prefault(false),
       addresses: addresses.prefault({}),
       detect: z
         .strictObject({

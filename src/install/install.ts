@@ -35,6 +35,8 @@ export const CALLABLE = [
   'rewrite(int, bigint, jsonb, int[])',
   'record_lineage(jsonb)',
   'decide(jsonb)',
+  'register_secondary(jsonb)',
+  'forget_node(text, int, text)',
   'pause_changes(int, text, text)',
   'resume_changes(int)',
   'hold_lease(text, int)',

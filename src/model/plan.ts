@@ -59,8 +59,27 @@ export interface RowChange {
     | 'reads-moved'
     | 'drift-repaired'
     | 'resync'
+    | 'registered'
   readonly from: string
   readonly to: string
+  readonly why: string
+}
+
+/** A standby that the configuration names, and what a row for it is to say. */
+export interface ListedStandby {
+  readonly group: number
+  readonly address: HostPort
+  /** `nodecluster`: whose reads it takes. */
+  readonly cluster: string
+  /** null: Citus's default. */
+  readonly rack: string | null
+}
+
+/** A row to be added for a standby, by Citus's own function and outside of the coordinated transaction. */
+export interface Registration extends ListedStandby {
+  /** What the group's primary row says. */
+  readonly primary: HostPort
+  /** What was seen, for people. */
   readonly why: string
 }
 
@@ -81,6 +100,8 @@ export interface Plan {
   readonly remediesEnded: readonly number[]
   /** Addresses that this role may not give to a row of the coordinator's copy: then nothing can be done. */
   readonly forbidden: readonly { readonly group: number; readonly address: HostPort }[]
+  /** Left for when nothing else is to be done. */
+  readonly registrations: readonly Registration[]
   readonly warnings: readonly string[]
 }
 

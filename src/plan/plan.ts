@@ -2,12 +2,13 @@ import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
-import type { CopyPlan, Plan, RowChange } from '../model/plan.ts'
+import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
 import { conditionsOf } from './conditions.ts'
 import { copyNodes, draftCopy } from './copies.ts'
 import type { OrderInput } from './order.ts'
+import { registrationsOf } from './registrations.ts'
 import { type Routing, type TargetInput, targetOf } from './target.ts'
 
 export interface PlanOptions {
@@ -15,6 +16,8 @@ export interface PlanOptions {
   readonly groups: readonly number[] | null
   readonly aliases: readonly AliasOf[]
   readonly routing: Routing
+  /** Standbys that are to have a row of their own. */
+  readonly register: readonly ListedStandby[]
   /** The migration of the schema `citus_ha` that this program needs on a copy it rewrites. */
   readonly migration: number
 }
@@ -35,6 +38,8 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   const nodes = copyNodes(survey, diagnoses, coordinator).slice(0, leads ? undefined : 1)
   const order = (server: Answered) => orderInput(survey, server, input)
   const drafts = nodes.map((node) => draftCopy(node, coordinator, { ...target, order }, options))
+  const { aliases, register: listed } = options
+  const news = registrationsOf({ survey, coordinator, diagnoses: wanted, listed, aliases })
   const copies = drafts.flatMap((draft) => (draft.copy ? [draft.copy] : []))
   // A copy that Citus is to sync, and knows it, is nothing to commit again.
   const isNews = (change: RowChange) =>
@@ -63,7 +68,8 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     remediesEnded: remedies
       .filter((known) => !target.remedies.some((remedy) => remedy.nodeid === known.nodeid))
       .map((known) => known.nodeid),
-    warnings: [...target.warnings, ...wanted.flatMap((diagnosis) => diagnosis.warnings)],
+    registrations: news.registrations,
+    warnings: [...target.warnings, ...wanted.flatMap((diagnosis) => diagnosis.warnings), ...news.warnings],
   }
 }
 

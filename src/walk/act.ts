@@ -14,11 +14,14 @@ import { dryRun } from './dry-run.ts'
 import { recordProofs } from './install.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
+import { type Registered, registerAll } from './register.ts'
 import type { WalkRequest } from './walk.ts'
 
 /** What became of a plan. */
 export type Acted =
-  | { readonly kind: 'nothing' }
+  | { readonly kind: 'nothing'; readonly warnings: readonly string[] }
+  /** Rows were added on the coordinator, with nothing else to be done; Citus ships them. */
+  | ({ readonly kind: 'registered'; readonly decidedAt: number } & Registered)
   | {
       readonly kind: 'planned'
       readonly sql: readonly { readonly node: string; readonly statements: readonly string[] }[]
@@ -70,7 +73,7 @@ export async function act(
 ): Promise<Acted | Again> {
   requireAllowed(view)
   const cluster = clusterName(request, view.coordinator)
-  if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(view, cluster) }
+  if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(view, cluster, request) }
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
   if (view.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))) {
     const resolved = await clock
@@ -84,14 +87,29 @@ export async function act(
       }
     }
   }
-  if (changesNothing(view.plan)) {
-    if (view.plan.proofs.length === 0) return { kind: 'nothing' }
-    return await clock
-      .time('record', () => recordProofs(access, request, view, clock))
-      .then((): Acted => ({ kind: 'nothing' }))
-      .catch((error: unknown) => again(error, watchOf(access, request)))
-  }
+  if (changesNothing(view.plan)) return await keepRecords(access, request, view, clock)
   return await carryOut(access, request, view, cluster, clock)
+}
+
+/** Where no row is wrong: what was proved is recorded, and standbys get rows of their own. */
+async function keepRecords(
+  access: Access,
+  request: WalkRequest,
+  view: View,
+  clock: Clock,
+): Promise<Acted | Again> {
+  const { proofs, registrations } = view.plan
+  const watch = watchOf(access, request)
+  try {
+    if (proofs.length > 0) await clock.time('record', () => recordProofs(access, request, view, clock))
+    if (registrations.length === 0) return { kind: 'nothing', warnings: [] }
+    const done = await clock.time('register', () => registerAll(access, request, view, watch))
+    if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings }
+    return { kind: 'registered', decidedAt: performance.now(), ...done }
+  } catch (error) {
+    await Promise.all(watch.asked)
+    return again(error, watch)
+  }
 }
 
 /** @throws CitusHaError naming what a superuser has to allow first */

@@ -3,6 +3,7 @@ import {
   commitPreparedSql,
   lockSql,
   prepareSql,
+  registerSql,
   rewriteSql,
   TAKE_CHANGE_LOCK,
 } from '../apply/statements.ts'
@@ -11,10 +12,20 @@ import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import { changesNothing } from '../model/plan.ts'
 import type { View } from './look.ts'
+import { orderOf } from './register.ts'
+import type { WalkRequest } from './walk.ts'
 
 /** The exact statements, but for the epoch and the random part of gids, which are known under the lock only. */
-export function dryRun({ plan, coordinator }: View, cluster: string): Report['sql'] {
-  if (changesNothing(plan)) return []
+export function dryRun(
+  { plan, coordinator }: View,
+  cluster: string,
+  by: Pick<WalkRequest, 'madeBy'>,
+): Report['sql'] {
+  if (changesNothing(plan)) {
+    const rows = plan.registrations.map((each) => registerSql(orderOf(each, by)))
+    const each = rows.flatMap((sql) => [BEGIN, TAKE_CHANGE_LOCK, sql, 'COMMIT'])
+    return rows.length === 0 ? [] : [{ node: formatAddress(coordinator.address), statements: each }]
+  }
   const epoch = (coordinator.installed?.epoch.epoch ?? 0) + 1
   const stamp = { timeline: coordinator.timeline ?? 0, epoch }
   return plan.copies.map(({ node, role, steps }, participant) => {

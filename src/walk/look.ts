@@ -43,7 +43,7 @@ export function view(seen: Survey, access: Access, request: WalkRequest): View {
     diagnoses.map((diagnosis) => diagnosis.group),
   )
   requireLeading(coordinator, diagnoses)
-  const { groups, aliases, routing } = request
-  const options = { groups, aliases, routing, migration: access.migration }
+  const { groups, aliases, routing, register } = request
+  const options = { groups, aliases, routing, register, migration: access.migration }
   return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options), aliases }
 }

@@ -4,6 +4,7 @@ import { describePause } from '../model/pause.ts'
 import type { Acted } from './act.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
+import { changeOf } from './register.ts'
 
 /** What a walk did, from what it saw, what became of its plan, and what the copies say now. */
 export function reportOf(
@@ -23,7 +24,7 @@ export function reportOf(
     outcome: outcomeOf(acted, copies, refusals),
     database: view.survey.database,
     epoch: acted.kind === 'committed' ? acted.epoch : null,
-    changes: acted.kind === 'blocked' || acted.kind === 'nothing' ? [] : view.plan.changes,
+    changes: changesOf(acted, view),
     copies,
     refusals,
     blockers,
@@ -33,6 +34,21 @@ export function reportOf(
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,
     durationMs: clock.totalMs,
+  }
+}
+
+function changesOf(acted: Acted, { plan }: View): Report['changes'] {
+  switch (acted.kind) {
+    case 'blocked':
+    case 'nothing':
+      return []
+    case 'registered':
+      return acted.changes
+    case 'planned':
+      return [...plan.changes, ...plan.registrations.map((each) => changeOf(each, 0))]
+    case 'committed':
+    case 'in-doubt':
+      return plan.changes
   }
 }
 
@@ -56,6 +72,9 @@ function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readon
       return refusals.length > 0 ? 'refused' : 'planned'
     case 'committed':
       if (!proved || acted.unfenced.length > 0) return 'unproved'
+      return refusals.length > 0 ? 'refused' : 'changed'
+    case 'registered':
+      if (!proved) return 'unproved'
       return refusals.length > 0 ? 'refused' : 'changed'
     case 'nothing':
       if (refusals.length > 0) return 'refused'

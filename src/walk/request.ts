@@ -28,6 +28,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
       return address && alias ? [{ address, alias }] : []
     }),
     routing: config.routing,
+    register: config.register ? config.standbys : [],
     cluster: config.cluster,
     waitMs: 0,
     deadlineMs: config.apply.deadline,

@@ -4,6 +4,7 @@ import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
+import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { View } from './look.ts'
 import {
@@ -88,7 +89,10 @@ export function statusOf(view: View): Status {
     others,
     remedies: remediesTold(view),
     problems: [...problemsOf(diagnoses, plan), ...staleTold(view)],
-    pending: changesNothing(plan) ? [] : renderPlan(plan),
+    pending: [
+      ...(changesNothing(plan) ? [] : renderPlan(plan)),
+      ...plan.registrations.map(describeRegistration),
+    ],
     warnings: [...plan.warnings, ...impostorsTold(view)],
   }
 }

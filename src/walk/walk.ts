@@ -1,14 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
-import { expectations, truthOf, verify } from '../apply/verify.ts'
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
-import type { Answered, Survey } from '../model/observation.ts'
+import type { Survey } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
+import type { ListedStandby } from '../model/plan.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Routing } from '../plan/target.ts'
 import type { Access } from './access.ts'
@@ -17,7 +17,7 @@ import { type KnownCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type View, view } from './look.ts'
-import { recoverNow } from './recovery.ts'
+import { prove } from './prove.ts'
 import { reportOf } from './report.ts'
 
 /** What one walk is asked to do. Times in milliseconds. */
@@ -34,6 +34,8 @@ export interface WalkRequest {
   readonly groups: readonly number[] | null
   readonly aliases: readonly AliasOf[]
   readonly routing: Routing
+  /** Standbys that are to have a row of their own; empty where nobody asked for that. */
+  readonly register: readonly ListedStandby[]
   /** As in gids; null: derived from the coordinator's system identifier. */
   readonly cluster: string | null
   /** How long a promotion that is vouched for may still be running. */
@@ -183,18 +185,6 @@ function mayStillComeTrue({ code }: Diagnosis): boolean {
   return code === 'promotion-running' || code === 'unproved'
 }
 
-/** Resolves what is prepared on one node; one at a time, since each takes the change lock. */
-function resolverFor(access: Access, request: WalkRequest, { survey, coordinator }: View, clock: Clock) {
-  let running: Promise<unknown> | null = null
-  return async (node: Answered): Promise<void> => {
-    const scope = { survey: { ...survey, nodes: [coordinator, node] }, coordinator }
-    running ??= recoverNow(access, request, scope, 'resolve', clock)
-    // What fails now is tried again at the next look, or by any later run.
-    await running.catch(() => undefined)
-    running = null
-  }
-}
-
 async function conclude(
   access: Access,
   request: WalkRequest,
@@ -205,17 +195,10 @@ async function conclude(
   if (acted.kind === 'planned' || acted.kind === 'blocked' || acted.kind === 'in-doubt') {
     return reportOf(seen, acted, [], request.groups, clock)
   }
-  const prober = access.prober(request.database)
-  const verifying = clock.time('verify', () =>
-    verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
-      truth: truthOf(seen.plan),
-      probe: (address) => prober.probe(address),
-      resolve: resolverFor(access, request, seen, clock),
-      patienceMs: Math.max(1000, clock.leftMs),
-      decidedAt: acted.kind === 'committed' ? acted.decidedAt : null,
-      signal: request.signal,
-    }),
-  )
+  const now =
+    acted.kind === 'registered' ? view(await observe(access, request, clock), access, request) : seen
+  const decidedAt = 'decidedAt' in acted ? acted.decidedAt : null
+  const verifying = clock.time('verify', () => prove(access, request, now, decidedAt, clock))
   // What is left to do costs the servers more than the look at the copies: not before it, unless one of them is slow.
   const slow = new AbortController()
   const proved = verifying.finally(() => slow.abort())

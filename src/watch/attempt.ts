@@ -57,7 +57,8 @@ export async function attempt(
     const moved = report.changes.filter((change) => change.kind === 'primary-moved')
     const changed = committed ? [...new Set(moved.map((change) => change.group))] : []
     const stages = stagesOf(report, decidedAt, promotions)
-    return { failed, report, told: committed || failed, error: null, changed, stages }
+    const told = committed || failed || report.changes.length > 0
+    return { failed, report, told, error: null, changed, stages }
   } catch (error) {
     return { failed: true, report: null, told: false, error, changed: [], stages: NO_STAGES }
   }

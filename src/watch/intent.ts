@@ -1,3 +1,4 @@
+import { formatAddress } from '../model/node.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing, type Plan } from '../model/plan.ts'
 import type { Belief } from './belief.ts'
@@ -35,8 +36,7 @@ const NOTHING: Intent = { kind: 'nothing', groups: [], held: [], nextAt: null }
  * that is blocked does not keep the others from their change.
  */
 export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
-  const wanted = [...new Set(plan.changes.map((change) => change.group))]
-  if (wanted.length === 0) return housekeeping(plan, beliefs, given)
+  const wanted = [...new Set([...plan.changes, ...plan.registrations].map(({ group }) => group))]
   const judged = wanted.map((group) => ({ group, ...judge(group, beliefs, given) }))
   const held = judged.flatMap(({ group, why }) =>
     why === null || why === 'failure' ? [] : [{ group, why, would: wouldBe(plan, group) }],
@@ -44,21 +44,23 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
   const ready = judged.filter(({ why }) => why === null)
   const fresh = ready.filter(({ failures }) => failures === 0)
   const chosen = fresh.length > 0 ? fresh : ready.slice(0, 1)
-  const waits = judged.flatMap(({ until }) => (until === null ? [] : [until]))
-  const nextAt = waits.length > 0 ? Math.min(...waits) : null
+  const waits = judged.flatMap(({ until }) => until ?? [])
   const groups = chosen.map(({ group }) => group)
-  if (groups.length > 0) return { kind: 'change', groups, held, nextAt }
-  return recovery({ ...NOTHING, held, nextAt }, given)
+  if (groups.length > 0) return { kind: 'change', groups, held, nextAt: earliest(waits) }
+  const rest = plan.changes.length > 0 ? recovery(given) : housekeeping(plan, beliefs, given)
+  return { ...rest, held, nextAt: earliest([...waits, ...(rest.nextAt === null ? [] : [rest.nextAt])]) }
 }
+
+const earliest = (times: readonly number[]): number | null => (times.length > 0 ? Math.min(...times) : null)
 
 /**
  * Where no walk will do it: what was left prepared holds up writers, and finishing it decides nothing. So neither a
  * pause nor a rest of any group keeps whoever leads from it.
  */
-function recovery(idle: Intent, given: Circumstances): Intent {
-  if (!given.leftovers || given.leadership !== 'leading') return idle
-  if (given.now >= given.housekeepingRestUntil) return { ...idle, kind: 'recovery' }
-  return { ...idle, nextAt: Math.min(given.housekeepingRestUntil, idle.nextAt ?? Number.POSITIVE_INFINITY) }
+function recovery(given: Circumstances): Intent {
+  if (!given.leftovers || given.leadership !== 'leading') return NOTHING
+  if (given.now < given.housekeepingRestUntil) return { ...NOTHING, nextAt: given.housekeepingRestUntil }
+  return { ...NOTHING, kind: 'recovery' }
 }
 
 /** Nothing moved, but lines of primaries are to be recorded, copies handed to Citus's sync, leftovers resolved. */
@@ -67,7 +69,7 @@ function housekeeping(plan: Plan, beliefs: readonly Belief[], given: Circumstanc
   const groups = beliefs.map((belief) => belief.group)
   const noBar: readonly unknown[] = [null, 'cooldown', 'failure']
   const free = groups.filter((group) => noBar.includes(judge(group, beliefs, given).why))
-  if (free.length === 0) return recovery(NOTHING, given)
+  if (free.length === 0) return recovery(given)
   return given.now < given.housekeepingRestUntil
     ? { ...NOTHING, nextAt: given.housekeepingRestUntil }
     : { ...NOTHING, kind: 'housekeeping', groups: free }
@@ -92,7 +94,9 @@ function judge(group: number, beliefs: readonly Belief[], given: Circumstances):
 }
 
 function wouldBe(plan: Plan, group: number): string[] {
-  return plan.changes
+  const changes = plan.changes
     .filter((change) => change.group === group)
     .map(({ kind, nodeid, from, to }) => `${kind}: node ${nodeid}, ${from} -> ${to}`)
+  const standbys = plan.registrations.filter((each) => each.group === group)
+  return [...changes, ...standbys.map(({ address }) => `registered: ${formatAddress(address)}`)]
 }

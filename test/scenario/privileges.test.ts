@@ -61,6 +61,37 @@ describe('what the role that citus-ha runs as may do', () => {
     await expect(rewrite([other])).rejects.toMatchObject({ code: 'HA003' })
   })
 
+  const standby = (change: object = {}) => {
+    const primary = address('worker-1')
+    const given = { group: 1, address: { host: 'evil.example', port: 5432 }, primary, cluster: 'default' }
+    return as(`SELECT citus_ha.register_secondary(${jsonLiteral({ ...given, madeBy: 'me', ...change })})`)
+  }
+  const forget = ({ host, port }: { host: string; port: number }) =>
+    as(`SELECT citus_ha.forget_node('${host}', ${port}, 'me')`)
+
+  it('may add a secondary at an allowed address that has no row, and nowhere else', async () => {
+    await expect(standby()).rejects.toMatchObject({ code: 'HA003' })
+    const mapped = { ...address('worker-2'), host: '::ffff:127.0.0.1' }
+    await expect(standby({ address: mapped })).rejects.toMatchObject({ code: 'HA003' })
+    const own = { ...address('worker-1-standby'), host: '::ffff:127.0.0.1' }
+    await expect(standby({ address: own })).rejects.toMatchObject({ code: 'HA002' })
+    const allowed = { host: 'spare.example', port: 5432 }
+    await server('coordinator').query(
+      `INSERT INTO citus_ha.allowed_address VALUES (1, 'spare.example', 5432)`,
+      [],
+      { database: scenario.cluster.database },
+    )
+    const other = { address: allowed, primary: address('worker-2') }
+    await expect(standby(other)).rejects.toMatchObject({ code: 'HA002' })
+    await expect(standby({ address: allowed, group: 2 })).rejects.toMatchObject({ code: 'HA003' })
+  })
+
+  it('may take no primary’s row away', async () => {
+    for (const name of ['coordinator', 'worker-1', 'worker-2'])
+      await expect(forget(address(name))).rejects.toMatchObject({ code: 'HA004' })
+    expect(await forget({ host: 'nowhere.example', port: 1 })).toEqual([{ forget_node: null }])
+  })
+
   it('may not leave a row at the address it parks in, nor change a nodeid, group, role or cluster', async () => {
     const parked = { host: 'citus-ha-moving-2.invalid', port: address('worker-1').port }
     await expect(

@@ -191,5 +191,6 @@ export const OPTIONS: PlanOptions = {
   groups: null,
   aliases: [],
   routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+  register: [],
   migration: MIGRATION,
 }

@@ -36,6 +36,8 @@ coordinators:
 connection: { user: citus_ha, passfile: /etc/citus-ha/pgpass, sslmode: verify-full, sslrootcert: /etc/ca.crt }
 standbys:
   - { group: 1, address: "w1c.example:5432" }
+  - { group: 2, address: "w2c.example:5432", cluster: reports, rack: north }
+register: true
 addresses:
   "worker-1:5432": { connect: "10.0.0.11:6432", alias: "worker-1-alias:5432" }
 detect: { interval: 1s, timeout: 2s, confirm: 3, witnessFreshness: 5s, cooldown: 10s }
@@ -58,7 +60,11 @@ log: { level: debug }
         },
       ],
       connection: first,
-      standbys: [{ group: 1, address: { host: 'w1c.example', port: 5432 } }],
+      standbys: [
+        { group: 1, address: { host: 'w1c.example', port: 5432 }, cluster: 'default', rack: null },
+        { group: 2, address: { host: 'w2c.example', port: 5432 }, cluster: 'reports', rack: 'north' },
+      ],
+      register: true,
       addresses: new Map([
         [
           'worker-1:5432',
@@ -86,6 +92,7 @@ log: { level: debug }
       ],
       connection: { user: 'citus_ha' },
       standbys: [],
+      register: false,
       addresses: new Map(),
       detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 2000, force: 'never' },

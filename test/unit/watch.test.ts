@@ -173,6 +173,31 @@ describe('what a watcher does next', () => {
     expect(intentOf(both, beliefs, leading).groups).toEqual([1, 2])
   })
 
+  describe('about a standby to be registered', () => {
+    const spare = { host: 'w1c', port: 5432 }
+    const registration = { group: 1, address: spare, primary: spare, cluster: 'default', rack: null, why: '' }
+    const news: Plan = { ...idle, registrations: [registration] }
+
+    it('walks for its group', () => {
+      expect(intentOf(news, beliefs, leading)).toMatchObject({ kind: 'change', groups: [1], held: [] })
+    })
+
+    it.each<[string, Partial<Circumstances>, string]>([
+      ['follows', { leadership: 'following' }, 'following'],
+      ['is paused', { pauses: [pause(1)] }, 'paused'],
+    ])('says what it would do while it %s', (_, given, why) => {
+      const intent = intentOf(news, beliefs, { ...leading, ...given })
+      expect(intent).toMatchObject({ kind: 'nothing', groups: [] })
+      expect(intent.held).toEqual([{ group: 1, why, would: ['registered: w1c:5432'] }])
+    })
+
+    it('does not keep the rest from its housekeeping while its group is paused', () => {
+      const proofs = [{ group: 2, systemIdentifier: '7', timeline: 1, history: [] }]
+      const intent = intentOf({ ...news, proofs }, beliefs, { ...leading, pauses: [pause(1)] })
+      expect(intent).toMatchObject({ kind: 'housekeeping', groups: [0, 2], held: [{ group: 1 }] })
+    })
+  })
+
   it('does nothing where nothing is to be done', () => {
     expect(intentOf(idle, beliefs, leading)).toMatchObject({ groups: [], held: [], nextAt: null })
   })

@@ -120,6 +120,7 @@ function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
     groups: null,
     aliases: [],
     routing: OPTIONS.routing,
+    register: [],
     cluster: 'sim',
     waitMs: 300,
     deadlineMs: 1500,
