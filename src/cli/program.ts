@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { demoCommand } from './commands/demo.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { forgetCommand } from './commands/forget.ts'
 import { historyCommand } from './commands/history.ts'
 import { installCommand } from './commands/install.ts'
 import { pauseCommands } from './commands/pause.ts'
@@ -32,6 +33,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   pauseCommands(program, io)
   watchCommand(program, io, exit)
   recoverCommand(program, io, exit)
+  forgetCommand(program, io, exit)
   historyCommand(program, io)
   rulesCommand(program, io)
   demoCommand(program, io)
