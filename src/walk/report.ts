@@ -1,6 +1,8 @@
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { CopyReport, Outcome, Refusal, Report } from '../model/outcome.ts'
 import { describePause } from '../model/pause.ts'
+import { changesNothing } from '../model/plan.ts'
+import { describeRegistration } from '../plan/registrations.ts'
 import type { Acted } from './act.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
@@ -29,7 +31,7 @@ export function reportOf(
     refusals,
     blockers,
     unfenced: acted.kind === 'committed' ? acted.unfenced : [],
-    warnings: [...pauseWarning(view, groups), ...view.plan.warnings, ...told],
+    warnings: [...pauseWarning(view, groups), ...view.plan.warnings, ...leftForLater(acted, view), ...told],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,
@@ -45,11 +47,17 @@ function changesOf(acted: Acted, { plan }: View): Report['changes'] {
     case 'registered':
       return acted.changes
     case 'planned':
-      return [...plan.changes, ...plan.registrations.map((each) => changeOf(each, 0))]
+      return changesNothing(plan) ? plan.registrations.map((each) => changeOf(each, 0)) : plan.changes
     case 'committed':
     case 'in-doubt':
       return plan.changes
   }
+}
+
+/** Standbys are registered when nothing else is to be done. */
+function leftForLater({ kind }: Acted, { plan }: View): string[] {
+  if (changesNothing(plan) || (kind !== 'committed' && kind !== 'planned')) return []
+  return plan.registrations.map((each) => `left for the next run: ${describeRegistration(each)}`)
 }
 
 /** A pause is for watch; a call that somebody makes acts all the same, and says whose wish it goes against. */

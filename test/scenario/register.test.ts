@@ -119,6 +119,20 @@ describe('standbys of the file', () => {
       expect(await scenario.rows(server('worker-2'))).toContain(`2 group 1 primary ${at(SPARE)}`)
     })
 
+    it('with the next run, where something else is to be done first', async () => {
+      const file = await allowed()
+      const { database } = scenario.cluster
+      const drift = `UPDATE pg_dist_node SET noderack = 'elsewhere' WHERE nodeid = 2`
+      await server('worker-2').query(drift, [], { database })
+      const first = await scenario.reconcile('--config', file)
+      expect(first.changes).toMatchObject([{ kind: 'drift-repaired' }])
+      expect(first.warnings).toEqual([
+        expect.stringMatching(`^left for the next run: group 1: ${at(SPARE)} gets a row`),
+      ])
+      const second = await scenario.reconcile('--config', file)
+      expect(second).toMatchObject({ outcome: 'changed', changes: [{ kind: 'registered' }] })
+    })
+
     it('not without "register: true"', async () => {
       const file = await scenario.configFile({ standbys: standbys() })
       await scenario.install('--config', file)

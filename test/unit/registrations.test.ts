@@ -147,8 +147,8 @@ describe('standbys that are to get a row', () => {
     expect(made.registrations.map(({ group }) => group)).toEqual([2])
   })
 
-  it('nobody, where another coordinator leads', () => {
-    const rival = writable('cn2', 0, { timeline: 2, ...coordinator })
+  it('nobody, where two coordinators take writes', () => {
+    const rival = writable('cn2', 0, coordinator)
     expect(registering([FRESH, rival])).toMatchObject({ registrations: [], warnings: [] })
   })
 })
