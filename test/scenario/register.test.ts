@@ -175,6 +175,20 @@ describe('standbys of the file', () => {
     else expect(report.warnings).toEqual([])
   })
 
+  it('get none by a name that the coordinators do not reach, though we do', async () => {
+    const name = 'nowhere.invalid:5432'
+    const listed = { register: true, standbys: [{ group: 1, address: name }] }
+    const file = await scenario.configFile({ ...listed, addresses: { [name]: { connect: at(SPARE) } } })
+    await scenario.install('--config', file)
+    const before = await scenario.footprint()
+    const report = await scenario.reconcile('--config', file)
+    expect(report).toMatchObject({ outcome: 'converged', changes: [] })
+    expect(report.warnings).toEqual([
+      `group 1: ${name} has no row, and gets none: ${at('coordinator')} does not reach it`,
+    ])
+    expect(await scenario.footprint()).toEqual(before)
+  })
+
   it('get none where it is of another group, which is refused for it', async () => {
     const file = await allowed(standbys(2))
     const before = await scenario.rows(server('coordinator'))
