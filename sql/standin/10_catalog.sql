@@ -84,6 +84,14 @@ CREATE TABLE citus.pg_dist_placement (
 CREATE UNIQUE INDEX pg_dist_placement_placementid_index ON citus.pg_dist_placement (placementid);
 CREATE INDEX pg_dist_placement_groupid_index ON citus.pg_dist_placement (groupid);
 
+-- Nothing writes it here: Citus's two-phase commits are left out.
+CREATE TABLE citus.pg_dist_transaction (
+  groupid int  NOT NULL,
+  gid     text NOT NULL,
+  CONSTRAINT pg_dist_transaction_unique_constraint UNIQUE (groupid, gid)
+);
+
+ALTER TABLE citus.pg_dist_transaction SET SCHEMA pg_catalog;
 ALTER TABLE citus.pg_dist_node SET SCHEMA pg_catalog;
 ALTER TABLE citus.pg_dist_local_group SET SCHEMA pg_catalog;
 ALTER TABLE citus.pg_dist_colocation SET SCHEMA pg_catalog;
@@ -91,7 +99,8 @@ ALTER TABLE citus.pg_dist_partition SET SCHEMA pg_catalog;
 ALTER TABLE citus.pg_dist_shard SET SCHEMA pg_catalog;
 ALTER TABLE citus.pg_dist_placement SET SCHEMA pg_catalog;
 GRANT SELECT ON pg_catalog.pg_dist_node, pg_catalog.pg_dist_local_group, pg_catalog.pg_dist_colocation,
-  pg_catalog.pg_dist_partition, pg_catalog.pg_dist_shard, pg_catalog.pg_dist_placement TO PUBLIC;
+  pg_catalog.pg_dist_partition, pg_catalog.pg_dist_shard, pg_catalog.pg_dist_placement,
+  pg_catalog.pg_dist_transaction TO PUBLIC;
 GRANT SELECT ON pg_catalog.pg_dist_groupid_seq, pg_catalog.pg_dist_node_nodeid_seq,
   pg_catalog.pg_dist_shardid_seq, pg_catalog.pg_dist_colocationid_seq,
   pg_catalog.pg_dist_placement_placementid_seq TO PUBLIC;
