@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../config/duration.ts'
-import { DEFAULT_LISTENER, readListener } from '../config/schema.ts'
+import { readListener } from '../config/scalars.ts'
+import { DEFAULT_LISTENER } from '../config/schema.ts'
 import { type HostPort, parseAddress } from '../model/node.ts'
 
 /** @throws InvalidArgumentError, which commander reports with the option's name and exit code 2 */

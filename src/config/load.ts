@@ -3,6 +3,7 @@ import type { Document } from 'yaml'
 import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
 import { type Config, configSchema } from './schema.ts'
+import { READING } from './secret-file.ts'
 import type { Environment } from './url.ts'
 
 /** Where the configuration comes from; what stands first wins: flags, environment, file. */
@@ -82,19 +83,15 @@ async function readYaml(
   throw new ConfigError(`${file}: expected keys such as "coordinators:", got ${kindOf(value)}`)
 }
 
-/** A section with nothing under it means its defaults; `http:` is one that is off until it is named. */
+/** A section with nothing under it means its defaults; some are off until they are named. */
 function withoutEmpty(value: object): Record<string, unknown> {
   const entries = Object.entries(value).map(([key, section]) =>
-    key === 'http' && section === null ? [key, {}] : [key, section],
+    OFF_UNTIL_NAMED.has(key) && section === null ? [key, {}] : [key, section],
   )
   return Object.fromEntries(entries.filter(([, section]) => section !== null))
 }
 
-const READING: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EISDIR: 'is a directory',
-}
+const OFF_UNTIL_NAMED = new Set(['http', 'control'])
 
 function plain(document: Document.Parsed, file: string): unknown {
   try {

@@ -2,9 +2,20 @@ import { z } from 'zod'
 import { formatAddress, type HostPort, parseAddress } from '../model/node.ts'
 import type { ListedStandby } from '../model/plan.ts'
 import { type Candidate, type ConnectionSettings, SSL_MODES } from './connection.ts'
-import { parseDuration, parseSize } from './duration.ts'
+import { type Control, controlSection } from './control.ts'
+import { parseDuration } from './duration.ts'
 import { LOG_LEVELS, type LogLevel } from './log-level.ts'
-import { redact } from './redact.ts'
+import {
+  address,
+  DURATION,
+  duration,
+  expected,
+  listener,
+  optionalDuration,
+  size,
+  text,
+  whole,
+} from './scalars.ts'
 import { Secret } from './secret.ts'
 import { type Environment, parseUrl, UrlError } from './url.ts'
 
@@ -35,6 +46,8 @@ export interface Config {
   readonly routing: Routing
   /** Where `watch` answers over HTTP; null: nowhere. */
   readonly http: { readonly listen: HostPort } | null
+  /** Where `watch` takes orders, and where other commands find it; null: nowhere. */
+  readonly control: Control | null
   readonly log: { readonly level: LogLevel }
 }
 
@@ -68,43 +81,8 @@ interface Routing {
   readonly maxLag: number
 }
 
-/**
- * A scalar with a syntax of its own. Only these show in an error what was given; of all other values it could be
- * a password.
- */
-function expected<T>(what: string, read: (text: string) => T | null) {
-  return z.unknown().transform((value, context): T => {
-    const text = typeof value === 'number' ? String(value) : value
-    const result = typeof text === 'string' ? read(text) : null
-    if (result !== null) return result
-    context.addIssue({ code: 'custom', message: `expected ${what}, got ${shown(value)}` })
-    return z.NEVER
-  })
-}
-
-function shown(value: unknown): string {
-  if (value === null || value === undefined) return 'nothing'
-  if (Array.isArray(value)) return 'a list'
-  return typeof value === 'object' ? 'a mapping' : redact(JSON.stringify(value))
-}
-
-const DURATION = 'a duration such as 200ms, 10s or 5m'
-const optionalDuration = expected(DURATION, parseDuration)
-const duration = optionalDuration.refine((milliseconds) => milliseconds > 0, 'expected more than zero')
-const size = expected('a size such as 512kB, 16MB or 1GB', parseSize)
-const address = expected('an address such as db1.example:5432', parseAddress)
-const listener = expected('an address such as 127.0.0.1:8008', readListener)
-const whole = z.number().int()
-const text = z.string().min(1, 'expected text, got an empty one')
-
 /** Where HTTP is answered once it is asked for: on this machine only. */
 export const DEFAULT_LISTENER = '127.0.0.1:8008'
-
-/** Where to listen. Port 0 lets the system choose. @returns null where the text is no address */
-export function readListener(given: string): HostPort | null {
-  const parsed = parseAddress(given.replace(/:0$/, ':1'))
-  return parsed && given.endsWith(':0') ? { host: parsed.host, port: 0 } : parsed
-}
 
 const connection = z
   .strictObject({
@@ -209,6 +187,7 @@ export function configSchema(env: Environment) {
         })
         .prefault({}),
       http: z.strictObject({ listen: listener.prefault(DEFAULT_LISTENER) }).optional(),
+      control: controlSection.optional(),
       log: z.strictObject({ level: z.enum(LOG_LEVELS).prefault('info') }).prefault({}),
     })
     .transform(({ coordinators, ...rest }): Config => {
@@ -222,6 +201,7 @@ export function configSchema(env: Environment) {
         cluster: rest.cluster ?? null,
         databases: rest.databases ?? null,
         http: rest.http ?? null,
+        control: rest.control ?? null,
         coordinators: candidates,
         connection: candidates[0]?.settings ?? rest.connection,
       }

@@ -1,0 +1,39 @@
+import { z } from 'zod'
+import { type HostPort, parseAddress } from '../model/node.ts'
+import { parseDuration, parseSize } from './duration.ts'
+import { redact } from './redact.ts'
+
+/**
+ * A scalar with a syntax of its own. Only these show in an error what was given; of all other values it could be
+ * a password.
+ */
+export function expected<T>(what: string, read: (text: string) => T | null) {
+  return z.unknown().transform((value, context): T => {
+    const text = typeof value === 'number' ? String(value) : value
+    const result = typeof text === 'string' ? read(text) : null
+    if (result !== null) return result
+    context.addIssue({ code: 'custom', message: `expected ${what}, got ${shown(value)}` })
+    return z.NEVER
+  })
+}
+
+function shown(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' ? 'a mapping' : redact(JSON.stringify(value))
+}
+
+export const DURATION = 'a duration such as 200ms, 10s or 5m'
+export const optionalDuration = expected(DURATION, parseDuration)
+export const duration = optionalDuration.refine((milliseconds) => milliseconds > 0, 'expected more than zero')
+export const size = expected('a size such as 512kB, 16MB or 1GB', parseSize)
+export const address = expected('an address such as db1.example:5432', parseAddress)
+export const listener = expected('an address such as 127.0.0.1:8008', readListener)
+export const whole = z.number().int()
+export const text = z.string().min(1, 'expected text, got an empty one')
+
+/** Where to listen. Port 0 lets the system choose. @returns null where the text is no address */
+export function readListener(given: string): HostPort | null {
+  const parsed = parseAddress(given.replace(/:0$/, ':1'))
+  return parsed && given.endsWith(':0') ? { host: parsed.host, port: 0 } : parsed
+}
