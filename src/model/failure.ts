@@ -23,3 +23,17 @@ export class CitusHaError extends Error {
     this.code = code
   }
 }
+
+const EXIT_CODES: Readonly<Record<FailureCode, 2 | 3 | 4>> = {
+  usage: 2,
+  configuration: 2,
+  'not-installed': 2,
+  'no-coordinator': 4,
+  'two-coordinators': 3,
+  blocked: 4,
+}
+
+/** The exit code of a command that ended with such an error. */
+export function exitCodeOfFailure(code: FailureCode): 2 | 3 | 4 {
+  return EXIT_CODES[code]
+}

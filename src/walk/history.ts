@@ -2,6 +2,10 @@ import { z } from 'zod'
 import { literal, statement } from '../db/sql.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Access } from './access.ts'
+import { requireCoordinator } from './checks.ts'
+import { Clock } from './clock.ts'
+import { observe } from './look.ts'
+import type { WalkRequest } from './walk.ts'
 
 const decision = z
   .object({
@@ -30,12 +34,35 @@ const decision = z
   }))
 
 /** A decided change, as `citus_ha.change` has it; `decidedAt` is ISO 8601. */
-export type PastChange = z.infer<typeof decision>
+type PastChange = z.infer<typeof decision>
+
+/** The same, with the database whose metadata it was. */
+export type ChangeIn = PastChange & { readonly database: string }
 
 const LIMIT_MS = 10_000
 
+/**
+ * The changes of several databases that were decided, newest first, `limit` in all.
+ * @param requests one for each database
+ * @throws CitusHaError without a coordinator; what the server says, without the schema for one
+ */
+export async function historyEverywhere(
+  access: Access,
+  requests: readonly WalkRequest[],
+  limit: number,
+): Promise<ChangeIn[]> {
+  const all: ChangeIn[] = []
+  for (const request of requests) {
+    const { database } = request
+    const coordinator = requireCoordinator(await observe(access, request, new Clock()))
+    const changes = await readHistory(access, coordinator.address, database, limit)
+    all.push(...changes.map((change) => ({ database, ...change })))
+  }
+  return all.sort((a, b) => b.decidedAt.localeCompare(a.decidedAt)).slice(0, limit)
+}
+
 /** The changes that were decided, newest first. @throws what the server says, without the schema for one */
-export async function readHistory(
+async function readHistory(
   access: Access,
   coordinator: HostPort,
   database: string,

@@ -39,7 +39,7 @@ const resultRow = z.object({
  * when nothing else does.
  * @throws CitusHaError without a coordinator or the schema, or for a group that does not exist
  */
-export async function requirePausable(
+async function requirePausable(
   access: Access,
   request: WalkRequest,
   { kind, group }: PauseOrder,
@@ -54,8 +54,33 @@ export async function requirePausable(
   return coordinator
 }
 
+/** The same for one database of several. */
+export type PausedIn = PauseResult & { readonly database: string; readonly group: number | null }
+
+/**
+ * In every database or, where one does not allow it, in none.
+ * @param requests one for each database
+ * @throws CitusHaError as `requirePausable`
+ */
+export async function pauseEverywhere(
+  access: Access,
+  requests: readonly WalkRequest[],
+  order: PauseOrder,
+): Promise<PausedIn[]> {
+  const found = []
+  for (const request of requests) {
+    found.push({ request, coordinator: await requirePausable(access, request, order) })
+  }
+  const done: PausedIn[] = []
+  for (const { request, coordinator } of found) {
+    const result = await orderPause(access, request, coordinator, order)
+    done.push({ database: request.database, group: order.group, ...result })
+  }
+  return done
+}
+
 /** Stores or ends a pause on the coordinator. Again: nothing changes. @throws what the driver or the server says */
-export async function orderPause(
+async function orderPause(
   access: Access,
   { database, madeBy }: WalkRequest,
   coordinator: Answered,

@@ -3,6 +3,7 @@ import type { LogLevel } from '../config/log-level.ts'
 import { redact } from '../config/redact.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Acted, Diagnosed, Held, Noticed, WatchEvent } from './event.ts'
+import { type Fields, scrubbed } from './scrub.ts'
 
 export interface WatchLogOptions {
   readonly level: LogLevel
@@ -20,8 +21,6 @@ export interface WatchLog {
   readonly say: (level: Line['level'], text: string, fields?: Fields) => void
   level: LogLevel
 }
-
-export type Fields = Readonly<Record<string, unknown>>
 
 /** One line, before it is written. */
 export interface Line {
@@ -58,27 +57,6 @@ export function cycleLevel(log: WatchLog): LogLevel {
   log.level = next
   log.say('info', `the log’s level is ${next} now`)
   return next
-}
-
-/** Passwords may be in what a server or a client said: every text goes through `redact`. */
-function scrubbed(value: Fields): Fields {
-  return scrub(value, 0) as Fields
-}
-
-const DEPTH = 8
-const SECRET = /password|secret|token/i
-
-function scrub(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return redact(value)
-  if (typeof value === 'bigint') return value.toString()
-  if (value === null || typeof value !== 'object') return value
-  if (depth >= DEPTH) return '…'
-  if (Array.isArray(value)) return value.map((each) => scrub(each, depth + 1))
-  if (value instanceof Error) return redact(value.message)
-  if ('toJSON' in value && typeof value.toJSON === 'function') return value.toJSON()
-  return Object.fromEntries(
-    Object.entries(value).map(([key, each]) => [key, SECRET.test(key) ? '***' : scrub(each, depth + 1)]),
-  )
 }
 
 interface Failing {

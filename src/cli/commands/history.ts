@@ -1,8 +1,5 @@
 import type { Command } from 'commander'
-import { requireCoordinator } from '../../walk/checks.ts'
-import { Clock } from '../../walk/clock.ts'
-import { type PastChange, readHistory } from '../../walk/history.ts'
-import { observe } from '../../walk/look.ts'
+import { type ChangeIn, historyEverywhere } from '../../walk/history.ts'
 import {
   addClusterOptions,
   type ClusterOptions,
@@ -33,25 +30,12 @@ export function historyCommand(program: Command, io: Io): void {
     })
 }
 
-async function historyOf(session: Session, { limit }: HistoryOptions, io: Io) {
-  const all: (PastChange & { database: string })[] = []
-  for (const database of await databasesOf(session)) {
-    const request = { ...requestOf(session, io), database }
-    const coordinator = requireCoordinator(await observe(session.access, request, new Clock()))
-    const changes = await readHistory(session.access, coordinator.address, database, limit)
-    all.push(...changes.map((change) => ({ database, ...change })))
-  }
-  return all.sort((a, b) => b.decidedAt.localeCompare(a.decidedAt)).slice(0, limit)
+async function historyOf(session: Session, { limit }: HistoryOptions, io: Io): Promise<ChangeIn[]> {
+  const databases = await databasesOf(session)
+  const requests = databases.map((database) => requestOf({ ...session, database }, io))
+  return await historyEverywhere(session.access, requests, limit)
 }
 
-function render({
-  database,
-  timeline,
-  epoch,
-  decidedAt,
-  reason,
-  madeBy,
-  groups,
-}: PastChange & { database: string }) {
+function render({ database, timeline, epoch, decidedAt, reason, madeBy, groups }: ChangeIn) {
   return `${decidedAt}  ${database}  epoch ${timeline}/${epoch}  groups ${groups.join(', ')}  ${reason}  (${madeBy})\n`
 }

@@ -1,14 +1,7 @@
 import type { Command } from 'commander'
 import { describePause, scopeOf, sinceOf } from '../../model/pause.ts'
-import { orderPause, type PauseOrder, type PauseResult, requirePausable } from '../../walk/pause.ts'
-import {
-  addClusterOptions,
-  type ClusterOptions,
-  databasesOf,
-  requestOf,
-  type Session,
-  withCluster,
-} from '../cluster.ts'
+import { type PausedIn, type PauseOrder, pauseEverywhere } from '../../walk/pause.ts'
+import { addClusterOptions, type ClusterOptions, databasesOf, requestOf, withCluster } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
 import { groupOption } from '../options.ts'
 
@@ -57,30 +50,17 @@ export function pauseCommands(program: Command, io: Io): void {
     })
 }
 
-type Done = PauseResult & { readonly database: string; readonly group: number | null }
-
 async function carryOut(order: PauseOrder, options: ResumeOptions, io: Io): Promise<void> {
-  const done = await withCluster(options, io, (session) => everywhere(order, session, io))
+  const done = await withCluster(options, io, async (session) => {
+    const databases = await databasesOf(session)
+    const requests = databases.map((database) => requestOf({ ...session, database }, io))
+    return await pauseEverywhere(session.access, requests, order)
+  })
   if (options.json) printJson(io, { databases: done })
   else for (const each of done) io.stdout.write(`${linesOf(order, each).join('\n')}\n`)
 }
 
-/** In every database or, where one does not allow it, in none. */
-async function everywhere(order: PauseOrder, session: Session, io: Io): Promise<Done[]> {
-  const found = []
-  for (const database of await databasesOf(session)) {
-    const request = requestOf({ ...session, database }, io)
-    found.push({ request, coordinator: await requirePausable(session.access, request, order) })
-  }
-  const done: Done[] = []
-  for (const { request, coordinator } of found) {
-    const result = await orderPause(session.access, request, coordinator, order)
-    done.push({ database: request.database, group: order.group, ...result })
-  }
-  return done
-}
-
-function linesOf(order: PauseOrder, { database, changed, pause, pauses }: Done): string[] {
+function linesOf(order: PauseOrder, { database, changed, pause, pauses }: PausedIn): string[] {
   const scope = scopeOf(order.group)
   const others = pauses.filter((each) => each.group !== order.group)
   // Every group is under the cluster's pause; of another group's nothing is said to whoever asked about one.

@@ -1,10 +1,12 @@
 import { type Command, Option } from 'commander'
 import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import type { HostPort } from '../../model/node.ts'
-import { exitCodeOf, type Report } from '../../model/outcome.ts'
+import type { Report } from '../../model/outcome.ts'
+import type { EachDatabase } from '../../walk/each-database.ts'
+import { DEFAULT_WAIT_MS, documentOf, exitCodeOfAll, type Order, orderedWalk } from '../../walk/order.ts'
 import { type WalkRequest, walk } from '../../walk/walk.ts'
 import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
-import { type EachDatabase, eachDatabase } from '../databases.ts'
+import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
@@ -36,7 +38,7 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
       '--wait <duration>',
       'how long a promotion vouched for may still be running',
       durationOption,
-      10_000,
+      DEFAULT_WAIT_MS,
     )
     .option('--timeout <duration>', 'how long to go on while locks or nodes are in the way', durationOption)
     .option(
@@ -74,27 +76,13 @@ async function reconcileAll(
 
 function requestFor(session: Session, options: ReconcileOptions, io: Io): WalkRequest {
   const request = requestOf(session, io)
-  const { group, promoted } = options
-  return {
-    ...request,
-    claims: { ...request.claims, vouched: promoted ?? null, vouchedGroup: promoted ? (group ?? null) : null },
-    groups: group === undefined ? null : [group],
-    waitMs: promoted ? options.wait : 0,
-    deadlineMs: options.timeout ?? request.deadlineMs,
-    forceAfterMs: options.forceAfter ?? request.forceAfterMs,
-    mode: options.dryRun ? 'dry-run' : 'apply',
+  const { group, promoted, wait, timeout, forceAfter, dryRun } = options
+  const order: Order = {
+    group: group ?? null,
+    promoted: promoted ?? null,
+    waitMs: wait,
+    timeoutMs: timeout ?? null,
+    mode: dryRun ? 'dry-run' : 'apply',
   }
-}
-
-/** The worst of all databases. */
-export function exitCodeOfAll({ done, exitCode }: EachDatabase<Report>): number {
-  return Math.max(exitCode, ...done.map((report) => exitCodeOf(report.outcome)))
-}
-
-/** The worst database's report at the top, as scripts for one database expect it; all of them in `databases`. */
-export function documentOf(ran: EachDatabase<Report>): object {
-  const { done, failed } = ran
-  const worst = [...done].sort((a, b) => exitCodeOf(b.outcome) - exitCodeOf(a.outcome))[0]
-  const documents = done.map((report) => ({ exitCode: exitCodeOf(report.outcome), ...report }))
-  return { ...worst, exitCode: exitCodeOfAll(ran), databases: [...documents, ...failed] }
+  return { ...orderedWalk(request, order), forceAfterMs: forceAfter ?? request.forceAfterMs }
 }

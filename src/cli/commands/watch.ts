@@ -1,14 +1,15 @@
 import { type Command, Option } from 'commander'
 import { LOG_LEVELS } from '../../config/log-level.ts'
 import type { Report } from '../../model/outcome.ts'
+import type { EachDatabase } from '../../walk/each-database.ts'
+import { documentOf, exitCodeOfAll } from '../../walk/order.ts'
 import { watchOnce } from '../../watch/once.ts'
 import { addClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
-import { type EachDatabase, eachDatabase } from '../databases.ts'
+import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { httpOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 import type { ServeOptions } from '../watch.ts'
-import { documentOf, exitCodeOfAll } from './reconcile.ts'
 
 interface WatchOptions extends ServeOptions {
   readonly once?: boolean
