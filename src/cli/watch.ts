@@ -7,6 +7,7 @@ import { WatchService } from '../watch/service.ts'
 import { ServiceManager } from '../watch/systemd.ts'
 import { type ClusterOptions, type Loaded, loadCluster } from './cluster.ts'
 import type { Io } from './io.ts'
+import { ControlDoor } from './watch-control.ts'
 import { type Door, openDoor } from './watch-http.ts'
 
 export interface ServeOptions extends ClusterOptions {
@@ -44,6 +45,7 @@ class Served {
   readonly #manager: ServiceManager | null
   #service: WatchService | null = null
   #door: Door | null = null
+  readonly #control: ControlDoor
   /** What to go on with, and the end of what runs now. */
   #next: Loaded | null = null
   #again = new AbortController()
@@ -54,6 +56,7 @@ class Served {
     this.#options = options
     this.#io = io
     this.#log = log
+    this.#control = new ControlDoor(() => this.#service, log)
     this.#manager = ServiceManager.of({ env: io.env, problem: (line) => log.say('warn', line) })
   }
 
@@ -63,6 +66,7 @@ class Served {
     const status = setInterval(() => this.#manager?.status(summarize(states())), STATUS_MS)
     try {
       this.#door = await this.#openDoor(first)
+      await this.#control.follow(first.config.control)
       this.#manager?.feedWatchdog(() => allTurn(states()))
       this.#next = first
       while (this.#next !== null && !signal.aborted) await this.#serve(this.#next)
@@ -73,6 +77,7 @@ class Served {
       await this.#reloading
       await this.#manager?.stopping()
       await this.#door?.close()
+      await this.#control.close()
       this.#log.say('info', 'ended')
     }
   }
@@ -104,6 +109,7 @@ class Served {
   #tell(event: WatchEvent): void {
     this.#log.told(event)
     this.#door?.metrics.told(event)
+    this.#control.told(event)
   }
 
   /** One at a time: two signals in a row must not open two doors. */
@@ -117,6 +123,7 @@ class Served {
     await this.#manager?.reloading()
     try {
       const loaded = await loadCluster(this.#options, this.#io)
+      await this.#control.follow(loaded.config.control)
       const wanted = this.#listenerOf(loaded)
       const open = this.#door
       const stays = open && wanted ? sameAddress(open.asked, wanted) : open === null && wanted === null

@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { ServerOptions } from 'node:https'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { redact } from '../config/redact.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -16,9 +17,30 @@ export interface ListenerOptions {
   /** All others are answered with 405 before anything of a body is read. */
   readonly methods: readonly string[]
   /** Adds what is answered here. Each listener has routes, and a guard, of its own. */
-  readonly routes: (app: FastifyInstance) => void
+  readonly routes: (app: FastifyInstance) => void | Promise<void>
+  /** Asked first of every request, whatever its method and path; what it gives is all that is answered. */
+  readonly guard?: (request: FastifyRequest) => Promise<Refusal | null>
+  /** HTTPS; else plain HTTP. */
+  readonly tls?: TlsMaterial
+  /** How long an answer may be silent, in milliseconds; 0: for ever. */
+  readonly silenceMs?: number
   /** Told, in one line, of a request that failed for a reason of ours. */
   readonly problem: (line: string) => void
+}
+
+/** Why a request is not even looked at. */
+export interface Refusal {
+  readonly status: number
+  readonly error: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** PEM. */
+export interface TlsMaterial {
+  readonly cert: Buffer
+  readonly key: Buffer
+  /** Nobody gets in without a certificate that one of these has signed; null: everybody does. */
+  readonly clientCa: Buffer | null
 }
 
 /** A scraper is quick; whoever is slow holds one of a few connections, for this long at most. Milliseconds. */
@@ -26,23 +48,30 @@ const REQUEST_MS = 10_000
 const IDLE_MS = 75_000
 const BODY_BYTES = 16 * 1024
 const CONNECTIONS = 100
+const HANDSHAKE_MS = 10_000
 
 /** @throws CitusHaError where nothing can listen there, in one line */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
-  const { listen, methods, routes, problem } = options
+  const { listen, methods, routes, guard, problem } = options
   // Loaded here: only a watcher that is asked for HTTP should pay for it.
   const { fastify } = await import('fastify')
+  const malformed = async (request: FastifyRequest, reply: FastifyReply) => {
+    refuse(reply, (await guard?.(request)) ?? { status: 400, error: 'bad request', headers: {} })
+  }
   const app = fastify({
     logger: false,
     bodyLimit: BODY_BYTES,
     requestTimeout: REQUEST_MS,
-    connectionTimeout: REQUEST_MS,
+    connectionTimeout: options.silenceMs ?? REQUEST_MS,
     keepAliveTimeout: IDLE_MS,
     forceCloseConnections: true,
-    frameworkErrors: (_, __, reply) => void say(reply, 400, 'bad request'),
-  })
+    frameworkErrors: (_, request, reply) => void malformed(request, reply),
+    https: options.tls ? secured(options.tls) : null,
+  }) as unknown as FastifyInstance
   app.server.maxConnections = CONNECTIONS
   app.addHook('onRequest', async (request, reply) => {
+    const refusal = (await guard?.(request)) ?? null
+    if (refusal) return refuse(reply, refusal)
     if (methods.includes(request.method)) return
     reply.header('allow', methods.join(', '))
     return say(reply, 405, 'method not allowed')
@@ -57,8 +86,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     problem(`${request.method} ${request.routeOptions.url ?? '?'}: ${redact(error.message)}`)
     return say(reply, 500, 'internal error')
   })
-  routes(app)
   try {
+    await routes(app)
     await app.listen({ host: listen.host, port: listen.port })
   } catch (error) {
     await app.close()
@@ -73,6 +102,11 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   return { address: { host: listen.host, port: portOf(app) }, close: async () => await app.close() }
 }
 
+function secured({ cert, key, clientCa }: TlsMaterial): ServerOptions {
+  const asked = clientCa && { ca: clientCa, requestCert: true, rejectUnauthorized: true }
+  return { cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS, ...asked }
+}
+
 /** One JSON document, laid out for people too. */
 export function answer(reply: FastifyReply, status: number, body: object): FastifyReply {
   return reply
@@ -83,6 +117,10 @@ export function answer(reply: FastifyReply, status: number, body: object): Fasti
 
 function say(reply: FastifyReply, status: number, error: string): FastifyReply {
   return answer(reply, status, { error })
+}
+
+function refuse(reply: FastifyReply, { status, error, headers }: Refusal): FastifyReply {
+  return say(reply.headers(headers), status, error)
 }
 
 function portOf(app: FastifyInstance): number {

@@ -8,6 +8,7 @@ import { requestFor } from '../walk/request.ts'
 import { Alarm } from './alarm.ts'
 import type { WatchEvent } from './event.ts'
 import { Lead } from './leadership.ts'
+import { Orders } from './orders.ts'
 import type { WatchState } from './state.ts'
 import { Watcher } from './watcher.ts'
 
@@ -34,12 +35,19 @@ export class WatchService {
   readonly #options: WatchOptions
   readonly #access: Connections
   readonly #running = new Map<string, Running>()
+  /** What may be asked of it while it runs. */
+  readonly orders: Orders
   /** Aborted with what ended a watcher that should have gone on. */
   readonly #broken = new AbortController()
 
   constructor(options: WatchOptions) {
     this.#options = options
     this.#access = new Connections(options.config, options.env)
+    this.orders = new Orders({
+      access: this.#access,
+      requests: () => [...this.#running.values()].map(({ watcher }) => watcher.request),
+      tell: options.tell,
+    })
   }
 
   /** What is known of each database, the first one first. */
@@ -63,6 +71,7 @@ export class WatchService {
       }
       this.#broken.signal.throwIfAborted()
     } finally {
+      await this.orders.end()
       await Promise.all([...this.#running.keys()].map((name) => this.#end(name)))
       await this.#access.close()
     }

@@ -184,7 +184,7 @@ export class Watcher {
 
   async #look(): Promise<View> {
     const access = this.#access
-    const request = this.#request()
+    const request = this.request
     const survey = await observe(access, request, new Clock())
     this.#surveys++
     this.#coordinators.see(survey)
@@ -203,7 +203,8 @@ export class Watcher {
     return seen
   }
 
-  #request(): WalkRequest {
+  /** What a walk would be asked now: where to look, and which coordinator is known. */
+  get request(): WalkRequest {
     const { request } = this.#options
     // Without a coordinator nobody is forgotten: what becomes of the workers meanwhile is seen all the same.
     const rows = this.#view?.coordinator.citus?.catalog ?? []
@@ -232,7 +233,7 @@ export class Watcher {
       return this.#leadAlarm.ring()
     }
     const began = this.#groups.tryingSince(groups, performance.now())
-    const request = { ...this.#request(), signal, began, groups, seen: seen.survey }
+    const request = { ...this.request, signal, began, groups, seen: seen.survey }
     const recovers = intent.kind === 'recovery'
     const done = recovers
       ? await recover(this.#access, request, seen)

@@ -8,6 +8,8 @@ import { type ConfigSources, loadConfig } from '../../src/config/load.ts'
 import { redact } from '../../src/config/redact.ts'
 
 const URL = 'postgres://citus_ha@cn1.example:5432/app'
+const TOKEN = 'a-token-of-enough-characters'
+const LISTEN = { host: '127.0.0.1', port: 8009 }
 const ONE = `coordinators: [{ url: '${URL}' }]\n`
 
 function load(yaml: string, sources: Partial<ConfigSources> = {}) {
@@ -75,6 +77,7 @@ log: { level: debug }
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 0, force: 10_000 },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
       http: { listen: { host: '127.0.0.1', port: 8008 } },
+      control: null,
       log: { level: 'debug' },
     })
   })
@@ -98,6 +101,7 @@ log: { level: debug }
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 2000, force: 'never' },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
       http: null,
+      control: null,
       log: { level: 'info' },
     })
   })
@@ -109,6 +113,83 @@ log: { level: debug }
       expect(http).toEqual({ listen: { host: '127.0.0.1', port: 8008 } })
     },
   )
+
+  test.each([
+    [
+      `control: { token: ${TOKEN} }`,
+      {
+        listen: LISTEN,
+        tls: null,
+        connect: { url: 'http://127.0.0.1:8009', ca: null, cert: null, key: null },
+      },
+    ],
+    [
+      `control: { listen: '[::1]:0', tokenFile: /etc/citus-ha/token }`,
+      { listen: { host: '::1', port: 0 }, token: { kind: 'file', file: '/etc/citus-ha/token' } },
+    ],
+    [
+      `control: { listen: 'cn1.example:8009', tls: { cert: c, key: k, clientCa: a } }`,
+      {
+        token: null,
+        tls: { cert: 'c', key: 'k', clientCa: 'a' },
+        connect: { url: 'https://cn1.example:8009', ca: 'a', cert: 'c', key: 'k' },
+      },
+    ],
+    [
+      `control: { connect: 'https://cn1.example:8009', token: ${TOKEN} }`,
+      { listen: null, connect: { url: 'https://cn1.example:8009', ca: null, cert: null, key: null } },
+    ],
+    [
+      `control: { listen: 'localhost:8009', connect: { url: 'https://cn1.example', ca: a, cert: c, key: k }, token: ${TOKEN} }`,
+      { connect: { url: 'https://cn1.example', ca: 'a', cert: 'c', key: 'k' } },
+    ],
+  ])('turns orders on by naming them, for whoever can show who he is: %s', async (line, expected) => {
+    const { control } = await load(`${ONE}${line}\n`)
+    expect(control).toMatchObject(expected)
+    expect(inspect(control, { depth: 9 }) + JSON.stringify(control)).not.toContain(TOKEN)
+  })
+
+  test.each([
+    [
+      'control:',
+      'control: expected token, tokenFile or tls.clientCa: nobody may give orders without showing',
+    ],
+    ['control: { listen: "127.0.0.1:8009" }', 'control: expected token, tokenFile or tls.clientCa'],
+    ['control: { tls: { cert: c, key: k } }', 'control: expected token, tokenFile or tls.clientCa'],
+    ['control: { token: short }', 'control.token: expected 16 characters or more'],
+    ['control: { token: "häslich häslich" }', 'control.token: expected'],
+    ['control: { token: 1234567890123456 }', 'control.token: expected text, got a number'],
+    [
+      `control: { token: ${TOKEN}, tokenFile: f }`,
+      'control.tokenFile: expected token or tokenFile, got both',
+    ],
+    [
+      `control: { token: ${TOKEN}, listen: "0.0.0.0:8009" }`,
+      'control.listen: expected tls, or an address of this machine alone, got 0.0.0.0:8009',
+    ],
+    [`control: { token: ${TOKEN}, listen: "cn1.example:1" }`, 'control.listen: expected tls'],
+    [
+      `control: { token: ${TOKEN}, connect: "http://cn1.example:8009" }`,
+      'control.connect.url: expected https:',
+    ],
+    [
+      `control: { token: ${TOKEN}, connect: "ftp://cn1.example" }`,
+      'control.connect.url: expected a URL such as',
+    ],
+    [
+      `control: { token: ${TOKEN}, connect: "https://cn1.example/v1" }`,
+      'control.connect.url: expected a URL such as',
+    ],
+    [`control: { token: ${TOKEN}, connect: { cert: c } }`, 'control.connect.key: expected cert and key'],
+    [`control: { token: ${TOKEN}, tls: { cert: c } }`, 'control.tls.key: expected text, got nothing'],
+    [`control: { tokn: ${TOKEN} }`, 'control.tokn: unknown key'],
+  ])('refuses orders from whoever comes along, and a token on an open line: %s', async (line, expected) => {
+    const message = await complaint(load(`${ONE}${line}\n`))
+    expect(message).toMatch(
+      new RegExp(`^citus-ha\\.yaml: ${expected.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`),
+    )
+    expect(message).not.toContain(TOKEN)
+  })
 
   test('is read from disk, and http.listen may leave the port to the system', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))

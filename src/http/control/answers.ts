@@ -1,0 +1,177 @@
+import { z } from 'zod'
+import type { DiagnosisCode } from '../../model/diagnosis.ts'
+import type { FailureCode } from '../../model/failure.ts'
+import type { CopyReport, Outcome, Report } from '../../model/outcome.ts'
+import type { RowChange } from '../../model/plan.ts'
+
+/** What is answered, field by field: the source of the OpenAPI document. */
+
+export const errorAnswer = z
+  .strictObject({
+    error: z.string().meta({ description: 'One line for people.' }),
+    code: oneOf<FailureCode | 'interrupted'>({
+      usage: 'usage',
+      configuration: 'configuration',
+      'not-installed': 'not-installed',
+      'no-coordinator': 'no-coordinator',
+      'two-coordinators': 'two-coordinators',
+      blocked: 'blocked',
+      interrupted: 'interrupted',
+    }).optional(),
+    exitCode: z.int().meta({ description: 'Of the command that fails in this way.' }).optional(),
+  })
+  .meta({ id: 'Error' })
+
+const nullableText = z.string().nullable()
+const nullableNumber = z.number().nullable()
+const lines = z.array(z.string())
+
+/** A word of a closed list: one that is added to the type and not here does not compile. */
+export function oneOf<Word extends string>(words: { readonly [Each in Word]: Each }) {
+  return z.enum(Object.values(words) as Word[])
+}
+
+export const diagnosisCode = oneOf<DiagnosisCode>({
+  healthy: 'healthy',
+  promoted: 'promoted',
+  'no-primary-row': 'no-primary-row',
+  'lineage-mismatch': 'lineage-mismatch',
+  'lineage-unknown': 'lineage-unknown',
+  'split-brain': 'split-brain',
+  'primary-down': 'primary-down',
+  'primary-unknown': 'primary-unknown',
+  'primary-alive-elsewhere': 'primary-alive-elsewhere',
+  'primary-in-recovery': 'primary-in-recovery',
+  'promotion-running': 'promotion-running',
+  unproved: 'unproved',
+}).meta({ id: 'DiagnosisCode' })
+
+export const hostPort = z.strictObject({ host: z.string(), port: z.int() }).meta({ id: 'HostPort' })
+
+const blocker = z
+  .strictObject({
+    node: hostPort,
+    pid: z.int(),
+    user: nullableText,
+    application: nullableText,
+    state: nullableText,
+    ageMs: nullableNumber,
+    statement: nullableText,
+    client: z.strictObject({ node: z.string(), pid: z.int() }).nullable(),
+    ours: z.boolean(),
+  })
+  .meta({ id: 'Blocker', description: 'A session, or a prepared transaction (pid 0), that was in the way.' })
+
+const outcome = oneOf<Outcome>({
+  converged: 'converged',
+  changed: 'changed',
+  planned: 'planned',
+  refused: 'refused',
+  blocked: 'blocked',
+  unproved: 'unproved',
+})
+
+export const report = z.strictObject({
+  outcome,
+  database: z.string(),
+  epoch: z.int().nullable(),
+  changes: z.array(
+    z.strictObject({
+      group: z.int(),
+      nodeid: z.int(),
+      kind: oneOf<RowChange['kind']>({
+        'primary-moved': 'primary-moved',
+        'secondary-moved': 'secondary-moved',
+        remedy: 'remedy',
+        'remedy-ended': 'remedy-ended',
+        'drift-repaired': 'drift-repaired',
+        resync: 'resync',
+      }),
+      from: z.string(),
+      to: z.string(),
+      why: z.string(),
+    }),
+  ),
+  copies: z.array(
+    z.strictObject({
+      node: z.string(),
+      role: z.string(),
+      state: oneOf<CopyReport['state']>({
+        right: 'right',
+        stale: 'stale',
+        unreachable: 'unreachable',
+        unreadable: 'unreadable',
+        'does not follow': 'does not follow',
+      }),
+      convergedMs: nullableNumber,
+      detail: nullableText,
+    }),
+  ),
+  refusals: z.array(
+    z.strictObject({
+      group: z.int(),
+      reason: diagnosisCode,
+      rule: z.string(),
+      summary: z.string(),
+      evidence: lines,
+    }),
+  ),
+  blockers: z.array(blocker),
+  ended: z.array(blocker),
+  unfenced: lines,
+  warnings: lines,
+  groups: z.array(
+    z.strictObject({ group: z.int(), code: diagnosisCode, rule: z.string(), summary: z.string() }),
+  ),
+  sql: z.array(z.strictObject({ node: z.string(), statements: lines })),
+  timings: z.record(z.string(), z.number()),
+  durationMs: z.number(),
+}) satisfies z.ZodType<Report>
+
+const exitCode = z.int().meta({ description: 'Of the command: 0 right, 3 refused, 4 blocked, 5 not proved.' })
+const reportIn = report.extend({ exitCode }).meta({ id: 'Report' })
+export const reportAnswer = report
+  .extend({ exitCode, databases: z.array(reportIn) })
+  .meta({ id: 'Reports', description: 'As reconcile --json: the worst database’s report, and all of them.' })
+
+const pause = z
+  .strictObject({ group: z.int().nullable(), since: z.string(), by: z.string(), why: nullableText })
+  .meta({ id: 'Pause' })
+export const pausedAnswer = z
+  .strictObject({
+    databases: z.array(
+      z.strictObject({
+        database: z.string(),
+        group: z.int().nullable(),
+        changed: z.boolean(),
+        pause: pause.nullable(),
+        pauses: z.array(pause),
+      }),
+    ),
+  })
+  .meta({ id: 'Paused', description: 'As pause --json and resume --json.' })
+
+export const historyAnswer = z
+  .strictObject({
+    changes: z.array(
+      z.strictObject({
+        database: z.string(),
+        timeline: z.int(),
+        epoch: z.int(),
+        gids: lines,
+        groups: z.array(z.int()),
+        reason: z.string(),
+        evidence: z.unknown(),
+        before: z.unknown(),
+        after: z.unknown(),
+        madeBy: z.string(),
+        decidedAt: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'History', description: 'As history --json.' })
+
+/** As fence --json and release --json. */
+export const fenceAnswer = z.looseObject({}).meta({ id: 'Fence' })
+
+export const openApiAnswer = z.looseObject({ openapi: z.string() }).meta({ id: 'OpenApi' })

@@ -1,0 +1,208 @@
+import type { z } from 'zod'
+import type { Order } from '../../walk/order.ts'
+import { DEFAULT_WAIT_MS, documentOf } from '../../walk/order.ts'
+import type { Asked } from '../../watch/orders.ts'
+import type { ControlActions } from './actions.ts'
+import { fenceAnswer, historyAnswer, pausedAnswer, reportAnswer } from './answers.ts'
+import {
+  fenceBody,
+  fenceGroupBody,
+  groupPath,
+  historyQuery,
+  nothing,
+  pauseBody,
+  promotedBody,
+  reconcileBody,
+  releaseBody,
+  releaseGroupBody,
+  resumeBody,
+} from './requests.ts'
+
+/** One thing that can be asked: how, what is answered, and what is done. The routes and the document come from it. */
+export interface Endpoint {
+  readonly method: 'GET' | 'POST'
+  /** As fastify has it, `:group` for a group id. */
+  readonly path: string
+  readonly id: string
+  readonly summary: string
+  readonly parameters: z.ZodObject
+  readonly query: z.ZodObject
+  /** null: there is none. */
+  readonly body: z.ZodObject | null
+  readonly answer: z.ZodType
+  readonly run: (given: Given<z.ZodObject, z.ZodObject, z.ZodObject>, call: Call) => Promise<object>
+}
+
+interface Given<Parameters extends z.ZodObject, Query extends z.ZodObject, Body extends z.ZodObject> {
+  readonly parameters: z.output<Parameters>
+  readonly query: z.output<Query>
+  readonly body: z.output<Body>
+}
+
+export interface Call {
+  readonly actions: ControlActions
+  /** For the record. */
+  readonly madeBy: string
+}
+
+/** This watcher can't do it. */
+export class NotOffered extends Error {
+  override readonly name = 'NotOffered'
+}
+
+interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodObject>
+  extends Pick<Endpoint, 'path' | 'id' | 'summary' | 'answer'> {
+  readonly parameters?: P
+  readonly query?: Q
+  readonly body?: B
+  readonly run: (given: Given<P, Q, B>, call: Call) => Promise<object>
+}
+
+type Nothing = typeof nothing
+
+/** The schemas are what makes `given` what `run` takes: the routes parse with them and with nothing else. */
+function endpoint<
+  P extends z.ZodObject = Nothing,
+  Q extends z.ZodObject = Nothing,
+  B extends z.ZodObject = Nothing,
+>({ parameters, query, body, run, ...rest }: Definition<P, Q, B>): Endpoint {
+  return {
+    ...rest,
+    method: body ? 'POST' : 'GET',
+    parameters: parameters ?? nothing,
+    query: query ?? nothing,
+    body: body ?? null,
+    run: run as unknown as Endpoint['run'],
+  }
+}
+
+function askedOf(database: string | undefined, { madeBy }: Call): Asked {
+  return { database: database ?? null, madeBy }
+}
+
+const NO_ORDER: Order = {
+  group: null,
+  promoted: null,
+  waitMs: DEFAULT_WAIT_MS,
+  timeoutMs: null,
+  mode: 'apply',
+}
+
+interface Fence {
+  readonly group: number
+  readonly database?: string | undefined
+}
+
+async function fence(
+  { group, database, ttl }: Fence & { readonly ttl: number },
+  call: Call,
+): Promise<object> {
+  const { fence: hold } = call.actions
+  if (!hold) throw new NotOffered('this watcher holds no fences')
+  return await hold({ database: database ?? null, group, ttlMs: ttl }, askedOf(database, call))
+}
+
+async function release({ group, database }: Fence, call: Call): Promise<object> {
+  const { release: letGo } = call.actions
+  if (!letGo) throw new NotOffered('this watcher holds no fences')
+  return await letGo({ database: database ?? null, group }, askedOf(database, call))
+}
+
+/** Everything but `/v1/events` and `/v1/openapi.json`, which are no calls. */
+export const ENDPOINTS: readonly Endpoint[] = [
+  endpoint({
+    path: '/v1/reconcile',
+    id: 'reconcile',
+    summary: 'Prove what was promoted, and make pg_dist_node right on every copy.',
+    body: reconcileBody,
+    answer: reportAnswer,
+    run: async ({ body: { database, group, promoted, wait, timeout, dryRun } }, call) => {
+      const order: Order = {
+        group: group ?? null,
+        promoted: promoted ?? null,
+        waitMs: wait ?? DEFAULT_WAIT_MS,
+        timeoutMs: timeout ?? null,
+        mode: dryRun ? 'dry-run' : 'apply',
+      }
+      return documentOf(await call.actions.reconcile(order, askedOf(database, call)))
+    },
+  }),
+  endpoint({
+    path: '/v1/groups/:group/promoted',
+    id: 'promoted',
+    summary: 'The same for one group, whose new primary the caller vouches for.',
+    parameters: groupPath,
+    body: promotedBody,
+    answer: reportAnswer,
+    run: async ({ parameters: { group }, body: { node, database, wait, timeout } }, call) => {
+      const given = { group, promoted: node, waitMs: wait ?? DEFAULT_WAIT_MS, timeoutMs: timeout ?? null }
+      return documentOf(await call.actions.reconcile({ ...NO_ORDER, ...given }, askedOf(database, call)))
+    },
+  }),
+  endpoint({
+    path: '/v1/groups/:group/fence',
+    id: 'fenceOfGroup',
+    summary: 'Let the group’s writes wait until it is released, changed, or the time is over.',
+    parameters: groupPath,
+    body: fenceBody,
+    answer: fenceAnswer,
+    run: ({ parameters, body }, call) => fence({ ...parameters, ...body }, call),
+  }),
+  endpoint({
+    path: '/v1/groups/:group/release',
+    id: 'releaseOfGroup',
+    summary: 'Let them go on.',
+    parameters: groupPath,
+    body: releaseBody,
+    answer: fenceAnswer,
+    run: ({ parameters, body }, call) => release({ ...parameters, ...body }, call),
+  }),
+  endpoint({
+    path: '/v1/fence',
+    id: 'fence',
+    summary: 'As /v1/groups/{group}/fence.',
+    body: fenceGroupBody,
+    answer: fenceAnswer,
+    run: ({ body }, call) => fence(body, call),
+  }),
+  endpoint({
+    path: '/v1/release',
+    id: 'release',
+    summary: 'As /v1/groups/{group}/release.',
+    body: releaseGroupBody,
+    answer: fenceAnswer,
+    run: ({ body }, call) => release(body, call),
+  }),
+  endpoint({
+    path: '/v1/pause',
+    id: 'pause',
+    summary: 'Keep watchers from changing anything by themselves, in the whole cluster or one group.',
+    body: pauseBody,
+    answer: pausedAnswer,
+    run: async ({ body: { database, group, reason } }, call) => {
+      const order = { kind: 'pause', group: group ?? null, why: reason ?? null } as const
+      return { databases: await call.actions.pause(order, askedOf(database, call)) }
+    },
+  }),
+  endpoint({
+    path: '/v1/resume',
+    id: 'resume',
+    summary: 'End a pause.',
+    body: resumeBody,
+    answer: pausedAnswer,
+    run: async ({ body: { database, group } }, call) => {
+      const order = { kind: 'resume', group: group ?? null } as const
+      return { databases: await call.actions.pause(order, askedOf(database, call)) }
+    },
+  }),
+  endpoint({
+    path: '/v1/history',
+    id: 'history',
+    summary: 'The changes that were decided, newest first.',
+    query: historyQuery,
+    answer: historyAnswer,
+    run: async ({ query: { database, limit } }, call) => {
+      return { changes: await call.actions.history(limit ?? 20, askedOf(database, call)) }
+    },
+  }),
+]

@@ -1,0 +1,38 @@
+import { redact } from '../../config/redact.ts'
+import { CitusHaError, exitCodeOfFailure, type FailureCode } from '../../model/failure.ts'
+import { NotOffered } from './endpoints.ts'
+
+/** An order that came to nothing, as it is answered. */
+export interface FailedOrder {
+  readonly status: number
+  readonly body: {
+    readonly error: string
+    readonly code?: FailureCode | 'interrupted'
+    readonly exitCode?: number
+  }
+}
+
+const STATUS: Readonly<Record<FailureCode, number>> = {
+  usage: 400,
+  configuration: 409,
+  'not-installed': 409,
+  'two-coordinators': 409,
+  'no-coordinator': 503,
+  blocked: 503,
+}
+
+/** Status, one line without passwords, and the exit code that the command would have had. */
+export function failedOrder(error: unknown): FailedOrder {
+  const message = error instanceof Error ? error.message : String(error)
+  const line = redact(message).split('\n')[0] || 'failed'
+  if (error instanceof CitusHaError) {
+    const { code } = error
+    return { status: STATUS[code], body: { error: line, code, exitCode: exitCodeOfFailure(code) } }
+  }
+  if (error instanceof NotOffered) return { status: 501, body: { error: line } }
+  if (error instanceof Error && error.name === 'AbortError') {
+    const ended = 'the watch ends or reads its configuration again; nothing is left half done; ask again'
+    return { status: 503, body: { error: ended, code: 'interrupted', exitCode: 4 } }
+  }
+  return { status: 500, body: { error: line, exitCode: 1 } }
+}

@@ -1,0 +1,108 @@
+import { z } from 'zod'
+import { parseDuration } from '../../config/duration.ts'
+import { parseAddress } from '../../model/node.ts'
+
+/** What may be asked, field by field; a field that is not named here is refused. */
+
+const LONGEST_MS = 600_000
+
+const duration = z
+  .string()
+  .meta({ description: 'Up to ten minutes.', examples: ['200ms', '10s', '5m'] })
+  .regex(/^\d{1,9}(\.\d{1,3})?\s?(ms|s|m|h|d)$/, 'expected a duration such as 200ms, 10s or 5m')
+  .transform((text, context) => {
+    const ms = parseDuration(text)
+    if (ms !== null && ms <= LONGEST_MS) return ms
+    context.addIssue({ code: 'custom', message: 'expected ten minutes or less' })
+    return z.NEVER
+  })
+
+const node = z
+  .string()
+  .meta({ description: 'HOST:PORT as in pg_dist_node.', examples: ['worker-1b.example:5432'] })
+  .max(300)
+  .transform((text, context) => {
+    const address = parseAddress(text)
+    if (address) return address
+    context.addIssue({ code: 'custom', message: 'expected HOST:PORT, such as worker-1b.example:5432' })
+    return z.NEVER
+  })
+
+const groupNumber = z.int().min(0).max(999_999_999)
+const group = groupNumber.meta({ description: 'Citus’s groupid.' })
+const database = z
+  .string()
+  .min(1)
+  .max(63)
+  .meta({ description: 'Without it: every database that is watched.' })
+const wait = duration.meta({
+  description: 'How long the promotion may still be running; 10s where it is not said.',
+})
+const timeout = duration.meta({ description: 'How long to go on while locks or nodes are in the way.' })
+
+export const reconcileBody = z.strictObject({
+  database: database.optional(),
+  group: group.optional(),
+  promoted: node.meta({ description: 'The node that the caller vouches for, HOST:PORT.' }).optional(),
+  wait: wait.optional(),
+  timeout: timeout.optional(),
+  dryRun: z.boolean().optional(),
+})
+
+export const promotedBody = z.strictObject({
+  node,
+  database: database.optional(),
+  wait: wait.optional(),
+  timeout: timeout.optional(),
+})
+
+const ttl = duration
+  .refine((ms) => ms > 0, 'expected more than zero')
+  .meta({ description: 'When the fence ends by itself, whatever happens.' })
+export const fenceBody = z.strictObject({ ttl, database: database.optional() })
+export const fenceGroupBody = fenceBody.extend({ group })
+export const releaseBody = z.strictObject({ database: database.optional() })
+export const releaseGroupBody = releaseBody.extend({ group })
+
+const reason = z
+  .string()
+  .max(500)
+  .transform((text) => text.replace(/\s+/g, ' ').trim() || null)
+export const pauseBody = z.strictObject({
+  database: database.optional(),
+  group: group.meta({ description: 'Without it: the whole cluster.' }).optional(),
+  reason: reason.optional(),
+})
+export const resumeBody = pauseBody.omit({ reason: true })
+
+export const nothing = z.strictObject({})
+
+/** As in a URL: digits. */
+const count = z
+  .string()
+  .regex(/^[1-9]\d{0,3}$/, 'expected a number from 1 to 9999')
+  .transform(Number)
+export const historyQuery = z.strictObject({
+  database: database.optional(),
+  limit: count.meta({ description: 'How many at the most; 20 where it is not said.' }).optional(),
+})
+
+export const groupPath = z.strictObject({
+  group: z
+    .string()
+    .regex(/^\d{1,9}$/, 'expected a group id, such as 1')
+    .transform(Number)
+    .meta({ description: 'Citus’s groupid.', examples: ['1'] }),
+})
+
+/** The first thing that is wrong, in one line that shows nothing of what was given. */
+export function lineOf({ issues }: z.ZodError): string {
+  const [issue] = issues
+  if (!issue) return 'not understood'
+  const at = issue.path.map(String).join('.')
+  if (issue.code === 'unrecognized_keys') {
+    const keys = issue.keys.map((key) => JSON.stringify(key).slice(0, 66)).join(', ')
+    return `${at === '' ? '' : `${at}: `}unknown field ${keys}`
+  }
+  return at === '' ? issue.message : `${at}: ${issue.message}`
+}

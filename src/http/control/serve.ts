@@ -1,0 +1,172 @@
+import { readFile } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { z } from 'zod'
+import { type Control, type ControlTls, tokenProblem } from '../../config/control.ts'
+import { readSecret } from '../../config/secret-file.ts'
+import { CitusHaError } from '../../model/failure.ts'
+import type { HostPort } from '../../model/node.ts'
+import type { WatchEvent } from '../../watch/event.ts'
+import { answer, type Listener, openListener, type TlsMaterial } from '../listener.ts'
+import type { ControlActions } from './actions.ts'
+import { ENDPOINTS, type Endpoint } from './endpoints.ts'
+import { failedOrder } from './failures.ts'
+import { callerOf, guardBy } from './guard.ts'
+import { openApi } from './openapi.ts'
+import { lineOf, nothing } from './requests.ts'
+import { EventStreams } from './streams.ts'
+
+export interface ControlOptions {
+  readonly control: Control & { readonly listen: HostPort }
+  /** Asked anew at each request; null while nothing is watched. */
+  readonly actions: () => ControlActions | null
+  /** Of citus-ha. */
+  readonly version: string
+  /** Told of each order, in one line, when it is done. */
+  readonly done: (line: string) => void
+  /** Told, in one line, of what is wrong on our side. */
+  readonly problem: (line: string) => void
+}
+
+/** Where orders are taken. */
+export interface ControlListener extends Listener {
+  /** Passes an event on to whoever listens to `/v1/events`. */
+  told(event: WatchEvent): void
+}
+
+/** Calls from one address within a minute. */
+const CALLS_A_MINUTE = 240
+
+/**
+ * Takes orders from whoever shows the token or a client certificate; nothing but 401 is told to anybody else.
+ * @throws CitusHaError or ConfigError where nothing can listen there, or a file is no good, in one line
+ */
+export async function serveControl(options: ControlOptions): Promise<ControlListener> {
+  const { control, problem } = options
+  const streams = new EventStreams()
+  const tls = await readFiles(control)
+  const { fastifyRateLimit } = await import('@fastify/rate-limit')
+  const listener = await openListener({
+    listen: control.listen,
+    problem,
+    methods: ['GET', 'POST'],
+    guard: guardBy(control.token, problem),
+    // A walk may take its time before there is anything to answer.
+    silenceMs: 0,
+    ...(tls && { tls }),
+    routes: async (app) => {
+      await app.register(fastifyRateLimit, { max: CALLS_A_MINUTE, timeWindow: '1 minute' })
+      takeJsonAlone(app)
+      for (const endpoint of ENDPOINTS) addEndpoint(app, endpoint, options)
+      addOthers(app, options, streams)
+    },
+  })
+  return { ...listener, told: (event) => streams.told(event) }
+}
+
+/**
+ * Reads every file that a listener needs.
+ * @throws CitusHaError or ConfigError for one that is no good, in one line
+ */
+export async function readFiles({ token, tls }: Control): Promise<TlsMaterial | null> {
+  if (token) await readSecret(token, tokenProblem)
+  return tls && (await readTls(tls))
+}
+
+/** @throws CitusHaError in one line */
+async function readTls({ cert, key, clientCa }: ControlTls): Promise<TlsMaterial> {
+  const [certificate, privateKey, authority] = await Promise.all([
+    readPem('cert', cert),
+    readPem('key', key),
+    clientCa === null ? null : readPem('clientCa', clientCa),
+  ])
+  try {
+    createSecureContext({ cert: certificate, key: privateKey, ...(authority && { ca: authority }) })
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new CitusHaError('configuration', `control.tls: ${cert} and ${key} are no good: ${why}`, {
+      cause: error,
+    })
+  }
+  return { cert: certificate, key: privateKey, clientCa: authority }
+}
+
+async function readPem(name: string, file: string): Promise<Buffer> {
+  return await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    const why = error.code ?? error.message
+    throw new CitusHaError('configuration', `control.tls.${name}: ${file}: cannot be read (${why})`, {
+      cause: error,
+    })
+  })
+}
+
+/** No other content type, so that no form of a browser is taken for an order; nothing at all is `{}`. */
+function takeJsonAlone(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, {})
+    else void parse(request, String(body), done)
+  })
+}
+
+function addEndpoint(app: FastifyInstance, endpoint: Endpoint, options: ControlOptions): void {
+  const { method, path, parameters, query, body, run } = endpoint
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const caller = callerOf(request)
+    const { status, document } = await outcomeOf(async () => {
+      const actions = options.actions()
+      if (actions === null) throw new CitusHaError('no-coordinator', 'nothing is watched yet')
+      const given = {
+        parameters: read(parameters, request.params),
+        query: read(query, request.query),
+        body: read(body ?? nothing, request.body ?? {}),
+      }
+      return await run(given, { actions, madeBy: `citus-ha (asked over HTTP by ${caller})` })
+    })
+    const gone = reply.raw.destroyed ? ', but whoever asked is gone' : ''
+    const line = `${method} ${request.url} from ${caller}: ${wordOf(status, document)}${gone}`
+    if (status === 500) options.problem(line)
+    else options.done(line)
+    return answer(reply, status, document)
+  }
+  app.route({ method, url: path, handler })
+}
+
+interface Outcome {
+  readonly status: number
+  readonly document: object
+}
+
+async function outcomeOf(work: () => Promise<object>): Promise<Outcome> {
+  try {
+    return { status: 200, document: await work() }
+  } catch (error) {
+    const { status, body } = failedOrder(error)
+    return { status, document: body }
+  }
+}
+
+/** What came of it, for the log. */
+function wordOf(status: number, document: object): string {
+  if ('error' in document) return `${status}: ${document.error}`
+  return 'outcome' in document ? String(document.outcome) : 'done'
+}
+
+/** @throws CitusHaError in one line */
+function read<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
+  const result = schema.safeParse(given)
+  if (result.success) return result.data
+  throw new CitusHaError('usage', lineOf(result.error))
+}
+
+function addOthers(app: FastifyInstance, { version }: ControlOptions, streams: EventStreams): void {
+  const document = openApi(version)
+  app.get('/v1/openapi.json', async (_, reply) => answer(reply, 200, document))
+  app.get('/v1/events', async (_, reply) => {
+    if (streams.isFull) return answer(reply, 503, { error: 'too many listen already' })
+    reply.hijack()
+    streams.add(reply.raw)
+  })
+  app.addHook('preClose', async () => streams.close())
+}

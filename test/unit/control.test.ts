@@ -1,0 +1,571 @@
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { loadConfig } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/schema.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import type { ControlActions } from '../../src/http/control/actions.ts'
+import { callControl } from '../../src/http/control/client.ts'
+import { type ControlListener, serveControl } from '../../src/http/control/serve.ts'
+import { CitusHaError } from '../../src/model/failure.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { Authority, type Certificate } from '../support/certificates.ts'
+import { report } from '../support/watch-state.ts'
+
+const TOKEN = 'a-token-of-enough-characters'
+const open: ControlListener[] = []
+let directory: string
+let authority: Authority
+let foreign: Authority
+let certificate: Certificate
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'citus-ha-control-'))
+  authority = await Authority.make(directory, 'own')
+  foreign = await Authority.make(directory, 'foreign')
+  certificate = await authority.sign('watcher')
+})
+afterAll(async () => {
+  await rm(directory, { recursive: true, force: true })
+})
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((listener) => listener.close()))
+})
+
+async function configOf(control: object): Promise<Config> {
+  const yaml = JSON.stringify({ coordinators: [{ url: 'postgres://u@cn1/app' }], control })
+  return await loadConfig({ file: 'citus-ha.yaml', env: {}, readFile: async () => yaml })
+}
+
+interface Heard {
+  readonly orders: [name: string, ...given: unknown[]][]
+  readonly lines: string[]
+  readonly problems: string[]
+}
+
+/** Orders are written down, and carried out by nobody. */
+async function start(control: object = { token: TOKEN }, actions: Partial<ControlActions> = {}) {
+  const { control: read } = await configOf({ listen: '127.0.0.1:0', ...control })
+  if (!read?.listen) throw new Error('it does not listen')
+  const heard: Heard = { orders: [], lines: [], problems: [] }
+  const listener = await serveControl({
+    control: { ...read, listen: read.listen },
+    actions: () => ({
+      reconcile: async (...given) => {
+        heard.orders.push(['reconcile', ...given])
+        return [report()]
+      },
+      pause: async (...given) => {
+        heard.orders.push(['pause', ...given])
+        return []
+      },
+      history: async (...given) => {
+        heard.orders.push(['history', ...given])
+        return []
+      },
+      fence: null,
+      release: null,
+      ...actions,
+    }),
+    version: '1.2.3',
+    done: (line) => heard.lines.push(line),
+    problem: (line) => heard.problems.push(line),
+  })
+  open.push(listener)
+  const base = `http://${formatAddress(listener.address)}`
+  const ask = async (path: string, init: RequestInit & { token?: string | null } = {}) => {
+    const { token = TOKEN, headers, ...rest } = init
+    const authorization = token === null ? {} : { authorization: `Bearer ${token}` }
+    const all = { ...authorization, ...Object.fromEntries(new Headers(headers)) }
+    const answer = await fetch(base + path, { signal: AbortSignal.timeout(10_000), ...rest, headers: all })
+    const text = await answer.text()
+    return { status: answer.status, body: text === '' ? null : JSON.parse(text), headers: answer.headers }
+  }
+  const post = (path: string, body: unknown, init: RequestInit & { token?: string | null } = {}) =>
+    ask(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      ...init,
+    })
+  return { ask, post, listener, base, ...heard }
+}
+
+describe('who may ask', () => {
+  const PATHS = [
+    '/v1/reconcile',
+    '/v1/history',
+    '/v1/events',
+    '/v1/openapi.json',
+    '/',
+    '/nothing',
+    '/%zz',
+    '//x',
+  ]
+
+  test.each([
+    ['without a token', null],
+    ['with another one', 'another-token-of-enough-characters'],
+    ['with a part of it', TOKEN.slice(0, -1)],
+    ['with more than it', `${TOKEN}x`],
+  ])('%s: 401 and nothing else, whatever is asked', async (_, token) => {
+    const { ask, post, orders, problems } = await start()
+    for (const path of PATHS) {
+      for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND']) {
+        const { status, body, headers } = await ask(path, { method, token })
+        expect([method, path, status, body]).toEqual([method, path, 401, { error: 'unauthorized' }])
+        expect(headers.get('www-authenticate')).toBe('Bearer realm="citus-ha"')
+        expect(headers.get('x-ratelimit-limit')).toBeNull()
+      }
+    }
+    expect(await post('/v1/pause', '{'.repeat(100_000), { token })).toMatchObject({ status: 401 })
+    expect({ orders, problems }).toEqual({ orders: [], problems: [] })
+  })
+
+  test.each(['Basic abc', 'Bearer', TOKEN, `Bearer ${TOKEN} ${TOKEN}`, `Token ${TOKEN}`])(
+    'not with %j',
+    async (authorization) => {
+      const { ask } = await start()
+      expect(await ask('/v1/history', { token: null, headers: { authorization } })).toMatchObject({
+        status: 401,
+      })
+    },
+  )
+
+  test('the token of a file is the one that the file has now', async () => {
+    const tokenFile = join(directory, 'token')
+    await writeFile(tokenFile, `${TOKEN}\n`)
+    const { ask, problems } = await start({ tokenFile })
+    expect(await ask('/v1/history')).toMatchObject({ status: 200 })
+    await writeFile(tokenFile, 'the-next-token-of-enough-characters\n')
+    expect(await ask('/v1/history')).toMatchObject({ status: 401 })
+    expect(await ask('/v1/history', { token: 'the-next-token-of-enough-characters' })).toMatchObject({
+      status: 200,
+    })
+    await rm(tokenFile)
+    for (let n = 0; n < 3; n++) expect(await ask('/v1/history')).toMatchObject({ status: 401 })
+    expect(problems).toEqual([`control: ${tokenFile}: no such file`])
+    await writeFile(tokenFile, 'short\n')
+    expect(await ask('/v1/history', { token: 'short' })).toMatchObject({ status: 401 })
+  })
+
+  test('a page in a browser may not', async () => {
+    const { post, orders } = await start()
+    const headers = { origin: 'https://evil.example', 'content-type': 'application/json' }
+    expect(await post('/v1/pause', {}, { headers })).toMatchObject({ status: 403 })
+    expect(orders).toEqual([])
+  })
+
+  test.each([
+    [
+      'a token file that is not there',
+      { tokenFile: '/nonexistent/token' },
+      /\/nonexistent\/token: no such file/,
+    ],
+    [
+      'a key that is none',
+      () => ({ token: TOKEN, tls: { cert: certificate.cert, key: certificate.cert } }),
+      /control\.tls: .* are no good/,
+    ],
+    [
+      'a certificate that is not there',
+      { token: TOKEN, tls: { cert: '/nonexistent', key: '/nonexistent' } },
+      /control\.tls\.cert: \/nonexistent: cannot be read/,
+    ],
+  ])('nothing is opened with %s', async (_, control, expected) => {
+    await expect(start(typeof control === 'function' ? control() : control)).rejects.toThrow(expected)
+  })
+})
+
+describe('what may be asked', () => {
+  test('a reconcile, with all that the command takes', async () => {
+    const { post, orders, lines } = await start()
+    const body = {
+      database: 'app',
+      group: 1,
+      promoted: 'w1b:5432',
+      wait: '30s',
+      timeout: '1.5s',
+      dryRun: true,
+    }
+    const answer = await post('/v1/reconcile', body)
+    expect(answer).toMatchObject({ status: 200, body: { outcome: 'changed', exitCode: 0, databases: [{}] } })
+    const order = {
+      group: 1,
+      promoted: { host: 'w1b', port: 5432 },
+      waitMs: 30_000,
+      timeoutMs: 1500,
+      mode: 'dry-run',
+    }
+    const asked = { database: 'app', madeBy: 'citus-ha (asked over HTTP by 127.0.0.1)' }
+    expect(orders).toEqual([['reconcile', order, asked]])
+    expect(lines).toEqual(['POST /v1/reconcile from 127.0.0.1: changed'])
+  })
+
+  test.each([
+    ['an empty object', '{}', { 'content-type': 'application/json' }],
+    ['an empty body', '', { 'content-type': 'application/json' }],
+    ['no body', undefined, {}],
+  ])('a reconcile of everything, by %s', async (_, body, headers) => {
+    const { ask, orders } = await start()
+    const answer = await ask('/v1/reconcile', {
+      method: 'POST',
+      headers,
+      ...(body !== undefined && { body }),
+    })
+    expect(answer).toMatchObject({ status: 200 })
+    const order = { group: null, promoted: null, waitMs: 10_000, timeoutMs: null, mode: 'apply' }
+    expect(orders).toEqual([['reconcile', order, expect.objectContaining({ database: null })]])
+  })
+
+  test('a group’s promoted node, a pause, its end, the history', async () => {
+    const { post, ask, orders } = await start()
+    const order = {
+      group: 7,
+      promoted: { host: '::1', port: 5 },
+      waitMs: 10_000,
+      timeoutMs: null,
+      mode: 'apply',
+    }
+    expect(await post('/v1/groups/7/promoted', { node: '[::1]:5' })).toMatchObject({ status: 200 })
+    expect(await post('/v1/pause', { group: 0, reason: ' disks\nmoved ' })).toMatchObject({ status: 200 })
+    expect(await post('/v1/resume', {})).toMatchObject({ status: 200, body: { databases: [] } })
+    expect(await ask('/v1/history?limit=5&database=app')).toMatchObject({
+      status: 200,
+      body: { changes: [] },
+    })
+    const asked = expect.objectContaining({ database: null })
+    expect(orders).toEqual([
+      ['reconcile', order, asked],
+      ['pause', { kind: 'pause', group: 0, why: 'disks moved' }, asked],
+      ['pause', { kind: 'resume', group: null }, asked],
+      ['history', 5, expect.objectContaining({ database: 'app' })],
+    ])
+  })
+
+  test.each([
+    ['/v1/reconcile', { grup: 1 }, 'unknown field "grup"'],
+    ['/v1/reconcile', { group: '1' }, 'group: Invalid input: expected number, received string'],
+    ['/v1/reconcile', { group: -1 }, 'group: Too small: expected number to be >=0'],
+    ['/v1/reconcile', { promoted: 'w1b' }, 'promoted: expected HOST:PORT, such as worker-1b.example:5432'],
+    ['/v1/reconcile', { timeout: '1y' }, 'timeout: expected a duration such as 200ms, 10s or 5m'],
+    ['/v1/reconcile', { wait: '11m' }, 'wait: expected ten minutes or less'],
+    ['/v1/reconcile', [], 'Invalid input: expected object, received array'],
+    ['/v1/reconcile?dryRun=true', {}, 'unknown field "dryRun"'],
+    ['/v1/groups/1/promoted', {}, 'node: Invalid input: expected string, received undefined'],
+    ['/v1/groups/one/promoted', { node: 'a:1' }, 'group: expected a group id, such as 1'],
+    ['/v1/groups/1/promoted', { node: 'a:1', group: 2 }, 'unknown field "group"'],
+    ['/v1/groups/1/fence', {}, 'ttl: Invalid input: expected string, received undefined'],
+    ['/v1/groups/1/fence', { ttl: '0s' }, 'ttl: expected more than zero'],
+    ['/v1/fence', { ttl: '1s' }, 'group: Invalid input: expected number, received undefined'],
+    ['/v1/pause', { reason: 'x'.repeat(501) }, 'reason: Too big: expected string to have <=500 characters'],
+    ['/v1/resume', { reason: 'x' }, 'unknown field "reason"'],
+  ])('%s not with %j: 400 and one line', async (path, body, error) => {
+    const { post, orders } = await start()
+    expect(await post(path, body)).toMatchObject({ status: 400, body: { error, code: 'usage', exitCode: 2 } })
+    expect(orders).toEqual([])
+  })
+
+  test.each(['0', '-1', '10000', 'all'])('no history of %s changes', async (limit) => {
+    const { ask } = await start()
+    const error = 'limit: expected a number from 1 to 9999'
+    expect(await ask(`/v1/history?limit=${limit}`)).toMatchObject({ status: 400, body: { error } })
+  })
+
+  test('what is no JSON, is too long, or of another type', async () => {
+    const { post, ask, orders } = await start()
+    expect(await post('/v1/pause', '{"group":')).toMatchObject({ status: 400 })
+    expect(await post('/v1/pause', '{"__proto__":{"group":1}}')).toMatchObject({ status: 400 })
+    expect(await post('/v1/pause', { reason: 'x'.repeat(17_000) })).toMatchObject({ status: 413 })
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml']) {
+      const headers = { 'content-type': type }
+      expect(await ask('/v1/pause', { method: 'POST', headers, body: '{}' })).toMatchObject({ status: 415 })
+    }
+    expect(orders).toEqual([])
+  })
+
+  test('what is not there: 404; other methods: 405', async () => {
+    const { ask, post } = await start()
+    expect(await ask('/v1/reconcile')).toMatchObject({ status: 404, body: { error: 'not found' } })
+    expect(await post('/v1/nothing', {})).toMatchObject({ status: 404 })
+    for (const method of ['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'HEAD']) {
+      const { status, headers } = await ask('/v1/pause', { method })
+      expect([method, status, headers.get('allow')]).toEqual([method, 405, 'GET, POST'])
+    }
+  })
+
+  test('a fence, of a watcher that holds none: 501', async () => {
+    const { post } = await start()
+    for (const [path, body] of [
+      ['/v1/groups/1/fence', { ttl: '30s' }],
+      ['/v1/groups/1/release', {}],
+      ['/v1/fence', { group: 1, ttl: '30s' }],
+      ['/v1/release', { group: 1 }],
+    ] as const) {
+      expect(await post(path, body)).toMatchObject({
+        status: 501,
+        body: { error: 'this watcher holds no fences' },
+      })
+    }
+  })
+
+  test('a fence and its release, by either path', async () => {
+    const given: unknown[] = []
+    const keep = async (order: object) => {
+      given.push(order)
+      return { held: true }
+    }
+    const { post } = await start(undefined, { fence: keep, release: keep })
+    expect(await post('/v1/groups/2/fence', { ttl: '30s' })).toMatchObject({
+      status: 200,
+      body: { held: true },
+    })
+    await post('/v1/fence', { group: 2, ttl: '1m', database: 'app' })
+    await post('/v1/groups/2/release', {})
+    await post('/v1/release', { group: 2, database: 'app' })
+    expect(given).toEqual([
+      { database: null, group: 2, ttlMs: 30_000 },
+      { database: 'app', group: 2, ttlMs: 60_000 },
+      { database: null, group: 2 },
+      { database: 'app', group: 2 },
+    ])
+  })
+
+  test.each([
+    [new CitusHaError('usage', 'there is no group 7'), 400, { code: 'usage', exitCode: 2 }],
+    [new CitusHaError('not-installed', 'run install'), 409, { code: 'not-installed', exitCode: 2 }],
+    [new CitusHaError('two-coordinators', 'a and b'), 409, { code: 'two-coordinators', exitCode: 3 }],
+    [new CitusHaError('no-coordinator', 'nobody'), 503, { code: 'no-coordinator', exitCode: 4 }],
+    [new CitusHaError('blocked', 'busy'), 503, { code: 'blocked', exitCode: 4 }],
+    [new DOMException('aborted', 'AbortError'), 503, { code: 'interrupted', exitCode: 4 }],
+    [
+      new Error('postgres://u:hunter2@h/d broke\n at x'),
+      500,
+      { error: 'postgres://u:***@h/d broke', exitCode: 1 },
+    ],
+  ])('an order that comes to nothing says why: %s', async (error, status, body) => {
+    const { post, problems } = await start(undefined, { reconcile: () => Promise.reject(error) })
+    expect(await post('/v1/reconcile', {})).toMatchObject({ status, body })
+    expect(problems).toHaveLength(status === 500 ? 1 : 0)
+    expect(problems.join()).not.toContain('hunter2')
+  })
+
+  test('so many from one address within a minute, and no more', { timeout: 30_000 }, async () => {
+    const { ask } = await start()
+    const statuses: number[] = []
+    for (let n = 0; n < 250; n++) statuses.push((await ask('/v1/history')).status)
+    expect(statuses.slice(0, 240).every((status) => status === 200)).toBe(true)
+    expect(new Set(statuses.slice(240))).toEqual(new Set([429]))
+    const { headers, body } = await ask('/v1/history')
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(body.error).toMatch(/^Rate limit exceeded/)
+    // Whoever has no token learns nothing of that, and takes nothing from whoever has.
+    expect(await ask('/v1/history', { token: null })).toMatchObject({ status: 401 })
+  })
+})
+
+describe('/v1/openapi.json', () => {
+  test('is an OpenAPI 3.1 document, and names every path', async () => {
+    const { ask } = await start()
+    const { status, body } = await ask('/v1/openapi.json')
+    expect(status).toBe(200)
+    const validator = new Validator()
+    expect(await validator.validate(structuredClone(body))).toMatchObject({ valid: true })
+    expect(validator.version).toBe('3.1')
+    expect(body.info.version).toBe('1.2.3')
+    expect(Object.keys(body.paths).sort()).toEqual([
+      '/v1/events',
+      '/v1/fence',
+      '/v1/groups/{group}/fence',
+      '/v1/groups/{group}/promoted',
+      '/v1/groups/{group}/release',
+      '/v1/history',
+      '/v1/openapi.json',
+      '/v1/pause',
+      '/v1/reconcile',
+      '/v1/release',
+      '/v1/resume',
+    ])
+  })
+
+  test('the validator refuses one that is broken', async () => {
+    const { ask } = await start()
+    const { body } = await ask('/v1/openapi.json')
+    body.paths['/v1/pause'].post.responses = 7
+    expect(await new Validator().validate(body)).toMatchObject({ valid: false })
+  })
+})
+
+describe('/v1/events', () => {
+  async function listen(base: string) {
+    const stop = new AbortController()
+    const headers = { authorization: `Bearer ${TOKEN}` }
+    const answer = await fetch(`${base}/v1/events`, { headers, signal: stop.signal })
+    let text = ''
+    const ended = (async () => {
+      for await (const piece of answer.body ?? []) text += Buffer.from(piece).toString()
+    })().catch(() => undefined)
+    return { answer, stop, ended, text: () => text }
+  }
+
+  test('is every event, as it is told, without passwords, until the end', async () => {
+    const { base, listener } = await start()
+    const { answer, ended, text } = await listen(base)
+    expect(answer.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+    listener.told({ kind: 'progress', database: 'app', line: 'one\ntwo' })
+    listener.told({ kind: 'failed', database: 'app', message: 'postgres://u:hunter2@h/d' })
+    await waitUntil('both are there', () => text().includes('***'))
+    const events = [...text().matchAll(/id: (\d+)\nevent: (\w+)\ndata: (.*)\n\n/g)]
+    expect(events.map(([, id, kind, data]) => [id, kind, JSON.parse(data ?? '')])).toEqual([
+      ['1', 'progress', { at: expect.any(String), kind: 'progress', database: 'app', line: 'one\ntwo' }],
+      [
+        '2',
+        'failed',
+        { at: expect.any(String), kind: 'failed', database: 'app', message: 'postgres://u:***@h/d' },
+      ],
+    ])
+    await listener.close()
+    await ended
+  })
+
+  test('lets go who does not read, and keeps who does', { timeout: 30_000 }, async () => {
+    const { base, listener } = await start()
+    const reader = await listen(base)
+    const { host, port } = listener.address
+    const lazy = connect({ host, port })
+    lazy.on('error', () => undefined)
+    lazy.write(`GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${TOKEN}\r\n\r\n`)
+    await once(lazy, 'readable')
+    const closed = once(lazy, 'close')
+    const line = 'x'.repeat(50_000)
+    let told = 0
+    await waitUntil('the lazy one is let go', async () => {
+      listener.told({ kind: 'progress', database: 'app', line })
+      told++
+      // What the kernel has taken has to be read before the end of it is seen.
+      if (told === 400) lazy.resume()
+      return await Promise.race([
+        closed.then(() => true),
+        new Promise<false>((done) => setImmediate(done, false)),
+      ])
+    })
+    expect(told).toBeGreaterThan(10)
+    listener.told({ kind: 'progress', database: 'app', line: 'the last one' })
+    await waitUntil('the reader has it all', () => reader.text().includes('the last one'))
+    expect(reader.text().match(/^event: progress$/gm)).toHaveLength(told + 1)
+  })
+
+  test('has room for so many, and again when one goes', async () => {
+    const { base, ask } = await start()
+    const all = []
+    for (let n = 0; n < 20; n++) all.push(await listen(base))
+    expect(await ask('/v1/events')).toMatchObject({ status: 503, body: { error: 'too many listen already' } })
+    all[0]?.stop.abort()
+    await waitUntil('there is room', async () => {
+      const next = await listen(base)
+      if (next.answer.status !== 200) await next.ended
+      return next.answer.status === 200
+    })
+  })
+})
+
+describe('the client of the commands', () => {
+  const call = (config: Config, rest: object = {}) =>
+    callControl(config, {
+      method: 'POST',
+      path: '/v1/reconcile',
+      body: { group: 1 },
+      timeoutMs: 5000,
+      signal: new AbortController().signal,
+      ...rest,
+    })
+
+  test('finds the watcher by the same section, with the same token', async () => {
+    const { listener, orders } = await start()
+    const config = await configOf({ listen: formatAddress(listener.address), token: TOKEN })
+    const answer = await call(config)
+    expect(answer).toMatchObject({ kind: 'answered', status: 200, body: { outcome: 'changed', exitCode: 0 } })
+    expect(orders).toMatchObject([['reconcile', { group: 1 }, {}]])
+    expect(await call(config, { method: 'GET', path: '/v1/history', body: null })).toMatchObject({
+      status: 200,
+    })
+    const wrong = await configOf({ connect: `http://${formatAddress(listener.address)}`, token: `${TOKEN}x` })
+    expect(await call(wrong)).toEqual({ kind: 'answered', status: 401, body: { error: 'unauthorized' } })
+  })
+
+  test('shows its certificate, and asks for the watcher’s', async () => {
+    const tls = { ...certificate, clientCa: authority.cert }
+    const { listener, lines } = await start({ tls })
+    const listen = `localhost:${listener.address.port}`
+    const own = await configOf({ listen, tls })
+    expect(await call(own)).toMatchObject({ kind: 'answered', status: 200 })
+    expect(lines).toEqual(['POST /v1/reconcile from watcher, 127.0.0.1: changed'])
+    const other = await foreign.sign('stranger')
+    const stranger = await configOf({ connect: { url: `https://${listen}`, ca: authority.cert, ...other } })
+    expect(await call(stranger)).toMatchObject({ kind: 'unavailable' })
+    const nobody = await configOf({ connect: { url: `https://${listen}`, ca: authority.cert } })
+    expect(await call(nobody)).toMatchObject({ kind: 'unavailable' })
+    const mistrusting = await configOf({
+      connect: { url: `https://${listen}`, ca: foreign.cert, ...certificate },
+    })
+    expect(await call(mistrusting)).toMatchObject({
+      kind: 'unavailable',
+      why: expect.stringMatching(/verify|signature|certificate/),
+    })
+    const plain = await configOf({ connect: `http://${listen}` })
+    expect(await call(plain)).toMatchObject({ kind: 'unavailable' })
+    expect(lines).toHaveLength(1)
+  })
+
+  test('a token is asked for beside the certificate where both are configured', async () => {
+    const tls = { ...certificate, clientCa: authority.cert }
+    const { listener } = await start({ tls, token: TOKEN })
+    const listen = `localhost:${listener.address.port}`
+    expect(await call(await configOf({ listen, tls, token: TOKEN }))).toMatchObject({ status: 200 })
+    expect(await call(await configOf({ listen, tls }))).toMatchObject({ status: 401 })
+  })
+
+  test('where nobody answers says so, at once', async () => {
+    const { listener } = await start()
+    await listener.close()
+    const gone = await configOf({ connect: `http://${formatAddress(listener.address)}`, token: TOKEN })
+    const began = performance.now()
+    expect(await call(gone)).toMatchObject({
+      kind: 'unavailable',
+      why: expect.stringContaining('ECONNREFUSED'),
+    })
+    // An address of no machine (RFC 5737): nothing comes back at all, or that there is no way.
+    const far = await configOf({ connect: 'https://192.0.2.1:8009', token: TOKEN })
+    expect(await call(far)).toMatchObject({ kind: 'unavailable' })
+    expect(performance.now() - began).toBeLessThan(3000)
+    const nothing = await loadConfig({ env: {}, coordinators: ['postgres://u@cn1/app'] })
+    expect(await call(nothing)).toEqual({ kind: 'unavailable', why: 'the configuration has no "control"' })
+    const unreadable = await configOf({ tokenFile: '/nonexistent/token' })
+    expect(await call(unreadable)).toEqual({ kind: 'unavailable', why: '/nonexistent/token: no such file' })
+  })
+
+  test('does not wait for ever, and not after a signal', async () => {
+    let asked = 0
+    const { listener } = await start(undefined, {
+      reconcile: () => {
+        asked++
+        return new Promise(() => undefined)
+      },
+    })
+    const config = await configOf({ listen: formatAddress(listener.address), token: TOKEN })
+    const late = await call(config, { timeoutMs: 400 })
+    expect(late).toMatchObject({
+      kind: 'unavailable',
+      why: expect.stringMatching(/: no answer within 400 ms$/),
+    })
+    const stop = new AbortController()
+    const stopped = call(config, { signal: stop.signal })
+    await waitUntil('it has asked', () => asked === 2)
+    stop.abort()
+    expect(await stopped).toMatchObject({ kind: 'unavailable', why: expect.stringMatching(/: interrupted$/) })
+  })
+})
