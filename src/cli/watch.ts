@@ -9,6 +9,7 @@ import { type ClusterOptions, type Loaded, loadCluster } from './cluster.ts'
 import type { Io } from './io.ts'
 import { ControlDoor } from './watch-control.ts'
 import { type Door, openDoor } from './watch-http.ts'
+import { Notices } from './watch-notify.ts'
 
 export interface ServeOptions extends ClusterOptions {
   /** Wins over the file's. */
@@ -46,6 +47,7 @@ class Served {
   #service: WatchService | null = null
   #door: Door | null = null
   readonly #control: ControlDoor
+  readonly #notices: Notices
   /** What to go on with, and the end of what runs now. */
   #next: Loaded | null = null
   #again = new AbortController()
@@ -57,6 +59,7 @@ class Served {
     this.#io = io
     this.#log = log
     this.#control = new ControlDoor(() => this.#service, log)
+    this.#notices = new Notices(io.env, log)
     this.#manager = ServiceManager.of({ env: io.env, problem: (line) => log.say('warn', line) })
   }
 
@@ -67,6 +70,7 @@ class Served {
     try {
       this.#door = await this.#openDoor(first)
       await this.#control.follow(first.config.control)
+      await this.#notices.follow(first.config.notify)
       this.#manager?.feedWatchdog(() => allTurn(states()))
       this.#next = first
       while (this.#next !== null && !signal.aborted) await this.#serve(this.#next)
@@ -78,6 +82,7 @@ class Served {
       await this.#manager?.stopping()
       await this.#door?.close()
       await this.#control.close()
+      await this.#notices.close()
       this.#log.say('info', 'ended')
     }
   }
@@ -110,6 +115,7 @@ class Served {
     this.#log.told(event)
     this.#door?.metrics.told(event)
     this.#control.told(event)
+    this.#notices.told(event)
   }
 
   /** One at a time: two signals in a row must not open two doors. */
@@ -124,6 +130,7 @@ class Served {
     try {
       const loaded = await loadCluster(this.#options, this.#io)
       await this.#control.follow(loaded.config.control)
+      await this.#notices.follow(loaded.config.notify)
       const wanted = this.#listenerOf(loaded)
       const open = this.#door
       const stays = open && wanted ? sameAddress(open.asked, wanted) : open === null && wanted === null
@@ -151,6 +158,7 @@ class Served {
     if (listen === null) return null
     const door = await openDoor(listen, {
       states: () => this.#service?.states ?? [],
+      notifications: () => this.#notices.states,
       problem: (line) => this.#log.say('error', line),
     })
     this.#log.say('info', `answering http://${formatAddress(door.address)}`)

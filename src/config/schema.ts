@@ -5,6 +5,7 @@ import { type Candidate, type ConnectionSettings, SSL_MODES } from './connection
 import { type Control, controlSection } from './control.ts'
 import { parseDuration } from './duration.ts'
 import { LOG_LEVELS, type LogLevel } from './log-level.ts'
+import { type Notify, notifySection } from './notify.ts'
 import {
   address,
   DURATION,
@@ -48,6 +49,8 @@ export interface Config {
   readonly http: { readonly listen: HostPort } | null
   /** Where `watch` takes orders, and where other commands find it; null: nowhere. */
   readonly control: Control | null
+  /** Whom `watch` tells of what it sees and does; null: nobody. */
+  readonly notify: Notify | null
   readonly log: { readonly level: LogLevel }
 }
 
@@ -188,6 +191,7 @@ export function configSchema(env: Environment) {
         .prefault({}),
       http: z.strictObject({ listen: listener.prefault(DEFAULT_LISTENER) }).optional(),
       control: controlSection.optional(),
+      notify: notifySection.optional(),
       log: z.strictObject({ level: z.enum(LOG_LEVELS).prefault('info') }).prefault({}),
     })
     .transform(({ coordinators, ...rest }): Config => {
@@ -202,6 +206,7 @@ export function configSchema(env: Environment) {
         databases: rest.databases ?? null,
         http: rest.http ?? null,
         control: rest.control ?? null,
+        notify: rest.notify ?? null,
         coordinators: candidates,
         connection: candidates[0]?.settings ?? rest.connection,
       }

@@ -115,6 +115,13 @@ function loops(prometheus: Prometheus, registry: Registry) {
       'Turns that came to nothing, by error; told once while it lasts.',
       DATABASE,
     ),
+    notifications: counter('notifications_total', 'Notifications, by target and what became of them.', [
+      'target',
+      'result',
+    ]),
+    notificationsQueued: gauge('notifications_queued', 'Notifications that wait for their target.', [
+      'target',
+    ]),
     noticeTime: histogram(
       'promotion_notice_seconds',
       'Age of a promotion, by the node’s own clock, when its pulse told of it.',

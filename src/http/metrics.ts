@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import type { TargetState } from '../notify/target.ts'
 import { type CopyState, copiesOf } from '../walk/copies.ts'
 import type { View } from '../walk/look.ts'
 import { type NodeStatus, nodesOf } from '../walk/status.ts'
@@ -12,6 +13,8 @@ import { type Families, familiesIn, HELD, NOTICED, OUTCOMES, STAGES } from './fa
 export interface MetricsOptions {
   /** Asked anew at each scrape. */
   readonly states: () => readonly WatchState[]
+  /** Asked anew at each scrape; without it nobody is told of anything. */
+  readonly notifications?: () => readonly TargetState[]
   /** Of citus-ha. */
   readonly version: string
 }
@@ -120,11 +123,21 @@ export class Metrics {
     const { build, noticed, changes, held, failures, noticeTime, stageTime, ...read } = this.#families
     for (const family of Object.values(read)) family.reset()
     build.set({ version: this.#options.version }, 1)
+    for (const target of this.#options.notifications?.() ?? []) this.#readTarget(target)
     for (const state of states) {
       this.#readLoop(state)
       this.#readGroups(state)
       this.#readNodes(state, state.view ? this.#digest(state.view) : NOTHING)
     }
+  }
+
+  #readTarget({ name, queued, ...counts }: TargetState): void {
+    const { notifications, notificationsQueued } = this.#families
+    const target = name
+    for (const result of ['sent', 'failed', 'dropped'] as const) {
+      notifications.inc({ target, result }, counts[result])
+    }
+    notificationsQueued.set({ target }, queued)
   }
 
   #readLoop(state: WatchState): void {

@@ -78,6 +78,7 @@ log: { level: debug }
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
       http: { listen: { host: '127.0.0.1', port: 8008 } },
       control: null,
+      notify: null,
       log: { level: 'debug' },
     })
   })
@@ -102,6 +103,7 @@ log: { level: debug }
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
       http: null,
       control: null,
+      notify: null,
       log: { level: 'info' },
     })
   })
