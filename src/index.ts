@@ -1,19 +1,15 @@
 /**
- * citus-ha as a library: the steps of the pipeline, for programs that have a clock, a logger and a cluster of
- * their own. Nothing here keeps state; every wait takes an AbortSignal or a limit in milliseconds.
+ * citus-ha as a library: keeps `pg_dist_node` right on every copy when a primary changes. Nothing here keeps state between
+ * calls, reads the environment or writes to the console; every call takes an AbortSignal. Times are milliseconds.
+ * An error is a `CitusHaError`, told by its `name` and its `code`, or the reason of the signal.
  */
-export { loadConfig } from './config/load.ts'
-export type { Config } from './config/schema.ts'
-export { diagnose } from './diagnose/diagnose.ts'
-export type { Claims } from './diagnose/facts.ts'
+export type { ClusterOptions, Logger } from './library/cluster.ts'
+export { type ReconcileOptions, reconcile } from './library/reconcile.ts'
+export { type Claims, diagnose, type PlanOptions, plan, survey } from './library/survey.ts'
+export { type WatchOptions, watch } from './library/watch.ts'
 export type { Diagnosis } from './model/diagnosis.ts'
-export { CitusHaError } from './model/failure.ts'
-export type { HostPort } from './model/node.ts'
-export type { Observation, Survey } from './model/observation.ts'
-export { exitCodeOf, type Report } from './model/outcome.ts'
+export type { CitusHaError } from './model/failure.ts'
+export type { Survey } from './model/observation.ts'
+export type { Report } from './model/outcome.ts'
 export type { Plan } from './model/plan.ts'
-export { type Prober, survey } from './observe/survey.ts'
-export { plan } from './plan/plan.ts'
-export type { Access } from './walk/access.ts'
-export { Connections } from './walk/connections.ts'
-export { type WalkRequest, walk as reconcile } from './walk/walk.ts'
+export type { WatchEvent } from './watch/event.ts'

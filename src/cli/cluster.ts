@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
-import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
-import { resolveTarget } from '../db/target.ts'
 import type { Access } from '../walk/access.ts'
+import { type Loaded, loadCluster as load } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
 import { databasesIn } from '../walk/databases.ts'
 import { requestFor } from '../walk/request.ts'
@@ -34,25 +33,13 @@ export interface Session {
   readonly database: string
 }
 
-/** The configuration as flags, environment and file say it, and what is known of it before any connection. */
-export interface Loaded {
-  readonly config: Config
-  /** The database of the first coordinator's URL, as psql would choose it. */
-  readonly database: string
-  readonly warnings: readonly string[]
-}
-
-/** @throws ConfigError */
-export async function loadCluster(options: ClusterOptions, io: Io): Promise<Loaded> {
-  const config = await loadConfig({
-    env: io.env,
-    ...(options.config === undefined ? {} : { file: options.config }),
-    ...(options.coordinator === undefined ? {} : { coordinators: options.coordinator }),
+/** The configuration as flags, environment and file say it. @throws ConfigError */
+export async function loadCluster({ config, coordinator }: ClusterOptions, { env }: Io): Promise<Loaded> {
+  return await load({
+    env,
+    ...(config === undefined ? {} : { file: config }),
+    ...(coordinator === undefined ? {} : { coordinators: coordinator }),
   })
-  const [first] = config.coordinators
-  if (!first) throw new Error('a loaded configuration has a coordinator')
-  const { database, warnings } = await resolveTarget(first.address, first.database, first.settings, io.env)
-  return { config, database: config.databases?.[0] ?? database, warnings }
 }
 
 /** Runs a command's work on the configured cluster, and closes every connection afterwards. */

@@ -12,7 +12,8 @@ export async function eachDatabase<T>(
   io: Io,
   work: (session: Session) => Promise<T>,
 ): Promise<EachDatabase<T>> {
-  const names = await databasesOf(session)
-  const failed = (line: string) => void io.stderr.write(`citus-ha: ${line}\n`)
-  return await each({ names, signal: io.signal, failed }, (database) => work({ ...session, database }))
+  const all = (await databasesOf(session)).map((database) => ({ ...session, database }))
+  const failed = (database: string, line: string) =>
+    void io.stderr.write(`citus-ha: database ${database}: ${line}\n`)
+  return await each({ all, signal: io.signal, failed }, work)
 }

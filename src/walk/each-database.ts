@@ -14,30 +14,31 @@ export interface EachDatabase<T> {
   readonly exitCode: number
 }
 
-export interface Databases {
-  readonly names: readonly string[]
+export interface Databases<One> {
+  readonly all: readonly One[]
   readonly signal: AbortSignal
   /** Told of each that failed, in one line. */
-  readonly failed: (line: string) => void
+  readonly failed: (database: string, line: string) => void
 }
 
 /**
  * Does the work for one database after the other. One that fails takes nothing from the others, and the rest goes on.
  * @throws the failure itself where it is the only database; an interruption
  */
-export async function eachDatabase<T>(
-  { names, signal, failed: tell }: Databases,
-  work: (database: string) => Promise<T>,
+export async function eachDatabase<One extends { readonly database: string }, T>(
+  { all, signal, failed: tell }: Databases<One>,
+  work: (one: One) => Promise<T>,
 ): Promise<EachDatabase<T>> {
   const done: T[] = []
   const failed: FailedDatabase[] = []
-  for (const database of names) {
+  for (const one of all) {
     try {
-      done.push(await work(database))
+      done.push(await work(one))
     } catch (error) {
-      if (names.length === 1 || signal.aborted) throw error
+      if (all.length === 1 || signal.aborted) throw error
+      const { database } = one
       const { line, exitCode } = describeError(error)
-      tell(`database ${database}: ${line}`)
+      tell(database, line)
       failed.push({ database, error: line, exitCode })
     }
   }

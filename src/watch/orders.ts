@@ -1,6 +1,7 @@
 import { CitusHaError } from '../model/failure.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Access } from '../walk/access.ts'
+import { type EachDatabase, eachDatabase } from '../walk/each-database.ts'
 import { type ChangeIn, historyEverywhere } from '../walk/history.ts'
 import { type Order, orderedWalk } from '../walk/order.ts'
 import { type PausedIn, type PauseOrder, pauseEverywhere } from '../walk/pause.ts'
@@ -43,7 +44,7 @@ export class Orders {
    * One walk after the other, a database each, as `citus-ha reconcile`.
    * @throws CitusHaError as `walk`, or for a database that is not watched; the signal's reason at the end of the watch
    */
-  async reconcile(order: Order, asked: Asked): Promise<Report[]> {
+  async reconcile(order: Order, asked: Asked): Promise<EachDatabase<Report>> {
     if (this.#running.size >= WALKS_AT_ONCE) {
       throw new CitusHaError('blocked', `${WALKS_AT_ONCE} walks that were asked for are under way already`)
     }
@@ -66,14 +67,15 @@ export class Orders {
     await Promise.allSettled(this.#running)
   }
 
-  async #walks(order: Order, asked: Asked): Promise<Report[]> {
-    const reports: Report[] = []
-    for (const request of this.#requests(asked)) {
-      const report = await walk(this.#options.access, orderedWalk(request, order))
-      reports.push(report)
+  async #walks(order: Order, asked: Asked): Promise<EachDatabase<Report>> {
+    const { access, tell } = this.#options
+    const { signal } = this.#stop
+    const failed = (database: string, line: string) => tell({ kind: 'progress', database, line })
+    return await eachDatabase({ all: this.#requests(asked), signal, failed }, async (request) => {
+      const report = await walk(access, orderedWalk(request, order))
       this.#tell(report)
-    }
-    return reports
+      return report
+    })
   }
 
   #requests({ database, madeBy }: Asked): WalkRequest[] {

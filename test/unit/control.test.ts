@@ -57,7 +57,7 @@ async function start(control: object = { token: TOKEN }, actions: Partial<Contro
     actions: () => ({
       reconcile: async (...given) => {
         heard.orders.push(['reconcile', ...given])
-        return [report()]
+        return { done: [report()], failed: [], exitCode: 0 }
       },
       pause: async (...given) => {
         heard.orders.push(['pause', ...given])

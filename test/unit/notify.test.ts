@@ -202,7 +202,7 @@ describe('a webhook', () => {
         expect.stringMatching(/^more than 3 notifications wait for webhook 1 .*: the oldest are dropped$/),
       ])
       receiver.reply = () => 200
-      receiver.stop()
+      await receiver.stop()
       receiver = await Receiver.start()
     } finally {
       await other.stop()

@@ -1,4 +1,5 @@
 import type { Report } from '../../model/outcome.ts'
+import type { EachDatabase } from '../../walk/each-database.ts'
 import type { ChangeIn } from '../../walk/history.ts'
 import type { Order } from '../../walk/order.ts'
 import type { PausedIn, PauseOrder } from '../../walk/pause.ts'
@@ -19,7 +20,7 @@ export type ReleaseOrder = Omit<FenceOrder, 'ttlMs'>
  * Each throws CitusHaError where the order can't be carried out, and an AbortError where the watch ends meanwhile.
  */
 export interface ControlActions {
-  reconcile(order: Order, asked: Asked): Promise<readonly Report[]>
+  reconcile(order: Order, asked: Asked): Promise<EachDatabase<Report>>
   pause(order: PauseOrder, asked: Asked): Promise<readonly PausedIn[]>
   history(limit: number, asked: Asked): Promise<readonly ChangeIn[]>
   /** null where this watcher holds no fences. */

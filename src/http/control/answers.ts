@@ -33,6 +33,7 @@ export function oneOf<Word extends string>(words: { readonly [Each in Word]: Eac
 
 export const diagnosisCode = oneOf<DiagnosisCode>({
   healthy: 'healthy',
+  'secondary-down': 'secondary-down',
   promoted: 'promoted',
   'no-primary-row': 'no-primary-row',
   'lineage-mismatch': 'lineage-mismatch',
@@ -84,6 +85,9 @@ export const report = z.strictObject({
         'secondary-moved': 'secondary-moved',
         remedy: 'remedy',
         'remedy-ended': 'remedy-ended',
+        degraded: 'degraded',
+        'degraded-ended': 'degraded-ended',
+        'reads-moved': 'reads-moved',
         'drift-repaired': 'drift-repaired',
         resync: 'resync',
       }),
@@ -130,8 +134,12 @@ export const report = z.strictObject({
 
 const exitCode = z.int().meta({ description: 'Of the command: 0 right, 3 refused, 4 blocked, 5 not proved.' })
 const reportIn = report.extend({ exitCode }).meta({ id: 'Report' })
-export const reportAnswer = report
-  .extend({ exitCode, databases: z.array(reportIn) })
+const failedDatabase = z
+  .strictObject({ database: z.string(), error: z.string(), exitCode })
+  .meta({ id: 'FailedDatabase', description: 'One of several for which nothing could be said.' })
+const ran = { exitCode, databases: z.array(z.union([reportIn, failedDatabase])) }
+export const reportAnswer = z
+  .union([report.extend(ran), z.strictObject(ran)])
   .meta({ id: 'Reports', description: 'As reconcile --json: the worst database’s report, and all of them.' })
 
 const pause = z

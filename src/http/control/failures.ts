@@ -1,5 +1,5 @@
-import { redact } from '../../config/redact.ts'
-import { CitusHaError, exitCodeOfFailure, type FailureCode } from '../../model/failure.ts'
+import { CitusHaError, type FailureCode } from '../../model/failure.ts'
+import { describeError } from '../../walk/describe-error.ts'
 import { NotOffered } from './endpoints.ts'
 
 /** An order that came to nothing, as it is answered. */
@@ -23,16 +23,15 @@ const STATUS: Readonly<Record<FailureCode, number>> = {
 
 /** Status, one line without passwords, and the exit code that the command would have had. */
 export function failedOrder(error: unknown): FailedOrder {
-  const message = error instanceof Error ? error.message : String(error)
-  const line = redact(message).split('\n')[0] || 'failed'
+  const { line, exitCode } = describeError(error)
   if (error instanceof CitusHaError) {
     const { code } = error
-    return { status: STATUS[code], body: { error: line, code, exitCode: exitCodeOfFailure(code) } }
+    return { status: STATUS[code], body: { error: line, code, exitCode } }
   }
   if (error instanceof NotOffered) return { status: 501, body: { error: line } }
   if (error instanceof Error && error.name === 'AbortError') {
     const ended = 'the watch ends or reads its configuration again; nothing is left half done; ask again'
-    return { status: 503, body: { error: ended, code: 'interrupted', exitCode: 4 } }
+    return { status: 503, body: { error: ended, code: 'interrupted', exitCode } }
   }
-  return { status: 500, body: { error: line, exitCode: 1 } }
+  return { status: 500, body: { error: line, exitCode } }
 }

@@ -1,0 +1,21 @@
+import { type ConfigSources, loadConfig } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
+import { resolveTarget } from '../db/target.ts'
+
+/** A configuration, and what is known by it before any connection. */
+export interface Loaded {
+  readonly config: Config
+  /** The database of the first coordinator's URL, as psql would choose it. */
+  readonly database: string
+  readonly warnings: readonly string[]
+}
+
+/** @throws ConfigError */
+export async function loadCluster(sources: ConfigSources): Promise<Loaded> {
+  const config = await loadConfig(sources)
+  const [first] = config.coordinators
+  if (!first) throw new Error('a loaded configuration has a coordinator')
+  const { address, database: named, settings } = first
+  const { database, warnings } = await resolveTarget(address, named, settings, sources.env)
+  return { config, database: config.databases?.[0] ?? database, warnings }
+}
