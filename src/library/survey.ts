@@ -49,6 +49,7 @@ export function plan(seen: Survey, diagnoses: readonly Diagnosis[], options: Pla
     groups: null,
     aliases: [],
     routing: ROUTING,
+    register: [],
     ...options,
     migration: currentMigration(),
   })

@@ -3,6 +3,7 @@ import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress, type HostPort } from '../../model/node.ts'
 import type { CopyReport } from '../../model/outcome.ts'
 import { Clock } from '../../walk/clock.ts'
+import { describeError } from '../../walk/describe-error.ts'
 import { type ForgetOrder, type Forgettable, findForgettable, forget } from '../../walk/forget.ts'
 import {
   addClusterOptions,
@@ -12,7 +13,6 @@ import {
   type Session,
   withCluster,
 } from '../cluster.ts'
-import { describeError } from '../exit-codes.ts'
 import { type Io, printJson } from '../io.ts'
 import { addressOption, groupOption } from '../options.ts'
 

@@ -90,6 +90,7 @@ export const report = z.strictObject({
         'reads-moved': 'reads-moved',
         'drift-repaired': 'drift-repaired',
         resync: 'resync',
+        registered: 'registered',
       }),
       from: z.string(),
       to: z.string(),
