@@ -55,14 +55,13 @@ BEGIN
     'history', identity.history);
 END $$;
 
--- Holds this copy of pg_dist_node for the transaction, then the writes to the given groups that enter here.
--- The table first: a table created between the two would not be fenced.
-CREATE FUNCTION citus_ha.lock_copy(fenced_groups int[]) RETURNS void
+-- Holds, for the transaction, the writes to the given groups that enter here. Reads pass, and so does a change of
+-- another group, but for one that shares a reference table's shards.
+CREATE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   primary_nodeid int;
 BEGIN
-  LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   FOR primary_nodeid IN
     SELECT n.nodeid FROM pg_dist_node n
      WHERE n.groupid = ANY (fenced_groups) AND n.noderole = 'primary' ORDER BY n.groupid
@@ -75,6 +74,15 @@ BEGIN
                 WHERE n.nodeid = $1 HAVING count(*) > 0' USING primary_nodeid;
     END IF;
   END LOOP;
+END $$;
+
+-- Holds this copy of pg_dist_node for the transaction, then the writes to the given groups that enter here.
+-- The table first: a table created between the two would not be fenced.
+CREATE FUNCTION citus_ha.lock_copy(fenced_groups int[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
+  PERFORM citus_ha.fence(fenced_groups);
 END $$;
 
 -- A metadata sync of Citus that sits on pg_dist_node, waiting for a node that hangs, would keep every change

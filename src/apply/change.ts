@@ -10,8 +10,8 @@ import type { ChangeContext } from './context.ts'
 import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
 import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
-import type { Participant, Sessions } from './participants.ts'
-import { BEGIN, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
+import { idleLimit, type Participant, type Sessions } from './participants.ts'
+import { beginSql, rollbackSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
 import { commitPrepared, type Prepared, rewriteAndPrepare, rewriteCoordinator, undo } from './two-phase.ts'
 
 export interface ChangeOrder {
@@ -74,7 +74,7 @@ export async function change(
     const outcome = await carryOut(order, first, rest, context)
     if (outcome.kind !== 'committed') {
       await Promise.all(
-        oldPrimaries.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)),
+        oldPrimaries.map((old) => old.session.run(rollbackSql(old), limits.statementMs).catch(ignore)),
       )
       return outcome
     }
@@ -83,7 +83,9 @@ export async function change(
     return { ...outcome, unfenced: [...unfenced, ...open].filter((why) => why !== null), lockedMs }
   } catch (error) {
     const open = [...participants, ...oldPrimaries]
-    await Promise.all(open.map(({ session }) => session.run('ROLLBACK', limits.statementMs).catch(ignore)))
+    await Promise.all(
+      open.map((each) => each.session.run(rollbackSql(each), limits.statementMs).catch(ignore)),
+    )
     return failure(error, [])
   }
 }
@@ -108,10 +110,15 @@ async function takeChangeLock(
   if (!coordinator) return
   const { copy, session } = coordinator
   await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
-    session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, limits.lockTimeoutMs + limits.statementMs),
+    session.run(
+      `${beginSql(coordinator, idleLimit(limits))}; ${TAKE_CHANGE_LOCK}`,
+      limits.lockTimeoutMs + limits.statementMs,
+    ),
   )
-  // COMMIT PREPARED can't run inside a transaction, and the coordinator's is open: it has nothing prepared.
-  const reached = participants.map((each) => ({ node: each.copy.node, session: each.session }))
+  // COMMIT PREPARED can't run inside a transaction. The coordinator's is open: it has nothing prepared. Those in a
+  // fence are open as well: what is left there keeps this round from its locks, and is resolved before the next one.
+  const free = participants.filter((each) => each === coordinator || each.fencedSince === null)
+  const reached = free.map((each) => ({ node: each.copy.node, session: each.session }))
   // Not waited for: what a change that died still holds keeps this round out, and the next one resolves it.
   const waits = { answerMs: () => limits.statementMs, endingMs: 0 }
   await resolveInDoubt({ cluster, database: plan.database }, reached, waits)
@@ -128,11 +135,12 @@ async function lockFirst(
   } catch (error) {
     if (codeOf(error) !== SqlState.lockNotAvailable) throw error
     const { lockTimeoutMs, statementMs } = context.limits
-    const sql = 'ROLLBACK; SELECT citus_ha.cancel_metadata_sync()'
+    const sql = `${rollbackSql(coordinator)}; SELECT citus_ha.cancel_metadata_sync()`
     const [, cancelled] = await coordinator.session.run(sql, statementMs)
     if (!cancelled?.length) throw error
     // At once, before it comes back: a survey takes longer than that while a node hangs.
-    await coordinator.session.run(`${BEGIN}; ${TAKE_CHANGE_LOCK}`, lockTimeoutMs + statementMs)
+    const begin = beginSql(coordinator, idleLimit(context.limits))
+    await coordinator.session.run(`${begin}; ${TAKE_CHANGE_LOCK}`, lockTimeoutMs + statementMs)
     return await lockCopy(coordinator, fence, context, null)
   }
 }
@@ -156,6 +164,8 @@ async function carryOut(
   const gids = prepared.map(({ gid }) => gid)
   const decision = decisionOf(order, first, stamp, gids)
   for (const gid of gids) context.inFlight.add(gid)
+  // What is rewritten can't be taken back without the fence.
+  context.fence?.spend()
   let decided: Decided
   try {
     await rewriteEverywhere(first, prepared, decision, order.plan.unsynced, context)

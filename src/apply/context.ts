@@ -1,5 +1,6 @@
 import type { SessionLike } from '../db/pg.ts'
 import type { Watch } from './blockers.ts'
+import type { Fence } from './fence.ts'
 import type { ChangeLimits } from './participants.ts'
 
 /** Told while a change runs. The tests end the process, or a server, at these points. */
@@ -17,6 +18,8 @@ export interface ChangeContext {
   readonly watch: Watch
   /** gids that may be prepared somewhere by now and are not resolved, for whoever ends the process in the middle. */
   readonly inFlight: Set<string>
+  /** The fence inside which the change happens; null: it takes its locks itself. */
+  readonly fence: Fence | null
   /** A new session to the coordinator, to look a decision up or to end a wait. */
   readonly reconnect: () => Promise<SessionLike>
 }

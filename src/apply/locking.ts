@@ -7,8 +7,8 @@ import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
-import type { Participant } from './participants.ts'
-import { BEGIN, limitSql, lockSql, READ_COPY } from './statements.ts'
+import { idleLimit, type Participant } from './participants.ts'
+import { beginSql, limitSql, lockSql, READ_COPY } from './statements.ts'
 
 /** A copy as read under its lock. */
 export interface LockedCopy {
@@ -48,8 +48,8 @@ export async function lockCopy(
 ): Promise<LockedCopy> {
   const { copy, session } = participant
   const { limits } = context
-  const began = performance.now()
-  const open = roundBegan === null ? [] : [BEGIN]
+  const began = participant.fencedSince ?? performance.now()
+  const open = roundBegan === null ? [] : [beginSql(participant, idleLimit(limits))]
   const results = await withinRound({ node: copy.node, session, roundBegan }, context, (limitMs) =>
     session.run(
       [...open, limitSql(limitMs), lockSql(fence), limitSql(limits.statementMs), READ_COPY].join('; '),
@@ -73,7 +73,7 @@ export interface Waiting {
  */
 export async function withinRound<T>(
   { node, session, roundBegan }: Waiting,
-  { limits, watch }: ChangeContext,
+  { limits, watch }: Pick<ChangeContext, 'limits' | 'watch'>,
   work: (limitMs: number) => Promise<T>,
 ): Promise<T> {
   const { lockTimeoutMs } = limits

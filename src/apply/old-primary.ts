@@ -2,8 +2,8 @@ import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { ChangeContext } from './context.ts'
 import { withinRound } from './locking.ts'
-import type { OldPrimary } from './participants.ts'
-import { BEGIN, limitSql } from './statements.ts'
+import { idleLimit, type OldPrimary } from './participants.ts'
+import { beginSql, limitSql } from './statements.ts'
 
 /**
  * Step 2 on a living old primary: no write to any of its shards from now on. The metadata fences do not do it: a
@@ -12,15 +12,17 @@ import { BEGIN, limitSql } from './statements.ts'
  * @throws what is to be tried again: a lock that did not come, a connection that broke
  */
 export async function fenceOldPrimary(
-  { node, session }: OldPrimary,
+  old: OldPrimary,
   context: ChangeContext,
   roundBegan: number,
 ): Promise<string | null> {
+  const { node, session } = old
   const { statementMs } = context.limits
+  const begin = beginSql(old, idleLimit(context.limits))
   try {
     await withinRound({ node, session, roundBegan }, context, (limitMs) =>
       session.run(
-        [BEGIN, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(statementMs)].join('; '),
+        [begin, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(statementMs)].join('; '),
         limitMs + statementMs,
       ),
     )

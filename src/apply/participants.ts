@@ -5,6 +5,7 @@ import type { HostPort } from '../model/node.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, Plan } from '../model/plan.ts'
+import type { Begun } from './statements.ts'
 
 /** Limits of one change, in milliseconds. */
 export interface ChangeLimits {
@@ -19,14 +20,14 @@ export interface ChangeLimits {
 }
 
 /** A copy that takes part, with its session and the server it was surveyed on. */
-export interface Participant {
+export interface Participant extends Begun {
   readonly copy: CopyPlan
   readonly session: SessionLike
   readonly surveyed: Answered
 }
 
 /** An old primary that is alive: it takes no part, but its shards are locked against writes meanwhile. */
-export interface OldPrimary {
+export interface OldPrimary extends Begun {
   readonly node: HostPort
   readonly session: SessionLike
 }
@@ -41,6 +42,18 @@ export interface OpenOptions {
   readonly surveyed: (address: HostPort) => Answered
   readonly open: (address: HostPort) => Promise<SessionLike>
   readonly limits: ChangeLimits
+  /** The session in which a fence holds this server already; null where none does. */
+  readonly fenced: (server: Answered) => FencedSession | null
+}
+
+export interface FencedSession {
+  readonly session: SessionLike
+  /** When its transaction was begun, `performance.now()`. */
+  readonly began: number
+}
+
+interface Opened extends Begun {
+  readonly session: SessionLike
 }
 
 /**
@@ -53,13 +66,13 @@ export async function openSessions(
 ): Promise<Sessions> {
   const nodes = [...copies, ...oldPrimaries]
   const results = await Promise.allSettled(
-    nodes.map((each) => openOne(each.node, 'role' in each ? each.role : 'old primary', options)),
+    nodes.map((each) => openOrFenced(each.node, 'role' in each ? each.role : 'old primary', options)),
   )
   const failed = results.findIndex((result) => result.status === 'rejected')
   const failure = results[failed]
   const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   if (failure?.status === 'rejected') {
-    await Promise.all(sessions.map((session) => session.close()))
+    await closeOwn(sessions)
     const node = nodes[failed]?.node
     const why = failure.reason instanceof Error ? failure.reason.message : String(failure.reason)
     throw Object.assign(new Error(`${node ? formatAddress(node) : ''}: ${why}`, { cause: failure.reason }), {
@@ -70,27 +83,60 @@ export async function openSessions(
   return {
     participants: sessions
       .slice(0, copies.length)
-      .flatMap((session, n) =>
-        copies.slice(n, n + 1).map((copy) => ({ copy, session, surveyed: surveyed(copy.node) })),
+      .flatMap((opened, n) =>
+        copies.slice(n, n + 1).map((copy) => ({ copy, ...opened, surveyed: surveyed(copy.node) })),
       ),
     oldPrimaries: sessions
       .slice(copies.length)
-      .flatMap((session, n) => oldPrimaries.slice(n, n + 1).map(({ node }) => ({ node, session }))),
+      .flatMap((opened, n) => oldPrimaries.slice(n, n + 1).map(({ node }) => ({ node, ...opened }))),
   }
 }
 
+/** Closes what was opened for the change; a fence's sessions are closed with the fence. */
 export async function closeSessions({ participants, oldPrimaries }: Sessions): Promise<void> {
-  await Promise.all([...participants, ...oldPrimaries].map(({ session }) => session.close()))
+  await closeOwn([...participants, ...oldPrimaries])
 }
 
-async function openOne(
+async function closeOwn(sessions: readonly Opened[]): Promise<void> {
+  await Promise.all(
+    sessions.map(({ session, fencedSince }) => (fencedSince === null ? session.close() : null)),
+  )
+}
+
+async function openOrFenced(
   node: HostPort,
   role: CopyRole | 'old primary',
-  { open, limits }: OpenOptions,
+  { open, limits, fenced, surveyed }: OpenOptions,
+): Promise<Opened> {
+  const held = fenced(surveyed(node))
+  if (held) return { session: held.session, fencedSince: held.began }
+  return {
+    session: await openSession(node, role, { open, limits, idleMs: idleLimit(limits) }),
+    fencedSince: null,
+  }
+}
+
+/** How long a session of a change may sit in its transaction between two messages, in milliseconds. */
+export function idleLimit({ statementMs }: ChangeLimits): number {
+  return Math.max(2 * statementMs, 1000)
+}
+
+export interface OpenSession {
+  readonly open: (address: HostPort) => Promise<SessionLike>
+  readonly limits: ChangeLimits
+  /** After how long in an open transaction without a message the server ends the session, in milliseconds. */
+  readonly idleMs: number
+}
+
+/** A session that is warm, with its limits set. @throws what the driver or the server says */
+export async function openSession(
+  node: HostPort,
+  role: CopyRole | 'old primary',
+  { open, limits, idleMs }: OpenSession,
 ): Promise<SessionLike> {
   const session = await open(node)
   try {
-    await session.run(settings(role, limits), limits.statementMs)
+    await session.run(settings(role, limits, idleMs), limits.statementMs)
     await daemonRuns(session, limits)
     return session
   } catch (error) {
@@ -126,13 +172,12 @@ export async function daemonRuns(
  * itself keeps what the server asks for. `idle_in_transaction_session_timeout` frees the cluster from a citus-ha
  * that was stopped between two messages.
  */
-function settings(role: CopyRole | 'old primary', limits: ChangeLimits): string {
-  const idle = Math.max(2 * limits.statementMs, 1000)
+function settings(role: CopyRole | 'old primary', limits: ChangeLimits, idleMs: number): string {
   return [
     `SET application_name = 'citus-ha'`,
     `SET lock_timeout = ${Math.trunc(limits.lockTimeoutMs)}`,
     `SET statement_timeout = ${Math.trunc(limits.statementMs)}`,
-    `SET idle_in_transaction_session_timeout = ${Math.trunc(idle)}`,
+    `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
     ...(role === 'coordinator' ? [] : ['SET synchronous_commit = local']),
     // Loads the functions and the catalog caches that the locked window needs, outside of it.
     `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`,

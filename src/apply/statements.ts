@@ -11,6 +11,25 @@ const CHANGE_LOCK = [0x63697475, 0x73686100] as const
  */
 export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
 
+/** What a round that failed inside a fence goes back to: the locks taken before it stay. */
+const FENCE_SAVEPOINT = 'citus_ha_fence'
+export const MARK_FENCE = `SAVEPOINT ${FENCE_SAVEPOINT}`
+
+/** When the transaction of a session was begun by a fence, `performance.now()`; null: it is the change's own to begin. */
+export interface Begun {
+  readonly fencedSince: number | null
+}
+
+/** Begins a round. Inside a fence the transaction is open, and must not stay so for the whole ttl if we are stopped. */
+export function beginSql({ fencedSince }: Begun, idleMs: number): string {
+  return fencedSince === null ? BEGIN : `SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`
+}
+
+/** Undoes a round that has not rewritten anything. */
+export function rollbackSql({ fencedSince }: Begun): string {
+  return fencedSince === null ? 'ROLLBACK' : `ROLLBACK TO SAVEPOINT ${FENCE_SAVEPOINT}`
+}
+
 /** Held until the transaction ends. Waits no longer than the session's `lock_timeout` (55P03). */
 export const TAKE_CHANGE_LOCK = `SELECT pg_advisory_xact_lock(${CHANGE_LOCK.join(', ')})`
 
@@ -26,6 +45,10 @@ export const READ_COPY = 'SELECT citus_ha.read_copy() AS copy'
 
 export function lockSql(fence: readonly number[]): string {
   return `SELECT citus_ha.lock_copy(${intArrayLiteral(fence)})`
+}
+
+export function fenceSql(groups: readonly number[]): string {
+  return `SELECT citus_ha.fence(${intArrayLiteral(groups)})`
 }
 
 /** The change's place in time: what every copy remembers, and refuses to go back behind. */

@@ -30,6 +30,8 @@ export interface SessionLike {
   run(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]>
   /** Tells of the server's notices and warnings, for people; a session that can't is silent. */
   onNotice?(told: (text: string) => void): void
+  /** Tells, once, when the connection breaks while nothing is under way on it. */
+  onLost?(told: (error: Error) => void): void
   /** Ends the connection; the server rolls back what is open on it. Never throws, never waits for long. */
   close(): Promise<void>
 }

@@ -85,6 +85,11 @@ function groups(prometheus: Prometheus, registry: Registry) {
     groupFailures: gauge('group_failures', 'Tries in a row at this group that failed.', GROUP),
     paused: gauge('group_paused', '1: nothing is changed for this group, since a person paused it.', GROUP),
     cooldown: gauge('group_rest_seconds', 'How long the group is still left alone; 0: it is not.', GROUP),
+    fenced: gauge(
+      'group_fence_seconds',
+      'How long the fence that this instance holds will still keep the group’s writes standing; 0: it holds none.',
+      GROUP,
+    ),
   }
 }
 

@@ -152,13 +152,14 @@ export class Metrics {
   }
 
   #readGroups({ database, groups }: WatchState): void {
-    const { diagnosis, groupFailures, paused, cooldown } = this.#families
-    for (const { group, code, rule, failures, paused: isPaused, cooldownMs } of groups) {
+    const { diagnosis, groupFailures, paused, cooldown, fenced } = this.#families
+    for (const { group, code, rule, failures, paused: isPaused, cooldownMs, fencedMs } of groups) {
       const labels = { database, group: String(group) }
       diagnosis.set({ ...labels, code, rule }, 1)
       groupFailures.set(labels, failures)
       paused.set(labels, isPaused ? 1 : 0)
       cooldown.set(labels, cooldownMs / 1000)
+      fenced.set(labels, fencedMs / 1000)
     }
   }
 

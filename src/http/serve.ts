@@ -50,12 +50,17 @@ export async function serve({ listen, states, metrics, problem }: ServeOptions):
   })
 }
 
-/** As `status --json`, of the last survey of each database, and why there is none or why it is old. */
+/** As `status --json`, of the last survey of each database, the fences held, and why there is no survey or an old one. */
 function statusBody(states: readonly WatchState[]) {
   const views = states.flatMap(({ view }) => (view === null ? [] : [view]))
   const failures = states.flatMap(({ database, view, failure }) => {
     const message = firstLine(failure) ?? (view === null ? 'not looked at yet' : null)
     return message === null ? [] : [{ database, message }]
   })
-  return { ...statusDocument(views.map(statusOf)), failures }
+  const fences = states.flatMap(({ database, groups }) =>
+    groups
+      .filter(({ fencedMs }) => fencedMs > 0)
+      .map(({ group, fencedMs }) => ({ database, group, leftMs: Math.round(fencedMs) })),
+  )
+  return { ...statusDocument(views.map(statusOf)), fences, failures }
 }

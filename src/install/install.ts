@@ -24,6 +24,7 @@ export const CALLABLE = [
   'node_identity()',
   'read_copy()',
   'lock_copy(int[])',
+  'fence(int[])',
   'cancel_metadata_sync()',
   'blockers(int)',
   'end_blockers(int)',

@@ -1,6 +1,7 @@
 import type { Watch } from '../apply/blockers.ts'
 import { type ChangeOrder, type ChangeOutcome, change, recoverCitus } from '../apply/change.ts'
-import { closeSessions, openSessions } from '../apply/participants.ts'
+import type { Fence } from '../apply/fence.ts'
+import { type ChangeLimits, closeSessions, openSessions } from '../apply/participants.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { CitusHaError } from '../model/failure.ts'
@@ -123,6 +124,7 @@ function requireAllowed({ plan }: View): void {
   )
 }
 
+/** Inside the fence that is held for one of the groups, if it still is; what comes to nothing leaves it as it was. */
 async function carryOut(
   access: Access,
   request: WalkRequest,
@@ -130,17 +132,40 @@ async function carryOut(
   cluster: string,
   clock: Clock,
 ): Promise<Acted | Again> {
-  const limits = {
-    lockTimeoutMs: request.lockTimeoutMs,
-    lockAnswerMs: 300,
-    statementMs: 2000,
-    decisionWaitMs: request.decisionWaitMs,
+  const { fence } = request
+  const wanted = fence !== null && view.plan.fence.some((group) => fence.groups.includes(group))
+  if (fence === null || !wanted || !fence.borrow()) {
+    return await changeInside(null, access, request, view, cluster, clock)
   }
+  try {
+    const acted = await changeInside(fence, access, request, view, cluster, clock)
+    if (acted.kind !== 'committed') {
+      await fence.giveBack()
+      return acted
+    }
+    const aftermath = () => acted.aftermath().finally(() => fence.giveBack())
+    return { ...acted, aftermath }
+  } catch (error) {
+    await fence.giveBack()
+    throw error
+  }
+}
+
+async function changeInside(
+  fence: Fence | null,
+  access: Access,
+  request: WalkRequest,
+  view: View,
+  cluster: string,
+  clock: Clock,
+): Promise<Acted | Again> {
+  const limits = limitsOf(request)
   const open = (address: HostPort) => access.open(address, request.database)
   const surveyed = (address: HostPort) => answeredAt(view, address)
   const watch = watchOf(access, request)
+  const fenced = (server: Answered) => fence?.at(server) ?? null
   const opened = await clock
-    .time('connect', () => openSessions(view.plan, { surveyed, open, limits }))
+    .time('connect', () => openSessions(view.plan, { surveyed, open, limits, fenced }))
     .catch((error: unknown) => again(error, watch))
   if ('kind' in opened) return opened
   const context = {
@@ -148,6 +173,7 @@ async function carryOut(
     hooks: request.hooks,
     inFlight: request.inFlight,
     watch,
+    fence,
     reconnect: () => open(view.coordinator.address),
   }
   const aftermath = async () => {
@@ -161,6 +187,7 @@ async function carryOut(
       await closeSessions(opened)
       return judge(outcome, watch)
     }
+    await fence?.dismiss([...opened.participants, ...opened.oldPrimaries].map(({ session }) => session))
     clock.add('locked', outcome.lockedMs)
     return { ...outcome, warnings: [...outcome.warnings, ...watch.unasked], ended: watch.ended, aftermath }
   } catch (error) {
@@ -169,8 +196,12 @@ async function carryOut(
   }
 }
 
+export function limitsOf({ lockTimeoutMs, decisionWaitMs }: WalkRequest): ChangeLimits {
+  return { lockTimeoutMs, lockAnswerMs: 300, statementMs: 2000, decisionWaitMs }
+}
+
 /** Blockers are named always, and ended once the time for patience that `force` gives is over. */
-function watchOf(access: Access, request: WalkRequest): Watch {
+export function watchOf(access: Access, request: WalkRequest): Watch {
   const { database, forceAfterMs, began } = request
   const forced = forceAfterMs !== null && performance.now() - began >= forceAfterMs
   return {
@@ -220,7 +251,7 @@ function judge(outcome: Exclude<ChangeOutcome, { kind: 'committed' }>, watch: Wa
 }
 
 /** @throws CitusHaError for what no second try mends */
-function again(error: unknown, watch: Watch): Again {
+export function again(error: unknown, watch: Watch): Again {
   const code = codeOf(error)
   const why = error instanceof Error ? error.message : String(error)
   if (code === SqlState.addressNotAllowed) {

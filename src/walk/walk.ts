@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
+import type { Fence } from '../apply/fence.ts'
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
@@ -56,6 +57,8 @@ export interface WalkRequest {
   readonly hooks: ChangeHooks
   /** gids that may be prepared somewhere and are not resolved: kept up to date. */
   readonly inFlight: Set<string>
+  /** Held already for groups of this request: their change happens inside it. */
+  readonly fence: Fence | null
   /** A survey made just now, with which to begin; null: the walk makes its own. */
   readonly seen: Survey | null
   /** Told what is going on, a line each. */
@@ -138,7 +141,7 @@ function givenUp(again: Again): Acted {
   return { kind: 'blocked', why, blockers, warnings: unasked }
 }
 
-function namesOf({ blockers, ended, unasked }: Again): string[] {
+export function namesOf({ blockers, ended, unasked }: Again): string[] {
   return [
     ...blockers.map((blocker) => `  in the way: ${describeBlocker(blocker)}`),
     ...ended.map((blocker) => `  ended: ${describeBlocker(blocker)}`),
@@ -146,7 +149,11 @@ function namesOf({ blockers, ended, unasked }: Again): string[] {
   ]
 }
 
-function pauseOf(again: Again, attempt: number, request: WalkRequest): number {
+export function pauseOf(
+  again: Pick<Again, 'soon'>,
+  attempt: number,
+  request: Pick<WalkRequest, 'lockTimeoutMs'>,
+): number {
   // Even "at once" grows after a few: two instances must not chase each other.
   const steps = again.soon === 'at once' ? Math.max(0, attempt - 3) : attempt
   return Math.min(LONGEST_PAUSE_MS, request.lockTimeoutMs * steps)

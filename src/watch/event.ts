@@ -23,6 +23,15 @@ export type WatchEvent =
       readonly why: string
     }
   | { readonly kind: 'database'; readonly database: string; readonly now: 'watched' | 'gone' }
+  | {
+      /** Writes to a group were made to stand still because somebody asked for it, or go on again. */
+      readonly kind: 'fence'
+      readonly database: string
+      readonly group: number
+      readonly now: 'held' | 'ended'
+      /** The nodes it is held on; or why it ended. */
+      readonly detail: string
+    }
   | { readonly kind: 'progress'; readonly database: string; readonly line: string }
 
 /** `leading`: may change; `following`: another instance leads; `none`: nobody could be asked. */

@@ -25,6 +25,8 @@ export interface Circumstances {
   readonly now: number
   /** Whether something is prepared that an earlier change left. */
   readonly leftovers: boolean
+  /** Groups whose fence this watcher holds: nobody else can change them. */
+  readonly fenced: readonly number[]
   /** As `now`: housekeeping that failed is left alone until then. */
   readonly housekeepingRestUntil: number
 }
@@ -43,7 +45,10 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
   )
   const ready = judged.filter(({ why }) => why === null)
   const fresh = ready.filter(({ failures }) => failures === 0)
-  const chosen = fresh.length > 0 ? fresh : ready.slice(0, 1)
+  // A fence's change is made by itself: two of them would keep each other out.
+  const fenced = ready.filter(({ group }) => given.fenced.includes(group)).slice(0, 1)
+  const free = fresh.length > 0 ? fresh : ready.slice(0, 1)
+  const chosen = fenced.length > 0 ? fenced : free
   const waits = judged.flatMap(({ until }) => until ?? [])
   const groups = chosen.map(({ group }) => group)
   if (groups.length > 0) return { kind: 'change', groups, held, nextAt: earliest(waits) }
@@ -85,7 +90,8 @@ function judge(group: number, beliefs: readonly Belief[], given: Circumstances):
   const belief = beliefs.find((each) => each.group === group)
   const failures = belief?.failures ?? 0
   const until = belief && belief.restUntil > given.now ? belief.restUntil : null
-  if (given.leadership !== 'leading') return { why: 'following', failures, until: null }
+  const mine = given.leadership === 'leading' || given.fenced.includes(group)
+  if (!mine) return { why: 'following', failures, until: null }
   if (pausedBy(given.pauses, group)) return { why: 'paused', failures, until: null }
   // An absence that is not believed yet moves nothing; the next survey may show that it was none.
   if (belief && belief.doubts > 0) return { why: 'unconfirmed', failures, until: null }

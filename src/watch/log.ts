@@ -107,6 +107,12 @@ class Narrator {
         const text = now === 'gone' ? 'the database is no longer watched' : 'the database is watched'
         return [{ level: 'info', text, fields: { event: 'database', database, now } }]
       }
+      case 'fence': {
+        const { database, group, now, detail } = event
+        const text = now === 'held' ? 'its writes stand still on' : 'its writes may go on:'
+        const fields = { event: 'fence', database, group, now }
+        return [{ level: 'info', text: `group ${group}: ${text} ${detail}`, fields }]
+      }
       case 'progress': {
         const { database, line } = event
         const level = this.#isFailing(database) ? 'debug' : 'info'

@@ -1,7 +1,10 @@
 import { hostname } from 'node:os'
 import type { ChangeHooks } from '../apply/context.ts'
+import type { Fence } from '../apply/fence.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
+import { CitusHaError } from '../model/failure.ts'
+import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { Connections } from '../walk/connections.ts'
 import { databasesIn } from '../walk/databases.ts'
 import { requestFor } from '../walk/request.ts'
@@ -19,6 +22,12 @@ export interface WatchOptions {
   readonly env: Environment
   readonly tell: (event: WatchEvent) => void
   readonly hooks?: ChangeHooks
+}
+
+/** Which group's fence a call is about. */
+export interface FenceCall {
+  readonly database?: string | undefined
+  readonly group: number
 }
 
 interface Running {
@@ -53,6 +62,32 @@ export class WatchService {
   /** What is known of each database, the first one first. */
   get states(): WatchState[] {
     return [...this.#running.values()].map(({ watcher }) => watcher.state)
+  }
+
+  /**
+   * Makes a group's writes stand still for a while. Again: its time counts anew.
+   * @param order ttlMs in milliseconds; without a database the first one
+   * @throws CitusHaError for a database that is not watched, a group that does not exist, a bad time limit
+   */
+  async fence({ database, group, ttlMs }: FenceCall & { readonly ttlMs: number }): Promise<FenceReport> {
+    return await this.#watcherOf(database).fence(group, ttlMs)
+  }
+
+  /** Lets a group's writes go on. @throws CitusHaError for a database that is not watched */
+  async release({ database, group }: FenceCall): Promise<ReleaseReport> {
+    return await this.#watcherOf(database).release(group)
+  }
+
+  /** The fence held for one of these groups, for a walk about them. */
+  fenceOf(database: string, groups: readonly number[]): Fence | null {
+    return this.#running.get(database)?.watcher.fenceOf(groups) ?? null
+  }
+
+  #watcherOf(database: string | undefined): Watcher {
+    const [first] = this.#running.values()
+    const found = database === undefined ? first : this.#running.get(database)
+    if (found) return found.watcher
+    throw new CitusHaError('usage', `database ${database ?? this.#options.database} is not watched`)
   }
 
   /**

@@ -1,8 +1,11 @@
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
 import type { Prober } from '../observe/survey.ts'
 import type { Access } from '../walk/access.ts'
+import type { View } from '../walk/look.ts'
 
 /** Loads what a change needs of Citus and of our functions into the backend, which takes longer than the change. */
 const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`
@@ -90,4 +93,12 @@ export class SpareSessions implements Access {
     this.#spares.delete(key)
     void ready.then((session) => session?.close())
   }
+}
+
+/** Whose copy a change may write, now or after a promotion; each server once. */
+export function participantsOf({ survey }: View): HostPort[] {
+  const able = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered' && node.citus !== null)
+    .filter((node) => node.installed?.mayExecute)
+  return distinctServers(able).map((node) => node.address)
 }

@@ -48,14 +48,26 @@ export interface GroupState {
   readonly paused: boolean
   /** Milliseconds until it is acted upon again; 0: now. */
   readonly cooldownMs: number
+  /** Milliseconds until the fence that this watcher holds for somebody ends; 0: it holds none. */
+  readonly fencedMs: number
 }
 
-/** Of the groups of which something is believed already. @param now `performance.now()` */
-export function groupStates(beliefs: readonly Belief[], pauses: readonly Pause[], now: number): GroupState[] {
+/**
+ * Of the groups of which something is believed already.
+ * @param fencedMs until a group's fence ends, in milliseconds
+ * @param now `performance.now()`
+ */
+export function groupStates(
+  beliefs: readonly Belief[],
+  pauses: readonly Pause[],
+  fencedMs: (group: number) => number,
+  now: number,
+): GroupState[] {
   return beliefs.flatMap(({ group, diagnosis, failures, restUntil }) => {
     if (diagnosis === null) return []
     const { code, rule } = diagnosis
     const paused = pausedBy(pauses, group) !== null
-    return [{ group, code, rule, failures, paused, cooldownMs: Math.max(0, restUntil - now) }]
+    const cooldownMs = Math.max(0, restUntil - now)
+    return [{ group, code, rule, failures, paused, cooldownMs, fencedMs: fencedMs(group) }]
   })
 }

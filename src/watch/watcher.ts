@@ -1,7 +1,7 @@
+import type { Fence } from '../apply/fence.ts'
+import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import type { Answered } from '../model/observation.ts'
-import { distinctServers } from '../model/servers.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
@@ -13,12 +13,13 @@ import { attempt, type Promotion, recover } from './attempt.ts'
 import { Blindness } from './blindness.ts'
 import { Coordinators } from './coordinators.ts'
 import type { Leadership, Noticed, WatchEvent } from './event.ts'
+import { Fences } from './fences.ts'
 import { Groups } from './groups.ts'
 import type { Intent } from './intent.ts'
 import type { Lead } from './leadership.ts'
 import { News } from './news.ts'
 import { type PulseSession, Pulses } from './pulse.ts'
-import { SpareSessions } from './spares.ts'
+import { participantsOf, SpareSessions } from './spares.ts'
 import { groupStates, type WatchState } from './state.ts'
 
 /** How one database is watched. Times in milliseconds. */
@@ -58,6 +59,7 @@ export class Watcher {
   readonly #news: News
   readonly #blindness: Blindness
   readonly #groups: Groups
+  readonly #fences: Fences
   #view: View | null = null
   #leadership: Leadership = 'none'
   /** Why what should be done could not be done. */
@@ -76,6 +78,7 @@ export class Watcher {
     const confirm = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
     this.#blindness = new Blindness(confirm, this.#news)
     this.#groups = new Groups(confirm, options.cooldownMs)
+    this.#fences = new Fences(this.database, options.tell)
     this.#coordinators = new Coordinators(request.seeds)
     this.#access = new SpareSessions(options.access, this.database, timeoutMs)
     this.#pulses = new Pulses({
@@ -101,7 +104,12 @@ export class Watcher {
       failure: this.#blindness.why ?? this.#failure,
       view: this.#view,
       pulses: this.#pulses.states,
-      groups: groupStates(this.#groups.beliefs, this.#view?.coordinator.installed?.pauses ?? [], now),
+      groups: groupStates(
+        this.#groups.beliefs,
+        this.#view?.coordinator.installed?.pauses ?? [],
+        (group) => this.#fences.leftMs(group),
+        now,
+      ),
     }
   }
 
@@ -127,11 +135,27 @@ export class Watcher {
       broken.signal.throwIfAborted()
     } finally {
       broken.abort()
+      await this.#fences.close()
       await this.#pulses.stop()
       await this.#access.close()
       await leading
       await this.#options.lead.release()
     }
+  }
+
+  /** Makes a group's writes stand still; the change that follows happens inside. @throws as `holdFence` */
+  async fence(group: number, ttlMs: number): Promise<FenceReport> {
+    const request = { ...this.request, began: performance.now() }
+    return await this.#fences.hold(this.#access, request, group, ttlMs)
+  }
+
+  async release(group: number): Promise<ReleaseReport> {
+    return await this.#fences.release(group)
+  }
+
+  /** The fence that is held for one of these groups, for a walk about them. */
+  fenceOf(groups: readonly number[]): Fence | null {
+    return this.#fences.of(groups)
   }
 
   async #rest(signal: AbortSignal): Promise<boolean> {
@@ -176,6 +200,7 @@ export class Watcher {
       const intent = this.#intend(seen)
       this.#nextAt = intent.nextAt
       if (intent.kind !== 'nothing') await this.#act(seen, intent, signal)
+      await this.#fences.extend(this.#access, this.request, seen)
       if (intent.kind !== 'nothing' || intent.nextAt === null) this.#failure = null
     } catch (error) {
       this.#failure = signal.aborted ? this.#failure : this.#news.failed(error, this.#failure)
@@ -219,6 +244,7 @@ export class Watcher {
       leadership: this.#leadership,
       pauses: seen.coordinator.installed?.pauses ?? [],
       now: performance.now(),
+      fenced: this.#fences.groups,
       leftovers: seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)),
     })
     this.#news.held(intent)
@@ -228,12 +254,14 @@ export class Watcher {
   async #act(seen: View, intent: Intent, signal: AbortSignal): Promise<void> {
     const { lead, tell, intervalMs } = this.#options
     const { groups } = intent
-    if (!(await lead.stillLeads())) {
+    const fence = this.#fences.of(groups)
+    // Whoever holds the fence is the only one who can change the group, leading or not.
+    if (fence === null && !(await lead.stillLeads())) {
       this.#nextAt = performance.now() + intervalMs / 2
       return this.#leadAlarm.ring()
     }
     const began = this.#groups.tryingSince(groups, performance.now())
-    const request = { ...this.request, signal, began, groups, seen: seen.survey }
+    const request = { ...this.request, signal, began, groups, fence, seen: seen.survey }
     const recovers = intent.kind === 'recovery'
     const done = recovers
       ? await recover(this.#access, request, seen)
@@ -241,6 +269,7 @@ export class Watcher {
     const { failures, before } = this.#groups.tried(intent, done, performance.now())
     // What is to be done next, and when, is seen by looking again.
     if (done.failed) this.#alarm.ring()
+    await this.#fences.yieldTo(done.report?.blockers ?? [])
     if (done.report && (done.told || before > 0)) {
       tell({ kind: 'acted', report: done.report, groups, stages: done.stages, failures })
     }
@@ -267,12 +296,4 @@ export class Watcher {
 /** A turn may wait for silent nodes, for witnesses, and for a walk of its own; more is a loop that hangs. */
 function turnLimit(intervalMs: number, timeoutMs: number): number {
   return 3 * intervalMs + 5 * timeoutMs + 30_000
-}
-
-/** Whose copy a change may write, now or after a promotion; each server once. */
-function participantsOf({ survey }: View): HostPort[] {
-  const able = survey.nodes
-    .filter((node): node is Answered => node.kind === 'answered' && node.citus !== null)
-    .filter((node) => node.installed?.mayExecute)
-  return distinctServers(able).map((node) => node.address)
 }

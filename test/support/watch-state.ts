@@ -47,7 +47,8 @@ export function stateOf(parts: Partial<WatchState> = {}): WatchState {
 }
 
 export function groupState(group: number, parts: Partial<GroupState> = {}): GroupState {
-  return { group, code: 'healthy', rule: 'D050', failures: 0, paused: false, cooldownMs: 0, ...parts }
+  const well = { code: 'healthy', rule: 'D050', failures: 0, paused: false } as const
+  return { group, ...well, cooldownMs: 0, fencedMs: 0, ...parts }
 }
 
 export function pulse(at: string, parts: Partial<PulseState> = {}): PulseState {

@@ -124,6 +124,7 @@ describe('what a watcher does next', () => {
     pauses: [],
     now: 1000,
     leftovers: false,
+    fenced: [],
     housekeepingRestUntil: 0,
   }
   const pause = (group: number | null): Pause => ({

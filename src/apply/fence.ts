@@ -1,0 +1,281 @@
+import type { SessionLike } from '../db/pg.ts'
+import type { Blocker } from '../model/blocker.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import type { CopyRole } from '../model/plan.ts'
+import type { ChangeContext } from './context.ts'
+import { withinRound } from './locking.ts'
+import { type FencedSession, openSession } from './participants.ts'
+import { BEGIN, fenceSql, limitSql, lockSql, MARK_FENCE, TAKE_CHANGE_LOCK } from './statements.ts'
+
+/** A writable copy at which writes to the group may enter. */
+export interface Entry {
+  readonly node: HostPort
+  readonly role: CopyRole
+  readonly server: Answered
+}
+
+/** What a fence keeps out: writes to the groups alone, or every change of the node metadata as well. */
+export type Reach = 'writes' | 'writes and changes'
+
+export interface FenceOrder {
+  readonly groups: readonly number[]
+  /** The coordinator first. */
+  readonly entries: readonly Entry[]
+  readonly ttlMs: number
+  readonly reach: Reach
+}
+
+interface Post extends FencedSession {
+  readonly node: HostPort
+  readonly instance: string
+  /** Not so the fenced groups' own primaries, which may be stopped meanwhile. */
+  readonly essential: boolean
+}
+
+type FenceContext = Pick<ChangeContext, 'limits' | 'watch'> & {
+  readonly open: (address: HostPort) => Promise<SessionLike>
+}
+
+/**
+ * Takes a fence: in one round, on all entries or on none.
+ * @throws what kept it from a lock or a session, everything rolled back
+ */
+export async function takeFence(order: FenceOrder, context: FenceContext): Promise<Fence> {
+  const { groups, entries, ttlMs } = order
+  const posts: Post[] = []
+  try {
+    // Opened before the first lock. The server itself ends what sits in its transaction for longer than that.
+    const sessions = await settled(
+      entries.map(async (entry) => {
+        const post = await openPost(entry, groups, ttlMs, context)
+        posts.push(post)
+        return post
+      }),
+    )
+    const [coordinator, ...others] = sessions
+    if (!coordinator) throw new Error('a fence needs the coordinator')
+    const first = await lock(coordinator, order, null, context)
+    const rest = await settled(others.map((post) => lock(post, order, first.began, context)))
+    return new Fence(order, [first, ...rest], context)
+  } catch (error) {
+    await letGo(posts)
+    throw error
+  }
+}
+
+async function openPost(
+  { node, role, server }: Entry,
+  groups: readonly number[],
+  idleMs: number,
+  context: FenceContext,
+): Promise<Post> {
+  const session = await openSession(node, role, { ...context, idleMs })
+  const essential = !groups.includes(server.citus?.localGroup ?? -1)
+  return { node, instance: server.instance, session, essential, began: performance.now() }
+}
+
+async function lock(
+  post: Post,
+  { groups, reach }: Pick<FenceOrder, 'groups' | 'reach'>,
+  roundBegan: number | null,
+  context: FenceContext,
+): Promise<Post> {
+  const { node, session } = post
+  const { limits } = context
+  const began = performance.now()
+  const serial = reach === 'writes and changes' && roundBegan === null ? [TAKE_CHANGE_LOCK] : []
+  const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
+  await withinRound({ node, session, roundBegan }, context, (limitMs) =>
+    session.run(
+      [BEGIN, limitSql(limitMs), ...serial, take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
+      limitMs + limits.lockAnswerMs,
+    ),
+  )
+  return { ...post, began }
+}
+
+/** Like `Promise.all`, but never leaves one running. */
+async function settled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises)
+  return await Promise.all(promises)
+}
+
+const LIMIT_MS = 2000
+
+async function letGo(posts: readonly Post[]): Promise<void> {
+  await Promise.all(
+    posts.map(async ({ session }) => {
+      if (session.alive) await session.run('ROLLBACK', LIMIT_MS).catch(() => undefined)
+      await session.close()
+    }),
+  )
+}
+
+/**
+ * Writes to some groups stand still, on every entry, until it ends: released, spent by the change inside it, its time
+ * over, or one of its sessions broken. The servers keep the time as well, and end it when this process dies.
+ */
+export class Fence {
+  readonly groups: readonly number[]
+  readonly #reach: Reach
+  readonly #open: FenceContext['open']
+  readonly #began: number
+  #posts: readonly Post[]
+  #until: number
+  #timer: NodeJS.Timeout | undefined
+  #borrowed = false
+  #spent = false
+  /** Its end that came while a change was in it. */
+  #due: string | null = null
+  #ended: string | null = null
+  #ending: Promise<void> = Promise.resolve()
+  #told: ((why: string) => void) | null = null
+
+  constructor({ groups, reach, ttlMs }: FenceOrder, posts: readonly Post[], { open }: FenceContext) {
+    this.groups = groups
+    this.#reach = reach
+    this.#open = open
+    // From the first lock: before the servers, which count from the last.
+    this.#began = Math.min(...posts.map(({ began }) => began))
+    this.#until = this.#began + ttlMs
+    this.#posts = posts
+    this.#arm()
+    for (const post of posts) this.#mind(post)
+  }
+
+  /** Why it is over; null while it holds. */
+  get endedWhy(): string | null {
+    if (this.#ended !== null) return this.#ended
+    const broken = this.#posts.find(({ essential, session }) => essential && !session.alive)
+    return broken ? `the connection to ${formatAddress(broken.node)} broke` : null
+  }
+
+  /** Milliseconds until its time is over; 0 when it has ended. */
+  get leftMs(): number {
+    return this.endedWhy === null ? Math.max(0, this.#until - performance.now()) : 0
+  }
+
+  get heldMs(): number {
+    return performance.now() - this.#began
+  }
+
+  get nodes(): readonly HostPort[] {
+    return this.#posts.map(({ node }) => node)
+  }
+
+  /** Tells why, once, when it ends. */
+  onEnd(told: (why: string) => void): void {
+    this.#told = told
+    if (this.#ended !== null) told(this.#ended)
+  }
+
+  /** Holds a copy that takes writes since: of a node that was promoted, or came back. @throws as `takeFence` */
+  async extend(entry: Entry, context: FenceContext): Promise<void> {
+    const post = await openPost(entry, this.groups, Math.max(1, this.leftMs), context)
+    try {
+      const locked = await lock(post, { groups: this.groups, reach: this.#reach }, this.#began, context)
+      if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
+      this.#posts = [...this.#posts, locked]
+      this.#mind(locked)
+    } catch (error) {
+      await letGo([post])
+      throw error
+    }
+  }
+
+  /** The session on this server, if it is in the fence and lives. */
+  at({ instance }: Answered): FencedSession | null {
+    return this.#posts.find((post) => post.instance === instance && post.session.alive) ?? null
+  }
+
+  /** Whether one of its sessions is this one. */
+  is({ node, pid }: Pick<Blocker, 'node' | 'pid'>): boolean {
+    return this.#posts.some((post) => sameAddress(post.node, node) && post.session.pid === pid)
+  }
+
+  /** Lets one change work on its sessions: until `giveBack` it does not end. @returns false: it is over, or lent already */
+  borrow(): boolean {
+    if (this.endedWhy !== null || this.#borrowed || this.#spent) return false
+    this.#borrowed = true
+    return true
+  }
+
+  /** Lets go of what the change that was made had no use for. Never throws. */
+  async dismiss(used: readonly SessionLike[]): Promise<void> {
+    await letGo(this.#posts.filter(({ session }) => !used.includes(session)))
+  }
+
+  /** From here on the change can't go back to the fence as it was. */
+  spend(): void {
+    this.#spent = true
+  }
+
+  /** After a change that came to nothing and left the locks as they were, or to something. */
+  async giveBack(): Promise<void> {
+    this.#borrowed = false
+    if (this.#spent) return await this.end('a change was made in it')
+    if (this.#due !== null) return await this.end(this.#due)
+    if (this.endedWhy === null) await this.#setLimit()
+  }
+
+  /** Counts its time from now on. @returns false: it is over */
+  async renew(ttlMs: number): Promise<boolean> {
+    if (this.endedWhy !== null || this.#spent) return false
+    this.#until = performance.now() + ttlMs
+    this.#arm()
+    // A change in it goes on with its own limit, and leaves this one when it gives the fence back.
+    if (!this.#borrowed) await this.#setLimit()
+    return this.endedWhy === null
+  }
+
+  /** Rolls everything back and closes the sessions. Again, or too late: nothing. Never throws. */
+  async end(why: string): Promise<void> {
+    if (this.#borrowed) {
+      this.#due ??= why
+      return
+    }
+    if (this.#ended === null) {
+      this.#ended = why
+      clearTimeout(this.#timer)
+      this.#ending = letGo(this.#posts)
+      this.#told?.(why)
+    }
+    await this.#ending
+  }
+
+  /** Where a server died nothing enters; where only our session ended, writes do again, and the fence is none. */
+  #mind(post: Post): void {
+    const { node, session, essential } = post
+    if (!essential) return
+    session.onLost?.(async () => {
+      const lives = await this.#open(node).then(
+        (other) => other.close().then(() => true),
+        () => false,
+      )
+      if (lives) await this.end(`the connection to ${formatAddress(node)} broke`)
+      else this.#posts = this.#posts.filter((each) => each !== post)
+    })
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => void this.end('its time was over'), this.#until - performance.now())
+    this.#timer.unref()
+  }
+
+  /** Every message gives a session its whole limit again, so it gets what is left. */
+  async #setLimit(): Promise<void> {
+    const leftMs = Math.max(1, Math.ceil(this.#until - performance.now()))
+    const sql = `SET idle_in_transaction_session_timeout = ${leftMs}`
+    await Promise.all(
+      this.#posts.map(async ({ node, session, essential }) => {
+        const failed = await session.run(sql, LIMIT_MS).then(
+          () => false,
+          () => true,
+        )
+        if (failed && essential) await this.end(`the session on ${formatAddress(node)} failed`)
+      }),
+    )
+  }
+}

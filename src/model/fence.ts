@@ -1,0 +1,31 @@
+import type { Blocker } from './blocker.ts'
+
+/** What became of a call to fence groups. */
+export interface FenceReport {
+  /** `blocked`: locks or nodes did not let it through before the deadline; nothing is held. */
+  readonly outcome: 'fenced' | 'renewed' | 'blocked'
+  readonly database: string
+  readonly groups: readonly number[]
+  /** When it ends by itself, ISO 8601 by this machine's clock; null: nothing is held. */
+  readonly until: string | null
+  /** Nodes at which no write to the groups enters any more. */
+  readonly fenced: readonly string[]
+  /** Copies at which writes may still enter, and why. */
+  readonly unfenced: readonly { readonly node: string; readonly why: string }[]
+  /** Who kept it from its locks. */
+  readonly blockers: readonly Blocker[]
+  /** Who was ended for it. */
+  readonly ended: readonly Blocker[]
+  readonly warnings: readonly string[]
+  readonly durationMs: number
+}
+
+/** What became of a call to release a group. */
+export interface ReleaseReport {
+  readonly database: string
+  readonly group: number
+  /** False where no fence was held. */
+  readonly released: boolean
+  /** How long it was held, in milliseconds; null where none was. */
+  readonly heldMs: number | null
+}

@@ -1,0 +1,144 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { type Entry, type Fence, type Reach, takeFence } from '../apply/fence.ts'
+import type { Blocker } from '../model/blocker.ts'
+import { CitusHaError } from '../model/failure.ts'
+import type { FenceReport } from '../model/fence.ts'
+import { parseGid } from '../model/gid.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import { copyNodes } from '../plan/copies.ts'
+import type { Access } from './access.ts'
+import { type Again, again, clusterName, limitsOf, watchOf } from './act.ts'
+import { Clock } from './clock.ts'
+import { requireUsable } from './install.ts'
+import { observe, type View, view } from './look.ts'
+import { recoverNow } from './recovery.ts'
+import { namesOf, pauseOf, type WalkRequest } from './walk.ts'
+
+export interface FenceWanted {
+  readonly groups: readonly number[]
+  readonly ttlMs: number
+  readonly reach: Reach
+}
+
+export interface Fencing {
+  /** null: it was not taken. */
+  readonly fence: Fence | null
+  readonly report: FenceReport
+}
+
+/** The longest that writes may be kept standing, in milliseconds: whoever needs more has forgotten something. */
+export const LONGEST_TTL_MS = 600_000
+
+/**
+ * Makes the writes to some groups stand still on every writable copy that is there, in short rounds: all or none.
+ * What an earlier change left in doubt is resolved before, since nothing can be resolved inside.
+ * @throws CitusHaError where nothing can be said of the cluster, for a group that does not exist, a bad time limit
+ */
+export async function holdFence(access: Access, request: WalkRequest, wanted: FenceWanted): Promise<Fencing> {
+  requireTtl(wanted.ttlMs)
+  const clock = new Clock(request.deadlineMs)
+  const about = { ...request, groups: wanted.groups }
+  const ended = new Set<Blocker>()
+  let blockers: readonly Blocker[] = []
+  for (let attempt = 1; ; attempt++) {
+    request.signal.throwIfAborted()
+    const survey = (attempt === 1 ? request.seen : null) ?? (await observe(access, about, clock))
+    const seen = view(survey, access, about)
+    requireUsable(seen.coordinator, access.migration)
+    const tried = await tryOnce(access, about, wanted, seen, clock)
+    const told = { seen, wanted, clock, ended }
+    for (const blocker of tried.ended) ended.add(blocker)
+    if (tried.kind === 'fenced') return { fence: tried.fence, report: reportOf(told, tried.fence, [], []) }
+    if (tried.blockers.length > 0) blockers = tried.blockers
+    const waitMs = pauseOf(tried, attempt, request)
+    if (waitMs >= clock.leftMs)
+      return { fence: null, report: reportOf(told, null, blockers, [tried.why, ...tried.unasked]) }
+    for (const line of [`${tried.why}; trying again`, ...namesOf(tried)]) request.progress(line)
+    await pause(waitMs, undefined, { signal: request.signal })
+  }
+}
+
+function requireTtl(ttlMs: number): void {
+  if (ttlMs > 0 && ttlMs <= LONGEST_TTL_MS) return
+  throw new CitusHaError('usage', `a fence is held for ${LONGEST_TTL_MS / 60_000} minutes at most`)
+}
+
+type Tried = { readonly kind: 'fenced'; readonly fence: Fence; readonly ended: readonly Blocker[] } | Again
+
+async function tryOnce(
+  access: Access,
+  request: WalkRequest,
+  { groups, ttlMs, reach }: FenceWanted,
+  seen: View,
+  clock: Clock,
+): Promise<Tried> {
+  const watch = watchOf(access, request)
+  const cluster = clusterName(request, seen.coordinator)
+  const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
+  const open = (address: HostPort) => access.open(address, request.database)
+  try {
+    if (seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)))
+      await recoverNow(access, request, seen, 'resolve', clock)
+    const { entries } = entriesOf(seen, access.migration)
+    const context = { limits: limitsOf(request), watch, open }
+    const fence = await takeFence({ groups, entries, ttlMs, reach }, context)
+    await Promise.all(watch.asked)
+    return { kind: 'fenced', fence, ended: watch.ended }
+  } catch (error) {
+    await Promise.all(watch.asked)
+    return again(error, watch)
+  }
+}
+
+export interface Entries {
+  readonly entries: readonly Entry[]
+  /** Copies that can't be fenced, and why. */
+  readonly missing: FenceReport['unfenced']
+}
+
+/** Where writes may enter: the coordinator first, then every other copy that takes writes. */
+export function entriesOf({ survey, diagnoses, coordinator }: View, migration: number): Entries {
+  const entries: Entry[] = []
+  const missing: { node: string; why: string }[] = []
+  for (const { address, role, server } of copyNodes(survey, diagnoses, coordinator)) {
+    const node = formatAddress(address)
+    if (typeof server === 'string') missing.push({ node, why: server })
+    else if (server.installed?.mayExecute && server.installed.migration >= migration)
+      entries.push({ node: address, role, server })
+    else missing.push({ node, why: 'the schema citus_ha is missing or old there: run citus-ha install' })
+  }
+  return { entries, missing }
+}
+
+interface Told {
+  readonly seen: View
+  readonly wanted: FenceWanted
+  readonly clock: Clock
+  readonly ended: ReadonlySet<Blocker>
+}
+
+function reportOf(
+  { seen, wanted, clock, ended }: Told,
+  fence: Fence | null,
+  blockers: readonly Blocker[],
+  warnings: readonly string[],
+): FenceReport {
+  const { missing } = entriesOf(seen, seen.coordinator.installed?.migration ?? 0)
+  return {
+    outcome: fence ? 'fenced' : 'blocked',
+    database: seen.survey.database,
+    groups: wanted.groups,
+    until: fence && untilOf(fence),
+    fenced: fence ? fence.nodes.map(formatAddress) : [],
+    unfenced: missing,
+    blockers,
+    ended: [...ended],
+    warnings: [...warnings, ...missing.map(({ node, why }) => `${node} is not fenced: ${why}`)],
+    durationMs: clock.totalMs,
+  }
+}
+
+/** When a fence ends by itself, by this machine's clock. */
+export function untilOf(fence: Fence): string {
+  return new Date(Date.now() + fence.leftMs).toISOString()
+}
