@@ -34,7 +34,10 @@ export interface Session {
 }
 
 /** The configuration as flags, environment and file say it. @throws ConfigError */
-export async function loadCluster({ config, coordinator }: ClusterOptions, { env }: Io): Promise<Loaded> {
+export async function loadCluster(
+  { config, coordinator }: ClusterOptions,
+  { env }: Pick<Io, 'env'>,
+): Promise<Loaded> {
   return await load({
     env,
     ...(config === undefined ? {} : { file: config }),

@@ -29,3 +29,14 @@ export interface ReleaseReport {
   /** How long it was held, in milliseconds; null where none was. */
   readonly heldMs: number | null
 }
+
+/** What `fence --json` prints: the first database's report at the top, the blocked one's where there is one. */
+export function fenceDocument(reports: readonly FenceReport[]): object {
+  const worst = reports.find(({ outcome }) => outcome === 'blocked') ?? reports[0]
+  return { ...worst, exitCode: worst?.outcome === 'blocked' ? 4 : 0, databases: reports }
+}
+
+/** What `release --json` prints. */
+export function releaseDocument(reports: readonly ReleaseReport[]): object {
+  return { ...reports[0], exitCode: 0, databases: reports }
+}

@@ -132,9 +132,8 @@ async function carryOut(
   cluster: string,
   clock: Clock,
 ): Promise<Acted | Again> {
-  const { fence } = request
-  const wanted = fence !== null && view.plan.fence.some((group) => fence.groups.includes(group))
-  if (fence === null || !wanted || !fence.borrow()) {
+  const fence = request.fenceOf(view.plan.fence)
+  if (!fence?.borrow()) {
     return await changeInside(null, access, request, view, cluster, clock)
   }
   try {

@@ -21,7 +21,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     acquainted: [],
     known: null,
     seen: null,
-    fence: null,
+    fenceOf: () => null,
     claims: { ...NO_CLAIMS, standbys: config.standbys },
     groups: null,
     aliases: [...config.addresses].flatMap(([registered, { alias }]) => {

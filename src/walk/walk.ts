@@ -57,8 +57,8 @@ export interface WalkRequest {
   readonly hooks: ChangeHooks
   /** gids that may be prepared somewhere and are not resolved: kept up to date. */
   readonly inFlight: Set<string>
-  /** Held already for groups of this request: their change happens inside it. */
-  readonly fence: Fence | null
+  /** The fence that is held for one of these groups, for their change to happen inside; null: none is. */
+  readonly fenceOf: (groups: readonly number[]) => Fence | null
   /** A survey made just now, with which to begin; null: the walk makes its own. */
   readonly seen: Survey | null
   /** Told what is going on, a line each. */

@@ -1,6 +1,5 @@
 import { hostname } from 'node:os'
 import type { ChangeHooks } from '../apply/context.ts'
-import type { Fence } from '../apply/fence.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
 import { CitusHaError } from '../model/failure.ts'
@@ -24,10 +23,12 @@ export interface WatchOptions {
   readonly hooks?: ChangeHooks
 }
 
-/** Which group's fence a call is about. */
-export interface FenceCall {
-  readonly database?: string | undefined
+/** Which group's writes are to stand still, and for how long at most. */
+export interface FenceOrder {
+  /** null: every database that is watched. */
+  readonly database: string | null
   readonly group: number
+  readonly ttlMs: number
 }
 
 interface Running {
@@ -65,28 +66,32 @@ export class WatchService {
   }
 
   /**
-   * Makes a group's writes stand still for a while. Again: its time counts anew.
-   * @param order ttlMs in milliseconds; without a database the first one
+   * Makes a group's writes stand still for a while, in every database that is meant, or in none. Again: its time counts
+   * anew. ttlMs: milliseconds.
    * @throws CitusHaError for a database that is not watched, a group that does not exist, a bad time limit
    */
-  async fence({ database, group, ttlMs }: FenceCall & { readonly ttlMs: number }): Promise<FenceReport> {
-    return await this.#watcherOf(database).fence(group, ttlMs)
+  async fence({ database, group, ttlMs }: FenceOrder): Promise<FenceReport[]> {
+    const reports: FenceReport[] = []
+    const watchers = this.#watchersOf(database)
+    for (const watcher of watchers) {
+      const report = await watcher.fence(group, ttlMs)
+      reports.push(report)
+      if (report.outcome !== 'blocked') continue
+      await Promise.all(watchers.map((each) => each.release(group)))
+      break
+    }
+    return reports
   }
 
   /** Lets a group's writes go on. @throws CitusHaError for a database that is not watched */
-  async release({ database, group }: FenceCall): Promise<ReleaseReport> {
-    return await this.#watcherOf(database).release(group)
+  async release({ database, group }: Omit<FenceOrder, 'ttlMs'>): Promise<ReleaseReport[]> {
+    return await Promise.all(this.#watchersOf(database).map((watcher) => watcher.release(group)))
   }
 
-  /** The fence held for one of these groups, for a walk about them. */
-  fenceOf(database: string, groups: readonly number[]): Fence | null {
-    return this.#running.get(database)?.watcher.fenceOf(groups) ?? null
-  }
-
-  #watcherOf(database: string | undefined): Watcher {
-    const [first] = this.#running.values()
-    const found = database === undefined ? first : this.#running.get(database)
-    if (found) return found.watcher
+  #watchersOf(database: string | null): Watcher[] {
+    const all = [...this.#running.values()].map(({ watcher }) => watcher)
+    const found = all.filter((watcher) => database === null || watcher.database === database)
+    if (found.length > 0) return found
     throw new CitusHaError('usage', `database ${database ?? this.#options.database} is not watched`)
   }
 

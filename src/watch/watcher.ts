@@ -1,4 +1,3 @@
-import type { Fence } from '../apply/fence.ts'
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -153,11 +152,6 @@ export class Watcher {
     return await this.#fences.release(group)
   }
 
-  /** The fence that is held for one of these groups, for a walk about them. */
-  fenceOf(groups: readonly number[]): Fence | null {
-    return this.#fences.of(groups)
-  }
-
   async #rest(signal: AbortSignal): Promise<boolean> {
     const now = performance.now()
     const spacing = this.#surveyedAt + SHORTEST_MS - now
@@ -234,7 +228,14 @@ export class Watcher {
     // Without a coordinator nobody is forgotten: what becomes of the workers meanwhile is seen all the same.
     const rows = this.#view?.coordinator.citus?.catalog ?? []
     const acquainted = rows.map((row) => row.address)
-    return { ...request, acquainted, seeds: this.#coordinators.addresses, known: this.#coordinators.known }
+    const fenceOf = (groups: readonly number[]) => this.#fences.of(groups)
+    return {
+      ...request,
+      fenceOf,
+      acquainted,
+      seeds: this.#coordinators.addresses,
+      known: this.#coordinators.known,
+    }
   }
 
   #intend(seen: View): Intent {
@@ -254,14 +255,13 @@ export class Watcher {
   async #act(seen: View, intent: Intent, signal: AbortSignal): Promise<void> {
     const { lead, tell, intervalMs } = this.#options
     const { groups } = intent
-    const fence = this.#fences.of(groups)
     // Whoever holds the fence is the only one who can change the group, leading or not.
-    if (fence === null && !(await lead.stillLeads())) {
+    if (this.#fences.of(groups) === null && !(await lead.stillLeads())) {
       this.#nextAt = performance.now() + intervalMs / 2
       return this.#leadAlarm.ring()
     }
     const began = this.#groups.tryingSince(groups, performance.now())
-    const request = { ...this.request, signal, began, groups, fence, seen: seen.survey }
+    const request = { ...this.request, signal, began, groups, seen: seen.survey }
     const recovers = intent.kind === 'recovery'
     const done = recovers
       ? await recover(this.#access, request, seen)

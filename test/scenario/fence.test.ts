@@ -1,10 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer, type Server as HttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { parseDuration } from '../../src/config/duration.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
+import { fenceDocument, releaseDocument } from '../../src/model/fence.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import {
   commit,
@@ -37,6 +42,17 @@ describe('a fence', () => {
   const watch = async (file: object = {}): Promise<Watching> => {
     watching = await Watching.start(scenario, file)
     return watching
+  }
+
+  async function hold(order: { database?: string; group: number; ttlMs: number }) {
+    const [report] = (await watching?.service.fence({ database: null, ...order })) ?? []
+    if (!report) throw new Error('nothing is watched')
+    return report
+  }
+
+  async function letGo(group: number) {
+    const [report] = (await watching?.service.release({ database: null, group })) ?? []
+    return report
   }
 
   beforeAll(async () => {
@@ -97,35 +113,35 @@ describe('a fence', () => {
   }
 
   it('is held on every copy, told of, taken once more and released', async () => {
-    const { service, events } = await watch()
-    const report = await service.fence({ group: 1, ttlMs: LONG_MS })
+    const { events } = await watch()
+    const report = await hold({ group: 1, ttlMs: LONG_MS })
     expect(report).toMatchObject({ outcome: 'fenced', groups: [1], unfenced: [], warnings: [] })
     expect([...report.fenced].sort()).toEqual(all.map(at).sort())
     expect(await held()).toEqual([1, 1, 1])
     expect(watching?.state.groups.find(({ group }) => group === 1)?.fencedMs).toBeGreaterThan(LONG_MS / 2)
-    const again = await service.fence({ group: 1, ttlMs: 2 * LONG_MS })
+    const again = await hold({ group: 1, ttlMs: 2 * LONG_MS })
     expect(again).toMatchObject({ outcome: 'renewed' })
     expect(Date.parse(again.until ?? '')).toBeGreaterThan(Date.parse(report.until ?? '') + LONG_MS / 2)
     expect(await held()).toEqual([1, 1, 1])
-    expect(await service.release({ group: 1 })).toMatchObject({ released: true })
+    expect(await letGo(1)).toMatchObject({ released: true })
     expect(await held()).toEqual([0, 0, 0])
     expect(events.filter(({ kind }) => kind === 'fence')).toMatchObject([
       { group: 1, now: 'held' },
       { group: 1, now: 'ended', detail: 'it was released' },
     ])
-    expect(await service.release({ group: 1 })).toMatchObject({ released: false, heldMs: null })
+    expect(await letGo(1)).toMatchObject({ released: false, heldMs: null })
   })
 
   it('is refused for a group that does not exist, and for longer than anybody needs', async () => {
-    const { service } = await watch()
-    await expect(service.fence({ group: 9, ttlMs: LONG_MS })).rejects.toThrow('there is no group 9')
-    await expect(service.fence({ group: 1, ttlMs: 100 * LONG_MS })).rejects.toThrow('10 minutes at most')
-    await expect(service.fence({ database: 'other', group: 1, ttlMs: 1 })).rejects.toThrow('not watched')
+    await watch()
+    await expect(hold({ group: 9, ttlMs: LONG_MS })).rejects.toThrow('there is no group 9')
+    await expect(hold({ group: 1, ttlMs: 100 * LONG_MS })).rejects.toThrow('10 minutes at most')
+    await expect(hold({ database: 'other', group: 1, ttlMs: 1 })).rejects.toThrow('not watched')
   })
 
   it('ends when its time is over', async () => {
-    const { service, events } = await watch()
-    await service.fence({ group: 1, ttlMs: 400 })
+    const { events } = await watch()
+    await hold({ group: 1, ttlMs: 400 })
     await waitUntil('it ends', isGone, { limitMs: 5000 })
     expect(events).toContainEqual(expect.objectContaining({ kind: 'fence', detail: 'its time was over' }))
   })
@@ -146,8 +162,8 @@ describe('a fence', () => {
   })
 
   it('ends when it has a hole: a node’s session broke', async () => {
-    const { service, events } = await watch()
-    await service.fence({ group: 1, ttlMs: LONG_MS })
+    const { events } = await watch()
+    await hold({ group: 1, ttlMs: LONG_MS })
     await server('worker-2').query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE application_name = 'citus-ha' AND state = 'idle in transaction'`,
@@ -164,16 +180,16 @@ describe('a fence', () => {
 
   it('names a copy that it can’t be held on', async () => {
     await server('worker-2').kill()
-    const { service } = await watch()
-    const report = await service.fence({ group: 1, ttlMs: LONG_MS })
+    await watch()
+    const report = await hold({ group: 1, ttlMs: LONG_MS })
     expect(report).toMatchObject({ outcome: 'fenced', unfenced: [{ node: at('worker-2') }] })
     expect(report.warnings.join()).toContain(`${at('worker-2')} is not fenced`)
     expect(await held(['coordinator', 'worker-1'])).toEqual([1, 1])
   })
 
   it('lets another group fail over meanwhile', async () => {
-    const { service } = await watch()
-    await service.fence({ group: 2, ttlMs: LONG_MS })
+    await watch()
+    await hold({ group: 2, ttlMs: LONG_MS })
     await server('worker-1').kill()
     await server('worker-1-standby').promote()
     await watching?.changed(1)
@@ -183,8 +199,8 @@ describe('a fence', () => {
   })
 
   it('has the change of its own group happen inside, and ends with it', async () => {
-    const { service, events } = await watch()
-    await service.fence({ group: 1, ttlMs: LONG_MS })
+    const { events } = await watch()
+    await hold({ group: 1, ttlMs: LONG_MS })
     await server('worker-1').stop('fast')
     await server('worker-1-standby').promote()
     await watching?.changed(1)
@@ -196,8 +212,8 @@ describe('a fence', () => {
   })
 
   it('survives a round of its change that comes to nothing', async () => {
-    const { service } = await watch()
-    await service.fence({ group: 1, ttlMs: LONG_MS })
+    await watch()
+    await hold({ group: 1, ttlMs: LONG_MS })
     const { database } = scenario.cluster
     const blocker = await openTransaction(
       server('worker-2'),
@@ -217,9 +233,9 @@ describe('a fence', () => {
   it('is used by a watcher that follows: nobody else can change the group', async () => {
     const leader = await Watching.start(scenario)
     try {
-      const { service } = await watch()
+      await watch()
       await waitUntil('it follows', () => watching?.state.leadership === 'following')
-      await service.fence({ group: 1, ttlMs: LONG_MS })
+      await hold({ group: 1, ttlMs: LONG_MS })
       await server('worker-1').stop('fast')
       await server('worker-1-standby').promote()
       await watching?.changed(1)
@@ -229,12 +245,62 @@ describe('a fence', () => {
     }
   })
 
+  describe('by command', () => {
+    let door: HttpServer | null = null
+    afterEach(() => door?.close())
+
+    /** The two orders over HTTP, as the watcher's listener takes them. */
+    async function listening(): Promise<string> {
+      const service = watching?.service
+      door = createServer(async (request, reply) => {
+        const [, group = '', verb = ''] = /groups\/(\d+)\/(\w+)/.exec(request.url ?? '') ?? []
+        const { ttl = '' } = JSON.parse(await text(request))
+        const about = { database: null, group: Number(group) }
+        const document =
+          verb === 'fence'
+            ? fenceDocument((await service?.fence({ ...about, ttlMs: parseDuration(ttl) ?? 0 })) ?? [])
+            : releaseDocument((await service?.release(about)) ?? [])
+        reply.setHeader('content-type', 'application/json').end(JSON.stringify(document))
+      })
+      await once(door.listen(0, '127.0.0.1'), 'listening')
+      const { port } = door.address() as AddressInfo
+      return await scenario.configFile({
+        control: {
+          token: 'as long as it has to be'.replaceAll(' ', '-'),
+          connect: `http://127.0.0.1:${port}`,
+        },
+      })
+    }
+
+    it('the watcher holds it when the command has ended', async () => {
+      await watch()
+      const config = await listening()
+      const fenced = await scenario.run('fence', '--config', config, '--group', '1', '--ttl', '1m')
+      expect(fenced, fenced.stderr).toMatchObject({ exitCode: 0 })
+      expect(fenced.stdout).toContain('group 1 in app: fenced until')
+      expect(await held()).toEqual([1, 1, 1])
+      const again = await scenario.run('fence', '--config', config, '--group', '1', '--json')
+      expect(JSON.parse(again.stdout)).toMatchObject({ outcome: 'renewed', exitCode: 0 })
+      const released = await scenario.run('release', '--config', config, '--group', '1')
+      expect(released.stdout).toMatch(/^group 1 in app: released after \d+ ms\n$/)
+      expect(await held()).toEqual([0, 0, 0])
+      const nothing = await scenario.run('release', '--config', config, '--group', '1', '--json')
+      expect(JSON.parse(nothing.stdout)).toMatchObject({ released: false, heldMs: null, exitCode: 0 })
+    })
+
+    it('says in one line that nobody is there to hold it', async () => {
+      const ran = await scenario.run('fence', '--group', '1')
+      expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
+      expect(ran.stderr).toMatch(/^citus-ha: no watcher takes orders.*\n$/)
+    })
+  })
+
   describe.skipIf(standin)('with clients', () => {
     it('keeps the group’s writes standing and nothing else', async () => {
       const { cluster } = scenario
-      const { service } = await watch()
+      await watch()
       const [one, two] = [await keysOf(cluster, 1), await keysOf(cluster, 2)]
-      await service.fence({ group: 1, ttlMs: LONG_MS })
+      await hold({ group: 1, ttlMs: LONG_MS })
       for (const [n, entry] of [...entries, 'worker-1'].entries()) {
         expect(await write(entry, one[n] ?? 0), `group 1 through ${entry}`).toBe('55P03')
         expect(await write(entry, two[n] ?? 0), `group 2 through ${entry}`).toBe('written')
@@ -245,7 +311,7 @@ describe('a fence', () => {
       open.push(waiting)
       const [last = 0] = one.slice(9)
       const written = insert(waiting, last)
-      await service.release({ group: 1 })
+      await letGo(1)
       await expect(written).resolves.toBeUndefined()
     })
 
@@ -259,13 +325,13 @@ describe('a fence', () => {
       )
       open.push(writer)
       const patient = await watch({ apply: { deadline: '1s' } })
-      const blocked = await patient.service.fence({ group: 1, ttlMs: LONG_MS })
+      const blocked = await hold({ group: 1, ttlMs: LONG_MS })
       expect(blocked).toMatchObject({ outcome: 'blocked', until: null, fenced: [] })
       expect(blocked.blockers.map(({ application }) => application)).toContain('the-idle-one')
       expect(await held()).toEqual([0, 0, 0])
       await patient.stop()
-      const forceful = await watch({ apply: { force: '300ms' } })
-      const report = await forceful.service.fence({ group: 1, ttlMs: LONG_MS })
+      await watch({ apply: { force: '300ms' } })
+      const report = await hold({ group: 1, ttlMs: LONG_MS })
       expect(report).toMatchObject({ outcome: 'fenced' })
       expect(report.ended.map(({ application }) => application)).toContain('the-idle-one')
       await expect(commit(writer)).rejects.toThrow()
@@ -274,14 +340,14 @@ describe('a fence', () => {
     it('a failover inside it fails no write and loses none', async () => {
       const { cluster } = scenario
       const keys = await keysOf(cluster, 1)
-      const { service } = await watch()
+      await watch()
       writers = entries.map(
         (entry, n) =>
           new Writer(server(entry), cluster.database, shareOf(keys, n, entries.length), insert, 'one'),
       )
       const count = () => writers.map(({ acknowledged }) => acknowledged.length)
       await waitUntil('every writer writes', () => count().every((each) => each > 20))
-      expect(await service.fence({ group: 1, ttlMs: LONG_MS })).toMatchObject({ outcome: 'fenced' })
+      expect(await hold({ group: 1, ttlMs: LONG_MS })).toMatchObject({ outcome: 'fenced' })
       await cluster.waitForReplay(server('worker-1-standby'), server('worker-1'))
       await server('worker-1').stop('fast')
       await server('worker-1-standby').promote()
@@ -303,8 +369,8 @@ describe('a fence', () => {
       await run('CREATE TABLE everywhere (id int PRIMARY KEY)')
       await run(`SELECT create_reference_table('everywhere')`)
       await scenario.settle()
-      const { service, events } = await watch()
-      await service.fence({ group: 2, ttlMs: LONG_MS })
+      const { events } = await watch()
+      await hold({ group: 2, ttlMs: LONG_MS })
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
       await watching?.changed(1)

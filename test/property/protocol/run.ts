@@ -132,7 +132,7 @@ function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
     acquainted: [],
     known: null,
     seen: null,
-    fence: null,
+    fenceOf: () => null,
     mode: 'apply',
     madeBy: name,
     signal: new AbortController().signal,

@@ -1,0 +1,135 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { describeBlocker } from '../../apply/blockers.ts'
+import { callControl } from '../../http/control/client.ts'
+import type { Blocker } from '../../model/blocker.ts'
+import { CitusHaError } from '../../model/failure.ts'
+import { addClusterOptions, type ClusterOptions, loadCluster } from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { durationOption, groupOption } from '../options.ts'
+
+interface ReleaseOptions extends ClusterOptions {
+  readonly group: number
+  readonly database?: string
+  readonly json?: boolean
+}
+
+interface FenceOptions extends ReleaseOptions {
+  readonly ttl: number
+}
+
+const FENCE_HELP = `
+For a tool with a hook before it stops or promotes. Writes wait, on every node at which they may enter; reads go on. The
+running watch holds it (control: in the configuration), so this command may end. The change that follows happens inside;
+the fence ends with it, with citus-ha release, or when its time is over, whatever happens. Again: the time counts anew.
+
+Examples:
+  citus-ha fence --config citus-ha.yaml --group 1 --ttl 30s
+  citus-ha release --config citus-ha.yaml --group 1`
+
+export function fenceCommands(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('fence'))
+    .description('let the writes to a group wait while its primary is changed')
+    .requiredOption('--group <n>', 'the group', groupOption)
+    .option('--ttl <duration>', 'when it ends by itself', durationOption, 30_000)
+    .option('--database <name>', 'in this database only')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', FENCE_HELP)
+    .action(async (options: FenceOptions) => {
+      const { group, ttl } = options
+      const { exitCode, document } = await order(options, io, `/v1/groups/${group}/fence`, {
+        ttl: `${ttl}ms`,
+      })
+      exit(exitCode)
+      if (options.json) printJson(io, document)
+      else io.stdout.write(fenceLines(fenceAnswer.parse(document)).join(''))
+    })
+  addClusterOptions(program.command('release'))
+    .description('let the writes to a fenced group go on')
+    .requiredOption('--group <n>', 'the group', groupOption)
+    .option('--database <name>', 'in this database only')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', FENCE_HELP)
+    .action(async (options: ReleaseOptions) => {
+      const { document } = await order(options, io, `/v1/groups/${options.group}/release`, {})
+      if (options.json) printJson(io, document)
+      else io.stdout.write(releaseLines(releaseAnswer.parse(document)).join(''))
+    })
+}
+
+const answer = z.looseObject({ exitCode: z.number().int() })
+const failure = z.looseObject({ error: z.string() })
+
+/** A fence may wait for its locks as long as a change may. */
+const MARGIN_MS = 10_000
+
+/** @throws CitusHaError where no watcher answers, or it does not take the order */
+async function order(
+  options: ReleaseOptions,
+  { env, signal }: Io,
+  path: string,
+  body: object,
+): Promise<{ readonly exitCode: number; readonly document: unknown }> {
+  const { config } = await loadCluster(options, { env })
+  const timeoutMs = config.apply.deadline + MARGIN_MS
+  const asked = options.database === undefined ? body : { ...body, database: options.database }
+  const given = await callControl(config, { method: 'POST', path, body: asked, timeoutMs, signal })
+  if (given.kind === 'unavailable')
+    throw new CitusHaError(
+      'blocked',
+      `no watcher takes orders, and nobody else can hold a fence: ${given.why}`,
+    )
+  if (given.status === 200) return { exitCode: answer.parse(given.body).exitCode, document: given.body }
+  const told = failure.safeParse(given.body).data?.error ?? `HTTP status ${given.status}`
+  throw new CitusHaError(given.status >= 500 ? 'blocked' : 'configuration', `the watcher refuses: ${told}`)
+}
+
+const fenceAnswer = z.looseObject({
+  databases: z.array(
+    z.looseObject({
+      outcome: z.enum(['fenced', 'renewed', 'blocked']),
+      database: z.string(),
+      groups: z.array(z.number()),
+      until: z.string().nullable(),
+      fenced: z.array(z.string()),
+      warnings: z.array(z.string()),
+      blockers: z.array(z.unknown()),
+      ended: z.array(z.unknown()),
+      durationMs: z.number(),
+    }),
+  ),
+})
+
+function fenceLines({ databases }: z.output<typeof fenceAnswer>): string[] {
+  return databases.flatMap(({ outcome, database, groups, until, fenced, durationMs, ...rest }) => {
+    const name = `group ${groups.join(', ')} in ${database}`
+    const head =
+      outcome === 'blocked'
+        ? `${name}: blocked: nothing is held`
+        : `${name}: ${outcome} until ${until}, on ${fenced.join(', ')} (${durationMs} ms)`
+    return [
+      `${head}\n`,
+      ...(rest.blockers as Blocker[]).map((each) => `  in the way: ${describeBlocker(each)}\n`),
+      ...(rest.ended as Blocker[]).map((each) => `  ended: ${describeBlocker(each)}\n`),
+      ...rest.warnings.map((warning) => `  warning: ${warning}\n`),
+    ]
+  })
+}
+
+const releaseAnswer = z.looseObject({
+  databases: z.array(
+    z.looseObject({
+      database: z.string(),
+      group: z.number(),
+      released: z.boolean(),
+      heldMs: z.number().nullable(),
+    }),
+  ),
+})
+
+function releaseLines({ databases }: z.output<typeof releaseAnswer>): string[] {
+  return databases.map(({ database, group, released, heldMs }) => {
+    const what = released ? `released after ${heldMs} ms` : 'no fence was held'
+    return `group ${group} in ${database}: ${what}\n`
+  })
+}
