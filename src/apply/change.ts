@@ -10,8 +10,8 @@ import type { ChangeContext } from './context.ts'
 import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
 import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
-import { idleLimit, type Participant, type Sessions } from './participants.ts'
-import { beginSql, rollbackSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
+import { type ChangeLimits, idleLimit, type Participant, type Sessions } from './participants.ts'
+import { beginSql, lockTimeoutSql, rollbackSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
 import { commitPrepared, type Prepared, rewriteAndPrepare, rewriteCoordinator, undo } from './two-phase.ts'
 
 export interface ChangeOrder {
@@ -111,7 +111,7 @@ async function takeChangeLock(
   const { copy, session } = coordinator
   await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
     session.run(
-      `${beginSql(coordinator, idleLimit(limits))}; ${TAKE_CHANGE_LOCK}`,
+      `${beginSql(coordinator, idleLimit(limits))}; ${changeLockSql(coordinator, limits)}`,
       limits.lockTimeoutMs + limits.statementMs,
     ),
   )
@@ -122,6 +122,13 @@ async function takeChangeLock(
   // Not waited for: what a change that died still holds keeps this round out, and the next one resolves it.
   const waits = { answerMs: () => limits.statementMs, endingMs: 0 }
   await resolveInDoubt({ cluster, database: plan.database }, reached, waits)
+}
+
+/** Inside a fence it is waited for in the line: whoever has it is in vain, since he needs the locks of the fence. */
+function changeLockSql({ fencedSince }: Participant, { lockTimeoutMs, statementMs }: ChangeLimits): string {
+  if (fencedSince === null) return TAKE_CHANGE_LOCK
+  const longer = Math.max(lockTimeoutMs, statementMs / 2)
+  return [lockTimeoutSql(longer), TAKE_CHANGE_LOCK, lockTimeoutSql(lockTimeoutMs)].join('; ')
 }
 
 /** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away. */

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
@@ -102,6 +103,7 @@ async function settled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
 }
 
 const LIMIT_MS = 2000
+const DYING_MS = 200
 
 async function letGo(posts: readonly Post[]): Promise<void> {
   await Promise.all(
@@ -249,6 +251,8 @@ export class Fence {
     const { node, session, essential } = post
     if (!essential) return
     session.onLost?.(async () => {
+      // A server that is killed may take connections while its sessions end already.
+      await pause(DYING_MS)
       const lives = await this.#open(node).then(
         (other) => other.close().then(() => true),
         () => false,

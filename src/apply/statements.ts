@@ -41,6 +41,11 @@ export function limitSql(limitMs: number): string {
   return `SET LOCAL statement_timeout = ${Math.ceil(limitMs)}`
 }
 
+/** For the rest of the transaction: how long one lock may be waited for. */
+export function lockTimeoutSql(limitMs: number): string {
+  return `SET LOCAL lock_timeout = ${Math.ceil(limitMs)}`
+}
+
 export const READ_COPY = 'SELECT citus_ha.read_copy() AS copy'
 
 export function lockSql(fence: readonly number[]): string {
