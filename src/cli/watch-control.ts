@@ -67,7 +67,7 @@ function actionsOf(service: WatchService | null): ControlActions | null {
     reconcile: (order, asked) => orders.reconcile(order, asked),
     pause: (order, asked) => orders.pause(order, asked),
     history: (limit, asked) => orders.history(limit, asked),
-    fence: null,
-    release: null,
+    fence: (order) => service.fence(order),
+    release: (order) => service.release(order),
   }
 }

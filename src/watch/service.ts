@@ -73,14 +73,18 @@ export class WatchService {
   async fence({ database, group, ttlMs }: FenceOrder): Promise<FenceReport[]> {
     const reports: FenceReport[] = []
     const watchers = this.#watchersOf(database)
-    for (const watcher of watchers) {
-      const report = await watcher.fence(group, ttlMs)
-      reports.push(report)
-      if (report.outcome !== 'blocked') continue
-      await Promise.all(watchers.map((each) => each.release(group)))
-      break
+    try {
+      for (const watcher of watchers) {
+        const report = await watcher.fence(group, ttlMs)
+        reports.push(report)
+        if (report.outcome === 'blocked') break
+      }
+      return reports
+    } finally {
+      const isWhole =
+        reports.length === watchers.length && reports.every(({ outcome }) => outcome !== 'blocked')
+      if (!isWhole) await Promise.all(watchers.map((each) => each.release(group)))
     }
-    return reports
   }
 
   /** Lets a group's writes go on. @throws CitusHaError for a database that is not watched */

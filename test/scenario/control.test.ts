@@ -6,10 +6,12 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { Controller, TOKEN } from '../support/control.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
-import { client, Scenario } from '../support/scenario.ts'
+import { citusHa, client, Scenario } from '../support/scenario.ts'
 import { WatchProcess } from '../support/watch-process.ts'
 
 const DETECT = { interval: '400ms', timeout: '800ms', cooldown: '0s' }
+/** Citus's shard-metadata locks, which writers wait for. */
+const SHARD_LOCKS = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 8 AND mode = 'AccessExclusiveLock'`
 const CONTROL = { listen: '127.0.0.1:0', token: TOKEN }
 
 describe('orders to a watcher over HTTP', () => {
@@ -47,6 +49,7 @@ describe('orders to a watcher over HTTP', () => {
     await session.query('BEGIN; LOCK TABLE pg_dist_node IN SHARE MODE')
     return session
   }
+  const inApp = { database: 'app' }
   const history = async () => JSON.parse((await scenario.run('history', '--json')).stdout).changes
 
   beforeAll(async () => {
@@ -258,6 +261,49 @@ describe('orders to a watcher over HTTP', () => {
     await waitUntil('it is watched again', async () => (await second.get('/v1/history')).status === 200)
   })
 
+  it('fences a group for the command that asks, and makes the change that follows inside', async () => {
+    const { watching, controller } = await start()
+    const events = await controller.events()
+    const config = await scenario.configFile({
+      control: { connect: { url: controller.base }, token: TOKEN },
+    })
+    const order = (...args: string[]) => citusHa([...args, '--config', config, ...scenario.options])
+    const locks = async () => await server('worker-2').query(SHARD_LOCKS, [], inApp)
+    const fenced = await order('fence', '--group', '1', '--ttl', '20s', '--json')
+    expect(fenced, fenced.stderr).toMatchObject({ exitCode: 0 })
+    expect(JSON.parse(fenced.stdout)).toMatchObject({ outcome: 'fenced', groups: [1], exitCode: 0 })
+    expect(await locks()).not.toEqual([])
+    await controller.hears(events, { kind: 'fence', group: 1, now: 'held' })
+    expect(await controller.post('/v1/groups/1/fence', { ttl: '20s' })).toMatchObject({
+      status: 200,
+      body: { outcome: 'renewed' },
+    })
+    const released = await order('release', '--group', '1')
+    expect(released).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/group 1 in app: released after/),
+    })
+    expect(await locks()).toEqual([])
+    expect(await controller.post('/v1/release', { group: 1 })).toMatchObject({
+      status: 200,
+      body: { released: false },
+    })
+
+    expect(await order('fence', '--group', '1', '--ttl', '20s')).toMatchObject({ exitCode: 0 })
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const promoted = { node: at('worker-1-standby') }
+    expect(await controller.post('/v1/groups/1/promoted', promoted)).toMatchObject({ status: 200 })
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+    await watching.says(/fence/)
+    expect(await locks()).toEqual([])
+
+    watching.signal('SIGTERM')
+    await watching.ended()
+    const alone = await order('fence', '--group', '1')
+    expect(alone).toMatchObject({ exitCode: 4, stderr: expect.stringMatching(/no watcher takes orders/) })
+  })
+
   it.each([
     ['nobody has to show who he is', {}, /control: expected token, tokenFile or tls\.clientCa/],
     [
@@ -279,10 +325,13 @@ describe('orders to a watcher over HTTP', () => {
   })
 
   it('every answer above was held against the document', () => {
-    expect([...checked.keys()].sort()).toEqual([
+    // Beside these, 503 while a watcher begins anew.
+    const answers = [...checked.keys()].filter((each) => each !== 'get /v1/history 503').sort()
+    expect(answers).toEqual([
       'get /v1/history 200',
       'get /v1/history 400',
       'get /v1/history 401',
+      'post /v1/groups/{group}/fence 200',
       'post /v1/groups/{group}/promoted 200',
       'post /v1/groups/{group}/promoted 400',
       'post /v1/pause 200',
@@ -290,6 +339,7 @@ describe('orders to a watcher over HTTP', () => {
       'post /v1/reconcile 200',
       'post /v1/reconcile 400',
       'post /v1/reconcile 503',
+      'post /v1/release 200',
       'post /v1/resume 200',
       'post /v1/resume 400',
     ])

@@ -90,6 +90,7 @@ describe('/status', () => {
     expect(status).toBe(200)
     expect(body).toEqual({
       ...JSON.parse(JSON.stringify(statusDocument([statusOf(view)]))),
+      fences: [],
       failures: [
         { database: 'b', message: 'it has no Citus' },
         { database: 'c', message: 'not looked at yet' },

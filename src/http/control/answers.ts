@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { DiagnosisCode } from '../../model/diagnosis.ts'
 import type { FailureCode } from '../../model/failure.ts'
+import type { FenceReport, ReleaseReport } from '../../model/fence.ts'
 import type { CopyReport, Outcome, Report } from '../../model/outcome.ts'
 import type { RowChange } from '../../model/plan.ts'
 
@@ -180,7 +181,30 @@ export const historyAnswer = z
   })
   .meta({ id: 'History', description: 'As history --json.' })
 
-/** As fence --json and release --json. */
-export const fenceAnswer = z.looseObject({}).meta({ id: 'Fence' })
+const fenceReport = z.strictObject({
+  outcome: oneOf<FenceReport['outcome']>({ fenced: 'fenced', renewed: 'renewed', blocked: 'blocked' }),
+  database: z.string(),
+  groups: z.array(z.int()),
+  until: nullableText,
+  fenced: lines,
+  unfenced: z.array(z.strictObject({ node: z.string(), why: z.string() })),
+  blockers: z.array(blocker),
+  ended: z.array(blocker),
+  warnings: lines,
+  durationMs: z.number(),
+}) satisfies z.ZodType<FenceReport>
+export const fenceAnswer = fenceReport
+  .extend({ exitCode, databases: z.array(fenceReport) })
+  .meta({ id: 'Fence', description: 'As fence --json.' })
+
+const releaseReport = z.strictObject({
+  database: z.string(),
+  group: z.int(),
+  released: z.boolean(),
+  heldMs: nullableNumber,
+}) satisfies z.ZodType<ReleaseReport>
+export const releaseAnswer = releaseReport
+  .extend({ exitCode, databases: z.array(releaseReport) })
+  .meta({ id: 'Release', description: 'As release --json.' })
 
 export const openApiAnswer = z.looseObject({ openapi: z.string() }).meta({ id: 'OpenApi' })

@@ -1,9 +1,10 @@
 import type { z } from 'zod'
+import { fenceDocument, releaseDocument } from '../../model/fence.ts'
 import type { Order } from '../../walk/order.ts'
 import { DEFAULT_WAIT_MS, documentOf } from '../../walk/order.ts'
 import type { Asked } from '../../watch/orders.ts'
 import type { ControlActions } from './actions.ts'
-import { fenceAnswer, historyAnswer, pausedAnswer, reportAnswer } from './answers.ts'
+import { fenceAnswer, historyAnswer, pausedAnswer, releaseAnswer, reportAnswer } from './answers.ts'
 import {
   fenceBody,
   fenceGroupBody,
@@ -43,11 +44,6 @@ export interface Call {
   readonly actions: ControlActions
   /** For the record. */
   readonly madeBy: string
-}
-
-/** This watcher can't do it. */
-export class NotOffered extends Error {
-  override readonly name = 'NotOffered'
 }
 
 interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodObject>
@@ -95,17 +91,13 @@ interface Fence {
 
 async function fence(
   { group, database, ttl }: Fence & { readonly ttl: number },
-  call: Call,
+  { actions }: Call,
 ): Promise<object> {
-  const { fence: hold } = call.actions
-  if (!hold) throw new NotOffered('this watcher holds no fences')
-  return await hold({ database: database ?? null, group, ttlMs: ttl }, askedOf(database, call))
+  return fenceDocument(await actions.fence({ database: database ?? null, group, ttlMs: ttl }))
 }
 
-async function release({ group, database }: Fence, call: Call): Promise<object> {
-  const { release: letGo } = call.actions
-  if (!letGo) throw new NotOffered('this watcher holds no fences')
-  return await letGo({ database: database ?? null, group }, askedOf(database, call))
+async function release({ group, database }: Fence, { actions }: Call): Promise<object> {
+  return releaseDocument(await actions.release({ database: database ?? null, group }))
 }
 
 /** Everything but `/v1/events` and `/v1/openapi.json`, which are no calls. */
@@ -154,7 +146,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     summary: 'Let them go on.',
     parameters: groupPath,
     body: releaseBody,
-    answer: fenceAnswer,
+    answer: releaseAnswer,
     run: ({ parameters, body }, call) => release({ ...parameters, ...body }, call),
   }),
   endpoint({
@@ -170,7 +162,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     id: 'release',
     summary: 'As /v1/groups/{group}/release.',
     body: releaseGroupBody,
-    answer: fenceAnswer,
+    answer: releaseAnswer,
     run: ({ body }, call) => release(body, call),
   }),
   endpoint({

@@ -73,6 +73,13 @@ export const eventData = z
     }),
     z.strictObject({ ...at, kind: z.literal('coordinator'), node: hostPort.nullable(), why: z.string() }),
     z.strictObject({ ...at, kind: z.literal('database'), now: z.enum(['watched', 'gone']) }),
+    z.strictObject({
+      ...at,
+      kind: z.literal('fence'),
+      group: z.int(),
+      now: z.enum(['held', 'ended']),
+      detail: z.string(),
+    }),
     z.strictObject({ ...at, kind: z.literal('progress'), line: z.string() }),
   ])
   .meta({ id: 'Event' }) satisfies z.ZodType<WatchEvent>

@@ -1,6 +1,5 @@
 import { CitusHaError, type FailureCode } from '../../model/failure.ts'
 import { describeError } from '../../walk/describe-error.ts'
-import { NotOffered } from './endpoints.ts'
 
 /** An order that came to nothing, as it is answered. */
 export interface FailedOrder {
@@ -28,7 +27,6 @@ export function failedOrder(error: unknown): FailedOrder {
     const { code } = error
     return { status: STATUS[code], body: { error: line, code, exitCode } }
   }
-  if (error instanceof NotOffered) return { status: 501, body: { error: line } }
   if (error instanceof Error && error.name === 'AbortError') {
     const ended = 'the watch ends or reads its configuration again; nothing is left half done; ask again'
     return { status: 503, body: { error: ended, code: 'interrupted', exitCode } }
