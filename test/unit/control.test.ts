@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Validator } from '@seriousme/openapi-schema-validator'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
@@ -220,6 +221,25 @@ describe('what may be asked', () => {
     expect(answer).toMatchObject({ status: 200 })
     const order = { group: null, promoted: null, waitMs: 10_000, timeoutMs: null, mode: 'apply' }
     expect(orders).toEqual([['reconcile', order, expect.objectContaining({ database: null })]])
+  })
+
+  test('of several databases the worst decides, and one that fails is told with the others', async () => {
+    const failed = [{ database: 'b', error: 'nobody answers', exitCode: 4 }]
+    const none = { done: [], failed, exitCode: 4 }
+    const some = { ...none, done: [report({ outcome: 'refused' })] }
+    for (const [ran, databases] of [
+      [some, [{ database: 'app', outcome: 'refused', exitCode: 3 }, ...failed]],
+      [none, failed],
+    ] as const) {
+      const { post, ask } = await start(undefined, { reconcile: async () => ran })
+      const { status, body } = await post('/v1/reconcile', {})
+      expect({ status, body }).toMatchObject({ status: 200, body: { exitCode: 4, databases } })
+      const document = (await ask('/v1/openapi.json')).body
+      const ajv = new Ajv2020({ strict: false }).addSchema(document, 'openapi')
+      const check = ajv.compile({ $ref: 'openapi#/components/schemas/Reports' })
+      expect(check(body), JSON.stringify(check.errors)).toBe(true)
+      expect(check({ ...body, more: 1 })).toBe(false)
+    }
   })
 
   test('a group’s promoted node, a pause, its end, the history', async () => {
