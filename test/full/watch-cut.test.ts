@@ -87,7 +87,8 @@ describe('a leader that loses its lead in the middle of a change', () => {
       const believed = lines.filter(({ event }) => event === 'diagnosed')
       expect(believed.filter(({ group, code }) => group !== 1 && code !== 'healthy')).toEqual([])
       const ofGroup = new Set(believed.filter(({ group }) => group === 1).map(({ code }) => code))
-      for (const code of ofGroup) expect(['healthy', 'primary-down', 'promoted']).toContain(code)
+      for (const code of ofGroup)
+        expect(['healthy', 'primary-down', 'promoted', 'secondary-down']).toContain(code)
     }
   }
 

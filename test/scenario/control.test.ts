@@ -325,9 +325,7 @@ describe('orders to a watcher over HTTP', () => {
   })
 
   it('every answer above was held against the document', () => {
-    // Beside these, 503 while a watcher begins anew.
-    const answers = [...checked.keys()].filter((each) => each !== 'get /v1/history 503').sort()
-    expect(answers).toEqual([
+    const named = [
       'get /v1/history 200',
       'get /v1/history 400',
       'get /v1/history 401',
@@ -342,6 +340,8 @@ describe('orders to a watcher over HTTP', () => {
       'post /v1/release 200',
       'post /v1/resume 200',
       'post /v1/resume 400',
-    ])
+    ]
+    // While a file is read again, some are answered with 503 as well.
+    expect([...checked.keys()]).toEqual(expect.arrayContaining(named))
   })
 })

@@ -72,7 +72,7 @@ describe('citus-ha watch, as a process', () => {
       expect(metrics).toMatch(/citus_ha_changes_total\{[^}]*outcome="changed"[^}]*\} 1/)
       await waitUntil('the new primary', async () => {
         const status = (await (await get('/status')).json()) as { groups: { group: number; code: string }[] }
-        return status.groups.find(({ group }) => group === 1)?.code === 'healthy'
+        return status.groups.find(({ group }) => group === 1)?.code === 'secondary-down'
       })
     })
 
