@@ -8,13 +8,15 @@ import { remedyOf, withoutRemedies } from '../model/remedy.ts'
 export interface Claims {
   /** A node that whoever promoted it vouches for. */
   readonly vouched: HostPort | null
+  /** A tool's word may come late: unlike a person's, it does not override what the timelines say. */
+  readonly vouchedBy: 'person' | 'tool'
   /** The group the vouched node is said to be of; null: by the catalog, the file or its local group. */
   readonly vouchedGroup: number | null
   /** Standbys that the catalog does not name. */
   readonly standbys: readonly { readonly group: number; readonly address: HostPort }[]
 }
 
-export const NO_CLAIMS: Claims = { vouched: null, vouchedGroup: null, standbys: [] }
+export const NO_CLAIMS: Claims = { vouched: null, vouchedBy: 'person', vouchedGroup: null, standbys: [] }
 
 /** One running server of a group. Two addresses of one server are one member. */
 export interface Member {
@@ -35,7 +37,11 @@ export interface GroupFacts {
   readonly writable: readonly Member[]
   /** Servers at the group's addresses that belong to something else, and why. */
   readonly foreign: readonly { readonly member: Member; readonly why: string }[]
-  readonly vouched: { readonly address: HostPort; readonly observation: Observation | undefined } | null
+  readonly vouched: {
+    readonly address: HostPort
+    readonly by: Claims['vouchedBy']
+    readonly observation: Observation | undefined
+  } | null
   /** Instances of servers registered as clones. */
   readonly clones: ReadonlySet<string>
   readonly lineage: Lineage | null
@@ -80,7 +86,11 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
       .filter(({ member, why }) => why === null && !member.node.inRecovery)
       .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
-    vouched: vouchedAddress && { address: vouchedAddress, observation: at(vouchedAddress) },
+    vouched: vouchedAddress && {
+      address: vouchedAddress,
+      by: claims.vouchedBy,
+      observation: at(vouchedAddress),
+    },
     clones: cloneInstances(survey, catalog),
     ...known,
     testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],

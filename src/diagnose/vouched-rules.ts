@@ -19,6 +19,27 @@ function knowsTheCluster(facts: GroupFacts, node: Answered): boolean {
   return own !== undefined && own.group === facts.group && own.role === 'primary'
 }
 
+/** What speaks against a tool's word; null: nothing. It is late where the group has been promoted further since. */
+function lateness(facts: GroupFacts, vouched: Member): string | null {
+  const line = facts.lineage && descent(vouched.node, facts.lineage)
+  if (line?.of === 'another line') return line.why
+  if (line?.note && facts.lineageFrom === 'recorded') return line.note
+  const timeline = vouched.node.timeline ?? 0
+  const foreign = new Set(facts.foreign.map(({ member }) => member))
+  for (const other of facts.members) {
+    if (other === vouched || foreign.has(other)) continue
+    const on = other.node.timeline ?? 0
+    if (on > timeline) return `it is on timeline ${timeline}, and ${at(other)} already on ${on}`
+    if (other.node.inRecovery || on === 0) continue
+    if (on === timeline) return `${at(other)} takes writes on timeline ${on} as well`
+    if (other.node.history === null) continue
+    const { systemIdentifier, history } = other.node
+    const from = descent(vouched.node, { group: facts.group, systemIdentifier, timeline: on, history })
+    if (from.of === 'another line') return `${at(other)} takes writes, and ${from.why}`
+  }
+  return null
+}
+
 /** What vouching can't override. */
 export const VOUCHED_REFUSALS: readonly Rule[] = [
   {
@@ -60,6 +81,23 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
       const vouched = vouchedMember(facts)
       return vouched?.node.inRecovery
         ? { summary: `${at(vouched)} was vouched for but is still in recovery: it has not been promoted` }
+        : null
+    },
+  },
+  {
+    id: 'D023',
+    code: 'lineage-mismatch',
+    standing: 'refused',
+    says: 'a tool named a node that is not on the group’s newest timeline: its word came late',
+    when: (facts) => {
+      if (facts.vouched?.by !== 'tool') return null
+      const vouched = vouchedMember(facts)
+      const why = vouched && lateness(facts, vouched)
+      return why
+        ? {
+            summary: `${at(vouched)} was named as promoted, but ${why}`,
+            evidence: facts.members.map((member) => show(member.node)),
+          }
         : null
     },
   },

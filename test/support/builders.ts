@@ -183,6 +183,11 @@ export function vouching(at: string, group: number | null = null): Claims {
   return { ...NO_CLAIMS, vouched: address(at), vouchedGroup: group }
 }
 
+/** As `citus-ha event` passes on what a tool said. */
+export function named(at: string, group: number | null = null): Claims {
+  return { ...vouching(at, group), vouchedBy: 'tool' }
+}
+
 export function fileStandby(group: number, at: string): Claims {
   return { ...NO_CLAIMS, standbys: [{ group, address: address(at) }] }
 }

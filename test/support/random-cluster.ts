@@ -113,7 +113,7 @@ export function build(draw: ClusterDraw): Built {
   return {
     cluster,
     seeds: ['g0a', ...coordinators, ...(draw.expand === 'none' ? [] : ['ex'])],
-    claims: { vouched, vouchedGroup: null, standbys: file },
+    claims: { vouched, vouchedBy: 'person', vouchedGroup: null, standbys: file },
     healthy:
       vouched === null &&
       draw.drift === 'none' &&

@@ -5,6 +5,7 @@ import {
   left,
   lineage,
   mute,
+  named,
   silent,
   standby,
   testimony,
@@ -23,6 +24,98 @@ export interface Case {
   readonly known?: readonly Lineage[]
   readonly claims?: Claims
 }
+
+// A tool's word, which may come late or out of order.
+const THIRD = [left(1, '0/50'), left(2, '0/60')]
+const NAMED_BY_A_TOOL: readonly Case[] = [
+  {
+    name: 'a tool names a promoted standby while the old primary takes writes',
+    rule: 'D040',
+    nodes: [PROMOTED],
+    claims: named('w1b'),
+  },
+  {
+    name: 'the same, and only we lost the old primary',
+    rule: 'D040',
+    nodes: [silent('w1a'), PROMOTED],
+    claims: named('w1b'),
+  },
+  {
+    name: 'the same once more, after it was registered',
+    rule: 'D050',
+    nodes: [writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] })],
+    known: [lineage(1, 2, left(1, '0/50'))],
+    claims: named('w1a'),
+  },
+  {
+    name: 'first run: a tool names a promoted standby',
+    rule: 'D040',
+    nodes: [silent('w1a'), PROMOTED],
+    known: [],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a tool names an old primary on the timeline before the recorded one',
+    rule: 'D023',
+    nodes: [silent('w1a'), PROMOTED],
+    known: [lineage(1, 3, ...THIRD)],
+    claims: named('w1b'),
+  },
+  {
+    name: 'the same before the newer promotion was recorded: its primary answers',
+    rule: 'D023',
+    nodes: [silent('w1a'), PROMOTED, writable('w1c', 1, { timeline: 3, history: THIRD })],
+    claims: named('w1b'),
+  },
+  {
+    name: 'the same where only a standby of the newer primary answers',
+    rule: 'D023',
+    nodes: [silent('w1a'), PROMOTED, standby('w1c', 1, null, { timeline: 3, history: THIRD })],
+    known: [],
+    claims: { ...named('w1b'), standbys: fileStandby(1, 'w1c').standbys },
+  },
+  {
+    name: 'a tool names the registered primary, and another is on a higher timeline',
+    rule: 'D023',
+    nodes: [PROMOTED],
+    claims: named('w1a'),
+  },
+  {
+    name: 'a tool names one of two that were promoted to one timeline',
+    rule: 'D023',
+    nodes: [silent('w1a'), PROMOTED, writable('w1c', 1, { timeline: 2, history: [left(1, '0/40')] })],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a tool names a node that takes writes and was never promoted',
+    rule: 'D023',
+    nodes: [writable('w1b', 1)],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a tool names a node whose line left the group’s before a living primary',
+    rule: 'D023',
+    nodes: [
+      writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] }),
+      writable('w1b', 1, { timeline: 3, history: [left(1, '0/40'), left(2, '0/45')] }),
+    ],
+    known: [],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a tool names a promoted node whose history can’t be read',
+    rule: 'D023',
+    nodes: [silent('w1a'), writable('w1b', 1, { timeline: 3, history: null })],
+    known: [lineage(1, 2, left(1, '0/50'))],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a tool names a node that is in recovery',
+    rule: 'D022',
+    nodes: [silent('w1a')],
+    claims: named('w1b'),
+  },
+]
 
 // Group 1 of a cluster that is healthy but for the nodes given. A near miss stands below what it misses.
 export const CASES: readonly Case[] = [
@@ -99,6 +192,7 @@ export const CASES: readonly Case[] = [
     known: [lineage(1, 3, left(1, '0/10'), left(2, '0/20'))],
     claims: vouching('w1b'),
   },
+  ...NAMED_BY_A_TOOL,
   {
     name: 'the registered primary itself is vouched for',
     rule: 'D050',
