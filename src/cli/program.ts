@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { describeError } from '../walk/describe-error.ts'
 import { demoCommand } from './commands/demo.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { eventCommand } from './commands/event.ts'
 import { fenceCommands } from './commands/fence.ts'
 import { forgetCommand } from './commands/forget.ts'
 import { historyCommand } from './commands/history.ts'
@@ -32,6 +33,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   statusCommand(program, io, exit)
   doctorCommand(program, io, exit)
   reconcileCommand(program, io, exit)
+  eventCommand(program, io, exit)
   pauseCommands(program, io)
   fenceCommands(program, io, exit)
   watchCommand(program, io, exit)

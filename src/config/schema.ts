@@ -45,6 +45,7 @@ export interface Config {
   readonly detect: Detect
   readonly apply: Apply
   readonly routing: Routing
+  readonly integrations: Integrations
   /** Where `watch` answers over HTTP; null: nowhere. */
   readonly http: { readonly listen: HostPort } | null
   /** Where `watch` takes orders, and where other commands find it; null: nowhere. */
@@ -75,6 +76,11 @@ interface Apply {
   readonly decisionWait: number
   /** After how long blockers are ended; `never` leaves them alone. */
   readonly force: 'never' | number
+}
+
+interface Integrations {
+  /** Nodes as tools call them (a name, an id, an address of theirs), by their registered addresses. */
+  readonly nodes: ReadonlyMap<string, HostPort>
 }
 
 interface Routing {
@@ -138,6 +144,10 @@ const addresses = z.record(z.string(), addressRule).transform((rules, context) =
   return byAddress as ReadonlyMap<string, AddressRule>
 })
 
+const nodes = z
+  .record(z.string(), address)
+  .transform((named): ReadonlyMap<string, HostPort> => new Map(Object.entries(named)))
+
 function coordinatorUrl(env: Environment) {
   return z.string().transform((url, context) => {
     try {
@@ -189,6 +199,7 @@ export function configSchema(env: Environment) {
           maxLag: size.prefault('16MB'),
         })
         .prefault({}),
+      integrations: z.strictObject({ nodes: nodes.prefault({}) }).prefault({}),
       http: z.strictObject({ listen: listener.prefault(DEFAULT_LISTENER) }).optional(),
       control: controlSection.optional(),
       notify: notifySection.optional(),

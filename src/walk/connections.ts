@@ -60,7 +60,7 @@ export class Connections implements Access {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#probers.values()].map((prober) => prober.close()))
+    await Promise.all([...this.#probers.values()].map((prober) => prober.end()))
   }
 }
 
@@ -72,6 +72,7 @@ class NodeProber implements Prober {
   readonly #target: (address: HostPort) => Promise<Target>
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
+  #ended = false
 
   constructor(target: (address: HostPort) => Promise<Target>, timeoutMs: number) {
     this.#target = target
@@ -116,8 +117,15 @@ class NodeProber implements Prober {
     this.#open.clear()
   }
 
+  /** As `close`, and no new connection is opened: what is under way fails now. */
+  async end(): Promise<void> {
+    this.#ended = true
+    await this.close()
+  }
+
   /** A connection that failed or was late is not used again: what it still answers belongs to nobody. */
   async #within<T>(address: HostPort, work: (connection: ProbeConnection) => Promise<T>): Promise<T> {
+    if (this.#ended) throw new Error('the connections were closed')
     const key = formatAddress(address)
     const known = this.#open.get(key)
     let timer: NodeJS.Timeout | undefined

@@ -81,7 +81,7 @@ function viewOf(survey: Survey, access: Access, { claims, aliases, routing }: Wa
   const coordinator = coordinatorOf(survey.nodes) ?? requireCoordinator(survey)
   const diagnoses = diagnose(survey, claims)
   const options = { groups: null, aliases, routing, register: [], migration: access.migration }
-  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options), aliases }
+  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options), groups: null, aliases }
 }
 
 function factsOf(

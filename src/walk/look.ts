@@ -1,4 +1,5 @@
 import { diagnose } from '../diagnose/diagnose.ts'
+import { groupOfVouched } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
@@ -17,6 +18,8 @@ export interface View {
   readonly coordinator: Answered
   readonly diagnoses: readonly Diagnosis[]
   readonly plan: Plan
+  /** Groups that the walk is about; null: all. */
+  readonly groups: readonly number[] | null
   /** Other names that the configuration gives nodes. */
   readonly aliases: readonly AliasOf[]
 }
@@ -43,7 +46,15 @@ export function view(seen: Survey, access: Access, request: WalkRequest): View {
     diagnoses.map((diagnosis) => diagnosis.group),
   )
   requireLeading(coordinator, diagnoses)
-  const { groups, aliases, routing, register } = request
+  const { aliases, routing, register } = request
+  const groups = request.groups ?? groupNamed(seen, coordinator, request)
   const options = { groups, aliases, routing, register, migration: access.migration }
-  return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options), aliases }
+  return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options), groups, aliases }
+}
+
+/** A tool speaks of one group, and is not to be told of the others' trouble. null: all, or not known yet. */
+function groupNamed(seen: Survey, { citus }: Answered, { claims }: WalkRequest): readonly number[] | null {
+  if (claims.vouched === null || claims.vouchedBy !== 'tool') return null
+  const group = groupOfVouched(seen, citus?.catalog ?? [], claims)
+  return group === null ? null : [group]
 }

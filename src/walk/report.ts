@@ -13,9 +13,9 @@ export function reportOf(
   view: View,
   acted: Acted,
   copies: readonly CopyReport[],
-  groups: readonly number[] | null,
   clock: Clock,
 ): Omit<Report, 'ended'> {
+  const { groups } = view
   const refusals = view.diagnoses
     .filter((diagnosis) => diagnosis.standing === 'refused')
     .filter((diagnosis) => groups === null || groups.includes(diagnosis.group))
@@ -31,7 +31,7 @@ export function reportOf(
     refusals,
     blockers,
     unfenced: acted.kind === 'committed' ? acted.unfenced : [],
-    warnings: [...pauseWarning(view, groups), ...view.plan.warnings, ...leftForLater(acted, view), ...told],
+    warnings: [...pauseWarning(view), ...view.plan.warnings, ...leftForLater(acted, view), ...told],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,
@@ -61,7 +61,7 @@ function leftForLater({ kind }: Acted, { plan }: View): string[] {
 }
 
 /** A pause is for watch; a call that somebody makes acts all the same, and says whose wish it goes against. */
-function pauseWarning({ coordinator }: View, groups: readonly number[] | null): string[] {
+function pauseWarning({ coordinator, groups }: View): string[] {
   const pauses = (coordinator.installed?.pauses ?? []).filter(
     ({ group }) => group === null || groups === null || groups.includes(group),
   )

@@ -89,7 +89,7 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
     const waitMs = pauseOf(acted, attempt, request)
     if (waitMs >= clock.leftMs || (request.signal.aborted && acted.left.length > 0))
       return {
-        ...reportOf(seen, givenUp({ ...acted, blockers }), [], request.groups, clock),
+        ...reportOf(seen, givenUp({ ...acted, blockers }), [], clock),
         ended: [...ended],
       }
     for (const line of [`${acted.why}; trying again`, ...namesOf(acted)]) request.progress(line)
@@ -169,17 +169,32 @@ async function lookForPromotion(
   const until = performance.now() + request.waitMs
   let told = false
   for (let survey = seen; ; survey = null) {
-    let now = view(survey ?? (await observe(access, request, clock)), access, request)
+    const over = performance.now() >= until
+    let now = viewUnlessEarly(survey ?? (await observe(access, request, clock)), access, request, over)
+    if (now === null) {
+      await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
+      continue
+    }
     requireUsable(now.coordinator, access.migration)
     if (request.mode === 'apply' && (await installWhereMissing(access, request, now))) {
       now = view(await observe(access, request, clock), access, request)
     }
-    const over = performance.now() >= until
     if (over) requirePlaced(now.survey, now.coordinator, request.claims)
     if (over || !(now.diagnoses.some(mayStillComeTrue) || isUnplaced(now, request.claims))) return now
     if (!told) request.progress('waiting for the promotion that was vouched for')
     told = true
     await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
+  }
+}
+
+/** null while the one that is being promoted is the coordinator. @throws CitusHaError as `view` does */
+function viewUnlessEarly(seen: Survey, access: Access, request: WalkRequest, over: boolean): View | null {
+  try {
+    return view(seen, access, request)
+  } catch (error) {
+    const early = error instanceof CitusHaError && error.code === 'no-coordinator'
+    if (!early || over || request.claims.vouched === null) throw error
+    return null
   }
 }
 
@@ -200,7 +215,7 @@ async function conclude(
   clock: Clock,
 ): Promise<Omit<Report, 'ended'>> {
   if (acted.kind === 'planned' || acted.kind === 'blocked' || acted.kind === 'in-doubt') {
-    return reportOf(seen, acted, [], request.groups, clock)
+    return reportOf(seen, acted, [], clock)
   }
   const now =
     acted.kind === 'registered' ? view(await observe(access, request, clock), access, request) : seen
@@ -212,5 +227,5 @@ async function conclude(
   await Promise.race([proved, pause(AFTERMATH_MS, undefined, { signal: slow.signal }).catch(() => undefined)])
   if (acted.kind === 'committed') await acted.aftermath()
   const copies = await proved
-  return reportOf(seen, acted, copies, request.groups, clock)
+  return reportOf(seen, acted, copies, clock)
 }

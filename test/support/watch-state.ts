@@ -25,7 +25,7 @@ export function viewOf(survey: Survey = surveyOf(SOUND)): View {
   const coordinator = coordinatorOf(survey.nodes)
   if (!coordinator) throw new Error('the survey has no coordinator')
   const diagnoses = diagnose(survey, NO_CLAIMS)
-  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, OPTIONS), aliases: [] }
+  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, OPTIONS), groups: null, aliases: [] }
 }
 
 /** A watcher that leads, and whose loop came round just now. */

@@ -45,6 +45,7 @@ addresses:
 detect: { interval: 1s, timeout: 2s, confirm: 3, witnessFreshness: 5s, cooldown: 10s }
 apply: { lockTimeout: 200ms, deadline: 0.5m, decisionWait: 0s, force: 10s }
 routing: { secondaryDown: auto, primaryDown: leave, maxLag: 16MB }
+integrations: { nodes: { w1b: "worker-1b:5432" } }
 http: { listen: "127.0.0.1:8008" }
 log: { level: debug }
 `)
@@ -76,6 +77,7 @@ log: { level: debug }
       detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 0, force: 10_000 },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+      integrations: { nodes: new Map([['w1b', { host: 'worker-1b', port: 5432 }]]) },
       http: { listen: { host: '127.0.0.1', port: 8008 } },
       control: null,
       notify: null,
@@ -101,6 +103,7 @@ log: { level: debug }
       detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 2000, force: 'never' },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+      integrations: { nodes: new Map() },
       http: null,
       control: null,
       notify: null,

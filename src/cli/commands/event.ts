@@ -1,0 +1,206 @@
+import { type Command, Option } from 'commander'
+import { readMonitor } from '../../integrate/auto-failover.ts'
+import { askMonitor } from '../../integrate/monitor.ts'
+import { type Order, within } from '../../integrate/obey.ts'
+import { readPatroni } from '../../integrate/patroni.ts'
+import { readPgpool } from '../../integrate/pgpool.ts'
+import { readPromoted } from '../../integrate/promoted.ts'
+import { readRepmgr } from '../../integrate/repmgr.ts'
+import { nodeOf, type Word } from '../../integrate/word.ts'
+import { CitusHaError } from '../../model/failure.ts'
+import type { HostPort } from '../../model/node.ts'
+import { exitCodeOf, type Report } from '../../model/outcome.ts'
+import { walk } from '../../walk/walk.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { LOG_LEVELS, type Log, type LogLevel, openLog } from '../log.ts'
+import { addressOption, durationOption, groupOption } from '../options.ts'
+import { renderReport } from '../render-report.ts'
+import { documentOf } from './reconcile.ts'
+
+interface EventOptions extends ClusterOptions {
+  readonly node?: HostPort
+  readonly group?: number
+  readonly wait?: number
+  readonly timeout: number
+  readonly json?: boolean
+  readonly logLevel: LogLevel
+  readonly monitor?: string
+  readonly formation?: string
+}
+
+/** What it takes to close and to say what happened. */
+const CLOSING_MS = 300
+
+type Exit = (code: number) => void
+
+const HELP = `
+The options stand before the tool's own arguments. A tool's word is believed as that of reconcile --promoted,
+but never against the timelines: events may come twice, late and out of order. docs/ has a page for each tool.
+
+Examples:
+  patroni.yml      on_role_change: citus-ha event patroni --config F --node w1b.example:5432
+  repmgr.conf      event_notification_command = 'citus-ha event repmgr --config F --node w1b.example:5432 %n %e %s "%t" "%d"'
+  pgpool.conf      failover_command = 'promote.sh %d %P "%H" "%R" && citus-ha event pgpool --config F failover %d "%h" %p "%D" %m "%H" %M %P "%r" "%R" "%N" "%S"'
+  anything else    citus-ha event promoted --config F w1b.example:5432`
+
+/** `citus-ha event TOOL`: what an HA tool calls when it has promoted. */
+export function eventCommand(program: Command, io: Io, exit: Exit): void {
+  const event = program
+    .command('event')
+    .description('called by an HA tool: reconcile the group it promoted a node of')
+    .enablePositionalOptions()
+    .addHelpText('after', HELP)
+  const tool = (name: string, args: string, about: string, read: (args: readonly string[]) => Word) =>
+    addEventOptions(event.command(`${name} ${args}`).description(about))
+      .passThroughOptions()
+      .action((words: readonly string[], options: EventOptions) =>
+        answer(name, async () => [read(words)], options, io, exit),
+      )
+  tool('patroni', '<args...>', 'a callback: ACTION ROLE SCOPE', readPatroni)
+  tool('repmgr', '<args...>', 'event_notification_command: %n %e %s %t %d', readRepmgr)
+  tool('pgpool', '<args...>', 'failover or follow_primary, and the twelve placeholders', readPgpool)
+  tool('promoted', '<node...>', 'anything else: HOST:PORT is a primary now', readPromoted)
+  addEventOptions(
+    event.command('pg_auto_failover').description('ask a monitor once which nodes are primaries'),
+  )
+    .requiredOption('--monitor <url>', 'as pg_autoctl show uri --monitor says')
+    .option('--formation <name>', 'this formation only')
+    .action((options: EventOptions) =>
+      answer('pg_auto_failover', () => heardFromMonitor(options, io), options, io, exit),
+    )
+}
+
+function addEventOptions(command: Command): Command {
+  return addClusterOptions(command)
+    .option('--node <host:port>', 'the node that it is about, as pg_dist_node has it', addressOption)
+    .option('--group <n>', 'its group, where pg_dist_node does not have it', groupOption)
+    .option(
+      '--wait <duration>',
+      'how long a promotion may still be running (what --timeout leaves)',
+      durationOption,
+    )
+    .option('--timeout <duration>', 'when there has to be an answer', durationOption, 10_000)
+    .addOption(
+      new Option('--log-level <level>', 'JSON log lines on stderr').choices(LOG_LEVELS).default('silent'),
+    )
+    .option('--json', 'one JSON document on stdout')
+}
+
+async function heardFromMonitor(options: EventOptions, io: Io): Promise<Word[]> {
+  const nodes = await askMonitor(options.monitor ?? '', io.env, Math.min(5000, options.timeout / 2))
+  const words = readMonitor(nodes.filter(({ formation }) => formation === (options.formation ?? formation)))
+  return words.length > 0 ? words : [{ kind: 'unconcerned', says: 'pg_auto_failover: no node is primary' }]
+}
+
+/** What is said is understood first: what concerns nobody needs no configuration and no connection. */
+async function answer(
+  tool: string,
+  hear: () => Promise<readonly Word[]>,
+  options: EventOptions,
+  io: Io,
+  exit: Exit,
+): Promise<void> {
+  const began = performance.now()
+  const words = await hear()
+  const promoted = words.filter((word) => word.kind === 'promoted')
+  const [first] = words
+  if (promoted.length === 0) {
+    const says = first?.says ?? 'nothing'
+    if (options.json) printJson(io, { outcome: 'unconcerned', exitCode: 0, says })
+    else io.stdout.write(`nothing to do: ${says}\n`)
+    return
+  }
+  const leftMs = began + options.timeout - CLOSING_MS - performance.now()
+  const late = AbortSignal.timeout(Math.max(0, Math.ceil(leftMs)))
+  const begun = { decided: false, inFlight: io.inFlight ?? new Set<string>() }
+  const limited = withDecisions({ ...io, signal: AbortSignal.any([io.signal, late]) }, begun)
+  try {
+    const reports = await withCluster(options, limited, async (session) => {
+      cutWhen(late, session, begun)
+      const orders = promoted.map((word) => orderOf(word, options, session, began))
+      return await obeyAll(session, orders, `event ${tool}`, await openLog(options.logLevel, io), limited)
+    })
+    exit(Math.max(...reports.map((report) => exitCodeOf(report.outcome))))
+    if (options.json) printJson(io, documentOf(reports))
+    else for (const report of reports) io.stdout.write(renderReport(report, io))
+  } catch (error) {
+    if (!late.aborted || io.signal.aborted) throw error
+    if (!begun.decided)
+      throw new CitusHaError('blocked', `no outcome within ${options.timeout} ms; nothing was changed`)
+    exit(5)
+    io.stderr.write(`error: decided, but not proved on every copy within ${options.timeout} ms\n`)
+  }
+}
+
+/** How far changes got, for whoever is cut off before it is told what became of them. */
+interface Begun {
+  decided: boolean
+  readonly inFlight: Set<string>
+}
+
+function withDecisions(io: Io, begun: Begun): Io {
+  const reached = async (point: string) => {
+    if (point === 'decided') begun.decided = true
+    await io.hooks?.reached(point)
+  }
+  return { ...io, hooks: { reached }, inFlight: begun.inFlight }
+}
+
+/** When time is up, silent nodes are waited for no longer, unless a change has begun that has to come to its end. */
+function cutWhen(late: AbortSignal, { access }: Session, begun: Begun): void {
+  const cut = () => {
+    if (!begun.decided && begun.inFlight.size === 0) void access.close()
+  }
+  if (late.aborted) cut()
+  else late.addEventListener('abort', cut, { once: true })
+}
+
+function orderOf(
+  word: Extract<Word, { kind: 'promoted' }>,
+  { node, group, wait, timeout }: EventOptions,
+  { config }: Session,
+  began: number,
+): Order {
+  return {
+    node: nodeOf(word, node, config.integrations.nodes),
+    group: group ?? null,
+    waitUntil: began + (wait ?? timeout),
+    answerBy: began + timeout,
+  }
+}
+
+async function obeyAll(
+  session: Session,
+  orders: readonly Order[],
+  caller: string,
+  log: Log,
+  io: Io,
+): Promise<Report[]> {
+  const reports: Report[] = []
+  const obey = async (database: string) => {
+    for (const order of orders) {
+      const { madeBy, ...request } = requestOf({ ...session, database }, io)
+      const told = {
+        ...request,
+        progress: log.progress,
+        madeBy: madeBy.replace('citus-ha', `citus-ha ${caller}`),
+      }
+      const report = await walk(session.access, within(told, order))
+      log.report(report)
+      reports.push(report)
+    }
+  }
+  await obey(session.database)
+  // Asked afterwards: while a coordinator is being promoted, nobody can say which there are.
+  const [, ...others] = await databasesOf(session)
+  for (const database of others) await obey(database)
+  return reports
+}

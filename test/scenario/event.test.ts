@@ -1,0 +1,198 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { timed } from '../support/clients.ts'
+import { expectRight, truthOf } from '../support/crash.ts'
+import { citusHa, type Ran, Scenario } from '../support/scenario.ts'
+
+const PROMOTES = ['on_role_change', 'master', 'w1']
+
+describe('citus-ha event', () => {
+  let scenario: Scenario
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const at = (name: string): string => formatAddress(server(name))
+
+  beforeAll(async () => {
+    scenario = await Scenario.start()
+  })
+  beforeEach(async () => {
+    await scenario.restore()
+  })
+  afterEach(() => {
+    for (const each of scenario.cluster.servers) each.thaw()
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  /** An event of one tool; what stands before `--` are options of citus-ha. */
+  const event = (tool: string, options: readonly string[], ...words: string[]): Promise<Ran> =>
+    citusHa(['event', tool, ...scenario.options, ...options, ...words])
+  const standby = () => ['--node', at('worker-1-standby')]
+  const right = () =>
+    expectRight(
+      scenario,
+      ['coordinator', 'worker-1-standby', 'worker-2'].map(server),
+      truthOf(scenario, 'coordinator'),
+    )
+
+  it.each([
+    ['patroni', () => [...standby()], () => PROMOTES],
+    ['repmgr', () => [...standby()], () => ['2', 'standby_promote', '1', 'now', 'promoted']],
+    [
+      'pgpool',
+      () => [],
+      () => {
+        const { host, port } = server('worker-1-standby')
+        const old = server('worker-1')
+        return [
+          ...['failover', '0', old.host, String(old.port), '', '1', host, '0', '0', String(port)],
+          ...['', old.host, String(old.port)],
+        ]
+      },
+    ],
+    ['promoted', () => [], () => [at('worker-1-standby')]],
+  ])(
+    '%s: the tool’s word suffices, also beside an old primary that lives, and twice',
+    async (tool, options, words) => {
+      await server('worker-1-standby').promote()
+      expect(await event(tool, options(), ...words())).toMatchObject({ exitCode: 0 })
+      await right()
+      const footprint = await scenario.footprint()
+      expect(await event(tool, options(), ...words())).toMatchObject({ exitCode: 0 })
+      expect(await scenario.footprint()).toEqual(footprint)
+      const [last] = await server('coordinator').query(
+        'SELECT made_by FROM citus_ha.change ORDER BY epoch DESC',
+        [],
+        {
+          database: scenario.cluster.database,
+        },
+      )
+      expect(last).toMatchObject({ made_by: expect.stringContaining(`event ${tool} (`) })
+    },
+  )
+
+  it('waits for a promotion that is still running', async () => {
+    await server('worker-1').kill()
+    const answer = event('patroni', standby(), ...PROMOTES)
+    // It has looked, and waits: a session of it is open there.
+    await waitUntil('it looks', async () => {
+      const sql = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha'`
+      return (await server('worker-1-standby').query(sql)).length > 0
+    })
+    await server('worker-1-standby').promote()
+    expect(await answer).toMatchObject({ exitCode: 0 })
+    await right()
+  })
+
+  it('waits for the coordinator’s own promotion', async () => {
+    await server('coordinator').kill()
+    const answer = event('patroni', ['--node', at('coordinator-standby')], ...PROMOTES)
+    await waitUntil('it looks', async () => {
+      const sql = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha'`
+      return (await server('coordinator-standby').query(sql)).length > 0
+    })
+    await server('coordinator-standby').promote()
+    const ran = await answer
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    for (const copy of ['coordinator-standby', 'worker-1', 'worker-2'])
+      expect(await scenario.rows(server(copy)), copy).toContain(
+        `1 group 0 primary ${at('coordinator-standby')}`,
+      )
+  })
+
+  it('refuses a node that stays in recovery, in the time it has', async () => {
+    await server('worker-1').kill()
+    const before = await scenario.footprint()
+    const { value, ms } = await timed(() => event('patroni', [...standby(), '--timeout', '3s'], ...PROMOTES))
+    expect(value).toMatchObject({ exitCode: 3 })
+    expect(value.stdout).toContain('promotion-running (D022)')
+    expect(ms).toBeLessThan(3000)
+    expect(await scenario.footprint()).toEqual(before)
+  })
+
+  it('refuses a server of another system, and a group it is not of', async () => {
+    const before = await scenario.footprint()
+    const elsewhere = ['--node', at('worker-2'), '--group', '1']
+    const ran = await event('patroni', elsewhere, ...PROMOTES)
+    expect(ran).toMatchObject({ exitCode: 3, stdout: expect.stringContaining('lineage-mismatch (D021)') })
+    expect(await scenario.footprint()).toEqual(before)
+  })
+
+  it('does not go back: a late word for the old primary, which came back and takes writes', async () => {
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    expect(await event('patroni', standby(), ...PROMOTES)).toMatchObject({ exitCode: 0 })
+    await server('worker-1').start()
+    const footprint = await scenario.footprint()
+    const ran = await event('patroni', ['--node', at('worker-1')], ...PROMOTES)
+    expect(ran).toMatchObject({ exitCode: 3, stdout: expect.stringContaining('lineage-mismatch (D023)') })
+    expect(await scenario.footprint()).toEqual(footprint)
+    // A person may insist.
+    const [report] = [await scenario.reconcile('--promoted', at('worker-1'))]
+    expect(report).toMatchObject({ outcome: 'changed' })
+  })
+
+  it('is about its group alone', async () => {
+    await server('worker-2-standby').promote()
+    await server('worker-1-standby').promote()
+    const ran = await event('promoted', ['--timeout', '5s'], at('worker-1-standby'))
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 0 })
+    expect(await scenario.reconcile()).toMatchObject({
+      refusals: expect.arrayContaining([expect.objectContaining({ group: 2, reason: 'split-brain' })]),
+    })
+  })
+
+  it('answers within its time where nobody does', async () => {
+    for (const each of scenario.cluster.servers) each.freeze()
+    const { value, ms } = await timed(() => event('patroni', [...standby(), '--timeout', '3s'], ...PROMOTES))
+    expect(value).toMatchObject({ exitCode: 4 })
+    expect(ms).toBeLessThan(3200)
+  })
+
+  it('knows nodes by the tool’s own names', async () => {
+    await server('worker-1-standby').promote()
+    const file = await scenario.configFile({
+      coordinators: [{ url: server('coordinator').url(scenario.cluster.database, 'citus_ha') }],
+      integrations: { nodes: { '2': at('worker-1-standby') } },
+    })
+    const words = ['2', 'repmgrd_failover_promote', '1', 'now', 'node 2 promoted']
+    expect(await citusHa(['event', 'repmgr', '--config', file, ...words])).toMatchObject({ exitCode: 0 })
+    await right()
+  })
+
+  it('reads more than one database', async () => {
+    await server('worker-1-standby').promote()
+    const ran = await event('promoted', ['--json'], at('worker-1-standby'))
+    expect(JSON.parse(ran.stdout)).toMatchObject({ outcome: 'changed', databases: [{ database: 'app' }] })
+  })
+})
+
+describe('an event that concerns no primary', () => {
+  it.each([
+    ['patroni', ['on_role_change', 'replica', 'w1']],
+    ['patroni', ['on_reload', 'master', 'w1']],
+    ['repmgr', ['1', 'repmgrd_start', '1', 'now', 'monitoring']],
+    ['pgpool', 'failover 2 w1c 5432 /data 1 w1b 0 1 5432 /data w1b 5432'.split(' ')],
+    ['pgpool', ['failover', '0', 'w1a', '5432', '/data', '-1', '', '-1', '0', '', '', 'w1a', '5432']],
+  ])('%s %s: at once, without any configuration', async (tool, words) => {
+    const { value, ms } = await timed(() => citusHa(['event', tool, ...words]))
+    expect(value).toMatchObject({
+      exitCode: 0,
+      stderr: '',
+      stdout: expect.stringMatching(/^nothing to do: /),
+    })
+    expect(ms).toBeLessThan(100)
+  })
+
+  it('says so as JSON, and is no excuse for arguments that are none of the tool’s', async () => {
+    const ran = await citusHa(['event', 'patroni', '--json', 'on_stop', 'master', 'w1'])
+    expect(JSON.parse(ran.stdout)).toMatchObject({ outcome: 'unconcerned', exitCode: 0 })
+    expect(await citusHa(['event', 'patroni', 'on_stop'])).toMatchObject({
+      exitCode: 2,
+      stderr:
+        'citus-ha: patroni: expected ACTION ROLE SCOPE, as Patroni appends them, got 1 arguments: "on_stop"\n',
+    })
+  })
+})

@@ -1,0 +1,112 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { chown, writeFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { type Account, serverAccount } from '../../../src/demo/account.ts'
+import { signal } from '../../../src/demo/processes.ts'
+import { waitUntil } from '../../../src/demo/wait.ts'
+
+const run = promisify(execFile)
+
+/** Where a cluster's tools run: in its directory, so that what is left of them goes with it. */
+export interface Workshop {
+  readonly directory: string
+  readonly account: Account | null
+  readonly env: NodeJS.ProcessEnv
+}
+
+/** @param path directories of programs, before those of the environment */
+export async function workshopIn(directory: string, path: readonly string[]): Promise<Workshop> {
+  const env = {
+    PATH: [...path, process.env.PATH, '/usr/sbin'].join(':'),
+    HOME: directory,
+    LC_ALL: 'C',
+    PYTHONUNBUFFERED: '1',
+  }
+  return { directory, account: await serverAccount(), env }
+}
+
+/** Writes a file that the tools' account owns. */
+export async function put(shop: Workshop, path: string, text: string, mode = 0o600): Promise<string> {
+  await writeFile(path, text, { mode })
+  if (shop.account) await chown(path, shop.account.uid, shop.account.gid)
+  return path
+}
+
+/** Runs a program to its end. @throws Error with what it said */
+export async function tell(shop: Workshop, program: string, ...args: string[]): Promise<string> {
+  const options = { ...shop.account, cwd: shop.directory, env: shop.env, timeout: 60_000 }
+  const { stdout } = await run(program, args, options).catch(
+    (error: { stderr?: string; stdout?: string }) => {
+      throw new Error(`${program} ${args.join(' ')}: ${error.stderr || error.stdout}`, { cause: error })
+    },
+  )
+  return stdout
+}
+
+/** A program that goes on running until it is stopped. Its output is in a file. */
+export class Tool {
+  readonly log: string
+  readonly #name: string
+  readonly #child: ChildProcess
+
+  private constructor(name: string, log: string, child: ChildProcess) {
+    this.#name = name
+    this.log = log
+    this.#child = child
+    child.on('error', () => undefined)
+    child.unref()
+  }
+
+  static start(shop: Workshop, name: string, program: string, args: readonly string[]): Tool {
+    const log = `${shop.directory}/${name}.log`
+    const out = openSync(log, 'a', 0o600)
+    const { account, directory, env } = shop
+    const stdio = ['ignore', out, out] as const
+    try {
+      return new Tool(
+        name,
+        log,
+        spawn(program, args, { ...account, cwd: directory, env, stdio: [...stdio], detached: true }),
+      )
+    } finally {
+      closeSync(out)
+    }
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  get isRunning(): boolean {
+    return this.#child.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  /** What it has said; its end is what a failed test needs. */
+  said(lines = 30): string {
+    return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n')
+  }
+
+  /** Ends it: first as it would like to be ended, then by force. No error where it has ended. */
+  async stop(first: NodeJS.Signals = 'SIGTERM', limitMs = 15_000): Promise<void> {
+    if (!this.isRunning) return
+    signal(this.pid, first)
+    const ended = waitUntil(`end of ${this.#name}`, () => !this.isRunning, { limitMs })
+    await ended.catch(async () => {
+      signal(this.pid, 'SIGKILL')
+      await waitUntil(`end of ${this.#name}`, () => !this.isRunning)
+    })
+  }
+}
+
+/** The programs are all on this machine; a line on stdout where not. */
+export async function installed(tool: string, ...programs: string[]): Promise<boolean> {
+  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
+  for (const program of programs) {
+    const found = await run('sh', ['-c', 'command -v "$0"', program], { env }).catch(() => null)
+    if (found) continue
+    process.stdout.write(`${tool}: skipped, ${program} is not installed\n`)
+    return false
+  }
+  return true
+}

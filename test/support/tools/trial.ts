@@ -1,0 +1,200 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { killFamily } from '../../../src/demo/processes.ts'
+import type { Server } from '../../../src/demo/server.ts'
+import { waitUntil } from '../../../src/demo/wait.ts'
+import { formatAddress } from '../../../src/model/node.ts'
+import { keysOf, shareOf, standin } from '../clients.ts'
+import { Scenario } from '../scenario.ts'
+import { type Tool, type Workshop, workshopIn } from './process.ts'
+import { CallableProgram } from './program.ts'
+import { SteadyWriter } from './writer.ts'
+
+/** What happened to the clients, and how long it took until every copy was right. */
+export interface Told {
+  readonly what: string
+  readonly rightMs: number
+  readonly failed: number
+  readonly longestMs: number
+}
+
+const ENTRIES = ['coordinator', 'worker-2'] as const
+const LIMIT = { limitMs: 60_000, everyMs: 10 }
+
+/**
+ * A cluster whose group 1, a primary and a standby, is handed over to a tool, with clients that write into it all the
+ * time, through the coordinator and through the other worker, where there is real Citus.
+ */
+export class Trial {
+  readonly scenario: Scenario
+  readonly shop: Workshop
+  readonly program: CallableProgram
+  readonly config: string
+  readonly told: Told[] = []
+  readonly #name: string
+  readonly #tools: Tool[] = []
+  #writers: SteadyWriter[] = []
+
+  private constructor(
+    name: string,
+    scenario: Scenario,
+    shop: Workshop,
+    program: CallableProgram,
+    config: string,
+  ) {
+    this.#name = name
+    this.scenario = scenario
+    this.shop = shop
+    this.program = program
+    this.config = config
+  }
+
+  /** @param settings of all servers, over what a cluster has */
+  static async start(name: string, settings: Readonly<Record<string, string>> = {}): Promise<Trial> {
+    const scenario = await Scenario.start({
+      workers: [{ standbys: [{}] }, {}],
+      coordinatorStandbys: [],
+      settings: { wal_log_hints: 'on', ...settings },
+    })
+    try {
+      const { cluster } = scenario
+      const shop = await workshopIn(cluster.directory, [cluster.binaries.bindir])
+      const program = await CallableProgram.install(shop)
+      const config = await scenario.configFile({
+        coordinators: [{ url: cluster.coordinator.url(cluster.database, 'citus_ha') }],
+      })
+      return new Trial(name, scenario, shop, program, config)
+    } catch (error) {
+      await scenario.stop()
+      throw error
+    }
+  }
+
+  get nodes(): readonly [Server, Server] {
+    return [this.scenario.cluster.server('worker-1'), this.scenario.cluster.server('worker-1-standby')]
+  }
+
+  at(server: Server): string {
+    return formatAddress(server)
+  }
+
+  /** Stopped again when the trial ends, the last first. */
+  keep(tool: Tool): Tool {
+    this.#tools.push(tool)
+    return tool
+  }
+
+  /** Starts the clients. They need Citus; on the stand-in nobody writes. */
+  async write(): Promise<void> {
+    if (standin) return
+    const { cluster } = this.scenario
+    const keys = await keysOf(cluster, 1, 1000, 120_000)
+    this.#writers = ENTRIES.map(
+      (entry, n) =>
+        new SteadyWriter(cluster.server(entry), cluster.database, shareOf(keys, n, ENTRIES.length)),
+    )
+    await this.#allWrite()
+  }
+
+  async #allWrite(): Promise<void> {
+    const since = performance.now()
+    await waitUntil(
+      'every client writes',
+      () => this.#writers.every((writer) => writer.since(since) > 20),
+      LIMIT,
+    )
+  }
+
+  /** SIGKILLs a server that a tool started, and all its children. */
+  kill(server: Server): void {
+    const [pid] = readFileSync(join(server.directory, 'postmaster.pid'), 'utf8').split('\n')
+    killFamily(Number(pid))
+  }
+
+  /** Does something that ends with `primary` as group 1's, waits until every copy says so, and the clients write on. */
+  async expectPrimary(
+    what: string,
+    primary: Server,
+    standby: Server,
+    begin: () => Promise<unknown>,
+  ): Promise<void> {
+    const began = performance.now()
+    const failures = this.#failures
+    await begin()
+    const truth = this.truth(primary, standby)
+    const copies = [this.scenario.cluster.coordinator, this.scenario.cluster.server('worker-2'), primary]
+    await waitUntil(
+      `${what}: every copy is right`,
+      async () => {
+        for (const copy of copies) expect(await this.scenario.rows(copy)).toEqual(truth)
+        return true
+      },
+      LIMIT,
+    )
+    const rightMs = Math.round(performance.now() - began)
+    await this.#allWrite()
+    const longestMs = Math.max(0, ...this.#writers.map((writer) => writer.longestGapMs(began)))
+    this.told.push({ what, rightMs, failed: this.#failures - failures, longestMs })
+  }
+
+  get #failures(): number {
+    return this.#writers.reduce((sum, writer) => sum + writer.failures, 0)
+  }
+
+  truth(primary: Server, standby: Server): string[] {
+    const { cluster } = this.scenario
+    return [
+      `1 group 0 primary ${this.at(cluster.coordinator)}`,
+      `2 group 1 primary ${this.at(primary)}`,
+      `3 group 2 primary ${this.at(cluster.server('worker-2'))}`,
+      `4 group 1 secondary ${this.at(standby)}`,
+    ]
+  }
+
+  /** Stops the clients. @returns what they were told is written and is not there */
+  async lost(): Promise<{ readonly id: number; readonly at: number }[]> {
+    await Promise.all(this.#writers.map((writer) => writer.stop()))
+    if (standin) return []
+    const { cluster } = this.scenario
+    const rows = await cluster.coordinator.query<{ id: number }>('SELECT id FROM items', [], {
+      database: cluster.database,
+    })
+    const there = new Set(rows.map(({ id }) => id))
+    return this.#writers.flatMap((writer) => writer.acknowledged).filter(({ id }) => !there.has(id))
+  }
+
+  /** Waits until it streams from somebody. */
+  async follows(standby: Server): Promise<void> {
+    await waitUntil(
+      `${standby.name} follows`,
+      async () => {
+        const sql = `SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'`
+        return (await standby.query(sql, [], { database: 'postgres' })).length === 1
+      },
+      LIMIT,
+    )
+  }
+
+  /** One line a change on stdout: what the clients noticed of it. */
+  report(): void {
+    for (const { what, rightMs, failed, longestMs } of this.told) {
+      process.stdout.write(
+        `${this.#name}, ${what}: right on every copy after ${rightMs} ms; ${failed} writes failed, longest gap ${longestMs} ms\n`,
+      )
+    }
+  }
+
+  /** The logs of what is still there, for a test that failed. */
+  logs(): string {
+    const tools = this.#tools.map((tool) => `--- ${tool.log}\n${tool.said()}`)
+    const servers = this.nodes.map((server) => `--- ${server.name}\n${server.logTail(10)}`)
+    return [...tools, ...servers].join('\n')
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#writers.map((writer) => writer.stop()))
+    for (const tool of [...this.#tools].reverse()) await tool.stop()
+    await this.scenario.stop()
+  }
+}
