@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { PortPool } from '../../../src/demo/ports.ts'
@@ -16,6 +15,7 @@ export class Patroni {
   readonly #trial: Trial
   readonly #ports = new PortPool()
   readonly #files = new Map<Server, string>()
+  readonly #rests = new Map<Server, string>()
   readonly #running = new Map<Server, Tool>()
 
   constructor(trial: Trial) {
@@ -35,7 +35,7 @@ export class Patroni {
     this.#trial.keep(Tool.start(shop, 'etcd', 'etcd', [...etcdArgs, ...listen, ...peers, ...cluster]))
     await waitUntil('etcd answers', async () => (await fetch(`${url(etcd)}/health`)).ok)
     const dynamic = parse(await blockOf(PAGE, 'yaml', 0, {}))
-    const fast = { loop_wait: 1, retry_timeout: 3, ttl: 20 }
+    const fast = { loop_wait: 1, retry_timeout: 2, ttl: 6 }
     const settings = JSON.stringify({ ...dynamic, ...fast })
     await tell(shop, 'etcdctl', '--endpoints', url(etcd), 'put', `/service/${SCOPE}/config`, settings)
     for (const [n, server] of nodes.entries()) await this.#configure(server, `w1${'ab'[n]}`, etcd)
@@ -58,6 +58,7 @@ export class Patroni {
       }),
     )
     const rest = `127.0.0.1:${await this.#ports.take()}`
+    this.#rests.set(server, rest)
     const text = stringify({
       ...given,
       name,
@@ -98,20 +99,14 @@ export class Patroni {
     await tell(this.#trial.shop, 'patronictl', '-c', file, 'switchover', SCOPE, ...who, '--force')
   }
 
-  /** A synchronous standby is there: nothing that is acknowledged from now on can be lost. */
-  async isSynchronous(primary: Server): Promise<void> {
-    await waitUntil('a synchronous standby', async () => {
-      const sql = `SELECT FROM pg_stat_replication WHERE sync_state = 'sync'`
-      return (await primary.query(sql, [], { database: 'postgres' })).length > 0
-    })
+  /** Patroni itself knows it for its synchronous standby: it may be promoted, and nothing acknowledged is lost. */
+  async isSynchronous(standby: Server): Promise<void> {
+    const url = `http://${this.#rests.get(standby)}/synchronous`
+    await waitUntil(`${standby.name} is synchronous`, async () => (await fetch(url)).ok)
   }
 
   async stop(): Promise<void> {
     this.#ports.release()
     for (const tool of this.#running.values()) await tool.stop()
-  }
-
-  async log(server: Server): Promise<string> {
-    return await readFile(this.#running.get(server)?.log ?? '', 'utf8')
   }
 }

@@ -1,13 +1,13 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { killFamily } from '../../../src/demo/processes.ts'
+import { isAlive, killFamily } from '../../../src/demo/processes.ts'
 import type { Server } from '../../../src/demo/server.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
 import { formatAddress } from '../../../src/model/node.ts'
 import { keysOf, shareOf, standin } from '../clients.ts'
 import { Scenario } from '../scenario.ts'
-import { type Tool, type Workshop, workshopIn } from './process.ts'
+import { type Tool, tell, type Workshop, workshopIn } from './process.ts'
 import { CallableProgram } from './program.ts'
 import { SteadyWriter } from './writer.ts'
 
@@ -20,7 +20,7 @@ export interface Told {
 }
 
 const ENTRIES = ['coordinator', 'worker-2'] as const
-const LIMIT = { limitMs: 60_000, everyMs: 10 }
+const LIMIT = { limitMs: 40_000, everyMs: 10 }
 
 /**
  * A cluster whose group 1, a primary and a standby, is handed over to a tool, with clients that write into it all the
@@ -55,7 +55,7 @@ export class Trial {
     const scenario = await Scenario.start({
       workers: [{ standbys: [{}] }, {}],
       coordinatorStandbys: [],
-      settings: { wal_log_hints: 'on', ...settings },
+      settings: { wal_log_hints: 'on', full_page_writes: 'on', ...settings },
     })
     try {
       const { cluster } = scenario
@@ -108,8 +108,9 @@ export class Trial {
 
   /** SIGKILLs a server that a tool started, and all its children. */
   kill(server: Server): void {
-    const [pid] = readFileSync(join(server.directory, 'postmaster.pid'), 'utf8').split('\n')
-    killFamily(Number(pid))
+    const file = join(server.directory, 'postmaster.pid')
+    const [pid = ''] = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
+    if (pid !== '' && isAlive(Number(pid))) killFamily(Number(pid))
   }
 
   /** Does something that ends with `primary` as group 1's, waits until every copy says so, and the clients write on. */
@@ -164,6 +165,15 @@ export class Trial {
     return this.#writers.flatMap((writer) => writer.acknowledged).filter(({ id }) => !there.has(id))
   }
 
+  /** Replication is asynchronous: rows acknowledged just before the kill may be gone with the old primary. No others. */
+  async expectLostBefore(at: number): Promise<void> {
+    const lost = await this.lost()
+    process.stdout.write(
+      `${this.#name}: ${lost.length} rows acknowledged before the kill were lost with the primary\n`,
+    )
+    expect(lost.filter((row) => row.at > at)).toEqual([])
+  }
+
   /** Waits until it streams from somebody. */
   async follows(standby: Server): Promise<void> {
     await waitUntil(
@@ -177,7 +187,7 @@ export class Trial {
   }
 
   /** One line a change on stdout: what the clients noticed of it. */
-  report(): void {
+  #report(): void {
     for (const { what, rightMs, failed, longestMs } of this.told) {
       process.stdout.write(
         `${this.#name}, ${what}: right on every copy after ${rightMs} ms; ${failed} writes failed, longest gap ${longestMs} ms\n`,
@@ -185,8 +195,22 @@ export class Trial {
     }
   }
 
-  /** The logs of what is still there, for a test that failed. */
-  logs(): string {
+  /** Does a test's work; what fails is thrown with the logs of everything. The calls of citus-ha have to have been good. */
+  async run(work: () => Promise<void>): Promise<void> {
+    await work().catch(async (cause: unknown) => {
+      const calls = (await this.program.calls()).map(
+        (call) => `${call.args.join(' ')}\n${call.exitCode}: ${call.said}`,
+      )
+      throw new Error([...calls, this.#logs()].join('\n'), { cause })
+    })
+    this.#report()
+    for (const { args, exitCode, ms, said } of await this.program.calls()) {
+      expect(exitCode, `${args.join(' ')}\n${said}`).toBe(0)
+      expect(ms).toBeLessThan(10_000)
+    }
+  }
+
+  #logs(): string {
     const tools = this.#tools.map((tool) => `--- ${tool.log}\n${tool.said()}`)
     const servers = this.nodes.map((server) => `--- ${server.name}\n${server.logTail(10)}`)
     return [...tools, ...servers].join('\n')
@@ -195,6 +219,9 @@ export class Trial {
   async stop(): Promise<void> {
     await Promise.all(this.#writers.map((writer) => writer.stop()))
     for (const tool of [...this.#tools].reverse()) await tool.stop()
+    for (const server of this.nodes) this.kill(server)
+    const keep = process.env.CITUS_HA_TOOL_LOGS
+    if (keep) await tell(this.shop, 'sh', '-c', `cp *.log calls ${keep}`)
     await this.scenario.stop()
   }
 }
