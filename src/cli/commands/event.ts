@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import { readMonitor } from '../../integrate/auto-failover.ts'
 import { askMonitor } from '../../integrate/monitor.ts'
 import { type Order, within } from '../../integrate/obey.ts'
@@ -20,7 +21,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
-import { LOG_LEVELS, type Log, type LogLevel, openLog } from '../log.ts'
+import { type Log, openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 import { documentOf } from './reconcile.ts'

@@ -54,6 +54,7 @@ export class Repmgr {
     })
     const fast = `
 pg_bindir = '${scenario.cluster.binaries.bindir}'
+pg_ctl_options = '-l ${server.directory}-repmgr.log'
 monitor_interval_secs = 1
 reconnect_attempts = 2
 reconnect_interval = 1
@@ -80,8 +81,18 @@ log_level = INFO
     const single = join(scenario.cluster.binaries.bindir, 'postgres')
     // Shut down cleanly, as pg_rewind wants it, without ever taking a connection.
     await tell(shop, 'sh', '-c', '"$0" --single -D "$1" template1 < /dev/null', single, server.directory)
+    // Until its first checkpoint the promoted node's control file has the old timeline, and pg_rewind believes it.
+    await primary.query('CHECKPOINT', [], { database: 'postgres' })
     const conninfo = `host=127.0.0.1 port=${primary.port} user=postgres dbname=repmgr`
-    await this.#repmgr(server, 'node', 'rejoin', '-d', conninfo, '--force-rewind')
+    await this.#repmgr(
+      server,
+      'node',
+      'rejoin',
+      '-d',
+      conninfo,
+      '--force-rewind',
+      '--config-files=postgresql.conf',
+    )
   }
 
   /** Run on the node that is to be promoted. */

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { isAlive, killFamily } from '../../../src/demo/processes.ts'
@@ -7,7 +8,7 @@ import { waitUntil } from '../../../src/demo/wait.ts'
 import { formatAddress } from '../../../src/model/node.ts'
 import { keysOf, shareOf, standin } from '../clients.ts'
 import { Scenario } from '../scenario.ts'
-import { type Tool, tell, type Workshop, workshopIn } from './process.ts'
+import { type Tool, type Workshop, workshopIn } from './process.ts'
 import { CallableProgram } from './program.ts'
 import { SteadyWriter } from './writer.ts'
 
@@ -174,16 +175,9 @@ export class Trial {
     expect(lost.filter((row) => row.at > at)).toEqual([])
   }
 
-  /** Waits until it streams from somebody. */
-  async follows(standby: Server): Promise<void> {
-    await waitUntil(
-      `${standby.name} follows`,
-      async () => {
-        const sql = `SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'`
-        return (await standby.query(sql, [], { database: 'postgres' })).length === 1
-      },
-      LIMIT,
-    )
+  /** Waits until it has replayed all that the primary has by now. */
+  async follows(standby: Server, primary: Server): Promise<void> {
+    await this.scenario.cluster.waitForReplay(standby, primary, LIMIT.limitMs)
   }
 
   /** One line a change on stdout: what the clients noticed of it. */
@@ -221,7 +215,11 @@ export class Trial {
     for (const tool of [...this.#tools].reverse()) await tool.stop()
     for (const server of this.nodes) this.kill(server)
     const keep = process.env.CITUS_HA_TOOL_LOGS
-    if (keep) await tell(this.shop, 'sh', '-c', `cp *.log calls ${keep}`)
+    if (keep) await cp(this.shop.directory, keep, { recursive: true, filter: isLog })
     await this.scenario.stop()
   }
+}
+
+function isLog(path: string): boolean {
+  return !path.includes('/') || /\.log$|\/calls$|\/citus-ha-\w+$/.test(path)
 }
