@@ -5,13 +5,6 @@ import { blockOf } from './page.ts'
 import { put, Tool, tell } from './process.ts'
 import type { Trial } from './trial.ts'
 
-// Both nodes are on this machine: what repmgr would do over there is done here.
-const SSH = `#!/bin/sh
-while [ "$1" != 127.0.0.1 ]; do shift; done
-shift
-exec sh -c "$*"
-`
-
 /** repmgr with repmgrd for group 1. */
 export class Repmgr {
   readonly #trial: Trial
@@ -23,9 +16,9 @@ export class Repmgr {
 
   /** Registers the running servers of group 1, and starts a repmgrd for each. */
   async start(): Promise<void> {
-    const { nodes, scenario, shop } = this.#trial
+    const { nodes, scenario } = this.#trial
     const [primary] = nodes
-    await put(shop, join(shop.directory, 'ssh'), SSH, 0o755)
+    await this.#trial.pretendSsh()
     for (const [n, server] of nodes.entries()) await this.#configure(server, n + 1)
     await primary.query('CREATE DATABASE repmgr', [], { database: 'postgres' })
     for (const server of nodes) {
