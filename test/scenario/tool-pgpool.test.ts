@@ -25,10 +25,10 @@ describe.skipIf(!present)('Pgpool-II, with docs/pgpool.md', () => {
     await trial.run(async () => {
       const killedAt = performance.now()
       await trial.expectPrimary('the primary is killed', b, a, async () => trial.kill(a))
-      await pgpool.attached(a)
+      await pgpool.broughtBack(a, 1)
       await trial.follows(a, b)
       await trial.expectPrimary('switchover', a, b, () => pgpool.switchover(a))
-      await pgpool.attached(b)
+      await pgpool.broughtBack(b, 2)
       await trial.follows(b, a)
       await trial.expectPrimary('and back', b, a, () => pgpool.switchover(b))
       await trial.expectLostBefore(killedAt)

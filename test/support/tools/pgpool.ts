@@ -103,8 +103,19 @@ pcp_attach_node -w -h 127.0.0.1 -p ${this.#pcpPort} -U ${PCP} -n "$1"
     await this.#pcp('pcp_promote_node', '--switchover', '-n', node)
   }
 
-  /** Its follow_primary_command has brought it back, and Pgpool-II has it attached. */
-  async attached(server: Server): Promise<void> {
+  /**
+   * Its follow_primary_command has brought it back, for the n-th time, and has ended: Pgpool-II gets confused by a
+   * switchover before.
+   */
+  async broughtBack(server: Server, n: number): Promise<void> {
+    await waitUntil(
+      `${server.name} is brought back`,
+      async () => {
+        const calls = await this.#trial.program.calls()
+        return calls.filter(({ args }) => args.includes('follow_primary')).length >= n
+      },
+      { limitMs: 40_000 },
+    )
     await this.#isUp(this.#trial.nodes.indexOf(server))
   }
 
