@@ -29,7 +29,7 @@ describe.skipIf(!present)('pg_auto_failover, with docs/pg_auto_failover.md', () 
     await trial.write()
     await trial.run(async () => {
       watch = WatchProcess.start(['--config', trial.config])
-      await watch.says(/leads|leading/)
+      await watch.says('this instance leads')
       await trial.expectPrimary('the primary is lost', b, a, () => autoFailover.lose(a))
       await watch.stop()
       autoFailover.startNode(a)

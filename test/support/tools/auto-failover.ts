@@ -1,5 +1,6 @@
 import { appendFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { changeSettings } from '../../../src/demo/conf.ts'
 import { PortPool } from '../../../src/demo/ports.ts'
 import { killFamily } from '../../../src/demo/processes.ts'
 import type { Server } from '../../../src/demo/server.ts'
@@ -43,15 +44,18 @@ export class AutoFailover {
     const common = ['--auth', 'trust', '--no-ssl', '--hostname', '127.0.0.1']
     const pgctl = ['--pgctl', join(scenario.cluster.binaries.bindir, 'pg_ctl')]
     await this.#autoctl('create', 'monitor', '--pgdata', data, '--pgport', String(port), ...common, ...pgctl)
-    await appendFile(join(data, 'postgresql.conf'), `unix_socket_directories = '${directory}'\n${FAST}`)
+    await appendFile(join(data, 'postgresql.conf'), FAST)
     this.#trial.keep(Tool.start(this.#shop, 'monitor', 'pg_autoctl', ['run', '--pgdata', data]))
     this.monitor = `postgres://autoctl_node@127.0.0.1:${port}/pg_auto_failover`
     await waitUntil('the monitor answers', () => this.#autoctl('show', 'state', '--monitor', this.monitor))
     for (const server of [...nodes].reverse()) await server.stop()
+    // Crash recovery before a rewind listens on a socket alone.
+    await changeSettings(nodes[0].directory, { unix_socket_directories: directory })
+    await appendFile(join(nodes[0].directory, 'pg_hba.conf'), 'local all,replication all trust\n')
     await rm(nodes[1].directory, { recursive: true })
     for (const [n, server] of nodes.entries()) {
       const own = ['--pgdata', server.directory, '--pghost', '127.0.0.1', '--pgport', String(server.port)]
-      const name = ['--name', `w1${'ab'[n]}`, '--username', 'postgres', '--skip-pg-hba']
+      const name = ['--name', `w1${'ab'[n]}`, '--username', 'postgres']
       await this.#autoctl(
         'create',
         'postgres',
