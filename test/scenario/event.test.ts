@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
@@ -5,6 +6,7 @@ import { formatAddress } from '../../src/model/node.ts'
 import { timed } from '../support/clients.ts'
 import { expectRight, truthOf } from '../support/crash.ts'
 import { citusHa, type Ran, Scenario } from '../support/scenario.ts'
+import { CAPTURED } from '../support/tools/captured.ts'
 
 const PROMOTES = ['on_role_change', 'master', 'w1']
 
@@ -133,6 +135,40 @@ describe('citus-ha event', () => {
     const [report] = [await scenario.reconcile('--promoted', at('worker-1'))]
     expect(report).toMatchObject({ outcome: 'changed' })
   })
+
+  it.each(
+    fc.sample(fc.shuffledSubarray([...CAPTURED], { minLength: CAPTURED.length }), { seed: 6, numRuns: 2 }),
+  )(
+    'what the real tools said, shuffled: one change, to the newest primary, whatever comes late (%#)',
+    { timeout: 120_000 },
+    async (...captured) => {
+      const a = server('worker-1')
+      const b = server('worker-1-standby')
+      await a.kill()
+      await b.promote()
+      // It has come back, takes writes, and is named as promoted by what was said of an earlier time.
+      await a.start()
+      const place = (word: string) =>
+        ({ 'A.host': a.host, 'A.port': String(a.port), 'B.host': b.host, 'B.port': String(b.port) })[word] ??
+        word
+      const ends = new Set<string>()
+      for (const { tool, node, words } of captured) {
+        const options = node === null ? [] : ['--node', at(node === 'A' ? a.name : b.name)]
+        const { exitCode, stdout } = await event(tool, options, ...words.map(place))
+        const rule = /\((D\d+)\)/.exec(stdout)?.[1]
+        ends.add(
+          `${exitCode} ${rule ?? stdout.split('\n')[0]?.replace(/: Patroni.*|: repmgr.*|: Pgpool.*/, '')}`,
+        )
+      }
+      expect([...ends].sort()).toEqual([
+        '0 app: changed: committed, and every copy was proved right (epoch 1)',
+        '0 app: converged: every copy is right, nothing had to change',
+        '0 nothing to do',
+        '3 D023',
+      ])
+      await right()
+    },
+  )
 
   it('is about its group alone', async () => {
     await server('worker-2-standby').promote()

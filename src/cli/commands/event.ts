@@ -10,7 +10,7 @@ import { readRepmgr } from '../../integrate/repmgr.ts'
 import { nodeOf, type Word } from '../../integrate/word.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
-import { exitCodeOf, type Report } from '../../model/outcome.ts'
+import type { Report } from '../../model/outcome.ts'
 import { walk } from '../../walk/walk.ts'
 import {
   addClusterOptions,
@@ -20,11 +20,12 @@ import {
   type Session,
   withCluster,
 } from '../cluster.ts'
+import { type EachDatabase, eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { type Log, openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
-import { documentOf } from './reconcile.ts'
+import { documentOf, exitCodeOfAll } from './reconcile.ts'
 
 interface EventOptions extends ClusterOptions {
   readonly node?: HostPort
@@ -124,14 +125,14 @@ async function answer(
   const begun = { decided: false, inFlight: io.inFlight ?? new Set<string>() }
   const limited = withDecisions({ ...io, signal: AbortSignal.any([io.signal, late]) }, begun)
   try {
-    const reports = await withCluster(options, limited, async (session) => {
+    const ran = await withCluster(options, limited, async (session) => {
       cutWhen(late, session, begun)
       const orders = promoted.map((word) => orderOf(word, options, session, began))
       return await obeyAll(session, orders, `event ${tool}`, await openLog(options.logLevel, io), limited)
     })
-    exit(Math.max(...reports.map((report) => exitCodeOf(report.outcome))))
-    if (options.json) printJson(io, documentOf(reports))
-    else for (const report of reports) io.stdout.write(renderReport(report, io))
+    exit(exitCodeOfAll(ran))
+    if (options.json) printJson(io, documentOf(ran))
+    else for (const report of ran.done) io.stdout.write(renderReport(report, io))
   } catch (error) {
     if (!late.aborted || io.signal.aborted) throw error
     if (!begun.decided)
@@ -184,24 +185,26 @@ async function obeyAll(
   caller: string,
   log: Log,
   io: Io,
-): Promise<Report[]> {
-  const reports: Report[] = []
-  const obey = async (database: string) => {
+): Promise<EachDatabase<Report>> {
+  const obey = async (one: Session) => {
+    const reports: Report[] = []
     for (const order of orders) {
-      const { madeBy, ...request } = requestOf({ ...session, database }, io)
-      const told = {
-        ...request,
-        progress: log.progress,
-        madeBy: madeBy.replace('citus-ha', `citus-ha ${caller}`),
-      }
-      const report = await walk(session.access, within(told, order))
+      const { madeBy, ...request } = requestOf(one, io)
+      const by = madeBy.replace('citus-ha', `citus-ha ${caller}`)
+      const report = await walk(one.access, within({ ...request, progress: log.progress, madeBy: by }, order))
       log.report(report)
       reports.push(report)
     }
+    return reports
   }
-  await obey(session.database)
-  // Asked afterwards: while a coordinator is being promoted, nobody can say which there are.
-  const [, ...others] = await databasesOf(session)
-  for (const database of others) await obey(database)
-  return reports
+  const names = await databasesOf(session)
+  const ran = await eachDatabase(session, io, obey, names)
+  // While a coordinator is being promoted, nobody can say which others there are.
+  const others = names.length > 1 ? [] : (await databasesOf(session)).slice(1)
+  const rest = await eachDatabase(session, io, obey, others)
+  return {
+    done: [...ran.done, ...rest.done].flat(),
+    failed: [...ran.failed, ...rest.failed],
+    exitCode: Math.max(ran.exitCode, rest.exitCode),
+  }
 }
