@@ -4,7 +4,7 @@ import { installed } from '../support/tools/process.ts'
 import { Trial } from '../support/tools/trial.ts'
 import { WatchProcess } from '../support/watch-process.ts'
 
-const present = await installed('pg_auto_failover', 'pg_autoctl')
+const present = await installed('pg_auto_failover', ['pg_autoctl'], 'pgautofailover')
 
 describe.skipIf(!present)('pg_auto_failover, with docs/pg_auto_failover.md', () => {
   let trial: Trial

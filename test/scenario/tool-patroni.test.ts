@@ -3,7 +3,7 @@ import { Patroni } from '../support/tools/patroni.ts'
 import { installed } from '../support/tools/process.ts'
 import { Trial } from '../support/tools/trial.ts'
 
-const present = await installed('Patroni', 'patroni', 'patronictl', 'etcd', 'etcdctl')
+const present = await installed('Patroni', ['patroni', 'patronictl', 'etcd', 'etcdctl'])
 
 describe.skipIf(!present)('Patroni, with docs/patroni.md', () => {
   let trial: Trial

@@ -3,7 +3,7 @@ import { Pgpool } from '../support/tools/pgpool.ts'
 import { installed } from '../support/tools/process.ts'
 import { Trial } from '../support/tools/trial.ts'
 
-const present = await installed('Pgpool-II', 'pgpool', 'pcp_promote_node', 'pg_md5', 'psql')
+const present = await installed('Pgpool-II', ['pgpool', 'pcp_promote_node', 'pg_md5'])
 
 describe.skipIf(!present)('Pgpool-II, with docs/pgpool.md', () => {
   let trial: Trial

@@ -4,7 +4,7 @@ import { installed } from '../support/tools/process.ts'
 import { Repmgr } from '../support/tools/repmgr.ts'
 import { Trial } from '../support/tools/trial.ts'
 
-const present = await installed('repmgr', 'repmgr', 'repmgrd')
+const present = await installed('repmgr', ['repmgr', 'repmgrd'], 'repmgr')
 
 describe.skipIf(!present)('repmgr, with docs/repmgr.md', () => {
   let trial: Trial

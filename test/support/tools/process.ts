@@ -1,8 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { chown, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Account, serverAccount } from '../../../src/demo/account.ts'
+import { findBinaries } from '../../../src/demo/binaries.ts'
 import { signal } from '../../../src/demo/processes.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
 
@@ -99,14 +101,25 @@ export class Tool {
   }
 }
 
-/** The programs are all on this machine; a line on stdout where not. */
-export async function installed(tool: string, ...programs: string[]): Promise<boolean> {
-  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
-  for (const program of programs) {
+/**
+ * Whether the tool's programs are on this machine, and its extension in the PostgreSQL that the tests run; a line on stdout
+ * where not.
+ */
+export async function installed(
+  tool: string,
+  programs: readonly string[],
+  extension?: string,
+): Promise<boolean> {
+  const { bindir } = await findBinaries()
+  const env = { ...process.env, PATH: `${bindir}:${process.env.PATH}:/usr/sbin` }
+  const missing: string[] = []
+  for (const program of [...programs, 'psql', 'pg_rewind', 'pg_basebackup']) {
     const found = await run('sh', ['-c', 'command -v "$0"', program], { env }).catch(() => null)
-    if (found) continue
-    process.stdout.write(`${tool}: skipped, ${program} is not installed\n`)
-    return false
+    if (!found) missing.push(program)
   }
-  return true
+  const shared = await run(join(bindir, 'pg_config'), ['--sharedir']).catch(() => ({ stdout: '' }))
+  const control = join(shared.stdout.trim(), 'extension', `${extension}.control`)
+  if (extension !== undefined && !existsSync(control)) missing.push(`the extension ${extension}`)
+  if (missing.length > 0) process.stdout.write(`${tool}: skipped, not installed: ${missing.join(', ')}\n`)
+  return missing.length === 0
 }
