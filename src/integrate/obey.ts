@@ -2,7 +2,7 @@ import type { HostPort } from '../model/node.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 
 /** What a tool said, and how much time it gives. Times by `performance.now()`. */
-export interface Order {
+export interface Vouching {
   readonly node: HostPort
   /** null: found out, by pg_dist_node, the file, or what the node says of itself. */
   readonly group: number | null
@@ -16,7 +16,7 @@ export interface Order {
 const CONCLUDING_MS = 1500
 
 /** A walk through the one group that a tool named a node of, with its word as evidence and no more time than it gives. */
-export function within(request: WalkRequest, { node, group, waitUntil, answerBy }: Order): WalkRequest {
+export function within(request: WalkRequest, { node, group, waitUntil, answerBy }: Vouching): WalkRequest {
   const now = performance.now()
   const leftMs = Math.max(0, answerBy - now - CONCLUDING_MS)
   return {

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import { readMonitor } from '../../integrate/auto-failover.ts'
 import { askMonitor } from '../../integrate/monitor.ts'
-import { type Order, within } from '../../integrate/obey.ts'
+import { type Vouching, within } from '../../integrate/obey.ts'
 import { readPatroni } from '../../integrate/patroni.ts'
 import { readPgpool } from '../../integrate/pgpool.ts'
 import { readPromoted } from '../../integrate/promoted.ts'
@@ -170,7 +170,7 @@ function orderOf(
   { node, group, wait, timeout }: EventOptions,
   { config }: Session,
   began: number,
-): Order {
+): Vouching {
   return {
     node: nodeOf(word, node, config.integrations.nodes),
     group: group ?? null,
@@ -181,7 +181,7 @@ function orderOf(
 
 async function obeyAll(
   session: Session,
-  orders: readonly Order[],
+  orders: readonly Vouching[],
   caller: string,
   log: Log,
   io: Io,
