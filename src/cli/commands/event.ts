@@ -11,6 +11,8 @@ import { nodeOf, type Word } from '../../integrate/word.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
 import type { Report } from '../../model/outcome.ts'
+import type { EachDatabase } from '../../walk/each-database.ts'
+import { documentOf, exitCodeOfAll } from '../../walk/order.ts'
 import { walk } from '../../walk/walk.ts'
 import {
   addClusterOptions,
@@ -20,12 +22,11 @@ import {
   type Session,
   withCluster,
 } from '../cluster.ts'
-import { type EachDatabase, eachDatabase } from '../databases.ts'
+import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { type Log, openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
-import { documentOf, exitCodeOfAll } from './reconcile.ts'
 
 interface EventOptions extends ClusterOptions {
   readonly node?: HostPort
