@@ -1,3 +1,4 @@
+import type { Claims } from '../diagnose/facts.ts'
 import type { HostPort } from '../model/node.ts'
 import { exitCodeOf, type Report } from '../model/outcome.ts'
 import type { EachDatabase } from './each-database.ts'
@@ -9,6 +10,8 @@ export interface Order {
   readonly group: number | null
   /** The node that he vouches for; null: none. */
   readonly promoted: HostPort | null
+  /** A tool's word, unlike a person's (the default), does not override what the timelines say. */
+  readonly by?: Claims['vouchedBy'] | undefined
   /** How long the promotion of that node may still be running. */
   readonly waitMs: number
   /** How long to go on while locks or nodes are in the way; null: as configured. */
@@ -21,10 +24,15 @@ export const DEFAULT_WAIT_MS = 10_000
 
 /** The walk that is asked for. */
 export function orderedWalk(request: WalkRequest, order: Order): WalkRequest {
-  const { group, promoted, waitMs, timeoutMs, mode } = order
+  const { group, promoted, by, waitMs, timeoutMs, mode } = order
   return {
     ...request,
-    claims: { ...request.claims, vouched: promoted, vouchedGroup: promoted ? group : null },
+    claims: {
+      ...request.claims,
+      vouched: promoted,
+      vouchedBy: by ?? 'person',
+      vouchedGroup: promoted ? group : null,
+    },
     groups: group === null ? null : [group],
     waitMs: promoted ? waitMs : 0,
     deadlineMs: timeoutMs ?? request.deadlineMs,

@@ -23,6 +23,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
+import { handOver } from '../handover.ts'
 import { type Io, printJson } from '../io.ts'
 import { type Log, openLog } from '../log.ts'
 import { addressOption, durationOption, groupOption } from '../options.ts'
@@ -180,7 +181,25 @@ function orderOf(
   }
 }
 
+/** By a running watcher where one answers, and by ourselves otherwise. */
 async function obeyAll(
+  session: Session,
+  orders: readonly Vouching[],
+  caller: string,
+  log: Log,
+  io: Io,
+): Promise<EachDatabase<Report>> {
+  const parts: EachDatabase<Report>[] = []
+  const own: Vouching[] = []
+  for (const order of orders) {
+    const done = await handOver(session, order, io)
+    if (done) parts.push(done)
+    else own.push(order)
+  }
+  return joined(own.length === 0 ? parts : [...parts, await walkAll(session, own, caller, log, io)])
+}
+
+async function walkAll(
   session: Session,
   orders: readonly Vouching[],
   caller: string,
@@ -203,9 +222,13 @@ async function obeyAll(
   // While a coordinator is being promoted, nobody can say which others there are.
   const others = names.length > 1 ? [] : (await databasesOf(session)).slice(1)
   const rest = await eachDatabase(session, io, obey, others)
+  return joined([ran, rest].map((each) => ({ ...each, done: each.done.flat() })))
+}
+
+function joined(parts: readonly EachDatabase<Report>[]): EachDatabase<Report> {
   return {
-    done: [...ran.done, ...rest.done].flat(),
-    failed: [...ran.failed, ...rest.failed],
-    exitCode: Math.max(ran.exitCode, rest.exitCode),
+    done: parts.flatMap((each) => each.done),
+    failed: parts.flatMap((each) => each.failed),
+    exitCode: Math.max(0, ...parts.map((each) => each.exitCode)),
   }
 }

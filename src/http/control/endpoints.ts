@@ -108,10 +108,11 @@ export const ENDPOINTS: readonly Endpoint[] = [
     summary: 'Prove what was promoted, and make pg_dist_node right on every copy.',
     body: reconcileBody,
     answer: reportAnswer,
-    run: async ({ body: { database, group, promoted, wait, timeout, dryRun } }, call) => {
+    run: async ({ body: { database, group, promoted, by, wait, timeout, dryRun } }, call) => {
       const order: Order = {
         group: group ?? null,
         promoted: promoted ?? null,
+        by,
         waitMs: wait ?? DEFAULT_WAIT_MS,
         timeoutMs: timeout ?? null,
         mode: dryRun ? 'dry-run' : 'apply',
@@ -126,8 +127,14 @@ export const ENDPOINTS: readonly Endpoint[] = [
     parameters: groupPath,
     body: promotedBody,
     answer: reportAnswer,
-    run: async ({ parameters: { group }, body: { node, database, wait, timeout } }, call) => {
-      const given = { group, promoted: node, waitMs: wait ?? DEFAULT_WAIT_MS, timeoutMs: timeout ?? null }
+    run: async ({ parameters: { group }, body: { node, by, database, wait, timeout } }, call) => {
+      const given = {
+        group,
+        promoted: node,
+        by,
+        waitMs: wait ?? DEFAULT_WAIT_MS,
+        timeoutMs: timeout ?? null,
+      }
       return documentOf(await call.actions.reconcile({ ...NO_ORDER, ...given }, askedOf(database, call)))
     },
   }),

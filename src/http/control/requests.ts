@@ -40,10 +40,15 @@ const wait = duration.meta({
 })
 const timeout = duration.meta({ description: 'How long to go on while locks or nodes are in the way.' })
 
+const by = z.enum(['person', 'tool']).meta({
+  description: 'Whose word that is: a tool’s does not override timelines. Where it is not said: a person’s.',
+})
+
 export const reconcileBody = z.strictObject({
   database: database.optional(),
   group: group.optional(),
   promoted: node.meta({ description: 'The node that the caller vouches for, HOST:PORT.' }).optional(),
+  by: by.optional(),
   wait: wait.optional(),
   timeout: timeout.optional(),
   dryRun: z.boolean().optional(),
@@ -52,6 +57,7 @@ export const reconcileBody = z.strictObject({
 export const promotedBody = z.strictObject({
   node,
   database: database.optional(),
+  by: by.optional(),
   wait: wait.optional(),
   timeout: timeout.optional(),
 })
