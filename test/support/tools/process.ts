@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Account, serverAccount } from '../../../src/demo/account.ts'
 import { findBinaries } from '../../../src/demo/binaries.ts'
-import { signal } from '../../../src/demo/processes.ts'
+import { killFamily, signal } from '../../../src/demo/processes.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
 
 const run = promisify(execFile)
@@ -95,7 +95,8 @@ export class Tool {
     signal(this.pid, first)
     const ended = waitUntil(`end of ${this.#name}`, () => !this.isRunning, { limitMs })
     await ended.catch(async () => {
-      signal(this.pid, 'SIGKILL')
+      // Its children too: pg_autoctl's outlive it.
+      killFamily(this.pid)
       await waitUntil(`end of ${this.#name}`, () => !this.isRunning)
     })
   }
