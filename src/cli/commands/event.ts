@@ -137,10 +137,12 @@ async function answer(
     else for (const report of ran.done) io.stdout.write(renderReport(report, io))
   } catch (error) {
     if (!late.aborted || io.signal.aborted) throw error
-    if (!begun.decided)
-      throw new CitusHaError('blocked', `no outcome within ${options.timeout} ms; nothing was changed`)
+    const within = `within ${options.timeout} ms`
+    if (!begun.decided && begun.inFlight.size === 0)
+      throw new CitusHaError('blocked', `no outcome ${within}; nothing was changed`)
     exit(5)
-    io.stderr.write(`error: decided, but not proved on every copy within ${options.timeout} ms\n`)
+    const doubt = `no outcome ${within}, and in doubt is: ${[...begun.inFlight].join(', ')}; any later run resolves it (citus-ha recover)`
+    io.stderr.write(`error: ${begun.decided ? `decided, but not proved on every copy ${within}` : doubt}\n`)
   }
 }
 
