@@ -60,11 +60,13 @@ CREATE TABLE citus_ha.remedy (
 );
 
 -- Citus's records of two-phase commits with a group whose primary's row names a standby for a while. Citus's recovery
--- deletes those that it does not find prepared there, and the standby may not have them yet: they are put back afterwards.
+-- deletes those that it does not find prepared there, and the standby may not have them yet: they are put back at every
+-- look, and for a while after the row names a primary again, since a recovery may have begun before.
 CREATE TABLE citus_ha.kept_transaction (
   groupid int NOT NULL,
   gid     text NOT NULL,
   record  jsonb NOT NULL,          -- the row of pg_dist_transaction; its columns differ by version
+  ended   timestamptz,             -- since when the row names a primary again
   PRIMARY KEY (groupid, gid)
 );
 

@@ -242,26 +242,27 @@ BEGIN
   RAISE EXCEPTION 'node % could not be made the first of its secondaries', of_nodeid USING ERRCODE = 'HA004';
 END $$;
 
--- Keeps Citus's records of two-phase commits with a group aside, and puts those back that were deleted meanwhile.
-CREATE FUNCTION citus_ha.keep_transactions(of_group int) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+-- Guards Citus's records of two-phase commits with the groups whose primary's row names a standby: what is there is kept,
+-- and what Citus has deleted comes back. So it does for ten minutes more, in which Citus's recovery has come round (60 s)
+-- and committed what is prepared on the primary. A record of what is nowhere prepared is deleted by the next recovery.
+CREATE FUNCTION citus_ha.guard_transactions(degraded int[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
   INSERT INTO citus_ha.kept_transaction (groupid, gid, record)
-  SELECT t.groupid, t.gid, to_jsonb(t) FROM pg_dist_transaction t WHERE t.groupid = of_group
-  ON CONFLICT DO NOTHING
-$$;
-
-CREATE FUNCTION citus_ha.return_transactions(of_group int) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT t.groupid, t.gid, to_jsonb(t) FROM pg_dist_transaction t WHERE t.groupid = ANY (degraded)
+  ON CONFLICT DO NOTHING;
+  UPDATE citus_ha.kept_transaction k
+     SET ended = CASE WHEN k.groupid = ANY (degraded) THEN NULL ELSE clock_timestamp() END
+   WHERE (k.ended IS NULL) <> (k.groupid = ANY (degraded));
+  DELETE FROM citus_ha.kept_transaction k WHERE k.ended < clock_timestamp() - interval '10 min';
   INSERT INTO pg_dist_transaction
   SELECT r.* FROM citus_ha.kept_transaction k, jsonb_populate_record(NULL::pg_dist_transaction, k.record) AS r
-   WHERE k.groupid = of_group
-     AND NOT EXISTS (SELECT FROM pg_dist_transaction t WHERE t.groupid = k.groupid AND t.gid = k.gid);
-  DELETE FROM citus_ha.kept_transaction k WHERE k.groupid = of_group
-$$;
+   WHERE NOT EXISTS (SELECT FROM pg_dist_transaction t WHERE t.groupid = k.groupid AND t.gid = k.gid);
+END $$;
 
 -- One step of a plan: {"op": "move", "nodeid", "from": {host, port}, "to": {host, port}}
 -- or {"op": "set", "nodeid", "column": "isactive" | "noderack" | "shouldhaveshards", "from", "to"}
--- or {"op": "first" | "keep-transactions" | "return-transactions", "nodeid"}.
+-- or {"op": "first", "nodeid"}.
 CREATE FUNCTION citus_ha.take_step(step jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -296,10 +297,6 @@ BEGIN
      WHERE n.nodeid = node.nodeid;
   ELSIF step ->> 'op' = 'first' AND node.noderole = 'secondary' THEN
     PERFORM citus_ha.read_first(node.nodeid);
-  ELSIF step ->> 'op' = 'keep-transactions' THEN
-    PERFORM citus_ha.keep_transactions(node.groupid);
-  ELSIF step ->> 'op' = 'return-transactions' THEN
-    PERFORM citus_ha.return_transactions(node.groupid);
   ELSE
     RAISE EXCEPTION 'not a step of a plan: %', step USING ERRCODE = 'HA004';
   END IF;

@@ -12,7 +12,14 @@ import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
 import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
 import { type ChangeLimits, idleLimit, type Participant, type Sessions } from './participants.ts'
 import { beginSql, lockTimeoutSql, rollbackSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
-import { commitPrepared, type Prepared, rewriteAndPrepare, rewriteCoordinator, undo } from './two-phase.ts'
+import {
+  commitPrepared,
+  type Flags,
+  type Prepared,
+  rewriteAndPrepare,
+  rewriteCoordinator,
+  undo,
+} from './two-phase.ts'
 
 export interface ChangeOrder {
   readonly plan: Plan
@@ -175,7 +182,7 @@ async function carryOut(
   context.fence?.spend()
   let decided: Decided
   try {
-    await rewriteEverywhere(first, prepared, decision, order.plan.unsynced, context)
+    await rewriteEverywhere(first, prepared, decision, order.plan, context)
     decided = await commitDecision(first.participant, decision, context)
     if (decided.kind === 'refused') throw Object.assign(new Error(decided.why), { code: decided.code })
   } catch (error) {
@@ -226,14 +233,14 @@ async function rewriteEverywhere(
   first: LockedCopy,
   prepared: readonly Prepared[],
   decision: Decision,
-  unsynced: readonly number[],
+  flags: Flags,
   context: ChangeContext,
 ): Promise<void> {
   const each = prepared.map(async (one, n) => {
-    await rewriteAndPrepare(one, decision, unsynced, context)
+    await rewriteAndPrepare(one, decision, flags, context)
     await context.hooks.reached(`prepared:${n + 1}`)
   })
-  await all([rewriteCoordinator(first, decision, unsynced, context), ...each])
+  await all([rewriteCoordinator(first, decision, flags, context), ...each])
   await context.hooks.reached('all-prepared')
 }
 

@@ -71,6 +71,11 @@ export function rewriteSql(
   return `SELECT citus_ha.rewrite(${parameters.join(', ')}) AS images`
 }
 
+/** @param degraded groups whose primary's row names a standby */
+export function guardSql(degraded: readonly number[]): string {
+  return `SELECT citus_ha.guard_transactions(${intArrayLiteral(degraded)})`
+}
+
 export function inTimeSql(ageMs: number): string {
   return `SELECT citus_ha.in_time(${Math.ceil(ageMs)})`
 }

@@ -1,10 +1,12 @@
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
+import type { Plan } from '../model/plan.ts'
 import type { ChangeContext } from './context.ts'
 import { type Decision, decisionSql } from './decision.ts'
 import type { LockedCopy } from './locking.ts'
 import {
   commitPreparedSql,
+  guardSql,
   inTimeSql,
   prepareSql,
   rewriteSql,
@@ -18,28 +20,40 @@ export interface Prepared {
   readonly gid: string
 }
 
+/** Of the plan, for every copy. */
+export type Flags = Pick<Plan, 'unsynced' | 'degraded'>
+
 /** Step 4 on the coordinator: rewritten, and the decision written down; nothing counts before it is committed. */
 export async function rewriteCoordinator(
   locked: LockedCopy,
   decision: Decision,
-  unsynced: readonly number[],
+  { unsynced, degraded }: Flags,
   { limits }: ChangeContext,
 ): Promise<void> {
-  const sql = `${rewriteSql(decision, locked.steps, unsynced)}; ${decisionSql(decision)}`
-  await locked.participant.session.run(sql, limits.statementMs)
+  const sql = [
+    rewriteSql(decision, locked.steps, unsynced),
+    ...guarded(locked, degraded),
+    decisionSql(decision),
+  ]
+  await locked.participant.session.run(sql.join('; '), limits.statementMs)
 }
 
 /** Step 4 on any other participant. */
 export async function rewriteAndPrepare(
   { locked, gid }: Prepared,
   stamp: Stamp,
-  unsynced: readonly number[],
+  { unsynced, degraded }: Flags,
   { limits }: ChangeContext,
 ): Promise<void> {
   // A server that was stopped, and goes on when we have long given it up, must not prepare what nobody waits for.
   const ageMs = performance.now() - locked.began + limits.statementMs / 2
-  const sql = [inTimeSql(ageMs), rewriteSql(stamp, locked.steps, unsynced), prepareSql(gid)].join('; ')
+  const rewrite = [rewriteSql(stamp, locked.steps, unsynced), ...guarded(locked, degraded)]
+  const sql = [inTimeSql(ageMs), ...rewrite, prepareSql(gid)].join('; ')
   await locked.participant.session.run(sql, limits.statementMs)
+}
+
+function guarded({ participant }: LockedCopy, degraded: readonly number[]): string[] {
+  return participant.copy.isGuarded ? [guardSql(degraded)] : []
 }
 
 /**

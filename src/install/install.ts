@@ -34,6 +34,7 @@ export const CALLABLE = [
   'may_have_address(int, text, int)',
   'in_time(int)',
   'rewrite(int, bigint, jsonb, int[])',
+  'guard_transactions(int[])',
   'record_lineage(jsonb)',
   'decide(jsonb)',
   'register_secondary(jsonb)',

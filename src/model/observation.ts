@@ -49,6 +49,8 @@ export interface Installed {
   readonly mayExecute: boolean
   readonly lineage: readonly Lineage[]
   readonly remedies: readonly Remedy[]
+  /** It holds records of Citus's for groups that are degraded, or were a short while ago. */
+  readonly keepsTransactions: boolean
   /** The whole cluster's first; the coordinator's are those that count. */
   readonly pauses: readonly Pause[]
   /** Addresses a row of the group may be given though no row has them. */

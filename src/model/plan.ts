@@ -10,11 +10,6 @@ export type Step =
   | SetStep<'noderack', string>
   /** Of the secondaries of its group and cluster the one that Citus reads from. */
   | { readonly op: 'first'; readonly nodeid: number }
-  /**
-   * Citus's 2PC recovery forgets what it does not find on the node that a primary's row names: while that is a standby,
-   * which may not have everything yet, its records of the group are kept aside, and come back afterwards.
-   */
-  | { readonly op: 'keep-transactions' | 'return-transactions'; readonly nodeid: number }
 
 interface SetStep<Column extends string, Value> {
   readonly op: 'set'
@@ -34,6 +29,8 @@ export interface CopyPlan {
   readonly before: Catalog
   readonly steps: readonly Step[]
   readonly after: Catalog
+  /** Whether Citus's records of two-phase commits are to be guarded there. */
+  readonly isGuarded: boolean
 }
 
 /** A copy that can't take part, and what becomes of it. */
@@ -94,6 +91,8 @@ export interface Plan {
   /** nodeids to be flagged `metadatasynced = false`, so that Citus's own sync brings their copy up to date. */
   readonly unsynced: readonly number[]
   readonly leftOut: readonly LeftOut[]
+  /** Groups whose primary's row names a standby, once this is carried out. */
+  readonly degraded: readonly number[]
   readonly proofs: readonly Lineage[]
   readonly remedies: readonly Remedy[]
   /** nodeids of remedies that end. */

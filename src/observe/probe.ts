@@ -56,5 +56,6 @@ async function superuserIdentity(connection: ProbeConnection) {
 function lockedOut(hasSchema: boolean): Answered['installed'] {
   if (!hasSchema) return null
   const epoch = { timeline: 0, epoch: 0 }
-  return { migration: 0, epoch, mayExecute: false, lineage: [], remedies: [], pauses: [], spareAddresses: [] }
+  const nothing = { lineage: [], remedies: [], pauses: [], spareAddresses: [], keepsTransactions: false }
+  return { migration: 0, epoch, mayExecute: false, ...nothing }
 }

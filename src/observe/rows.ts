@@ -185,6 +185,7 @@ export const installedRow = z
       }),
     ),
     pauses: z.array(pauseRow),
+    keeps_transactions: z.boolean(),
     addresses: z.array(
       z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() }),
     ),
@@ -211,6 +212,7 @@ export const installedRow = z
         given: { host: remedy.given_host, port: remedy.given_port },
       })),
       pauses: row.pauses,
+      keepsTransactions: row.keeps_transactions,
       spareAddresses: row.addresses.map((spare) => ({
         group: spare.groupid,
         address: { host: spare.nodename, port: spare.nodeport },

@@ -17,7 +17,6 @@ import { type OrderInput, orderSteps } from './order.ts'
 import type { PlanOptions } from './plan.ts'
 import { describe, simulate } from './simulate.ts'
 import { stepsBetween } from './steps.ts'
-import type { Target } from './target.ts'
 
 /** A node that holds, or should hold, a copy that Citus reads when it routes a query. */
 export interface CopyNode {
@@ -66,8 +65,9 @@ export function copyNodes(
 /** What every copy should come to. */
 export interface CopyTarget {
   readonly catalog: Catalog
-  readonly aside: Target['aside']
   readonly order: (server: Answered) => OrderInput
+  /** Groups whose primary's row names a standby. */
+  readonly degraded: readonly number[]
 }
 
 export interface CopyDraft {
@@ -123,13 +123,14 @@ export function draftCopy(
     rewrite.map((step) => step.nodeid),
     target.order(server),
   )
-  const { aside } = target
-  const steps = own ? [...rewrite, ...order] : [...aside.before, ...rewrite, ...order, ...aside.after]
+  const steps = [...rewrite, ...order]
+  // Its Citus may delete its records of a degraded group; or it still has some of one that was.
+  const isGuarded = !own && (target.degraded.length > 0 || installed?.keepsTransactions === true)
   const after = simulate(before, steps)
   const drifted = role !== 'coordinator' && !own && !sameCatalog(before, truth)
   const moved = rewrite.length === 0 ? readsMoved(node, before, order) : []
   return {
-    copy: { node: address, role, before, steps, after },
+    copy: { node: address, role, before, steps, after, isGuarded },
     forbidden,
     differs,
     changes: drifted ? driftOf(node, before, rewrite) : moved,

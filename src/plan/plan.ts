@@ -1,15 +1,16 @@
-import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
+import { type CatalogRow, COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
+import { remedyOf } from '../model/remedy.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
 import { conditionsOf } from './conditions.ts'
 import { copyNodes, draftCopy } from './copies.ts'
 import type { OrderInput } from './order.ts'
 import { registrationsOf } from './registrations.ts'
-import { type Routing, type TargetInput, targetOf } from './target.ts'
+import { type Routing, type Target, type TargetInput, targetOf } from './target.ts'
 
 export interface PlanOptions {
   /** Groups to change; null for all. The copies of the others take part all the same. */
@@ -37,7 +38,10 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   const target = targetOf(input)
   const nodes = copyNodes(survey, diagnoses, coordinator).slice(0, leads ? undefined : 1)
   const order = (server: Answered) => orderInput(survey, server, input)
-  const drafts = nodes.map((node) => draftCopy(node, coordinator, { ...target, order }, options))
+  // A primary that is down, in whose place a standby is read: what it has is right again when it is back.
+  const lent = degradedRows(target)
+  const degraded = lent.map(({ group }) => group)
+  const drafts = nodes.map((node) => draftCopy(node, coordinator, { ...target, order, degraded }, options))
   const { aliases, register: listed } = options
   const news = registrationsOf({ survey, coordinator, diagnoses: wanted, listed, aliases })
   const copies = drafts.flatMap((draft) => (draft.copy ? [draft.copy] : []))
@@ -46,11 +50,9 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     change.kind !== 'resync' ||
     target.catalog.some((row) => row.nodeid === change.nodeid && row.metadatasynced)
   const rewritten = copies.some((copy) => copy.steps.length > 0)
-  // A primary that is down, in whose place a standby is read: what it has is right again when it is back.
-  const degraded = target.changes.filter(({ kind }) => kind === 'degraded').map(({ nodeid }) => nodeid)
   const stale = drafts
     .filter(({ leftOut, differs }) => leftOut && (rewritten || differs))
-    .filter(({ leftOut }) => !degraded.some((nodeid) => nodeid === leftOut?.nodeid))
+    .filter(({ leftOut }) => !lent.some(({ nodeid }) => nodeid === leftOut?.nodeid))
   return {
     database: survey.database,
     fence: fencedBy(copies),
@@ -63,6 +65,7 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
       .filter((nodeid) => target.catalog.some((row) => row.nodeid === nodeid && row.metadatasynced)),
     leftOut: stale.flatMap((draft) => (draft.leftOut ? [draft.leftOut] : [])),
     forbidden: drafts.flatMap((draft) => draft.forbidden),
+    degraded,
     proofs: wanted.flatMap((diagnosis) => proofOf(diagnosis, coordinator)),
     remedies: target.remedies.filter((remedy) => !remedies.some((known) => same(known, remedy))),
     remediesEnded: remedies
@@ -71,6 +74,11 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     registrations: news.registrations,
     warnings: [...target.warnings, ...wanted.flatMap((diagnosis) => diagnosis.warnings), ...news.warnings],
   }
+}
+
+/** Rows of primaries that name a standby. */
+function degradedRows({ catalog, remedies }: Pick<Target, 'catalog' | 'remedies'>): CatalogRow[] {
+  return catalog.filter((row) => row.role === 'primary' && remedyOf(row, remedies) !== undefined)
 }
 
 function targetInput(

@@ -27,8 +27,7 @@ export function simulate(catalog: Catalog, steps: readonly Step[]): Catalog {
   return steps.reduce(take, catalog)
 }
 
-function changed(row: CatalogRow, step: Step): CatalogRow {
-  if (step.op !== 'move' && step.op !== 'set') return row
+function changed(row: CatalogRow, step: Exclude<Step, { op: 'first' }>): CatalogRow {
   if (step.op === 'move') {
     if (!sameAddress(row.address, step.from)) {
       throw new UnsoundStep(
@@ -75,9 +74,5 @@ export function describe(step: Step): string {
       return `${node}: ${step.column} ${step.from} -> ${step.to}`
     case 'first':
       return `${node}: read before the other secondaries`
-    case 'keep-transactions':
-      return `${node}: Citus’s records of its two-phase commits are kept aside`
-    case 'return-transactions':
-      return `${node}: Citus’s records of its two-phase commits come back`
   }
 }

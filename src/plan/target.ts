@@ -2,7 +2,7 @@ import { type Catalog, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Remedy } from '../model/observation.ts'
-import type { RowChange, Step } from '../model/plan.ts'
+import type { RowChange } from '../model/plan.ts'
 import { remedyOf, standsAsGiven, withoutRemedies } from '../model/remedy.ts'
 import type { AliasOf } from './alias.ts'
 import type { Conditions } from './conditions.ts'
@@ -46,8 +46,6 @@ export interface Target {
   readonly catalog: Catalog
   readonly remedies: readonly Remedy[]
   readonly changes: readonly RowChange[]
-  /** Steps before and after those that turn the copy into its target. */
-  readonly aside: { readonly before: readonly Step[]; readonly after: readonly Step[] }
   readonly warnings: readonly string[]
 }
 
@@ -65,12 +63,10 @@ export function targetOf(input: TargetInput): Target {
     warnings: [],
   }
   for (const diagnosis of settled) settle(draft, input, diagnosis)
-  const moved = changesBetween(catalog, draft.catalog, draft.why)
   return {
     catalog: draft.catalog,
     remedies: draft.remedies,
-    changes: moved,
-    aside: asideOf(moved, input),
+    changes: changesBetween(catalog, draft.catalog, draft.why),
     warnings: draft.warnings,
   }
 }
@@ -112,17 +108,4 @@ function endDegraded(draft: Draft, { catalog, remedies }: TargetInput, group: nu
   const primary = primaryOf(catalog, group)
   if (!primary || !remedyOf(primary, remedies)) return
   draft.why.set(primary.nodeid, { kind: 'degraded-ended', why: 'the primary is back' })
-}
-
-/** See `Step`: what Citus's recovery would forget while a primary's row names a standby. */
-function asideOf(changes: readonly RowChange[], { catalog, remedies }: TargetInput): Target['aside'] {
-  const degraded = changes.filter(({ kind }) => kind === 'degraded')
-  const ended = changes.filter(({ kind, nodeid }) => {
-    const row = catalog.find((each) => each.nodeid === nodeid)
-    return kind !== 'degraded' && row?.role === 'primary' && remedyOf(row, remedies) !== undefined
-  })
-  return {
-    before: degraded.map(({ nodeid }) => ({ op: 'keep-transactions', nodeid })),
-    after: ended.map(({ nodeid }) => ({ op: 'return-transactions', nodeid })),
-  }
 }

@@ -12,6 +12,7 @@ import { changesNothing } from '../model/plan.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import { dryRun } from './dry-run.ts'
+import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
@@ -88,7 +89,10 @@ export async function act(
       }
     }
   }
-  if (changesNothing(view.plan)) return await keepRecords(access, request, view, clock)
+  if (changesNothing(view.plan)) {
+    await guardTransactions(access, request, view)
+    return await keepRecords(access, request, view, clock)
+  }
   return await carryOut(access, request, view, cluster, clock)
 }
 

@@ -4,6 +4,7 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
+import { guardTransactions } from '../walk/guard.ts'
 import { requireUsable } from '../walk/install.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
@@ -194,6 +195,7 @@ export class Watcher {
       const intent = this.#intend(seen)
       this.#nextAt = intent.nextAt
       if (intent.kind !== 'nothing') await this.#act(seen, intent, signal)
+      await guardTransactions(this.#access, this.request, seen)
       await this.#fences.extend(this.#access, this.request, seen)
       if (intent.kind !== 'nothing' || intent.nextAt === null) this.#failure = null
     } catch (error) {
@@ -262,10 +264,9 @@ export class Watcher {
     }
     const began = this.#groups.tryingSince(groups, performance.now())
     const request = { ...this.request, signal, began, groups, seen: seen.survey }
-    const recovers = intent.kind === 'recovery'
-    const done = recovers
-      ? await recover(this.#access, request, seen)
-      : await attempt(this.#access, request, this.#promotions)
+    const done = await (intent.kind === 'recovery'
+      ? recover(this.#access, request, seen)
+      : attempt(this.#access, request, this.#promotions))
     const { failures, before } = this.#groups.tried(intent, done, performance.now())
     // What is to be done next, and when, is seen by looking again.
     if (done.failed) this.#alarm.ring()

@@ -86,6 +86,7 @@ export function installed(parts: Partial<Installed> = {}): Installed {
     mayExecute: true,
     lineage: [],
     remedies: [],
+    keepsTransactions: false,
     pauses: [],
     spareAddresses: [],
     ...parts,

@@ -215,7 +215,8 @@ describe('primaryDown: secondary', () => {
   test('the primary’s row names the standby that has most, by another name, and Citus’s records are kept', () => {
     const made = planned({ catalog: MANY, nodes: down, heard, options })
     expect(made.changes).toMatchObject([{ nodeid: 2, kind: 'degraded', from: 'w1a:5432', to: 'W1C:5432' }])
-    expect(made.copies[0]?.steps[0]).toEqual({ op: 'keep-transactions', nodeid: 2 })
+    expect(made.degraded).toEqual([1])
+    expect(made.copies.map(({ isGuarded }) => isGuarded)).toEqual([true, true])
     expect(made.fence).toEqual([1])
     expect(made.unsynced).toEqual([])
     expect(made.remedies).toMatchObject([{ nodeid: 2, address: at('w1a'), given: at('W1C') }])
@@ -236,7 +237,7 @@ describe('primaryDown: secondary', () => {
       { nodeid: 2, group: 1, address: at('w1a'), rack: 'north', isactive: true, given: at('W1C') },
     ]
     // Every copy remembers the address it gave up (`citus_ha.former_address`).
-    const spare = installed({ spareAddresses: [{ group: 1, address: at('w1a') }] })
+    const spare = installed({ spareAddresses: [{ group: 1, address: at('w1a') }], keepsTransactions: true })
     const coordinator = { installed: { ...spare, lineage: KNOWN, remedies } }
     const own = { catalog: lent, installed: spare }
     const again = (...nodes: Observation[]) =>
@@ -269,7 +270,8 @@ describe('primaryDown: secondary', () => {
         { nodeid: 7 },
       ])
       expect(made.remediesEnded).toEqual([2])
-      expect(made.copies[0]?.steps.at(-1)).toEqual({ op: 'return-transactions', nodeid: 2 })
+      expect(made.degraded).toEqual([])
+      expect(made.copies.map(({ isGuarded }) => isGuarded)).toEqual([true, true, true])
     })
 
     test('so does the primary that is back', () => {

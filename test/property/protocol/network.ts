@@ -138,6 +138,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       mayExecute: true,
       lineage: visible.lineage,
       remedies: [],
+      keepsTransactions: false,
       pauses: [],
       spareAddresses: visible.addresses,
     },
