@@ -38,7 +38,8 @@ const NOTHING: Intent = { kind: 'nothing', groups: [], held: [], nextAt: null }
  * that is blocked does not keep the others from their change.
  */
 export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
-  const wanted = [...new Set([...plan.changes, ...plan.registrations].map(({ group }) => group))]
+  const asked = [...new Set([...plan.changes, ...plan.registrations].map(({ group }) => group))]
+  const wanted = asked.filter((group) => !isSwitchedOver(plan, group, given))
   const judged = wanted.map((group) => ({ group, ...judge(group, beliefs, given) }))
   const held = judged.flatMap(({ group, why }) =>
     why === null || why === 'failure' ? [] : [{ group, why, would: wouldBe(plan, group) }],
@@ -54,6 +55,14 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
   if (groups.length > 0) return { kind: 'change', groups, held, nextAt: earliest(waits) }
   const rest = plan.changes.length > 0 ? recovery(given) : housekeeping(plan, beliefs, given)
   return { ...rest, held, nextAt: earliest([...waits, ...(rest.nextAt === null ? [] : [rest.nextAt])]) }
+}
+
+/**
+ * Whoever holds a fence stops the primary himself, and promotes another one next: a stand-in for its reads would spend
+ * the fence on the way.
+ */
+function isSwitchedOver({ changes }: Plan, group: number, { fenced }: Circumstances): boolean {
+  return fenced.includes(group) && changes.some((each) => each.group === group && each.kind === 'degraded')
 }
 
 const earliest = (times: readonly number[]): number | null => (times.length > 0 ? Math.min(...times) : null)

@@ -11,6 +11,7 @@ import {
   withFreshHope,
 } from '../../src/watch/belief.ts'
 import { type Circumstances, intentOf } from '../../src/watch/intent.ts'
+import { OPTIONS, silent } from '../support/builders.ts'
 import { FAILED_OVER, planned } from '../support/planned.ts'
 
 function diagnosis(group: number, code: DiagnosisCode): Diagnosis {
@@ -163,6 +164,32 @@ describe('what a watcher does next', () => {
     expect(intentOf(plan, cooling, { ...leading, now: 5000 }).groups).toEqual([1])
     const failed = afterFailure(beliefs, [1], 1000)
     expect(intentOf(plan, failed, leading)).toMatchObject({ groups: [], held: [], nextAt: 1500 })
+  })
+
+  describe('about a primary that is down, whose reads a secondary is to take', () => {
+    const degraded = planned({
+      nodes: [silent('w1a')],
+      options: { routing: { ...OPTIONS.routing, primaryDown: 'secondary' } },
+    })
+    const given = { ...leading, fenced: [1] }
+
+    it('leaves the group alone while it is fenced: a switchover is under way', () => {
+      expect(degraded.changes.map(({ group, kind }) => `${group} ${kind}`)).toEqual(['1 degraded'])
+      expect(intentOf(degraded, beliefs, given)).toMatchObject({ kind: 'nothing', groups: [], held: [] })
+      expect(intentOf(degraded, beliefs, { ...given, leftovers: true }).kind).toBe('recovery')
+    })
+
+    it('changes it once the fence is gone, or where another group’s is held', () => {
+      for (const fenced of [[], [2]])
+        expect(intentOf(degraded, beliefs, { ...given, fenced }).groups).toEqual([1])
+    })
+
+    it('keeps neither the promotion of the fenced group nor another group from its change', () => {
+      expect(intentOf(plan, beliefs, given).groups).toEqual([1])
+      const moved = plan.changes.map((each) => ({ ...each, group: 2 }))
+      const both: Plan = { ...degraded, changes: [...degraded.changes, ...moved] }
+      expect(intentOf(both, beliefs, given).groups).toEqual([2])
+    })
   })
 
   it('tries a group that failed apart from those that did not', () => {
