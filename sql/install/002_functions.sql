@@ -464,6 +464,14 @@ BEGIN
   RETURN id;
 END $$;
 
+-- Remedies whose row is still as they made it: any other has been changed by somebody since, and counts no more.
+CREATE FUNCTION citus_ha.standing_remedies() RETURNS SETOF citus_ha.remedy
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r.* FROM citus_ha.remedy r JOIN pg_dist_node n USING (nodeid)
+   WHERE (n.nodename, n.nodeport) = (r.given_host, r.given_port)
+     AND ((r.given_host, r.given_port) <> (r.nodename, r.nodeport) OR NOT n.isactive)
+$$;
+
 -- Takes a secondary's row away, by its address or, where a remedy has lent the row out, by that of its node; and what
 -- is remembered of it. Gives back the row, null where there is none. Never a primary's, never a clone's. As above, no
 -- other node is spoken to.
@@ -475,7 +483,7 @@ DECLARE
 BEGIN
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   before := citus_ha.read_copy() -> 'rows';
-  SELECT n.* INTO node FROM pg_dist_node n LEFT JOIN citus_ha.remedy r USING (nodeid)
+  SELECT n.* INTO node FROM pg_dist_node n LEFT JOIN citus_ha.standing_remedies() r USING (nodeid)
    WHERE (n.nodename, n.nodeport) = (host, port) OR (r.nodename, r.nodeport) = (host, port)
    ORDER BY (n.nodename, n.nodeport) = (host, port) DESC LIMIT 1;
   IF NOT FOUND THEN
@@ -485,7 +493,7 @@ BEGIN
   END IF;
   DELETE FROM citus_ha.former_address f
    USING (SELECT host, port UNION SELECT node.nodename, node.nodeport
-          UNION SELECT r.nodename, r.nodeport FROM citus_ha.remedy r WHERE r.nodeid = node.nodeid) AS a(host, port)
+          UNION SELECT r.nodename, r.nodeport FROM citus_ha.standing_remedies() r WHERE r.nodeid = node.nodeid) AS a(host, port)
    WHERE f.groupid = node.groupid AND f.nodeport = a.port
      AND citus_ha.canonical_host(f.nodename) = citus_ha.canonical_host(a.host);
   DELETE FROM citus_ha.remedy r WHERE r.nodeid = node.nodeid;

@@ -3,6 +3,7 @@ import type { Inspection, Look } from '../model/inspection.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
+import { remedyOf } from '../model/remedy.ts'
 import type { Facts, Found } from './check.ts'
 
 // What several checks ask of the facts.
@@ -42,7 +43,7 @@ export function groupOf(facts: Facts, node: Answered): number | null {
 
 /** Rows that a remedy has lent to another name of a primary: meant to be so, until it ends. */
 export function isLent({ coordinator }: Facts, row: CatalogRow): boolean {
-  return (coordinator.installed?.remedies ?? []).some((remedy) => remedy.nodeid === row.nodeid)
+  return remedyOf(row, coordinator.installed?.remedies ?? []) !== undefined
 }
 
 /** Servers that have to be able to take part in a change now, or after the next promotion. */

@@ -1,5 +1,5 @@
-import type { Catalog, CatalogRow } from './catalog.ts'
-import { sameAddress } from './node.ts'
+import { type Catalog, type CatalogRow, rowAt } from './catalog.ts'
+import { type HostPort, sameAddress } from './node.ts'
 import type { Remedy } from './observation.ts'
 
 /** Whether the row is still as the remedy made it: else somebody has changed it since, and it is not ours to undo. */
@@ -11,6 +11,19 @@ export function standsAsGiven(row: CatalogRow, { nodeid, address, given }: Remed
 /** The remedy under which this row is; undefined where it is under none. */
 export function remedyOf(row: CatalogRow, remedies: readonly Remedy[]): Remedy | undefined {
   return remedies.find((remedy) => standsAsGiven(row, remedy))
+}
+
+/** The row at an address: its own, or the one that a remedy has lent out of it. */
+export function rowOrLentAt(
+  catalog: Catalog,
+  address: HostPort,
+  remedies: readonly Remedy[],
+): CatalogRow | undefined {
+  const lentOut = (row: CatalogRow) => {
+    const remedy = remedyOf(row, remedies)
+    return remedy !== undefined && sameAddress(remedy.address, address)
+  }
+  return rowAt(catalog, address) ?? catalog.find(lentOut)
 }
 
 /** The copy as it would be without its remedies: every row names its own node again. Physical order stays. */

@@ -4,6 +4,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { ListedStandby, Registration } from '../model/plan.ts'
+import { remedyOf } from '../model/remedy.ts'
 import { type AliasOf, isAliasOf } from './alias.ts'
 
 interface Asked {
@@ -64,7 +65,7 @@ function serverAt({ address }: Pick<ListedStandby, 'address'>, { nodes }: Survey
 /** Has it a row: at this address or another name of it, as the same server, as a clone, or one that is lent out? */
 function isKnown(standby: ListedStandby, { survey, coordinator, aliases }: Asked): boolean {
   const rows = coordinator.citus?.catalog ?? []
-  const lent = coordinator.installed?.remedies ?? []
+  const lent = rows.flatMap((row) => remedyOf(row, coordinator.installed?.remedies ?? []) ?? [])
   const names = [...rows, ...lent].map((row) => row.address)
   const { address } = standby
   const named = names.some(

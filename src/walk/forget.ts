@@ -8,6 +8,7 @@ import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyReport } from '../model/outcome.ts'
+import { rowOrLentAt } from '../model/remedy.ts'
 import { entriesOf, readRoute } from '../plan/routes.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
@@ -53,8 +54,7 @@ export async function findForgettable(
   requireInstalled(seen.coordinator, access.migration)
   const { address } = order
   const catalog = seen.coordinator.citus?.catalog ?? []
-  const lent = seen.coordinator.installed?.remedies.find((remedy) => sameAddress(remedy.address, address))
-  const row = rowAt(catalog, address) ?? catalog.find((each) => each.nodeid === lent?.nodeid)
+  const row = rowOrLentAt(catalog, address, seen.coordinator.installed?.remedies ?? [])
   if (!row) return null
   requireForgettable(row, order, request)
   return { request, seen, row, bereft: bereftBy(row, seen), warnings: ownCopies(row, seen) }

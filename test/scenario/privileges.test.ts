@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { jsonLiteral } from '../../src/db/sql.ts'
 import type { Server } from '../../src/demo/server.ts'
-import { Scenario } from '../support/scenario.ts'
+import { client, Scenario } from '../support/scenario.ts'
 
 describe('what the role that citus-ha runs as may do', () => {
   let scenario: Scenario
@@ -90,6 +90,37 @@ describe('what the role that citus-ha runs as may do', () => {
     for (const name of ['coordinator', 'worker-1', 'worker-2'])
       await expect(forget(address(name))).rejects.toMatchObject({ code: 'HA004' })
     expect(await forget({ host: 'nowhere.example', port: 1 })).toEqual([{ forget_node: null }])
+  })
+
+  it('may take the row away that a remedy has lent out, not one that somebody has changed since', async () => {
+    const session = await client(server('coordinator'), scenario.cluster.database)
+    const own = address('worker-1-standby')
+    const elsewhere = { host: 'elsewhere.example', port: 5432 }
+    const forgets = async ({ host, port }: typeof own) => {
+      const { rows } = await session.query(`SELECT citus_ha.forget_node('${host}', ${port}, 'me') AS row`)
+      return rows[0]?.row?.nodename ?? null
+    }
+    /** As it would be after a remedy on the row of node `from`, and whoever changed the row since. */
+    const lent = async (from: typeof own, given: typeof own, isactive = true) => {
+      const row = `UPDATE pg_dist_node SET isactive = ${isactive} WHERE noderole = 'secondary' RETURNING nodeid`
+      const values = `nodeid, 1, '${from.host}', ${from.port}, 'default', true, '${given.host}', ${given.port}, now()`
+      await session.query(
+        `DELETE FROM citus_ha.remedy; WITH row AS (${row}) INSERT INTO citus_ha.remedy SELECT ${values} FROM row`,
+      )
+      const { rows } = await session.query('SELECT FROM citus_ha.standing_remedies()')
+      return rows.length
+    }
+    try {
+      await session.query('BEGIN')
+      expect(await lent(elsewhere, { ...elsewhere, port: 1 })).toBe(0)
+      expect(await forgets(elsewhere)).toBeNull()
+      expect(await lent(own, own)).toBe(0)
+      expect(await lent(own, own, false)).toBe(1)
+      expect(await lent(elsewhere, own)).toBe(1)
+      expect(await forgets(elsewhere)).toBe(own.host)
+    } finally {
+      await session.end()
+    }
   })
 
   it('may not leave a row at the address it parks in, nor change a nodeid, group, role or cluster', async () => {

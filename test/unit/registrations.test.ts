@@ -114,6 +114,16 @@ describe('standbys that are to get a row', () => {
     expect(made).toMatchObject({ registrations: [], remediesEnded: [] })
   })
 
+  it('also one that a remedy took from its row, where somebody has changed that row since', () => {
+    const catalog = TWO_WORKERS.map((row) => (row.nodeid === 3 ? { ...row, address: address('w1d') } : row))
+    const { rack, isactive } = secondaryRow(3, 1, { at: 'w1b' })
+    const remedies = [{ nodeid: 3, group: 1, address: address('w1c'), rack, isactive, given: address('W1A') }]
+    const stale = installed({ lineage: KNOWN, spareAddresses: allowed, remedies })
+    const nodes = [FRESH, standby('w1d', 1, 'w1a', { catalog })]
+    const made = registering(nodes, undefined, { catalog, coordinator: { installed: stale } })
+    expect(made.registrations).toMatchObject([{ group: 1, address: address('w1c') }])
+  })
+
   it('only once, of two names of one server', () => {
     const made = registering(
       [FRESH, standby('w1d', 1, 'w1a', { instance: 'w1c' })],

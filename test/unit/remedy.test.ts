@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Catalog } from '../../src/model/catalog.ts'
 import type { Observation } from '../../src/model/observation.ts'
 import { changesNothing, type Plan } from '../../src/model/plan.ts'
+import { rowOrLentAt } from '../../src/model/remedy.ts'
 import {
   installed,
   left,
@@ -13,6 +14,27 @@ import {
   writable,
 } from '../support/builders.ts'
 import { afterwards, at, FAILED_OVER, planned, SECOND } from '../support/planned.ts'
+
+describe('the row at an address', () => {
+  const remedy = { nodeid: 3, group: 1, address: at('w1b'), rack: 'south', isactive: true, given: at('W1A') }
+  const third = (parts: object): Catalog =>
+    TWO_WORKERS.map((row) => (row.nodeid === 3 ? { ...row, ...parts } : row))
+  const found = (catalog: Catalog, given = remedy.given) =>
+    rowOrLentAt(catalog, at('w1b'), [{ ...remedy, given }])?.nodeid
+
+  test('is its own, or the one that a remedy has lent out of it', () => {
+    expect(found(TWO_WORKERS)).toBe(3)
+    expect(found(third({ isactive: false }), at('w1b'))).toBe(3)
+    expect(found(third({ address: at('W1A') }))).toBe(3)
+  })
+
+  test('is none whose remedy somebody has changed since, and its own rather than a lent one', () => {
+    expect(found(third({ address: at('w1n') }))).toBeUndefined()
+    const other = secondaryRow(6, 1, { at: 'w1b' })
+    expect(found([...third({ address: at('w1n') }), other])).toBe(6)
+    expect(found([...third({ address: at('W1A') }), other])).toBe(6)
+  })
+})
 
 describe('an expand coordinator that reads all the time', () => {
   const reader = (cluster = 'default') =>
