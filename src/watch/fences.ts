@@ -66,6 +66,8 @@ export class Fences {
     this.#held.set(group, { fence, report })
     this.#say(group, 'held', report.fenced.join(', '))
     fence.onEnd((why) => {
+      // One that a change was in ends with it: another may have been taken in its place meanwhile.
+      if (this.#held.get(group)?.fence !== fence) return
       this.#held.delete(group)
       this.#say(group, 'ended', why)
     })

@@ -102,6 +102,8 @@ export class Backend {
         if (this.#transaction) this.#transaction.explicit = true
         else this.#transaction = this.#begin(true)
         return []
+      case 'SAVEPOINT':
+        return []
       case 'ROLLBACK':
       case 'COMMIT':
         if (second !== 'PREPARED') {

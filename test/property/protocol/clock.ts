@@ -16,6 +16,11 @@ export class Event {
     this.owner = owner
     this.work = work
   }
+
+  /** As a timer of Node: nobody waits for one that is left. */
+  unref(): this {
+    return this
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Clock, Event } from './clock.ts'
 
-export type Lock = 'change' | 'pg_dist_node' | 'shards'
+export type Lock = 'change' | 'pg_dist_node' | 'writes' | 'shards'
 
 interface Waiter {
   readonly holder: object

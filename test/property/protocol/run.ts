@@ -111,7 +111,7 @@ async function once(world: World, instance: Instance): Promise<Report | null> {
   }
 }
 
-function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
+export function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
   const claims: Claims = vouched ? { ...NO_CLAIMS, vouched: { host: vouched, port: 5432 } } : NO_CLAIMS
   return {
     database: 'app',

@@ -15,6 +15,7 @@ type Handler = (backend: Backend, statement: string) => Rows | Promise<Rows>
 const HANDLERS: readonly (readonly [string, Handler])[] = [
   ['SELECT pg_advisory_xact_lock(', (backend) => locked(backend, 'change')],
   ['SELECT citus_ha.lock_copy(', (backend) => locked(backend, 'pg_dist_node')],
+  ['SELECT citus_ha.fence(', (backend) => locked(backend, 'writes')],
   ['SELECT citus_ha.lock_shards(', (backend) => locked(backend, 'shards')],
   ['SELECT citus_ha.read_copy(', (backend) => [{ copy: readCopy(backend) }]],
   ['SELECT citus_ha.in_time(', inTime],
