@@ -1,5 +1,5 @@
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
-import type { Step } from '../model/plan.ts'
+import type { CopyPlan, Step } from '../model/plan.ts'
 
 // What a change sends, as text: one place for those who run it and for `--dry-run`, which shows it.
 
@@ -60,6 +60,11 @@ export function fenceSql(groups: readonly number[]): string {
 export interface Stamp {
   readonly timeline: number
   readonly epoch: number
+}
+
+/** The flags to be unset in a copy: an expand coordinator's own rows have other nodeids, and Citus syncs none of them. */
+export function unsyncedIn({ role }: Pick<CopyPlan, 'role'>, unsynced: readonly number[]): readonly number[] {
+  return role === 'expand coordinator' ? [] : unsynced
 }
 
 export function rewriteSql(

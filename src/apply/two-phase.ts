@@ -12,6 +12,7 @@ import {
   rewriteSql,
   rollbackPreparedSql,
   type Stamp,
+  unsyncedIn,
 } from './statements.ts'
 
 /** A participant other than the coordinator, and the name of its prepared transaction. */
@@ -47,7 +48,8 @@ export async function rewriteAndPrepare(
 ): Promise<void> {
   // A server that was stopped, and goes on when we have long given it up, must not prepare what nobody waits for.
   const ageMs = performance.now() - locked.began + limits.statementMs / 2
-  const rewrite = [rewriteSql(stamp, locked.steps, unsynced), ...guarded(locked, degraded)]
+  const { copy } = locked.participant
+  const rewrite = [rewriteSql(stamp, locked.steps, unsyncedIn(copy, unsynced)), ...guarded(locked, degraded)]
   const sql = [inTimeSql(ageMs), ...rewrite, prepareSql(gid)].join('; ')
   await locked.participant.session.run(sql, limits.statementMs)
 }

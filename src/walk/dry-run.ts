@@ -6,6 +6,7 @@ import {
   registerSql,
   rewriteSql,
   TAKE_CHANGE_LOCK,
+  unsyncedIn,
 } from '../apply/statements.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
@@ -28,9 +29,10 @@ export function dryRun(
   }
   const epoch = (coordinator.installed?.epoch.epoch ?? 0) + 1
   const stamp = { timeline: coordinator.timeline ?? 0, epoch }
-  return plan.copies.map(({ node, role, steps }, participant) => {
+  return plan.copies.map((copy, participant) => {
+    const { node, role, steps } = copy
     const gid = formatGid({ cluster, database: plan.database, ...stamp, random: '00000000', participant })
-    const body = [lockSql(plan.fence), rewriteSql(stamp, steps, plan.unsynced)]
+    const body = [lockSql(plan.fence), rewriteSql(stamp, steps, unsyncedIn(copy, plan.unsynced))]
     const statements =
       role === 'coordinator'
         ? [BEGIN, TAKE_CHANGE_LOCK, ...body, 'SELECT citus_ha.decide(…)', 'COMMIT']

@@ -129,7 +129,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       version: '13.2-2',
       localGroup: server.group,
       catalog: visible.rows,
-      useSecondaryNodes: 'never',
+      useSecondaryNodes: server.readsSecondaries ? 'always' : 'never',
       clusterName: 'default',
     },
     installed: {

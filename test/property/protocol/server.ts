@@ -36,6 +36,8 @@ export class Server {
   timeline = 1
   history: readonly TimelineSwitch[] = []
   upstream: string | null = null
+  /** `citus.use_secondary_nodes = always`: in group 0 an expand coordinator. */
+  readsSecondaries = false
   /** Its commits wait for this standby: `synchronous_standby_names`. */
   syncStandby: string | null = null
   starts = 1

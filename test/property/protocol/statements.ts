@@ -1,4 +1,4 @@
-import { formatAddress, sameAddress } from '../../../src/model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../../../src/model/node.ts'
 import type { Lineage } from '../../../src/model/observation.ts'
 import type { Step } from '../../../src/model/plan.ts'
 import { readHistory } from '../../../src/observe/rows.ts'
@@ -92,7 +92,7 @@ function taken(data: Data, step: Step): Data {
   if (step.op === 'move') {
     const known = [...data.rows, ...addresses].filter((each) => each.group === row.group)
     const parking = step.to.host === `citus-ha-moving-${row.nodeid}.invalid`
-    if (!parking && !known.some((each) => sameAddress(each.address, step.to)))
+    if (!parking && !known.some((each) => sameAddress(lowered(each.address), lowered(step.to))))
       throw new ServerError('HA003', `group ${row.group} may not be given ${formatAddress(step.to)}`)
     if (!step.from.host.endsWith('.invalid'))
       addresses = [...addresses, { group: row.group, address: step.from }]
@@ -103,6 +103,9 @@ function taken(data: Data, step: Step): Data {
     throw new ServerError('HA002', String(error))
   }
 }
+
+/** As `citus_ha.canonical_host`. */
+const lowered = ({ host, port }: HostPort): HostPort => ({ host: host.toLowerCase(), port })
 
 interface Decision extends Change {
   readonly proofs: readonly RawProof[]

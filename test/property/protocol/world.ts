@@ -68,8 +68,9 @@ export class World implements Surroundings {
     return server
   }
 
+  /** As a resolver takes names. */
   server(name: string): Server | undefined {
-    return this.servers.get(name)
+    return this.servers.get(name.toLowerCase())
   }
 
   followers(of: string): Server[] {
