@@ -99,11 +99,12 @@ export async function change(
 
 /**
  * Step 8: Citus's own prepared transactions came to the promoted node with the WAL, and keep their locks there until
- * Citus's recovery comes round. Asking for it now is a service: if it fails, that comes as ever.
+ * Citus's recovery comes round. Asking for it now is a service: if it fails, that comes as ever. Not on an expand
+ * coordinator with a copy of its own: it is of group 0 too, and would roll back what the coordinator has prepared.
  */
 export async function recoverCitus({ participants }: Sessions, { limits }: ChangeContext): Promise<void> {
   const ask = 'SELECT citus_ha.recover_citus_transactions()'
-  const open = participants.filter(({ session }) => session.alive)
+  const open = participants.filter(({ copy, session }) => session.alive && copy.role !== 'expand coordinator')
   await Promise.all(open.map(({ session }) => session.run(ask, limits.statementMs).catch(ignore)))
 }
 

@@ -63,4 +63,11 @@ describe('an expand coordinator with a copy of its own', () => {
     })
     expect(flagged.sort()).toEqual(['cnx:5432 {}', 'g0a:5432 {4}', 'g1b:5432 {4}'])
   })
+
+  test('is not asked for Citus’s recovery: what the coordinator has prepared is none of its own', async () => {
+    const { world, walked } = failedOver()
+    await walked('apply')
+    const asked = world.log.filter((line) => line.includes('recover_citus_transactions'))
+    expect(asked.map((line) => /-> (\w+)/.exec(line)?.[1]).sort()).toEqual(['g0a', 'g1b'])
+  })
 })
