@@ -26,10 +26,22 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
+/** @returns whether somebody typed y or yes */
+async function ask(question: string): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises')
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return /^y(es)?$/i.test((await lines.question(question, { signal: interrupted.signal })).trim())
+  } finally {
+    lines.close()
+  }
+}
+
 process.exitCode = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
   signal: interrupted.signal,
   inFlight,
+  ...(process.stdin.isTTY && { ask }),
 })

@@ -103,3 +103,18 @@ CREATE TABLE citus_ha.lease (
   holder     text NOT NULL,
   expires_at timestamptz NOT NULL
 );
+
+-- What a switchover is about to do to a group, written before it does it (on the coordinator). Gone with the decision
+-- of its change. Its maker holds the change lock all the while: a row that is there while that is free was left behind.
+CREATE TABLE citus_ha.intent (
+  groupid    int PRIMARY KEY,
+  from_host  text NOT NULL,                 -- the primary, which takes no writes meanwhile
+  from_port  int NOT NULL,
+  to_host    text NOT NULL,                 -- the standby that is to be promoted
+  to_port    int NOT NULL,
+  phase      text NOT NULL CHECK (phase IN ('quiescing', 'promoting')),  -- to be undone; to be carried on
+  by_command boolean NOT NULL,              -- promoted by a command that only its maker knows
+  stopped    boolean NOT NULL,              -- the primary was stopped by such a command first
+  made_by    text NOT NULL,
+  began_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);

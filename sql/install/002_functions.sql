@@ -194,6 +194,38 @@ BEGIN
   RETURN ended;
 END $$;
 
+-- Transactions of clients and of other nodes that have been open here since before a moment: whatever they did, reading
+-- alone included, they would go on here and not on a new primary. As citus_ha.blockers.
+CREATE FUNCTION citus_ha.open_transactions(since timestamptz) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
+           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
+           'statement', left(a.query, 200),
+           'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
+                        FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
+                        JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000),
+           'ours', false) ORDER BY a.xact_start), '[]')
+    FROM pg_stat_activity a
+   WHERE a.backend_type = 'client backend' AND a.datname = current_database() AND a.pid <> pg_backend_pid()
+     AND a.application_name <> 'citus-ha' AND a.xact_start < since
+$$;
+
+-- Ends their sessions, and gives back whose.
+CREATE FUNCTION citus_ha.end_open_transactions(since timestamptz) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found jsonb;
+  ended jsonb := '[]';
+BEGIN
+  FOR found IN SELECT * FROM jsonb_array_elements(citus_ha.open_transactions(since)) LOOP
+    IF pg_terminate_backend((found ->> 'pid')::int) THEN
+      ended := ended || found;
+    END IF;
+  END LOOP;
+  RETURN ended;
+END $$;
+
 -- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
 -- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.
 CREATE FUNCTION citus_ha.recover_citus_transactions() RETURNS int
@@ -396,6 +428,9 @@ BEGIN
           decision ->> 'reason', decision -> 'evidence', decision -> 'before', decision -> 'after',
           format('%s as %s from %s', decision ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')));
   PERFORM citus_ha.set_lineage(decision -> 'proofs', true);
+  DELETE FROM citus_ha.intent i
+   WHERE EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = i.groupid AND n.noderole = 'primary'
+                    AND n.nodename = i.to_host AND n.nodeport = i.to_port);
   DELETE FROM citus_ha.remedy r WHERE r.nodeid IN (SELECT jsonb_array_elements_text(decision -> 'remediesEnded')::int);
   INSERT INTO citus_ha.remedy (nodeid, groupid, nodename, nodeport, noderack, isactive, given_host, given_port)
   SELECT (r ->> 'nodeid')::int, (r ->> 'group')::int, r #>> '{address,host}', (r #>> '{address,port}')::int,
@@ -503,6 +538,27 @@ BEGIN
   PERFORM citus_ha.record_own_change(node.groupid, format('forgot %s:%s', host, port), '[]', before, made_by);
   RETURN to_jsonb(node);
 END $$;
+
+-- What a switchover is about to do, an array of {"group", "from": {host, port}, "to": {host, port}, "phase",
+-- "byCommand", "stopped", "madeBy"}. The newest word on a group counts.
+CREATE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by)
+  SELECT (i ->> 'group')::int, i #>> '{from,host}', (i #>> '{from,port}')::int, i #>> '{to,host}',
+         (i #>> '{to,port}')::int, i ->> 'phase', (i ->> 'byCommand')::boolean, (i ->> 'stopped')::boolean,
+         format('%s as %s from %s', i ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local'))
+    FROM jsonb_array_elements(intents) AS i
+  ON CONFLICT (groupid) DO UPDATE
+     SET from_host = excluded.from_host, from_port = excluded.from_port, to_host = excluded.to_host,
+         to_port = excluded.to_port, phase = excluded.phase, by_command = excluded.by_command,
+         stopped = excluded.stopped, made_by = excluded.made_by
+$$;
+
+-- That it is done with, undone or overtaken.
+CREATE FUNCTION citus_ha.forget_intents(of_groups int[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups)
+$$;
 
 -- Pauses a group, or with NULL the whole cluster. One that is paused stays as it is: who was first is kept.
 -- Gives back {"changed", "pause": the row in force, "pauses": all of them}. The table lock, and a transaction that

@@ -26,6 +26,7 @@ BEGIN
     EXECUTE $q$SELECT concat_ws('|', (SELECT max(m.number) FROM citus_ha.migration m),
                  (SELECT string_agg(r::text, '|' ORDER BY r.nodeid) FROM citus_ha.remedy r),
                  (SELECT string_agg(l::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l),
+                 (SELECT string_agg(i::text, '|' ORDER BY i.groupid) FROM citus_ha.intent i),
                  (SELECT string_agg(p::text, '|' ORDER BY p) FROM citus_ha.pause p))$q$ INTO kept;
   END IF;
   PERFORM set_config('citus_ha.copy_digest', md5(concat_ws('|', copy, kept,

@@ -6,6 +6,7 @@ SELECT (SELECT max(m.number) FROM citus_ha.migration m)                      AS 
        (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.nodeid), '[]') FROM citus_ha.remedy r)   AS remedies,
        (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST), '[]') FROM citus_ha.pause p) AS pauses,
        EXISTS (SELECT FROM citus_ha.kept_transaction)                         AS keeps_transactions,
+       (SELECT coalesce(jsonb_agg(to_jsonb(i) ORDER BY i.groupid), '[]') FROM citus_ha.intent i)  AS intents,
        (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]')
           FROM (SELECT * FROM citus_ha.allowed_address UNION SELECT * FROM citus_ha.former_address) a) AS addresses,
        (SELECT to_jsonb(i) FROM citus_ha.node_identity() i)                   AS identity

@@ -3,6 +3,7 @@
 -- pg_control_checkpoint() is late after a promotion, so a primary's timeline is read from its WAL file's name.
 SELECT current_setting('server_version_num')::int                             AS server_version,
        pg_is_in_recovery()                                                    AS in_recovery,
+       current_setting('default_transaction_read_only')::boolean              AS read_only,
        (SELECT c.system_identifier::text FROM pg_control_system() c)          AS system_identifier,
        to_char(extract(epoch FROM pg_postmaster_start_time()), 'FM99999999990.000000') AS started,
        current_setting('port')                                                AS port,

@@ -14,6 +14,8 @@ export interface Entry {
   readonly node: HostPort
   readonly role: CopyRole
   readonly server: Answered
+  /** Whose writes are held here, where that is not the fence's groups alone; null: it is. */
+  readonly groups: readonly number[] | null
 }
 
 /** What a fence keeps out: writes to the groups alone, or every change of the node metadata as well. */
@@ -28,6 +30,7 @@ export interface FenceOrder {
 }
 
 interface Post extends FencedSession {
+  readonly groups: readonly number[]
   readonly node: HostPort
   readonly instance: string
   /** Not so the fenced groups' own primaries, which may be stopped meanwhile. */
@@ -56,8 +59,8 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
     )
     const [coordinator, ...others] = sessions
     if (!coordinator) throw new Error('a fence needs the coordinator')
-    const first = await lock(coordinator, order, null, context)
-    const rest = await settled(others.map((post) => lock(post, order, first.began, context)))
+    const first = await lock(coordinator, order.reach, null, context)
+    const rest = await settled(others.map((post) => lock(post, order.reach, first.began, context)))
     return new Fence(order, [first, ...rest], context)
   } catch (error) {
     await letGo(posts)
@@ -66,23 +69,24 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
 }
 
 async function openPost(
-  { node, role, server }: Entry,
+  { node, role, server, groups: own }: Entry,
   groups: readonly number[],
   idleMs: number,
   context: FenceContext,
 ): Promise<Post> {
   const session = await openSession(node, role, { ...context, idleMs })
   const essential = !groups.includes(server.citus?.localGroup ?? -1)
-  return { node, instance: server.instance, session, essential, began: performance.now() }
+  const held = own ?? groups
+  return { node, instance: server.instance, session, essential, groups: held, began: performance.now() }
 }
 
 async function lock(
   post: Post,
-  { groups, reach }: Pick<FenceOrder, 'groups' | 'reach'>,
+  reach: Reach,
   roundBegan: number | null,
   context: FenceContext,
 ): Promise<Post> {
-  const { node, session } = post
+  const { node, session, groups } = post
   const { limits } = context
   const began = performance.now()
   const serial = reach === 'writes and changes' && roundBegan === null ? [TAKE_CHANGE_LOCK] : []
@@ -158,8 +162,9 @@ export class Fence {
     return this.endedWhy === null ? Math.max(0, this.#until - performance.now()) : 0
   }
 
-  get heldMs(): number {
-    return performance.now() - this.#began
+  /** When its first lock was asked for, `performance.now()`. */
+  get began(): number {
+    return this.#began
   }
 
   get nodes(): readonly HostPort[] {
@@ -176,7 +181,7 @@ export class Fence {
   async extend(entry: Entry, context: FenceContext): Promise<void> {
     const post = await openPost(entry, this.groups, Math.max(1, this.leftMs), context)
     try {
-      const locked = await lock(post, { groups: this.groups, reach: this.#reach }, this.#began, context)
+      const locked = await lock(post, this.#reach, this.#began, context)
       if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
       this.#posts = [...this.#posts, locked]
       this.#mind(locked)

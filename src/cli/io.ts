@@ -9,6 +9,8 @@ export interface Io {
   readonly env: Environment
   /** Aborted by Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal
+  /** Asks a person at a terminal; not there where nobody is. */
+  readonly ask?: (question: string) => Promise<boolean>
   /** For tests, which end the process or a server where a change reaches a certain point. */
   readonly hooks?: ChangeHooks
   /** gids that may be prepared somewhere and are not resolved, kept up to date for whoever ends the process. */

@@ -22,6 +22,11 @@ export function groupOption(text: string): number {
   return Number(text)
 }
 
+/** `1` or `1,2,3`. */
+export function groupsOption(text: string): number[] {
+  return text.split(',').map(groupOption)
+}
+
 export function countOption(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a number from 1 on.')
   return Number(text)

@@ -12,6 +12,7 @@ import { reconcileCommand } from './commands/reconcile.ts'
 import { recoverCommand } from './commands/recover.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { statusCommand } from './commands/status.ts'
+import { switchoverCommand } from './commands/switchover.ts'
 import { watchCommand } from './commands/watch.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import type { Io } from './io.ts'
@@ -34,6 +35,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   doctorCommand(program, io, exit)
   reconcileCommand(program, io, exit)
   eventCommand(program, io, exit)
+  switchoverCommand(program, io, exit)
   pauseCommands(program, io)
   fenceCommands(program, io, exit)
   watchCommand(program, io, exit)

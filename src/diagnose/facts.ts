@@ -72,7 +72,9 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
   const row = primaryOf(catalog, group)
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
   const vouchedAddress =
-    claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
+    claims.vouched && groupOfVouched(survey, catalog, claims) === group
+      ? claims.vouched
+      : intendedIn(survey, group)
   const members = membersOf(survey, catalog, group, claims, vouchedAddress)
   const registered = row && (coordinatorItself(survey, row) ?? at(row.address))
   const known = lineageOf(survey, group, members, registered)
@@ -84,6 +86,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     members,
     writable: judged
       .filter(({ member, why }) => why === null && !member.node.inRecovery)
+      .filter(({ member }) => member.node === registered || !member.node.readOnly)
       .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && {
@@ -108,6 +111,14 @@ export function groupOfVouched(survey: Survey, catalog: Catalog, claims: Claims)
   const seen = survey.nodes.find((node) => sameAddress(node.address, vouched))
   const own = seen?.kind === 'answered' ? (seen.citus?.localGroup ?? null) : null
   return registered?.group ?? inFile?.group ?? own
+}
+
+/** The node that a switchover said it would promote, and that was: its word is as good as a caller's. */
+function intendedIn(survey: Survey, group: number): HostPort | null {
+  const intents = coordinatorOf(survey.nodes)?.installed?.intents ?? []
+  const intent = intents.find((each) => each.group === group && each.phase === 'promoting')
+  const node = intent && survey.nodes.find((seen) => sameAddress(seen.address, intent.to))
+  return node?.kind === 'answered' && !node.inRecovery ? node.address : null
 }
 
 function membersOf(

@@ -8,6 +8,8 @@ import { currentMigration, migrations } from './migrations.ts'
 export interface InstallOrder {
   /** A role that is made if it is missing, and may do what citus-ha needs; null: no role is touched. */
   readonly role: string | null
+  /** Whether the role may also promote, and make a server read-only: what a switchover needs beyond the ordinary. */
+  readonly switchover: 'grant' | 'leave'
   /** Addresses that rows of a group may be given besides their own. */
   readonly allowed: readonly { readonly group: number; readonly address: HostPort }[]
 }
@@ -29,6 +31,8 @@ export const CALLABLE = [
   'blockers(int)',
   'end_blockers(int)',
   'lock_shards()',
+  'open_transactions(timestamptz)',
+  'end_open_transactions(timestamptz)',
   'end_citus_backends()',
   'recover_citus_transactions()',
   'may_have_address(int, text, int)',
@@ -39,6 +43,8 @@ export const CALLABLE = [
   'decide(jsonb)',
   'register_secondary(jsonb)',
   'forget_node(text, int, text)',
+  'intend(jsonb)',
+  'forget_intents(int[])',
   'pause_changes(int, text, text)',
   'resume_changes(int)',
   'hold_lease(text, int)',
@@ -77,7 +83,11 @@ export async function install(session: SessionLike, order: InstallOrder): Promis
       const record = `INSERT INTO citus_ha.migration (number, name) VALUES (${literal(number)}, ${literal(name)})`
       await session.run(`${sql}; ${record}`, LIMIT_MS)
     }
-    for (const sql of [...(order.role === null ? [] : await grants(session, order.role)), ...allow(order)]) {
+    for (const sql of [
+      ...(order.role === null ? [] : await grants(session, order.role)),
+      ...(await switchoverGrants(session, order)),
+      ...allow(order),
+    ]) {
       await session.run(sql, LIMIT_MS)
     }
     await session.run('COMMIT', LIMIT_MS)
@@ -105,6 +115,22 @@ async function grants(session: SessionLike, role: string): Promise<string[]> {
     `GRANT SELECT ON ALL TABLES IN SCHEMA citus_ha TO ${name}`,
     `GRANT EXECUTE ON FUNCTION ${CALLABLE.map((callable) => `citus_ha.${callable}`).join(', ')} TO ${name}`,
   ]
+}
+
+/** What `install --switchover` grants, for people; the last only from PostgreSQL 15 on. */
+export const SWITCHOVER_GRANTS = [
+  'EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, int)',
+  'EXECUTE ON FUNCTION pg_catalog.pg_reload_conf()',
+  'ALTER SYSTEM ON PARAMETER default_transaction_read_only',
+] as const
+
+async function switchoverGrants(session: SessionLike, { role, switchover }: InstallOrder): Promise<string[]> {
+  if (role === null || switchover === 'leave') return []
+  const [rows] = await session.run(`SELECT current_setting('server_version_num')::int AS version`, LIMIT_MS)
+  const parameters = Number(rows?.[0]?.version) >= 150_000
+  return SWITCHOVER_GRANTS.filter((what) => parameters || !what.startsWith('ALTER SYSTEM')).map(
+    (what) => `GRANT ${what} TO ${identifier(role)}`,
+  )
 }
 
 function allow({ allowed }: InstallOrder): string[] {

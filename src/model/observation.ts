@@ -1,4 +1,5 @@
 import type { Catalog } from './catalog.ts'
+import type { Intent } from './intent.ts'
 import type { HostPort } from './node.ts'
 import type { Pause } from './pause.ts'
 
@@ -53,6 +54,8 @@ export interface Installed {
   readonly keepsTransactions: boolean
   /** The whole cluster's first; the coordinator's are those that count. */
   readonly pauses: readonly Pause[]
+  /** What switchovers are doing, or have left behind; the coordinator's are those that count. */
+  readonly intents: readonly Intent[]
   /** Addresses a row of the group may be given though no row has them. */
   readonly spareAddresses: readonly { readonly group: number; readonly address: HostPort }[]
 }
@@ -87,6 +90,8 @@ export interface Answered {
   readonly instance: string
   readonly serverVersion: number
   readonly inRecovery: boolean
+  /** Takes no writes unless a session insists (`default_transaction_read_only`): an old primary after a switchover. */
+  readonly readOnly: boolean
   readonly systemIdentifier: string
   /** null where the role may not know (a standby without a receiver, no right to the control file). */
   readonly timeline: number | null

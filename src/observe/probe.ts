@@ -24,6 +24,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     instance: [server.system_identifier, server.started, server.port].join('/'),
     serverVersion: server.server_version,
     inRecovery: server.in_recovery,
+    readOnly: server.read_only,
     systemIdentifier: server.system_identifier,
     timeline: server.timeline ?? identity?.timeline ?? null,
     history: identity ? readHistory(identity.history) : null,
@@ -56,6 +57,6 @@ async function superuserIdentity(connection: ProbeConnection) {
 function lockedOut(hasSchema: boolean): Answered['installed'] {
   if (!hasSchema) return null
   const epoch = { timeline: 0, epoch: 0 }
-  const nothing = { lineage: [], remedies: [], pauses: [], spareAddresses: [], keepsTransactions: false }
-  return { migration: 0, epoch, mayExecute: false, ...nothing }
+  const lists = { lineage: [], remedies: [], pauses: [], intents: [], spareAddresses: [] }
+  return { migration: 0, epoch, mayExecute: false, keepsTransactions: false, ...lists }
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Catalog, CatalogRow } from '../model/catalog.ts'
+import type { Intent } from '../model/intent.ts'
 import type { Installed, TimelineSwitch, WalReceiver, WalSender } from '../model/observation.ts'
 import type { Pause } from '../model/pause.ts'
 
@@ -111,6 +112,7 @@ const sender = z
 export const serverRow = z.object({
   server_version: z.number().int(),
   in_recovery: z.boolean(),
+  read_only: z.boolean(),
   system_identifier: z.string(),
   started: z.string(),
   port: z.string(),
@@ -160,6 +162,30 @@ export const pauseRow = z
     }),
   )
 
+export const intentRow = z
+  .object({
+    groupid: z.number().int(),
+    from_host: z.string(),
+    from_port: z.number().int(),
+    to_host: z.string(),
+    to_port: z.number().int(),
+    phase: z.enum(['quiescing', 'promoting']),
+    by_command: z.boolean(),
+    stopped: z.boolean(),
+    made_by: z.string(),
+  })
+  .transform(
+    (row): Intent => ({
+      group: row.groupid,
+      from: { host: row.from_host, port: row.from_port },
+      to: { host: row.to_host, port: row.to_port },
+      phase: row.phase,
+      byCommand: row.by_command,
+      stopped: row.stopped,
+      madeBy: row.made_by,
+    }),
+  )
+
 export const installedRow = z
   .object({
     migration: z.number().int(),
@@ -186,6 +212,7 @@ export const installedRow = z
     ),
     pauses: z.array(pauseRow),
     keeps_transactions: z.boolean(),
+    intents: z.array(intentRow),
     addresses: z.array(
       z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() }),
     ),
@@ -213,6 +240,7 @@ export const installedRow = z
       })),
       pauses: row.pauses,
       keepsTransactions: row.keeps_transactions,
+      intents: row.intents,
       spareAddresses: row.addresses.map((spare) => ({
         group: spare.groupid,
         address: { host: spare.nodename, port: spare.nodeport },

@@ -41,7 +41,7 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
 
 /**
  * Addresses in the copies of coordinators (a worker's copy may be old, and its addresses with it), and those of
- * secondaries whose rows a remedy has pointed elsewhere.
+ * secondaries whose rows a remedy has pointed elsewhere, and of what a switchover is about.
  */
 function named(nodes: readonly Observation[]): HostPort[] {
   const authority = coordinatorOf(nodes)
@@ -51,6 +51,7 @@ function named(nodes: readonly Observation[]): HostPort[] {
   return (authority ? [authority] : coordinators).flatMap((node) => [
     ...(node.citus?.catalog ?? []).map((row) => row.address),
     ...(node.installed?.remedies ?? []).map((remedy) => remedy.address),
+    ...(node.installed?.intents ?? []).flatMap(({ from, to }) => [from, to]),
   ])
 }
 

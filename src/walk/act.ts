@@ -14,6 +14,7 @@ import type { Clock } from './clock.ts'
 import { dryRun } from './dry-run.ts'
 import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
+import { settleIntents } from './intents.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
@@ -89,6 +90,8 @@ export async function act(
       }
     }
   }
+  const carriedOn = await settle(access, request, view, clock)
+  if (carriedOn) return carriedOn
   if (changesNothing(view.plan)) {
     await guardTransactions(access, request, view)
     return await keepRecords(access, request, view, clock)
@@ -115,6 +118,25 @@ async function keepRecords(
     await Promise.all(watch.asked)
     return again(error, watch)
   }
+}
+
+/** What a switchover left behind is undone here, or carried on: then there is something new to be seen. */
+async function settle(
+  access: Access,
+  request: WalkRequest,
+  { coordinator }: View,
+  clock: Clock,
+): Promise<Again | null> {
+  // The caller's own switchover is under way.
+  if (request.quiesced.length > 0 || (coordinator.installed?.intents ?? []).length === 0) return null
+  const settled = await clock
+    .time('recover', () => settleIntents(access, request, coordinator, clock))
+    .catch((error: unknown) => again(error, watchOf(access, request)))
+  if (!Array.isArray(settled)) return settled
+  for (const { line } of settled) request.progress(line)
+  if (!settled.some(({ what }) => what === 'carried on')) return null
+  const why = new Error('a switchover that was left behind goes on')
+  return { ...again(why, watchOf(access, request)), soon: 'at once' }
 }
 
 /** @throws CitusHaError naming what a superuser has to allow first */
@@ -166,9 +188,13 @@ async function changeInside(
   const open = (address: HostPort) => access.open(address, request.database)
   const surveyed = (address: HostPort) => answeredAt(view, address)
   const watch = watchOf(access, request)
+  const { copies } = view.plan
+  const oldPrimaries = view.plan.oldPrimaries.filter(
+    ({ node }) => !request.quiesced.includes(surveyed(node).instance),
+  )
   const fenced = (server: Answered) => fence?.at(server) ?? null
   const opened = await clock
-    .time('connect', () => openSessions(view.plan, { surveyed, open, limits, fenced }))
+    .time('connect', () => openSessions({ copies, oldPrimaries }, { surveyed, open, limits, fenced }))
     .catch((error: unknown) => again(error, watch))
   if ('kind' in opened) return opened
   const context = {

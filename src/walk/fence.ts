@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Entry, type Fence, type Reach, takeFence } from '../apply/fence.ts'
 import type { Blocker } from '../model/blocker.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { FenceReport } from '../model/fence.ts'
 import { parseGid } from '../model/gid.ts'
@@ -79,7 +80,7 @@ async function tryOnce(
   try {
     if (seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)))
       await recoverNow(access, request, seen, 'resolve', clock)
-    const { entries } = entriesOf(seen, access.migration)
+    const { entries } = entriesOf(seen, access.migration, groups)
     const context = { limits: limitsOf(request), watch, open }
     const fence = await takeFence({ groups, entries, ttlMs, reach }, context)
     await Promise.all(watch.asked)
@@ -97,14 +98,20 @@ export interface Entries {
 }
 
 /** Where writes may enter: the coordinator first, then every other copy that takes writes. */
-export function entriesOf({ survey, diagnoses, coordinator }: View, migration: number): Entries {
+export function entriesOf(
+  { survey, diagnoses, coordinator }: View,
+  migration: number,
+  groups: readonly number[] = [],
+): Entries {
+  // What enters at a coordinator that is to be another server has to wait, whichever group it is for.
+  const every = groups.includes(COORDINATOR_GROUP) ? diagnoses.map(({ group }) => group) : null
   const entries: Entry[] = []
   const missing: { node: string; why: string }[] = []
   for (const { address, role, server } of copyNodes(survey, diagnoses, coordinator)) {
     const node = formatAddress(address)
     if (typeof server === 'string') missing.push({ node, why: server })
     else if (server.installed?.mayExecute && server.installed.migration >= migration)
-      entries.push({ node: address, role, server })
+      entries.push({ node: address, role, server, groups: role === 'coordinator' ? every : null })
     else missing.push({ node, why: 'the schema citus_ha is missing or old there: run citus-ha install' })
   }
   return { entries, missing }

@@ -43,7 +43,7 @@ export async function installWhereMissing(
   const allowed = allowedOf(request, view)
   for (const node of missing) {
     request.progress(`installing the schema citus_ha on ${formatAddress(node.address)}`)
-    await installOne(access, request.database, node, { role: null, allowed })
+    await installOne(access, request.database, node, { role: null, switchover: 'leave', allowed })
   }
   return missing.length > 0
 }

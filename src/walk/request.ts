@@ -22,6 +22,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     known: null,
     seen: null,
     fenceOf: () => null,
+    quiesced: [],
     claims: { ...NO_CLAIMS, standbys: config.standbys },
     groups: null,
     aliases: [...config.addresses].flatMap(([registered, { alias }]) => {

@@ -59,6 +59,8 @@ export interface WalkRequest {
   readonly inFlight: Set<string>
   /** The fence that is held for one of these groups, for their change to happen inside; null: none is. */
   readonly fenceOf: (groups: readonly number[]) => Fence | null
+  /** Instances of old primaries that the caller itself keeps from writing, and closes afterwards. */
+  readonly quiesced: readonly string[]
   /** A survey made just now, with which to begin; null: the walk makes its own. */
   readonly seen: Survey | null
   /** Told what is going on, a line each. */

@@ -2,6 +2,7 @@ import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
+import { settleIntents } from '../walk/intents.ts'
 import type { View } from '../walk/look.ts'
 import { recoverNow } from '../walk/recovery.ts'
 import { type WalkRequest, walk } from '../walk/walk.ts'
@@ -79,6 +80,8 @@ export async function recover(access: Access, request: WalkRequest, view: View):
         `${formatAddress(node)}: ${action} ${gid}: ${why}${failed ? `: failed: ${failed}` : ''}`,
       )
     }
+    const settled = await settleIntents(access, request, view.coordinator, clock)
+    for (const { line } of settled) request.progress(line)
     const failed = resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
     return { ...ended, failed, error: null }
   } catch (error) {

@@ -80,7 +80,7 @@ export class Fences {
     const held = this.#held.get(group)?.fence
     const database = this.#database
     if (!held) return { database, group, released: false, heldMs: null }
-    const heldMs = Math.round(held.heldMs)
+    const heldMs = Math.round(performance.now() - held.began)
     await held.end('it was released')
     return { database, group, released: true, heldMs }
   }

@@ -60,6 +60,11 @@ export class SpareSessions implements Access {
     for (const [key, address] of wanted) if (!this.#spares.has(key)) this.#begin(key, address)
   }
 
+  /** Waits until those that are kept are open and warm, or can't be had. */
+  async ready(): Promise<void> {
+    await Promise.all([...this.#spares.values()].map(({ ready }) => ready))
+  }
+
   /** Closes the spare sessions; the rest is the owner's. */
   async close(): Promise<void> {
     const spares = [...this.#spares.values()]

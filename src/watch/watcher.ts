@@ -248,7 +248,9 @@ export class Watcher {
       pauses: seen.coordinator.installed?.pauses ?? [],
       now: performance.now(),
       fenced: this.#fences.groups,
-      leftovers: seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)),
+      leftovers:
+        (seen.coordinator.installed?.intents ?? []).length > 0 ||
+        seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)),
     })
     this.#news.held(intent)
     return intent

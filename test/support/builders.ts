@@ -88,6 +88,7 @@ export function installed(parts: Partial<Installed> = {}): Installed {
     remedies: [],
     keepsTransactions: false,
     pauses: [],
+    intents: [],
     spareAddresses: [],
     ...parts,
   }
@@ -114,6 +115,7 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     instance: at,
     serverVersion: 150_020,
     inRecovery: false,
+    readOnly: false,
     systemIdentifier: systemOf(group),
     timeline: 1,
     history: [],

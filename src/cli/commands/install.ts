@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { SWITCHOVER_GRANTS } from '../../install/install.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
 import { Clock } from '../../walk/clock.ts'
@@ -16,6 +17,7 @@ import type { Io } from '../io.ts'
 
 interface InstallOptions extends ClusterOptions {
   readonly role: string
+  readonly switchover?: boolean
 }
 
 export function installCommand(program: Command, io: Io): void {
@@ -24,6 +26,7 @@ export function installCommand(program: Command, io: Io): void {
       'create the schema citus_ha and its role on every writable node (as a superuser; again: nothing)',
     )
     .option('--role <name>', 'the role that every other command runs as', 'citus_ha')
+    .option('--switchover', 'grant the role what citus-ha switchover needs as well, and say what')
     .addHelpText('after', '\nExample:\n  citus-ha install --coordinator postgres://postgres@cn1.example/app')
     .action(async (options: InstallOptions) => {
       await withCluster(options, io, async (session) => {
@@ -33,7 +36,11 @@ export function installCommand(program: Command, io: Io): void {
     })
 }
 
-async function installDatabase(session: Session, { role }: InstallOptions, io: Io): Promise<void> {
+async function installDatabase(
+  session: Session,
+  { role, switchover }: InstallOptions,
+  io: Io,
+): Promise<void> {
   const request = requestOf(session, io)
   const { access, database } = session
   const clock = new Clock()
@@ -47,9 +54,15 @@ async function installDatabase(session: Session, { role }: InstallOptions, io: I
         `${address}: installing takes a superuser; connect as one, for example postgres`,
       )
     }
-    const applied = await installOne(access, database, node, { role, allowed })
+    const applied = await installOne(access, database, node, {
+      role,
+      switchover: switchover ? 'grant' : 'leave',
+      allowed,
+    })
     const what = applied.length > 0 ? `migrations ${applied.join(', ')}` : 'up to date'
     io.stdout.write(`${address}, database ${database}: ${what}\n`)
+    for (const grant of switchover ? SWITCHOVER_GRANTS : [])
+      io.stdout.write(`${address}, database ${database}: ${role} may ${grant}\n`)
   }
   const after = view(await observe(access, request, clock), access, request)
   if (after.plan.proofs.length > 0) await recordProofs(access, request, after, clock)

@@ -133,6 +133,7 @@ export function requestOf(world: World, { vouched, name }: Instance): WalkReques
     known: null,
     seen: null,
     fenceOf: () => null,
+    quiesced: [],
     mode: 'apply',
     madeBy: name,
     signal: new AbortController().signal,

@@ -1,0 +1,104 @@
+import type { Command } from 'commander'
+import { CitusHaError } from '../../model/failure.ts'
+import type { HostPort } from '../../model/node.ts'
+import { exitCodeOfSwitchover } from '../../model/switchover.ts'
+import type { SwitchoverOrder } from '../../switchover/order.ts'
+import { addClusterOptions, type ClusterOptions, databasesOf, requestOf, withCluster } from '../cluster.ts'
+import { type Io, printJson } from '../io.ts'
+import { addressOption, durationOption, groupsOption } from '../options.ts'
+import { renderSwitchover } from '../render-switchover.ts'
+
+interface SwitchoverOptions extends ClusterOptions {
+  readonly group?: readonly number[]
+  readonly node?: string
+  readonly to?: HostPort
+  readonly promoteCommand?: string
+  readonly demoteCommand?: string
+  readonly demoteFirst?: boolean
+  readonly undoCommand?: string
+  readonly totalLimit: number
+  readonly allowUnreachable?: boolean
+  readonly forceAfter?: number
+  readonly timeout?: number
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+  readonly json?: boolean
+}
+
+const HELP = `
+Commands are run by /bin/sh, once a group, with CITUS_HA_GROUP, CITUS_HA_OLD_HOST, CITUS_HA_OLD_PORT, CITUS_HA_NEW_HOST
+and CITUS_HA_NEW_PORT in their environment. The role needs what citus-ha install --switchover grants.
+
+Examples:
+  citus-ha switchover --config citus-ha.yaml --group 1 --dry-run
+  citus-ha switchover --config citus-ha.yaml --group 1 --to worker-1b.example:5432 --yes
+  citus-ha switchover --config citus-ha.yaml --node worker-1a.example --demote-command 'ssh $CITUS_HA_OLD_HOST pg_ctl stop -m fast -D /data'`
+
+export function switchoverCommand(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('switchover'))
+    .description('swap a group’s primary and standby on purpose: writes wait, reads go on, nothing fails')
+    .option('--group <n,…>', 'the group, or several at once; 0 is the coordinator', groupsOption)
+    .option('--node <host>', 'every group whose primary is on this machine')
+    .option('--to <host:port>', 'the new primary (the standby that is closest)', addressOption)
+    .option('--promote-command <command>', 'what promotes (pg_promote())')
+    .option(
+      '--demote-command <command>',
+      'what stops the old primary, when every copy is proved (left read-only)',
+    )
+    .option('--demote-first', 'stop the old primary before the promotion: reads fail meanwhile')
+    .option('--undo-command <command>', 'run where it comes to nothing, for what only a command can undo')
+    .option('--total-limit <duration>', 'the longest that writes may wait', durationOption, 10_000)
+    .option('--timeout <duration>', 'how long to go on while locks are in the way', durationOption)
+    .option('--force-after <duration>', 'end sessions that are in the way after this time', durationOption)
+    .option('--allow-unreachable', 'go on where a copy can’t be fenced; it is named')
+    .option('--dry-run', 'check, and show the plan; change nothing, lock nothing')
+    .option('--yes', 'do not ask')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', HELP)
+    .action(async (options: SwitchoverOptions) => {
+      const order = orderOf(options, io)
+      // Loaded here: no other command should wait for it.
+      const { switchover } = await import('../../switchover/switchover.ts')
+      const report = await withCluster(options, io, async (session) => {
+        const databases = await databasesOf(session)
+        const requests = databases.map((database) => ({
+          ...requestOf({ ...session, database }, io),
+          ...(options.timeout !== undefined && { deadlineMs: options.timeout }),
+          ...(options.forceAfter !== undefined && { forceAfterMs: options.forceAfter }),
+        }))
+        return await switchover(session.access, requests, { ...order, maxLag: session.config.routing.maxLag })
+      })
+      exit(exitCodeOfSwitchover(report))
+      if (options.json) printJson(io, { exitCode: exitCodeOfSwitchover(report), ...report })
+      else io.stdout.write(renderSwitchover(report, io))
+    })
+}
+
+/** @throws CitusHaError for flags that do not go together */
+function orderOf(options: SwitchoverOptions, io: Io): Omit<SwitchoverOrder, 'maxLag'> {
+  const { group, node, demoteFirst, demoteCommand, dryRun, yes } = options
+  if ((group === undefined) === (node === undefined))
+    throw new CitusHaError('usage', 'give --group or --node: whose primary changes')
+  if (demoteFirst && demoteCommand === undefined)
+    throw new CitusHaError('usage', '--demote-first needs --demote-command')
+  const { ask } = io
+  if (!(yes || dryRun || ask)) throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
+  const confirm = async (lines: readonly string[]) => {
+    if (yes || !ask) return true
+    io.stderr.write(`${lines.join('\n')}\n`)
+    return await ask('Go on? [y/N] ')
+  }
+  return {
+    groups: group ?? [],
+    host: node ?? null,
+    to: options.to ?? null,
+    promoteCommand: options.promoteCommand ?? null,
+    demoteCommand: demoteCommand ?? null,
+    demote: demoteFirst ? 'first' : 'last',
+    undoCommand: options.undoCommand ?? null,
+    totalLimitMs: options.totalLimit,
+    unreachable: options.allowUnreachable ? 'allow' : 'refuse',
+    mode: dryRun ? 'dry-run' : 'apply',
+    confirm,
+  }
+}

@@ -1,0 +1,47 @@
+import { describeBlocker } from '../apply/blockers.ts'
+import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
+import { colorsFor, type Io } from './io.ts'
+
+const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
+  switched: 'switched: every copy was proved right',
+  planned: 'dry run: this would be done; nothing was changed',
+  refused: 'refused: nothing was touched',
+  blocked: 'blocked: it came to nothing, and was undone',
+  unproved: 'promoted, but not proved on every copy: any later run carries it on',
+}
+
+/** A switchover for people. */
+export function renderSwitchover(report: SwitchoverReport, io: Io): string {
+  const colors = colorsFor(io.stdout, io.env)
+  const { outcome, databases, moves, refusals, plan, why, pauseMs, othersMs, timings } = report
+  const paint = outcome === 'switched' || outcome === 'planned' ? colors.green : colors.red
+  const pause = pauseMs === null ? [] : [`  writes waited ${pauseMs} ms${share(pauseMs, othersMs)}`]
+  const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
+  const lines = [
+    `${colors.bold(databases.join(', '))}: ${paint(HEADLINES[outcome])}`,
+    ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${line}`) : []),
+    ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${line}`)) : []),
+    ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${why}`)]),
+    ...(outcome === 'switched'
+      ? moves.map(({ group, from, to }) => `  group ${group}: ${from} -> ${to}`)
+      : []),
+    ...pause,
+    ...report.waitedFor.map((each) => colors.yellow(`  in the way: ${describeBlocker(each)}`)),
+    ...report.ended.map((each) => colors.yellow(`  ended: ${describeBlocker(each)}`)),
+    ...report.cutOff.map((each) => colors.yellow(`  ended with the old primary: ${describeBlocker(each)}`)),
+    ...(report.rolledBack === null
+      ? []
+      : [colors.yellow(`  rolled back meanwhile: ${report.rolledBack} transactions`)]),
+    ...report.left.map((line) => colors.red(`  left: ${line}`)),
+    ...(outcome === 'planned' || outcome === 'refused'
+      ? []
+      : report.warnings.map((line) => colors.yellow(`  warning: ${line}`))),
+    colors.dim(`  ${report.durationMs} ms (${steps.join(', ')})`),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function share(pauseMs: number, othersMs: number | null): string {
+  if (othersMs === null) return ''
+  return `, ${Math.round(othersMs * 10) / 10} ms of them for the promotion; citus-ha’s own share ${Math.round((pauseMs - othersMs) * 10) / 10} ms`
+}

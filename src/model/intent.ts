@@ -1,0 +1,17 @@
+import type { HostPort } from './node.ts'
+
+/** What a switchover is doing to a group (`citus_ha.intent`). */
+export interface Intent {
+  readonly group: number
+  /** The primary: it takes no writes meanwhile. */
+  readonly from: HostPort
+  /** The standby that is to be promoted. */
+  readonly to: HostPort
+  /** `quiescing`: whoever finds it left behind undoes it; `promoting`: carries it on, since nobody knows how far it came. */
+  readonly phase: 'quiescing' | 'promoting'
+  /** It is promoted by a command that only its maker knows. */
+  readonly byCommand: boolean
+  /** The primary was stopped first, by such a command. */
+  readonly stopped: boolean
+  readonly madeBy: string
+}

@@ -1,0 +1,60 @@
+import type { Blocker } from './blocker.ts'
+import type { Report } from './outcome.ts'
+
+/** How a switchover ended. */
+export type SwitchoverOutcome =
+  /** The standby is the primary, on every copy. */
+  | 'switched'
+  /** `--dry-run`: this is what would be done. */
+  | 'planned'
+  /** The check found something against it; nothing was touched. */
+  | 'refused'
+  /** It came to nothing before the promotion; everything is as it was, but for `left`. */
+  | 'blocked'
+  /** Promoted, but not proved on every copy; any later run carries it on. */
+  | 'unproved'
+
+/** One group's primary and who takes its place. */
+export interface SwitchoverMove {
+  readonly group: number
+  readonly from: string
+  readonly to: string
+}
+
+/** What `citus-ha switchover` did, for people and for `--json`. Times in milliseconds. */
+export interface SwitchoverReport {
+  readonly outcome: SwitchoverOutcome
+  readonly databases: readonly string[]
+  readonly moves: readonly SwitchoverMove[]
+  /** What the check found against it. */
+  readonly refusals: readonly string[]
+  /** What would be done, a line each. */
+  readonly plan: readonly string[]
+  /** Why it came to nothing, or is not proved; null where it is done. */
+  readonly why: string | null
+  /** From the first lock until every copy was committed, or writes went on as before; null where nothing was held. */
+  readonly pauseMs: number | null
+  /** The longest promotion, and the command that stops the old primary first. */
+  readonly othersMs: number | null
+  /** How long each step took. */
+  readonly timings: Readonly<Record<string, number>>
+  readonly waitedFor: readonly Blocker[]
+  readonly ended: readonly Blocker[]
+  /** Transactions on the old primary that had begun meanwhile and were ended with it. */
+  readonly cutOff: readonly Blocker[]
+  /** Transactions that entry nodes rolled back meanwhile, where the old primary was stopped first: reads that failed. */
+  readonly rolledBack: number | null
+  /** What could not be undone, and is to be done by hand or by a later run. */
+  readonly left: readonly string[]
+  readonly warnings: readonly string[]
+  /** Of the change, a database each. */
+  readonly reports: readonly Report[]
+  readonly durationMs: number
+}
+
+/** Exit codes, as documented. */
+export function exitCodeOfSwitchover({ outcome }: Pick<SwitchoverReport, 'outcome'>): 0 | 3 | 4 | 5 {
+  if (outcome === 'refused') return 3
+  if (outcome === 'blocked') return 4
+  return outcome === 'unproved' ? 5 : 0
+}

@@ -1,0 +1,157 @@
+import { streamsFrom } from '../diagnose/diagnose.ts'
+import { primaryOf, rowAt } from '../model/catalog.ts'
+import type { Diagnosis } from '../model/diagnosis.ts'
+import { CitusHaError } from '../model/failure.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import { changesNothing } from '../model/plan.ts'
+import { type Entries, entriesOf } from '../walk/fence.ts'
+import type { View } from '../walk/look.ts'
+import type { SwitchoverOrder } from './order.ts'
+
+/** One group: who is its primary, and who is to be. */
+export interface Move {
+  readonly group: number
+  readonly from: Answered
+  readonly to: Answered
+}
+
+export interface Checked {
+  readonly moves: readonly Move[]
+  readonly entries: Entries
+  readonly refusals: readonly string[]
+  readonly warnings: readonly string[]
+}
+
+/** The groups that an order is about. @throws CitusHaError where there is none */
+export function groupsOf({ groups, host }: SwitchoverOrder, { coordinator, diagnoses }: View): number[] {
+  if (host === null) return [...new Set(groups)].sort((a, b) => a - b)
+  const catalog = coordinator.citus?.catalog ?? []
+  const there = diagnoses
+    .map(({ group }) => group)
+    .filter((group) => primaryOf(catalog, group)?.address.host === host)
+  if (there.length > 0) return there
+  throw new CitusHaError('usage', `no group has its primary on ${host}`)
+}
+
+/** What speaks against a switchover, as far as a survey shows it. Pure. @throws CitusHaError for what can't be meant */
+export function check(view: View, order: SwitchoverOrder, migration: number): Checked {
+  const groups = groupsOf(order, view)
+  if (order.to !== null && groups.length > 1)
+    throw new CitusHaError('usage', '--to names the new primary of one group; several were asked for')
+  const refusals: string[] = []
+  const warnings: string[] = []
+  const moves = groups.flatMap((group): Move[] => {
+    const diagnosis = view.diagnoses.find((each) => each.group === group)
+    const move = diagnosis && moveOf(diagnosis, view, order, refusals)
+    if (move && diagnosis) warnings.push(...othersOf(diagnosis, move, view))
+    return move ? [move] : []
+  })
+  const entries = entriesOf(view, migration)
+  refusals.push(...clusterRefusals(view, order, entries))
+  for (const { node, why } of order.unreachable === 'allow' ? entries.missing : [])
+    warnings.push(`${node} is not fenced: what enters there may fail: ${why}`)
+  return { moves, entries, refusals, warnings }
+}
+
+function clusterRefusals(view: View, order: SwitchoverOrder, { missing }: Entries): string[] {
+  const { survey, plan, diagnoses } = view
+  const prepared = survey.nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && node.prepared.length > 0,
+  )
+  return [
+    ...prepared.map(
+      ({ address }) => `${formatAddress(address)}: a change is in doubt there: citus-ha recover`,
+    ),
+    ...(changesNothing(plan) ? [] : ['the metadata is not right: citus-ha reconcile first']),
+    ...diagnoses
+      .filter(({ standing }) => standing === 'refused')
+      .map(({ group, summary }) => `group ${group}: ${summary}`),
+    ...(order.unreachable === 'allow'
+      ? []
+      : missing.map(({ node, why }) => `${node} would not be fenced (--allow-unreachable): ${why}`)),
+  ]
+}
+
+function moveOf(
+  { group, primary, standing }: Diagnosis,
+  view: View,
+  { to, maxLag }: SwitchoverOrder,
+  refusals: string[],
+): Move | null {
+  const say = (why: string) => {
+    refusals.push(`group ${group}: ${why}`)
+    return null
+  }
+  if (!primary || standing !== 'sound') return null
+  const standbys = view.survey.nodes.filter(
+    (node): node is Answered =>
+      node.kind === 'answered' && node.inRecovery && node.citus?.localGroup === group,
+  )
+  const able = standbys.filter(
+    (node) => streamsFrom(node, primary) && node.citus?.useSecondaryNodes === 'never',
+  )
+  const target = to ? wanted(view, to) : closest(able)
+  if (target === 'silent') return say(`${formatAddress(to ?? primary.address)} does not answer`)
+  if (target === null) return say('no standby streams from its primary')
+  const at = formatAddress(target.address)
+  if (target.instance === primary.instance) return say(`${at} is its primary already`)
+  if (!target.inRecovery) return say(`${at} is no standby`)
+  if (target.systemIdentifier !== primary.systemIdentifier || target.citus?.localGroup !== group)
+    return say(`${at} is not of this group’s line`)
+  if (!streamsFrom(target, primary))
+    return say(`${at} does not stream from ${formatAddress(primary.address)}`)
+  const lag = lagOf(target, primary)
+  if (lag > maxLag) return say(`${at} is ${lag} bytes behind, more than maxLag (${maxLag})`)
+  const barred = barredAt(view, group, target.address)
+  if (barred)
+    return say(
+      `${formatAddress(barred)}: the group may not be given the address ${at}: citus-ha install, with it under "standbys"`,
+    )
+  return { group, from: primary, to: target }
+}
+
+function wanted(view: View, to: HostPort): Answered | 'silent' {
+  const node = view.survey.nodes.find((each) => sameAddress(each.address, to))
+  return node?.kind === 'answered' ? node : 'silent'
+}
+
+function closest(able: readonly Answered[]): Answered | null {
+  return able.reduce<Answered | null>(
+    (best, node) => (best && (best.lsn ?? 0n) >= (node.lsn ?? 0n) ? best : node),
+    null,
+  )
+}
+
+/** Bytes of WAL that are written and not replayed. */
+export function lagOf(standby: Answered, primary: Answered): number {
+  if (primary.lsn === null || standby.lsn === null) return Number.POSITIVE_INFINITY
+  return Number(primary.lsn > standby.lsn ? primary.lsn - standby.lsn : 0n)
+}
+
+/** A copy whose role may not give the group this address; null: all may. */
+function barredAt({ survey, coordinator }: View, group: number, address: HostPort): HostPort | null {
+  if (rowAt(coordinator.citus?.catalog ?? [], address)?.group === group) return null
+  const copies = survey.nodes.filter(
+    (node): node is Answered =>
+      node.kind === 'answered' && !node.inRecovery && !node.superuser && node.citus !== null,
+  )
+  const may = (node: Answered) =>
+    (node.installed?.spareAddresses ?? []).some(
+      (spare) => spare.group === group && sameAddress(spare.address, address),
+    )
+  return copies.find((node) => !may(node))?.address ?? null
+}
+
+/** Standbys that will have to be pointed at the new primary. */
+function othersOf({ group }: Diagnosis, { from, to }: Move, { survey }: View): string[] {
+  const others = survey.nodes.filter(
+    (node): node is Answered =>
+      node.kind === 'answered' && node.instance !== to.instance && streamsFrom(node, from),
+  )
+  const names = [...new Map(others.map((node) => [node.instance, formatAddress(node.address)])).values()]
+  if (names.length === 0) return []
+  return [
+    `group ${group}: ${names.join(', ')} will not follow by itself, unless its primary_conninfo names several hosts`,
+  ]
+}

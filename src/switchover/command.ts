@@ -1,0 +1,55 @@
+import { spawn } from 'node:child_process'
+import type { Move } from './check.ts'
+
+const TAIL = 500
+
+/**
+ * Runs a shell command for one group, with `CITUS_HA_GROUP`, `CITUS_HA_OLD_HOST`, `CITUS_HA_OLD_PORT`,
+ * `CITUS_HA_NEW_HOST` and `CITUS_HA_NEW_PORT` in its environment, and ends it, with what it started, when its time is over.
+ * @throws Error with what it said last
+ */
+export async function runCommand(command: string, { group, from, to }: Move, limitMs: number): Promise<void> {
+  const env = {
+    ...process.env,
+    CITUS_HA_GROUP: String(group),
+    CITUS_HA_OLD_HOST: from.address.host,
+    CITUS_HA_OLD_PORT: String(from.address.port),
+    CITUS_HA_NEW_HOST: to.address.host,
+    CITUS_HA_NEW_PORT: String(to.address.port),
+  }
+  const child = spawn('/bin/sh', ['-c', command], { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  let said = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-TAIL)
+    })
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      killGroup(child.pid)
+      reject(new Error(`“${command}” did not end within ${Math.ceil(limitMs)} ms`))
+    }, limitMs)
+    const done = (error: Error | null) => {
+      clearTimeout(timer)
+      // What it leaves running may keep its pipes; nothing of that is waited for.
+      child.stdout.destroy()
+      child.stderr.destroy()
+      if (error) reject(error)
+      else resolve()
+    }
+    child.once('error', done)
+    child.once('exit', (code, signal) => {
+      const how = signal ? `signal ${signal}` : `exit code ${code}`
+      const tail = said.trim().replace(/\s+/g, ' ')
+      done(code === 0 ? null : new Error(`“${command}”: ${how}${tail ? `: ${tail}` : ''}`))
+    })
+  })
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended meanwhile.
+  }
+}

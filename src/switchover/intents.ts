@@ -1,0 +1,67 @@
+import type { SessionLike } from '../db/pg.ts'
+import { intArrayLiteral, jsonLiteral } from '../db/sql.ts'
+import type { Move } from './check.ts'
+import type { SwitchoverOrder } from './order.ts'
+import type { Scope } from './switchover.ts'
+
+const LIMIT_MS = 5000
+
+interface Notebook {
+  readonly session: SessionLike
+  readonly madeBy: string
+}
+
+/** What is written down before it is done, on the coordinator of each database, so that a later run knows. */
+export class Intents {
+  readonly #notebooks: readonly Notebook[]
+  readonly #moves: readonly Move[]
+  readonly #order: SwitchoverOrder
+
+  private constructor(notebooks: readonly Notebook[], moves: readonly Move[], order: SwitchoverOrder) {
+    this.#notebooks = notebooks
+    this.#moves = moves
+    this.#order = order
+  }
+
+  /** @throws what the driver or the server says */
+  static async open(
+    scopes: readonly Scope[],
+    moves: readonly Move[],
+    order: SwitchoverOrder,
+  ): Promise<Intents> {
+    const notebooks: Notebook[] = []
+    for (const { access, request, checked } of scopes) {
+      const [coordinator] = checked.entries.entries
+      if (!coordinator) throw new Error('a switchover needs the coordinator')
+      const session = await access.open(coordinator.node, request.database)
+      notebooks.push({ session, madeBy: request.madeBy })
+      await session.run('SET synchronous_commit = local', LIMIT_MS)
+    }
+    return new Intents(notebooks, moves, order)
+  }
+
+  async write(phase: 'quiescing' | 'promoting', stopped: boolean): Promise<void> {
+    await Promise.all(
+      this.#notebooks.map(async ({ session, madeBy }) => {
+        const intents = this.#moves.map(({ group, from, to }) => {
+          const byCommand = this.#order.promoteCommand !== null
+          return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
+        })
+        // The coordinator itself may be the old primary: read-only by default by now.
+        await session.run(
+          `BEGIN READ WRITE; SELECT citus_ha.intend(${jsonLiteral(intents)}); COMMIT`,
+          LIMIT_MS,
+        )
+      }),
+    )
+  }
+
+  async forget(groups: readonly number[]): Promise<void> {
+    const sql = `BEGIN READ WRITE; SELECT citus_ha.forget_intents(${intArrayLiteral(groups)}); COMMIT`
+    await Promise.all(this.#notebooks.map(({ session }) => session.run(sql, LIMIT_MS)))
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#notebooks.map(({ session }) => session.close()))
+  }
+}

@@ -1,0 +1,186 @@
+import { z } from 'zod'
+import { describeBlocker, readBlockers } from '../apply/blockers.ts'
+import type { SessionLike } from '../db/pg.ts'
+import { statement } from '../db/sql.ts'
+import { CitusHaError } from '../model/failure.ts'
+import { formatAddress } from '../model/node.ts'
+import type { Access } from '../walk/access.ts'
+import { Clock } from '../walk/clock.ts'
+import { requireUsable } from '../walk/install.ts'
+import { settleIntents } from '../walk/intents.ts'
+import { observe, type View, view } from '../walk/look.ts'
+import type { WalkRequest } from '../walk/walk.ts'
+import { type Checked, check, lagOf, type Move } from './check.ts'
+import type { SwitchoverOrder } from './order.ts'
+
+export interface Looked {
+  /** A database each. */
+  readonly checked: readonly Checked[]
+  readonly refusals: readonly string[]
+  readonly warnings: readonly string[]
+  /** Who would be waited for, a line each. */
+  readonly waits: readonly string[]
+}
+
+const LIMIT_MS = 5000
+
+/**
+ * Everything that can be asked before anything is touched. What an earlier switchover left behind is undone or carried
+ * on first, but not in a dry run.
+ * @throws CitusHaError where nothing can be said of the cluster, or an earlier switchover is in the way
+ */
+export async function lookBefore(
+  access: Access,
+  requests: readonly WalkRequest[],
+  order: SwitchoverOrder,
+): Promise<Looked> {
+  const checked: Checked[] = []
+  const told = { refusals: [] as string[], warnings: [] as string[], waits: [] as string[] }
+  for (const request of requests) {
+    const seen = await look(access, request, order)
+    const own = check(seen, order, access.migration)
+    checked.push(own)
+    told.refusals.push(...own.refusals)
+    told.warnings.push(...own.warnings)
+    for (const move of own.moves) await askServers(access, request, move, told)
+    if (own.moves.length > 0) await askCoordinator(access, request, seen, told)
+  }
+  const distinct = (lines: readonly string[]) => [...new Set(lines)]
+  return {
+    checked,
+    refusals: distinct(told.refusals),
+    warnings: distinct(told.warnings),
+    waits: distinct(told.waits),
+  }
+}
+
+async function look(access: Access, request: WalkRequest, order: SwitchoverOrder): Promise<View> {
+  const acquainted = [...request.acquainted, ...(order.to ? [order.to] : [])]
+  const about = { ...request, acquainted, groups: order.host === null ? order.groups : null }
+  const observed = async () => {
+    const seen = view(await observe(access, about, new Clock()), access, about)
+    requireUsable(seen.coordinator, access.migration)
+    // What is right in every group is asked, not in those alone that change.
+    return view(seen.survey, access, { ...about, groups: null })
+  }
+  const seen = await observed()
+  if ((seen.coordinator.installed?.intents ?? []).length === 0 || order.mode === 'dry-run') return seen
+  for (const { line } of await settleIntents(access, about, seen.coordinator, new Clock()))
+    request.progress(line)
+  const again = await observed()
+  const [left] = again.coordinator.installed?.intents ?? []
+  if (!left) return again
+  throw new CitusHaError(
+    'blocked',
+    `group ${left.group}: a switchover to ${formatAddress(left.to)} is under way, or was left behind (${left.phase}); citus-ha reconcile carries it on`,
+  )
+}
+
+interface Told {
+  readonly refusals: string[]
+  readonly warnings: string[]
+  readonly waits: string[]
+}
+
+const targetRow = z.object({
+  may_promote: z.boolean(),
+  prepared_transactions: z.number(),
+  read_only: z.boolean(),
+  apply_delay: z.string().nullable(),
+  replay_paused: z.boolean(),
+})
+const primaryRow = z.object({
+  may_reload: z.boolean(),
+  has_parameter_privileges: z.boolean(),
+  superuser: z.boolean(),
+})
+const mayRow = z.object({ may_alter: z.boolean() })
+
+async function askServers(
+  access: Access,
+  { database }: WalkRequest,
+  { from, to }: Move,
+  told: Told,
+): Promise<void> {
+  const grant = 'citus-ha install --switchover, as a superuser, grants it'
+  await asking(access, to.address, database, async (session) => {
+    const [rows] = await session.run(statement('switchover/target'), LIMIT_MS)
+    const at = formatAddress(to.address)
+    const seen = targetRow.parse(rows?.[0])
+    if (!seen.may_promote) told.refusals.push(`${at}: this role may not call pg_promote(); ${grant}`)
+    if (seen.prepared_transactions === 0) told.refusals.push(`${at}: max_prepared_transactions is 0`)
+    if (seen.read_only)
+      told.refusals.push(`${at}: default_transaction_read_only is on: as a primary it would take no writes`)
+    if (seen.replay_paused) told.refusals.push(`${at}: its replay is paused`)
+    if (seen.apply_delay !== null && seen.apply_delay !== '0')
+      told.refusals.push(`${at}: recovery_min_apply_delay is ${seen.apply_delay}`)
+  })
+  await asking(access, from.address, database, async (session) => {
+    const [rows] = await session.run(statement('switchover/primary'), LIMIT_MS)
+    const { may_reload, has_parameter_privileges, superuser } = primaryRow.parse(rows?.[0])
+    const alter = has_parameter_privileges
+      ? (await session.run(statement('switchover/may-alter'), LIMIT_MS))[0]
+      : []
+    const may = superuser || (may_reload && alter?.[0] !== undefined && mayRow.parse(alter[0]).may_alter)
+    const at = formatAddress(from.address)
+    const why = has_parameter_privileges ? grant : 'before PostgreSQL 15 only a superuser may: connect as one'
+    if (!may) told.refusals.push(`${at}: this role may not set default_transaction_read_only; ${why}`)
+    const [open] = await session.run('SELECT citus_ha.open_transactions(clock_timestamp()) AS open', LIMIT_MS)
+    told.waits.push(...readBlockers(from.address, open?.[0]?.open).map(describeBlocker))
+  })
+}
+
+const busyRow = z.object({
+  busy: z.array(
+    z.object({ pid: z.number(), application: z.string().nullable(), statement: z.string().nullable() }),
+  ),
+})
+
+async function askCoordinator(
+  access: Access,
+  { database }: WalkRequest,
+  { coordinator }: View,
+  told: Told,
+): Promise<void> {
+  await asking(access, coordinator.address, database, async (session) => {
+    const [rows] = await session.run(statement('switchover/busy'), LIMIT_MS)
+    for (const { pid, application, statement: said } of busyRow.parse(rows?.[0]).busy) {
+      const what = (said ?? '').replace(/\s+/g, ' ')
+      told.refusals.push(
+        `${formatAddress(coordinator.address)}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards: ${what}`,
+      )
+    }
+  })
+}
+
+async function asking(
+  access: Access,
+  address: Move['from']['address'],
+  database: string,
+  work: (session: SessionLike) => Promise<void>,
+): Promise<void> {
+  const session = await access.open(address, database)
+  try {
+    await work(session)
+  } finally {
+    await session.close()
+  }
+}
+
+/** The whole plan, a line each. */
+export function planLines({ checked, waits, warnings }: Looked, order: SwitchoverOrder): string[] {
+  const [first] = checked
+  const entries = (first?.entries.entries ?? []).map(({ node }) => formatAddress(node))
+  const demote =
+    order.demoteCommand === null ? 'left running, read-only' : `stopped by: ${order.demoteCommand}`
+  return [
+    ...(first?.moves ?? []).map(({ group, from, to }) => {
+      const [was, is] = [from, to].map(({ address }) => formatAddress(address))
+      return `group ${group}: ${is} becomes the primary in the place of ${was} (${lagOf(to, from)} bytes behind)`
+    }),
+    `writes to ${(first?.moves ?? []).map(({ group }) => `group ${group}`).join(', ')} wait at ${entries.join(', ')}, for ${order.totalLimitMs} ms at most; reads go on`,
+    `promoted by ${order.promoteCommand ?? 'pg_promote()'}; the old primary is ${demote}${order.demote === 'first' ? ', before the promotion: reads fail meanwhile' : ''}`,
+    ...waits.map((line) => `open now, would be waited for: ${line}`),
+    ...warnings.map((line) => `warning: ${line}`),
+  ]
+}

@@ -1,0 +1,240 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { readBlockers } from '../apply/blockers.ts'
+import { BEGIN, limitSql } from '../apply/statements.ts'
+import type { SessionLike } from '../db/pg.ts'
+import { literal } from '../db/sql.ts'
+import type { Blocker } from '../model/blocker.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import { forgetReadOnly, makeReadOnly, makeWritable, untilPromoted } from '../walk/intents.ts'
+import type { Move } from './check.ts'
+
+/** Something did not come in time, before the promotion. */
+export class TooLate extends Error {
+  override readonly name = 'TooLate'
+  readonly blockers: readonly Blocker[]
+
+  constructor(message: string, blockers: readonly Blocker[] = []) {
+    super(message)
+    this.blockers = blockers
+  }
+}
+
+export interface SideOptions {
+  readonly move: Move
+  /** The database that is asked about the server as a whole first. */
+  readonly databases: readonly string[]
+  readonly open: (address: HostPort, database: string) => Promise<SessionLike>
+  /** For locks, in milliseconds. */
+  readonly lockTimeoutMs: number
+  /** The server ends what sits in its transaction for longer than that, in milliseconds. */
+  readonly idleMs: number
+}
+
+const ANSWER_MS = 5000
+const EFFECT_MS = 500
+const SHORTEST_MS = 1
+const POLL_MS = 10
+
+/** The two servers of one group while they change places. Its sessions are opened before anything is locked. */
+export class Side {
+  readonly move: Move
+  readonly warnings: string[] = []
+  /** What was ended because of `force`. */
+  readonly ended: Blocker[] = []
+  readonly #options: SideOptions
+  readonly #lockTimeoutMs: number
+  readonly #target: SessionLike
+  /** One a database, outside of a transaction: what is seen of the activity stays the same inside. */
+  #watches: readonly SessionLike[]
+  /** One a database, to hold its shards. */
+  #guards: readonly SessionLike[]
+  #readOnly = false
+
+  private constructor(options: SideOptions, target: SessionLike, old: readonly SessionLike[]) {
+    this.move = options.move
+    this.#options = options
+    this.#lockTimeoutMs = options.lockTimeoutMs
+    this.#target = target
+    this.#watches = old.slice(0, options.databases.length)
+    this.#guards = old.slice(options.databases.length)
+  }
+
+  /** @throws what the driver or a server says, everything closed */
+  static async open(options: SideOptions): Promise<Side> {
+    const { move, databases, open, lockTimeoutMs, idleMs } = options
+    const nodes = [...databases, ...databases].map((database) => open(move.from.address, database))
+    const results = await Promise.allSettled([open(move.to.address, databases[0] ?? ''), ...nodes])
+    const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    const settings = [
+      `SET application_name = 'citus-ha'`,
+      `SET lock_timeout = ${Math.ceil(lockTimeoutMs)}`,
+      `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
+      'SET synchronous_commit = local',
+    ].join('; ')
+    try {
+      const failed = results.find((result) => result.status === 'rejected')
+      if (failed) throw failed.reason
+      await Promise.all(sessions.map((session) => session.run(settings, ANSWER_MS)))
+      const [target, ...old] = sessions
+      if (!target) throw new Error('a side needs its target')
+      return new Side(options, target, old)
+    } catch (error) {
+      await Promise.all(sessions.map((session) => session.close()))
+      throw error
+    }
+  }
+
+  get #control(): SessionLike {
+    const [control] = this.#watches
+    if (!control) throw new Error('a side needs a database')
+    return control
+  }
+
+  /** No write to any shard of the old primary from now on, by whomever. @throws the server's error */
+  async hold(): Promise<void> {
+    const limitMs = this.#lockTimeoutMs
+    const sql = [BEGIN, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)].join('; ')
+    await Promise.all(this.#guards.map((guard) => guard.run(sql, limitMs + ANSWER_MS)))
+  }
+
+  /** The old primary is read-only by default, from each session's next statement on. */
+  async forbid(): Promise<void> {
+    this.#readOnly = true
+    await makeReadOnly(this.#control)
+    await this.#inEffect('on')
+  }
+
+  async #inEffect(wanted: 'on' | 'off'): Promise<void> {
+    const until = performance.now() + EFFECT_MS
+    for (;;) {
+      const [rows] = await this.#control.run('SHOW default_transaction_read_only', ANSWER_MS)
+      if (rows?.[0]?.default_transaction_read_only === wanted) return
+      if (performance.now() >= until) {
+        const at = formatAddress(this.move.from.address)
+        this.warnings.push(
+          `${at}: default_transaction_read_only is not ${wanted}: a role or database has its own`,
+        )
+        return
+      }
+      await pause(SHORTEST_MS)
+    }
+  }
+
+  /** The old primary's clock. */
+  async now(): Promise<string> {
+    const [rows] = await this.#control.run('SELECT clock_timestamp()::text AS now', ANSWER_MS)
+    return String(rows?.[0]?.now)
+  }
+
+  /** Transactions that have been open there since before a moment of its clock. */
+  async openSince(since: string, what: 'look' | 'end' = 'look'): Promise<Blocker[]> {
+    const verb = what === 'look' ? 'open_transactions' : 'end_open_transactions'
+    const sql = `SELECT citus_ha.${verb}(${literal(since)}::timestamptz) AS open`
+    const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
+    return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.open))
+  }
+
+  /**
+   * Waits for what was open before the fence, writers and readers alike: they would go on writing here.
+   * @param until `performance.now()`
+   * @param forceAt as that: when they are ended; null: never
+   * @throws TooLate with who they are
+   */
+  async quiet(since: string, until: number, forceAt: number | null): Promise<void> {
+    for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
+      const open = await this.openSince(since)
+      if (open.length === 0) return
+      if (forceAt !== null && performance.now() >= forceAt)
+        this.ended.push(...(await this.openSince(since, 'end')))
+      else if (performance.now() >= until)
+        throw new TooLate('transactions that have touched the group are still open', open)
+      await pause(waitMs)
+    }
+  }
+
+  /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
+  async follow(until: number): Promise<void> {
+    const flush = `SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover')`
+    await this.#control.run(flush, ANSWER_MS)
+    const [rows] = await this.#control.run('SELECT pg_current_wal_flush_lsn()::text AS lsn', ANSWER_MS)
+    const lsn = String(rows?.[0]?.lsn)
+    await this.#replayed(`pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn`, until)
+  }
+
+  /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */
+  async followToTheEnd(until: number): Promise<void> {
+    const gone = 'NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver() w WHERE w.pid IS NOT NULL)'
+    await this.#replayed(`${gone} AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()`, until)
+  }
+
+  async #replayed(condition: string, until: number): Promise<void> {
+    for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
+      const [rows] = await this.#target.run(`SELECT ${condition} AS there`, ANSWER_MS)
+      if (rows?.[0]?.there === true) return
+      if (performance.now() >= until)
+        throw new TooLate(`${formatAddress(this.move.to.address)} has not replayed what is written`)
+      await pause(waitMs)
+    }
+  }
+
+  /** @throws the server's error: then it was not asked for */
+  async askForPromotion(): Promise<void> {
+    await this.#target.run('SELECT pg_promote(false)', ANSWER_MS)
+  }
+
+  /** @param until `performance.now()` @throws Error */
+  async promoted(until: number): Promise<void> {
+    await untilPromoted(this.#target, until)
+  }
+
+  async isPromoted(): Promise<boolean> {
+    const [rows] = await this.#target.run('SELECT pg_is_in_recovery() AS standby', ANSWER_MS)
+    return rows?.[0]?.standby === false
+  }
+
+  /**
+   * Lets what still reads from the old primary come to its end, ends the rest and what Citus keeps open there, and lets
+   * its shards go. @returns whose transactions were ended
+   */
+  async close(patienceMs: number): Promise<Blocker[]> {
+    const until = performance.now() + patienceMs
+    for (;;) {
+      const now = await this.now()
+      const open = await this.openSince(now)
+      if (open.length === 0 || performance.now() >= until) {
+        await this.openSince(now, 'end')
+        await Promise.all(
+          this.#guards.map((guard) => guard.run('SELECT citus_ha.end_citus_backends(); ROLLBACK', ANSWER_MS)),
+        )
+        return open
+      }
+      await pause(POLL_MS)
+    }
+  }
+
+  /** Of the file only: it stays read-only until it is started again. */
+  async forgetReadOnly(): Promise<void> {
+    await forgetReadOnly(this.#control)
+  }
+
+  /** The old primary as it was. @throws what the driver or the server says */
+  async undo(): Promise<void> {
+    await Promise.all(this.#guards.map((guard) => (guard.alive ? guard.run('ROLLBACK', ANSWER_MS) : null)))
+    if (!this.#readOnly) return
+    await makeWritable(this.#control)
+    await this.#inEffect('off')
+  }
+
+  /** New sessions to an old primary that was stopped, and is started again by now. @throws as `open` */
+  async reopen(): Promise<void> {
+    const { move, databases, open } = this.#options
+    await Promise.all([...this.#watches, ...this.#guards].map((session) => session.close()))
+    this.#guards = []
+    this.#watches = await Promise.all(databases.map((database) => open(move.from.address, database)))
+  }
+
+  async end(): Promise<void> {
+    const all = [this.#target, ...this.#watches, ...this.#guards]
+    await Promise.all(all.map((session) => session.close()))
+  }
+}

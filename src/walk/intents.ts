@@ -1,0 +1,135 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
+import type { SessionLike } from '../db/pg.ts'
+import { intArrayLiteral } from '../db/sql.ts'
+import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
+import type { Intent } from '../model/intent.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import type { Access } from './access.ts'
+import type { Clock } from './clock.ts'
+import type { WalkRequest } from './walk.ts'
+
+/** What became of something that a switchover left behind. */
+export interface Settled {
+  readonly group: number
+  /** `left`: it needs somebody else; `carried on`: there is a promotion now, to be followed by its change. */
+  readonly what: 'undone' | 'carried on' | 'left'
+  readonly line: string
+}
+
+const LIMIT_MS = 5_000
+const PROMOTION_MS = 10_000
+const POLL_MS = 20
+
+/**
+ * Undoes or carries on what a switchover that died was about: before it asked for the promotion the old primary is made
+ * writable again, afterwards the promotion is asked for once more. Under the change lock, which a switchover that lives
+ * holds: of that one nothing is touched.
+ * @throws what the coordinator's driver or server says
+ */
+export async function settleIntents(
+  access: Access,
+  { database }: WalkRequest,
+  coordinator: Answered,
+  clock: Clock,
+): Promise<Settled[]> {
+  const session = await access.open(coordinator.address, database)
+  try {
+    const limitMs = clock.limit(LIMIT_MS)
+    const settings = `SET synchronous_commit = local; SET lock_timeout = 100; SET idle_in_transaction_session_timeout = ${2 * PROMOTION_MS}`
+    await session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, limitMs)
+    // Read anew: what was surveyed may be over.
+    const seen = await access.prober(database).probe(coordinator.address)
+    const intents = seen.kind === 'answered' ? (seen.installed?.intents ?? []) : []
+    const settled = await Promise.all(intents.map((intent) => settleOne(access, database, intent)))
+    const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
+    await session.run(`SELECT citus_ha.forget_intents(${intArrayLiteral(over)}); COMMIT`, limitMs)
+    return settled
+  } catch (error) {
+    if (codeOf(error) === SqlState.lockNotAvailable) return []
+    throw error
+  } finally {
+    await session.close()
+  }
+}
+
+async function settleOne(access: Access, database: string, intent: Intent): Promise<Settled> {
+  const { group, from, to, phase, byCommand } = intent
+  const told = (what: Settled['what'], line: string): Settled => ({
+    group,
+    what,
+    line: `group ${group}: ${line}`,
+  })
+  const target = await access.prober(database).probe(to)
+  if (target.kind === 'answered' && !target.inRecovery)
+    return told('left', `a switchover has promoted ${formatAddress(to)}; its change is to be made`)
+  try {
+    if (phase === 'quiescing') {
+      await withSession(access, database, from, makeWritable)
+      return told('undone', `a switchover that died is undone: ${formatAddress(from)} takes writes again`)
+    }
+    if (byCommand) {
+      return told(
+        'left',
+        `a switchover died while its command was to promote ${formatAddress(to)}: promote it, or give the command once more`,
+      )
+    }
+    await withSession(access, database, to, promote)
+    return told('carried on', `a switchover that died goes on: ${formatAddress(to)} is promoted`)
+  } catch (error) {
+    return told(
+      'left',
+      `a switchover that died could not be ${phase === 'quiescing' ? 'undone' : 'carried on'}: ${messageOf(error)}`,
+    )
+  }
+}
+
+async function withSession(
+  access: Access,
+  database: string,
+  node: HostPort,
+  work: (session: SessionLike) => Promise<void>,
+): Promise<void> {
+  const session = await access.open(node, database)
+  try {
+    await work(session)
+  } finally {
+    await session.close()
+  }
+}
+
+/** Messages of their own: ALTER SYSTEM can't run in a transaction. Not replicated; kept over restarts. */
+export async function makeReadOnly(session: SessionLike): Promise<void> {
+  await session.run('ALTER SYSTEM SET default_transaction_read_only = on', LIMIT_MS)
+  await session.run('SELECT pg_reload_conf()', LIMIT_MS)
+}
+
+export async function makeWritable(session: SessionLike): Promise<void> {
+  await forgetReadOnly(session)
+  await session.run('SELECT pg_reload_conf()', LIMIT_MS)
+}
+
+/** From the next start on. */
+export async function forgetReadOnly(session: SessionLike): Promise<void> {
+  await session.run('ALTER SYSTEM RESET default_transaction_read_only', LIMIT_MS)
+}
+
+/** Asks for the promotion and waits until it is there. @throws Error where it is not within ten seconds */
+export async function promote(session: SessionLike): Promise<void> {
+  // 55000: it has been promoted, or is just now.
+  await session.run('SELECT pg_promote(false)', LIMIT_MS).catch((error: unknown) => {
+    if (codeOf(error) !== SqlState.notInPrerequisiteState) throw error
+  })
+  await untilPromoted(session, performance.now() + PROMOTION_MS)
+}
+
+/** @param until `performance.now()` */
+export async function untilPromoted(session: SessionLike, until: number): Promise<void> {
+  for (let waitMs = 1; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
+    const [rows] = await session.run('SELECT pg_is_in_recovery() AS standby', LIMIT_MS)
+    if (rows?.[0]?.standby === false) return
+    if (performance.now() >= until) throw new Error('it was asked to, but is not promoted')
+    await pause(waitMs)
+  }
+}
