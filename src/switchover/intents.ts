@@ -2,7 +2,7 @@ import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral } from '../db/sql.ts'
 import type { Move } from './check.ts'
 import type { SwitchoverOrder } from './order.ts'
-import type { Scope } from './switchover.ts'
+import type { Scope } from './stage.ts'
 
 const LIMIT_MS = 5000
 

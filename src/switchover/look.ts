@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { describeBlocker, readBlockers } from '../apply/blockers.ts'
 import type { SessionLike } from '../db/pg.ts'
-import { statement } from '../db/sql.ts'
+import { intArrayLiteral, statement } from '../db/sql.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
@@ -43,7 +43,7 @@ export async function lookBefore(
     told.refusals.push(...own.refusals)
     told.warnings.push(...own.warnings)
     for (const move of own.moves) await askServers(access, request, move, told)
-    if (own.moves.length > 0) await askCoordinator(access, request, seen, told)
+    if (own.moves.length > 0) await askCoordinator(access, request, seen, own.moves, told)
   }
   const distinct = (lines: readonly string[]) => [...new Set(lines)]
   return {
@@ -136,20 +136,31 @@ const busyRow = z.object({
   ),
 })
 
+const recentRow = z.object({ lifetime: z.string().nullable(), recent: z.boolean() })
+
 async function askCoordinator(
   access: Access,
   { database }: WalkRequest,
   { coordinator }: View,
+  moves: readonly Move[],
   told: Told,
 ): Promise<void> {
+  const at = formatAddress(coordinator.address)
   await asking(access, coordinator.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/busy'), LIMIT_MS)
     for (const { pid, application, statement: said } of busyRow.parse(rows?.[0]).busy) {
       const what = (said ?? '').replace(/\s+/g, ' ')
       told.refusals.push(
-        `${formatAddress(coordinator.address)}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards: ${what}`,
+        `${at}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards: ${what}`,
       )
     }
+    const groups = intArrayLiteral(moves.map(({ group }) => group))
+    const [seen] = await session.run(statement('switchover/recent').replace('$1', groups), LIMIT_MS)
+    const { recent, lifetime } = recentRow.parse(seen?.[0])
+    if (recent)
+      told.warnings.push(
+        `the group was changed less than citus.max_cached_connection_lifetime (${lifetime}) ago: a session that still keeps a connection from before may fail once`,
+      )
   })
 }
 

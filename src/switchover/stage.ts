@@ -1,0 +1,174 @@
+import type { Fence } from '../apply/fence.ts'
+import type { SessionLike } from '../db/pg.ts'
+import type { Blocker } from '../model/blocker.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import { holdFence } from '../walk/fence.ts'
+import type { WalkRequest } from '../walk/walk.ts'
+import type { SpareSessions } from '../watch/spares.ts'
+import type { Checked, Move } from './check.ts'
+import { runCommand } from './command.ts'
+import { Intents } from './intents.ts'
+import type { SwitchoverOrder } from './order.ts'
+import { Side, TooLate } from './side.ts'
+
+/** One database of the servers that change places. */
+export interface Scope {
+  readonly request: WalkRequest
+  readonly access: SpareSessions
+  readonly checked: Checked
+}
+
+/** How long past the limit of the pause the fence lasts, for the change: milliseconds. */
+const MARGIN_MS = 10_000
+/** How long a promotion that was asked for is waited for. */
+export const PROMOTION_MS = 30_000
+
+/** Everything that a switchover holds, in all databases: what it does before the promotion, and what it lets go of. */
+export class Stage {
+  readonly waitedFor: Blocker[] = []
+  readonly ended: Blocker[] = []
+  readonly #scopes: readonly Scope[]
+  readonly #moves: readonly Move[]
+  readonly #order: SwitchoverOrder
+  readonly #fences: Fence[] = []
+  #sides: readonly Side[] = []
+  #intents: Intents | null = null
+  #began: number | null = null
+  #stopped = false
+
+  constructor(scopes: readonly Scope[], moves: readonly Move[], order: SwitchoverOrder) {
+    this.#scopes = scopes
+    this.#moves = moves
+    this.#order = order
+  }
+
+  /** When the first lock was asked for, `performance.now()`; null: nothing was held. */
+  get began(): number | null {
+    return this.#began
+  }
+
+  /** When the pause has to be over, or undone; `performance.now()`. */
+  get until(): number {
+    return (this.#began ?? performance.now()) + this.#order.totalLimitMs
+  }
+
+  get sides(): readonly Side[] {
+    return this.#sides
+  }
+
+  /** The old primaries were stopped by a command, or may have been. */
+  get stopped(): boolean {
+    return this.#stopped
+  }
+
+  /** Of the n-th database. */
+  fence(n: number): Fence | null {
+    return this.#fences[n] ?? null
+  }
+
+  /** Every session that will be needed, before anything is locked. @throws what the driver or a server says */
+  async connect(): Promise<void> {
+    const [first] = this.#scopes
+    if (!first) throw new Error('a switchover needs a database')
+    const databases = this.#scopes.map(({ request }) => request.database)
+    const open = async (address: HostPort, database: string): Promise<SessionLike> => {
+      const scope = this.#scopes.find(({ request }) => request.database === database) ?? first
+      return await scope.access.open(address, database)
+    }
+    const idleMs = this.#order.totalLimitMs + MARGIN_MS + PROMOTION_MS
+    const { lockTimeoutMs } = first.request
+    const opened: Side[] = []
+    this.#sides = opened
+    await each(this.#moves, async (move) => {
+      opened.push(await Side.open({ move, databases, open, lockTimeoutMs, idleMs }))
+    })
+    this.#intents = await Intents.open(this.#scopes, this.#moves, this.#order)
+    // Those that were used up are opened again: the fence and the change want their own.
+    const nodes = nodesOf(first.checked)
+    for (const { access } of this.#scopes) access.keep(nodes)
+    await each(this.#scopes, ({ access }) => access.ready())
+  }
+
+  /** @throws TooLate with who was in the way */
+  async takeFences(): Promise<void> {
+    const groups = this.#moves.map(({ group }) => group)
+    const ttlMs = this.#order.totalLimitMs + MARGIN_MS
+    for (const { access, request } of this.#scopes) {
+      const wanted = { groups, ttlMs, reach: 'writes and changes' } as const
+      const { fence, report } = await holdFence(access, { ...request, began: performance.now() }, wanted)
+      this.ended.push(...report.ended)
+      this.waitedFor.push(...report.blockers, ...report.ended)
+      if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
+      this.#fences.push(fence)
+      this.#began ??= fence.began
+    }
+  }
+
+  async intend(phase: 'quiescing' | 'promoting'): Promise<void> {
+    await this.#intents?.write(phase, this.#stopped)
+  }
+
+  /** @throws TooLate with whose transactions are still open; the server's error for a lock that did not come */
+  async quiesce(): Promise<void> {
+    const forceAfterMs = this.#scopes[0]?.request.forceAfterMs ?? null
+    const forceAt = forceAfterMs === null ? null : performance.now() + forceAfterMs
+    await each(this.#sides, async (side) => {
+      const since = await side.now()
+      await each([() => side.hold(), () => side.forbid()], (work) => work())
+      await side.quiet(since, this.until, forceAt)
+      this.ended.push(...side.ended)
+    })
+  }
+
+  async follow(): Promise<void> {
+    await each(this.#sides, (side) => side.follow(this.until))
+  }
+
+  /** For HA tools that insist on stopping before they promote. @throws Error with what the command said, or TooLate */
+  async stop(): Promise<void> {
+    const command = this.#order.demoteCommand
+    if (command === null) throw new TooLate('stopping first takes a command')
+    this.#stopped = true
+    await this.intend('quiescing')
+    const leftMs = Math.max(1, this.until - performance.now())
+    await each(this.#moves, (move) => runCommand(command, move, leftMs))
+    await each(this.#sides, (side) => side.followToTheEnd(this.until))
+  }
+
+  /** @throws TooLate where the time is over, or a session of the fence has ended */
+  requireWhole(): void {
+    const ended = this.#fences.map(({ endedWhy }) => endedWhy).find((why) => why !== null)
+    if (ended) throw new TooLate(`the fence is over: ${ended}`)
+    const open = this.#moves.find(({ from }) => this.#fences.some((fence) => fence.at(from) === null))
+    if (open && !this.#stopped) throw new TooLate(`the session on ${formatAddress(open.from.address)} broke`)
+    if (performance.now() >= this.until)
+      throw new TooLate(`writes would wait longer than ${this.#order.totalLimitMs} ms (--total-limit)`)
+  }
+
+  async forget(groups: readonly number[]): Promise<void> {
+    await this.#intents?.forget(groups)
+  }
+
+  async release(why: string): Promise<void> {
+    await Promise.all(this.#fences.map((fence) => fence.end(why)))
+  }
+
+  /** Never throws. */
+  async close(): Promise<void> {
+    await this.release('the switchover ended')
+    await this.#intents?.close()
+    await Promise.all(this.#sides.map((side) => side.end()))
+  }
+}
+
+/** Whom sessions are kept to: where writes enter, and who is to be promoted. */
+export function nodesOf({ entries, moves }: Checked): HostPort[] {
+  return [...entries.entries.map(({ node }) => node), ...moves.map(({ to }) => to.address)]
+}
+
+/** All at once; the first failure is thrown when every one has come to its end. */
+export async function each<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(items.map(work))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+}

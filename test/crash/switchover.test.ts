@@ -1,0 +1,83 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { standin } from '../support/clients.ts'
+import { killedAt, leftPrepared, sentIsDone } from '../support/crash.ts'
+import { Scenario } from '../support/scenario.ts'
+import { Traffic } from '../support/traffic.ts'
+
+/** After these nothing has been asked to promote. */
+const BEFORE = ['connect', 'fence', 'intend', 'quiesce', 'replay']
+/** After these there is no way back. */
+const AFTER = [
+  'promoting',
+  'promoted',
+  'locked',
+  'prepared:1',
+  'all-prepared',
+  'decided',
+  'committed:1',
+  'change',
+  'drain',
+]
+
+describe('a switchover cut off in the middle', () => {
+  let scenario: Scenario
+  let traffic: Traffic | null = null
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const at = (name: string): string => formatAddress(server(name))
+
+  beforeAll(async () => {
+    scenario = await Scenario.start({ settings: { 'citus.max_cached_connection_lifetime': '1s' } })
+    await scenario.install('--switchover')
+    await scenario.settle()
+    await scenario.cluster.snapshot()
+  })
+  beforeEach(async () => {
+    await scenario.restore()
+    if (standin) return
+    const entries = ['coordinator', 'worker-2'].map(server)
+    traffic = await Traffic.start(scenario.cluster, entries, [], [1, 2])
+  })
+  afterEach(async () => {
+    await traffic?.stop()
+    traffic = null
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  /** A later run has put everything right: one primary, equal copies, no row lost, writes go on. */
+  async function expectPrimary(name: string): Promise<void> {
+    const rows = await scenario.rows(server('coordinator'))
+    expect(rows).toContain(`2 group 1 primary ${at(name)}`)
+    for (const copy of [name, 'worker-2']) expect(await scenario.rows(server(copy)), copy).toEqual(rows)
+    expect(await leftPrepared(scenario)).toEqual([])
+    const { coordinator, database } = scenario.cluster
+    expect(await coordinator.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+    expect(await server(name).query('SHOW default_transaction_read_only')).toEqual([
+      { default_transaction_read_only: 'off' },
+    ])
+    await traffic?.goesOn()
+    await traffic?.stop()
+    expect(await traffic?.missing(server('coordinator'))).toEqual(traffic ? [] : undefined)
+    expect(await traffic?.halves(server('coordinator'))).toEqual(traffic ? [] : undefined)
+  }
+
+  const command = () => ['switchover', ...scenario.options, '--group', '1', '--yes']
+
+  it.each(BEFORE)('after “%s”: a later run undoes it', async (point) => {
+    expect(await killedAt(point, command())).toBe('SIGKILL')
+    await sentIsDone(scenario)
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+    await expectPrimary('worker-1')
+    expect(await server('worker-1-standby').isInRecovery()).toBe(true)
+  })
+
+  it.each(AFTER)('after “%s”: a later run carries it on', async (point) => {
+    expect(await killedAt(point, command())).toBe('SIGKILL')
+    await sentIsDone(scenario)
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    await expectPrimary('worker-1-standby')
+  })
+})
