@@ -57,8 +57,10 @@ END $$;
 
 -- Holds, for the transaction, the writes to the given groups that enter here. Reads pass, and so does a change of
 -- another group, but for one that shares a reference table's shards.
+-- A writer that has one shard and wants another, which is fenced already, waits for us while we wait for him: found out
+-- soon, it is us who give way (40P01). Citus's own search for deadlocks would end him.
 CREATE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
 DECLARE
   primary_nodeid int;
 BEGIN

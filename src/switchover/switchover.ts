@@ -21,6 +21,7 @@ const CHANGE_MS = 60_000
 const DRAIN_MS = 1000
 const COMMAND_MS = 60_000
 const SPARE_MS = 2000
+const LOCK_MS = 300
 
 /**
  * Swaps primaries and standbys without a failed statement: fence, quiesce, promote, change, and only then demote. Before
@@ -37,8 +38,11 @@ export async function switchover(
   const looked = await clock.time('check', () => lookBefore(access, requests, order))
   const { refusals, checked } = looked
   const plan = planLines(looked, order)
-  const scopes = requests.flatMap((request, n): Scope[] => {
+  const scopes = requests.flatMap((given, n): Scope[] => {
     const own = checked[n]
+    // Whoever plans a pause has more patience within a round than a change that nobody waited for.
+    const patience = Math.min(LOCK_MS, order.totalLimitMs / 4)
+    const request = { ...given, lockTimeoutMs: Math.max(given.lockTimeoutMs, patience) }
     return own
       ? [{ request, checked: own, access: new SpareSessions(access, request.database, SPARE_MS) }]
       : []
