@@ -2,6 +2,7 @@ import type { Check } from './check.ts'
 import { GROUP_CHECKS } from './checks/groups.ts'
 import { METADATA_CHECKS } from './checks/metadata.ts'
 import { NAME_CHECKS } from './checks/names.ts'
+import { RETIRED_CHECKS } from './checks/retired.ts'
 import { SERVER_CHECKS } from './checks/servers.ts'
 import { TRANSACTION_CHECKS } from './checks/transactions.ts'
 import { VERSION_CHECKS } from './checks/versions.ts'
@@ -14,4 +15,5 @@ export const CHECKS: readonly Check[] = [
   ...TRANSACTION_CHECKS,
   ...VERSION_CHECKS,
   ...SERVER_CHECKS,
+  ...RETIRED_CHECKS,
 ]

@@ -1,4 +1,4 @@
-import type { HostPort } from './node.ts'
+import { formatAddress, type HostPort } from './node.ts'
 
 /** What a switchover is doing to a group (`citus_ha.intent`). */
 export interface Intent {
@@ -14,4 +14,9 @@ export interface Intent {
   /** The primary was stopped first, by such a command. */
   readonly stopped: boolean
   readonly madeBy: string
+}
+
+export function describeIntent({ group, from, to, phase, madeBy }: Intent): string {
+  const next = phase === 'quiescing' ? 'undoes it' : 'carries it on'
+  return `group ${group}: a switchover from ${formatAddress(from)} to ${formatAddress(to)} is ${phase} (${madeBy}); if it has died, citus-ha reconcile ${next}`
 }

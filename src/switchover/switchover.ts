@@ -1,4 +1,3 @@
-import { SessionLost } from '../db/pg.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress } from '../model/node.ts'
@@ -12,8 +11,9 @@ import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
+import { NotAskedFor, promoteOne } from './promote.ts'
 import { type Side, TooLate } from './side.ts'
-import { each, nodesOf, PROMOTION_MS, type Scope, Stage } from './stage.ts'
+import { each, nodesOf, type Scope, Stage } from './stage.ts'
 
 /** How long the change may go on trying: what was promoted has to be written down. Milliseconds. */
 const CHANGE_MS = 60_000
@@ -57,11 +57,6 @@ export async function switchover(
   } finally {
     await Promise.all(scopes.map((scope) => scope.access.close()))
   }
-}
-
-/** A promotion that was refused, or whose command failed. */
-class NotAskedFor extends Error {
-  override readonly name = 'NotAskedFor'
 }
 
 /** One switchover, step by step. */
@@ -147,7 +142,7 @@ class Run {
     const failures = await this.#clock.time('promote', () =>
       Promise.all(
         sides.map((side) =>
-          this.#promoteOne(side).then(
+          promoteOne(side, this.#order.promoteCommand).then(
             () => null,
             (error: unknown) => ({ side, error }),
           ),
@@ -163,22 +158,6 @@ class Run {
     return {
       why: failed.map(({ side, error }) => `group ${side.move.group}: ${messageOf(error)}`).join('; '),
     }
-  }
-
-  /** @throws NotAskedFor where it surely does not come; anything else where it may still */
-  async #promoteOne(side: Side): Promise<void> {
-    const { promoteCommand } = this.#order
-    if (promoteCommand === null) {
-      await side.askForPromotion().catch((error: unknown) => {
-        throw error instanceof SessionLost ? error : new NotAskedFor(messageOf(error), { cause: error })
-      })
-    } else {
-      await runCommand(promoteCommand, side.move, PROMOTION_MS).catch(async (error: unknown) => {
-        if (await side.isPromoted()) return
-        throw new NotAskedFor(messageOf(error), { cause: error })
-      })
-    }
-    await side.promoted(performance.now() + PROMOTION_MS)
   }
 
   /** The change and what follows it. @param why what is not promoted, and why */

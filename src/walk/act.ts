@@ -14,7 +14,7 @@ import type { Clock } from './clock.ts'
 import { dryRun } from './dry-run.ts'
 import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
-import { settleIntents } from './intents.ts'
+import { leftBehind } from './intents.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
@@ -90,8 +90,10 @@ export async function act(
       }
     }
   }
-  const carriedOn = await settle(access, request, view, clock)
-  if (carriedOn) return carriedOn
+  const left = await leftBehind(access, request, view.coordinator, clock).catch((error: unknown) => ({
+    error,
+  }))
+  if (left !== null) return { ...again(left.error, watchOf(access, request)), soon: 'at once' }
   if (changesNothing(view.plan)) {
     await guardTransactions(access, request, view)
     return await keepRecords(access, request, view, clock)
@@ -118,25 +120,6 @@ async function keepRecords(
     await Promise.all(watch.asked)
     return again(error, watch)
   }
-}
-
-/** What a switchover left behind is undone here, or carried on: then there is something new to be seen. */
-async function settle(
-  access: Access,
-  request: WalkRequest,
-  { coordinator }: View,
-  clock: Clock,
-): Promise<Again | null> {
-  // The caller's own switchover is under way.
-  if (request.quiesced.length > 0 || (coordinator.installed?.intents ?? []).length === 0) return null
-  const settled = await clock
-    .time('recover', () => settleIntents(access, request, coordinator, clock))
-    .catch((error: unknown) => again(error, watchOf(access, request)))
-  if (!Array.isArray(settled)) return settled
-  for (const { line } of settled) request.progress(line)
-  if (!settled.some(({ what }) => what === 'carried on')) return null
-  const why = new Error('a switchover that was left behind goes on')
-  return { ...again(why, watchOf(access, request)), soon: 'at once' }
 }
 
 /** @throws CitusHaError naming what a superuser has to allow first */

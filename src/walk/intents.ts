@@ -54,6 +54,24 @@ export async function settleIntents(
   }
 }
 
+/**
+ * Before a walk acts: what a switchover left behind is undone, or carried on.
+ * @returns why there is something new to be seen; null: there is not
+ */
+export async function leftBehind(
+  access: Access,
+  request: WalkRequest,
+  coordinator: Answered,
+  clock: Clock,
+): Promise<{ readonly error: unknown } | null> {
+  // The caller's own switchover is under way.
+  if (request.quiesced.length > 0 || (coordinator.installed?.intents ?? []).length === 0) return null
+  const settled = await clock.time('recover', () => settleIntents(access, request, coordinator, clock))
+  for (const { line } of settled) request.progress(line)
+  const goesOn = settled.some(({ what }) => what === 'carried on')
+  return goesOn ? { error: new Error('a switchover that was left behind goes on') } : null
+}
+
 async function settleOne(access: Access, database: string, intent: Intent): Promise<Settled> {
   const { group, from, to, phase, byCommand } = intent
   const told = (what: Settled['what'], line: string): Settled => ({

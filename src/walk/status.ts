@@ -1,9 +1,11 @@
 import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
+import { describeIntent } from '../model/intent.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
+import { describeRetired, retiredIn } from '../model/retired.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { View } from './look.ts'
@@ -93,7 +95,12 @@ export function statusOf(view: View): Status {
       ...(changesNothing(plan) ? [] : renderPlan(plan)),
       ...plan.registrations.map(describeRegistration),
     ],
-    warnings: [...plan.warnings, ...impostorsTold(view)],
+    warnings: [
+      ...plan.warnings,
+      ...impostorsTold(view),
+      ...retiredIn(survey, diagnoses).map((retired) => describeRetired(retired, survey.database)),
+      ...(coordinator.installed?.intents ?? []).map(describeIntent),
+    ],
   }
 }
 

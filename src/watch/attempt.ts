@@ -1,3 +1,4 @@
+import { parseGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Access } from '../walk/access.ts'
@@ -102,4 +103,11 @@ function stagesOf(
   const copies = report.copies.map((copy) => copy.convergedMs)
   const right = copies.every((ms) => ms !== null) ? Math.max(0, ...copies.map((ms) => ms ?? 0)) : null
   return { noticedMs: first.ageMs, decidedMs, rightMs: right === null ? null : decidedMs + right }
+}
+
+/** Whether an earlier change left something prepared, or a switchover something undone. */
+export function hasLeftovers({ survey, coordinator }: View, cluster: string): boolean {
+  if ((coordinator.installed?.intents ?? []).length > 0) return true
+  const ours = (gid: string) => parseGid(gid, cluster, survey.database) !== null
+  return survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))
 }

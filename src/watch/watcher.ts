@@ -1,5 +1,4 @@
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
-import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
@@ -9,7 +8,7 @@ import { requireUsable } from '../walk/install.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { Alarm } from './alarm.ts'
-import { attempt, type Promotion, recover } from './attempt.ts'
+import { attempt, hasLeftovers, type Promotion, recover } from './attempt.ts'
 import { Blindness } from './blindness.ts'
 import { Coordinators } from './coordinators.ts'
 import type { Leadership, Noticed, WatchEvent } from './event.ts'
@@ -241,16 +240,12 @@ export class Watcher {
   }
 
   #intend(seen: View): Intent {
-    const cluster = clusterName(this.#options.request, seen.coordinator)
-    const ours = (gid: string) => parseGid(gid, cluster, this.database) !== null
     const intent = this.#groups.intend(seen.plan, {
       leadership: this.#leadership,
       pauses: seen.coordinator.installed?.pauses ?? [],
       now: performance.now(),
       fenced: this.#fences.groups,
-      leftovers:
-        (seen.coordinator.installed?.intents ?? []).length > 0 ||
-        seen.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours)),
+      leftovers: hasLeftovers(seen, clusterName(this.#options.request, seen.coordinator)),
     })
     this.#news.held(intent)
     return intent

@@ -55,6 +55,28 @@ export const GROUPS: readonly Ailment[] = [
     near: {},
   },
   {
+    id: 'H180',
+    name: 'an old primary that a switchover left running',
+    finds: {
+      nodes: [
+        cn({
+          catalog: TWO_WORKERS.map((row) =>
+            row.nodeid === 2
+              ? { ...row, address: address('w1b') }
+              : row.nodeid === 3
+                ? { ...row, address: address('w1a') }
+                : row,
+          ),
+        }),
+        writable('w1a', 1, { readOnly: true }),
+        writable('w1b', 1, { timeline: 2, history: [left(1, '0/50')] }),
+      ],
+    },
+    mend: /pg_rewind .*host=w1b/,
+    misses: 'a primary',
+    near: {},
+  },
+  {
     id: 'H031',
     name: 'a promotion that nobody wrote down',
     finds: {

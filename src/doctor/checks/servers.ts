@@ -1,6 +1,7 @@
 import type { Inspection, Look } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
 import { formatAddress } from '../../model/node.ts'
+import { retiredIn } from '../../model/retired.ts'
 import { ageOf, type Check, type Facts, type Found, named, psql } from '../check.ts'
 import { members, nameOf, seenIn, serverFound, settingOf, writers } from '../servers.ts'
 
@@ -158,6 +159,9 @@ function isOfPrimary(facts: Facts, { node, session }: Inspection, name: string):
 function readOnly(facts: Facts, inspection: Inspection): Found[] {
   const name = 'default_transaction_read_only'
   if (settingOf(inspection, name) !== 'on' || isOfPrimary(facts, inspection, name)) return []
+  // Meant to be so: an old primary after a switchover.
+  if (retiredIn(facts.survey, facts.diagnoses).some(({ node }) => node.instance === inspection.node.instance))
+    return []
   return [settingFound(facts, inspection, name, `${name} is on`, 'off')]
 }
 
