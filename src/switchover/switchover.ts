@@ -12,6 +12,7 @@ import { runCommand } from './command.ts'
 import { lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { NotAskedFor, promoteOne } from './promote.ts'
+import { Rollbacks } from './rollbacks.ts'
 import { type Side, TooLate } from './side.ts'
 import { each, nodesOf, type Scope, Stage } from './stage.ts'
 
@@ -90,6 +91,13 @@ class Run {
   }
 
   async carryOut(): Promise<SwitchoverReport> {
+    const first = this.#order.demote === 'first'
+    const counting = first ? await Rollbacks.begin(this.#scopes, this.#moves).catch(() => null) : null
+    const report = await this.#carryOut()
+    return { ...report, rolledBack: (await counting?.end().catch(() => null)) ?? null }
+  }
+
+  async #carryOut(): Promise<SwitchoverReport> {
     try {
       const blocked = await this.#prepare().then(
         () => null,

@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
+import { describeIntent } from '../../model/intent.ts'
 import { formatAddress } from '../../model/node.ts'
 import type { Resolved } from '../../recover/recover.ts'
 import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
+import { settleIntents } from '../../walk/intents.ts'
 import { observe } from '../../walk/look.ts'
 import { recoverNow } from '../../walk/recovery.ts'
 import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
@@ -26,10 +28,11 @@ export function recoverCommand(program: Command, io: Io, exit: (code: number) =>
       const { done, exitCode } = await withCluster(options, io, (session) =>
         eachDatabase(session, io, (each) => recoverOne(each, options, io)),
       )
-      const lines = done.flat()
+      const lines = done.flatMap((each) => each.lines)
+      const switchovers = done.flatMap((each) => each.switchovers)
       exit(Math.max(exitCode, lines.some((line) => line.failed !== null) ? 4 : 0))
-      if (options.json) printJson(io, { resolved: lines })
-      else render(lines, options, io)
+      if (options.json) printJson(io, { resolved: lines, switchovers })
+      else render(lines, switchovers, options, io)
     })
 }
 
@@ -42,24 +45,42 @@ interface Line {
   readonly failed: string | null
 }
 
-async function recoverOne(session: Session, options: RecoverOptions, io: Io): Promise<Line[]> {
+interface Done {
+  readonly lines: readonly Line[]
+  /** What a switchover left behind, and what became of it, a line each. */
+  readonly switchovers: readonly string[]
+}
+
+async function recoverOne(session: Session, options: RecoverOptions, io: Io): Promise<Done> {
   const { access, database } = session
   const request = requestOf(session, io)
   const clock = new Clock(request.deadlineMs)
   const survey = await observe(access, request, clock)
   const view = { survey, coordinator: requireCoordinator(survey) }
   const resolved = await recoverNow(access, request, view, options.dryRun ? 'look' : 'resolve', clock)
-  return resolved.map((each) => lineOf(database, each))
+  const left = view.coordinator.installed?.intents ?? []
+  const settled =
+    left.length === 0 || options.dryRun ? [] : await settleIntents(access, request, view.coordinator, clock)
+  return {
+    lines: resolved.map((each) => lineOf(database, each)),
+    switchovers: options.dryRun ? left.map(describeIntent) : settled.map(({ line }) => line),
+  }
 }
 
 function lineOf(database: string, { node, resolution, failed }: Resolved): Line {
   return { database, node: formatAddress(node), ...resolution, failed }
 }
 
-function render(lines: readonly Line[], { dryRun }: RecoverOptions, io: Io): void {
-  if (lines.length === 0) io.stdout.write('nothing is in doubt\n')
+function render(
+  lines: readonly Line[],
+  switchovers: readonly string[],
+  { dryRun }: RecoverOptions,
+  io: Io,
+): void {
+  if (lines.length + switchovers.length === 0) io.stdout.write('nothing is in doubt\n')
   for (const { node, gid, action, why, failed } of lines) {
     const done = failed === null ? '' : `: failed: ${failed}`
     io.stdout.write(`${node}: ${dryRun ? 'would ' : ''}${action} ${gid}: ${why}${done}\n`)
   }
+  for (const line of switchovers) io.stdout.write(`${line}\n`)
 }
