@@ -3,8 +3,9 @@ import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
+import { type Catalog, primaryOf } from '../model/catalog.ts'
 import type { Intent } from '../model/intent.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
@@ -42,7 +43,8 @@ export async function settleIntents(
     // Read anew: what was surveyed may be over.
     const seen = await access.prober(database).probe(coordinator.address)
     const intents = seen.kind === 'answered' ? (seen.installed?.intents ?? []) : []
-    const settled = await Promise.all(intents.map((intent) => settleOne(access, database, intent)))
+    const rows = seen.kind === 'answered' ? (seen.citus?.catalog ?? []) : []
+    const settled = await Promise.all(intents.map((intent) => settleOne(access, database, intent, rows)))
     const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
     await session.run(`SELECT citus_ha.forget_intents(${intArrayLiteral(over)}); COMMIT`, limitMs)
     return settled
@@ -72,13 +74,19 @@ export async function leftBehind(
   return goesOn ? { error: new Error('a switchover that was left behind goes on') } : null
 }
 
-async function settleOne(access: Access, database: string, intent: Intent): Promise<Settled> {
+async function settleOne(access: Access, database: string, intent: Intent, rows: Catalog): Promise<Settled> {
   const { group, from, to, phase, byCommand } = intent
   const told = (what: Settled['what'], line: string): Settled => ({
     group,
     what,
     line: `group ${group}: ${line}`,
   })
+  const registered = primaryOf(rows, group)?.address
+  if (!registered || !sameAddress(registered, from)) {
+    // It may be gone for good; else it would take no writes when it is promoted one day.
+    await withSession(access, database, from, makeWritable).catch(() => undefined)
+    return told('undone', 'a switchover that died was overtaken by another change')
+  }
   const target = await access.prober(database).probe(to)
   if (target.kind === 'answered' && !target.inRecovery)
     return told('left', `a switchover has promoted ${formatAddress(to)}; its change is to be made`)
