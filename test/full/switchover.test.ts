@@ -1,6 +1,8 @@
+import { writeFile } from 'node:fs/promises'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { commit, insert, keysOf, oldKeyOf, openTransaction, standin } from '../support/clients.ts'
 import { Scenario } from '../support/scenario.ts'
@@ -166,6 +168,7 @@ describe.skipIf(standin)('switchover, at length', () => {
     )
     expect(exitCode, JSON.stringify(report) + stderr).toBe(0)
     expect(server('worker-1').isRunning).toBe(false)
+    expect(report.rolledBack).toBeGreaterThanOrEqual(0)
     expect(await scenario.rows(server('worker-2'))).toContain(`2 group 1 primary ${at('worker-1-standby')}`)
   })
 
@@ -200,6 +203,67 @@ describe.skipIf(standin)('switchover, at length', () => {
     expect(report.why).toContain('exit code 7')
     await expectUntouched()
     await expectAll(running)
+  })
+
+  it('an old primary that was stopped already is started again by --undo-command', async () => {
+    const flag = `${scenario.cluster.directory}/started`
+    const ran = switchover(
+      '--group',
+      '1',
+      '--demote-first',
+      '--demote-command',
+      stopping('worker-1'),
+      '--promote-command',
+      'false',
+      '--undo-command',
+      `until test -e ${flag}; do sleep 0.05; done`,
+    )
+    await waitUntil('it is stopped', () => !server('worker-1').isRunning)
+    await server('worker-1').start()
+    await writeFile(flag, '')
+    const { exitCode, report } = await ran
+    expect(exitCode, JSON.stringify(report)).toBe(4)
+    expect(report).toMatchObject({ outcome: 'blocked', left: [] })
+    await expectUntouched()
+    await scenario.streams(server('worker-1-standby'))
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+  })
+
+  it('says what is left where nobody can start it again, and a later run undoes the rest', async () => {
+    const { exitCode, report } = await switchover(
+      '--group',
+      '1',
+      '--demote-first',
+      '--demote-command',
+      stopping('worker-1'),
+      '--promote-command',
+      'false',
+    )
+    expect(exitCode).toBe(4)
+    expect(report.left.join()).toContain('no --undo-command')
+    await server('worker-1').start()
+    await scenario.streams(server('worker-1-standby'))
+    const recovered = await scenario.run('recover')
+    expect(recovered.stdout).toContain('is undone')
+    await expectUntouched()
+  })
+
+  it('is refused to a role that was not granted it', async () => {
+    const { database } = scenario.cluster
+    await server('worker-1').query('REVOKE EXECUTE ON FUNCTION pg_promote FROM citus_ha', [], { database })
+    await server('worker-1').query(
+      'REVOKE ALTER SYSTEM ON PARAMETER default_transaction_read_only FROM citus_ha',
+    )
+    await scenario.settle()
+    const { exitCode, report } = await switchover('--group', '1')
+    expect(exitCode).toBe(3)
+    expect(
+      report.refusals.filter((line: string) => line.includes('citus-ha install --switchover')),
+    ).toHaveLength(2)
+    const granted = await scenario.install('--switchover')
+    expect(granted.stdout).toContain('citus_ha may EXECUTE ON FUNCTION pg_catalog.pg_promote')
+    await scenario.settle()
+    expect(await switchover('--group', '1', '--dry-run')).toMatchObject({ exitCode: 0 })
   })
 
   it('is undone when the pause would be too long', async () => {
