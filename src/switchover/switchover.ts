@@ -234,6 +234,8 @@ class Run {
   async #giveUp(error: unknown): Promise<SwitchoverReport> {
     const stage = this.#stage
     if (error instanceof TooLate) stage.waitedFor.push(...error.blockers)
+    // Whoever finds it half undone is to undo the rest, whatever had been written down before.
+    if (stage.began !== null) await stage.intend('quiescing').catch(() => undefined)
     const undone = await Promise.allSettled(stage.sides.map((side) => this.#undo(side)))
     for (const [n, result] of undone.entries()) {
       const at = formatAddress(stage.sides[n]?.move.from.address ?? { host: '?', port: 0 })
