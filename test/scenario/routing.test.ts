@@ -345,13 +345,18 @@ describe('routing, with two standbys in group 1 and one in group 2', () => {
           [id],
           inApp,
         )
+        // No recovery of Citus's comes between: it would find the one without the other.
+        const decider = await client(coordinator, database)
+        await decider.query('BEGIN; LOCK TABLE pg_dist_transaction IN SHARE ROW EXCLUSIVE MODE')
+        await decider.query('INSERT INTO pg_dist_transaction (groupid, gid) VALUES (1, $1)', [gid])
         const session = await client(server('worker-1'), database)
         await session.query('BEGIN')
         await session.query(`UPDATE ${shard?.name} SET note = 'decided' WHERE id = ${id}`)
         await session.query(`PREPARE TRANSACTION '${gid}'`)
         await session.end()
-        await coordinator.query(`INSERT INTO pg_dist_transaction (groupid, gid) VALUES (1, $1)`, [gid], inApp)
         await server('worker-1').kill()
+        await decider.query('COMMIT')
+        await decider.end()
         await scenario.reconcile(...args)
         await coordinator.query('SELECT recover_prepared_transactions()', [], inApp)
         await server('worker-1').start()
