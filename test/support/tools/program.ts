@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -43,6 +43,11 @@ export class CallableProgram {
     const text = WRAPPER.replace('NODE', process.execPath).replace('MAIN', main).replace('CALLS', calls)
     const path = await put(shop, join(shop.directory, 'citus-ha'), text, 0o755)
     return new CallableProgram(path, calls)
+  }
+
+  /** From now on every call fails at once. */
+  async breakIt(): Promise<void> {
+    await writeFile(this.path, '#!/bin/sh\nexit 1\n')
   }
 
   /** All calls that have come to an end, in that order. */
