@@ -84,7 +84,7 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
   const registered = primaryOf(rows, group)?.address
   if (!registered || !sameAddress(registered, from)) {
     // It may be gone for good; else it would take no writes when it is promoted one day.
-    await withSession(access, database, from, makeWritable).catch(() => undefined)
+    await withSession(access, database, from, forgetOvertaken).catch(() => undefined)
     return told('undone', 'a switchover that died was overtaken by another change')
   }
   const target = await access.prober(database).probe(to)
@@ -134,6 +134,12 @@ export async function makeReadOnly(session: SessionLike): Promise<void> {
 export async function makeWritable(session: SessionLike): Promise<void> {
   await forgetReadOnly(session)
   await session.run('SELECT pg_reload_conf()', LIMIT_MS)
+}
+
+/** An old primary that still runs must take no writes: for that one only the next start, as a standby, undoes it. */
+async function forgetOvertaken(session: SessionLike): Promise<void> {
+  const [rows] = await session.run('SELECT pg_is_in_recovery() AS standby', LIMIT_MS)
+  await (rows?.[0]?.standby === true ? makeWritable(session) : forgetReadOnly(session))
 }
 
 /** From the next start on. */

@@ -56,6 +56,32 @@ describe('switchover', () => {
     expect(groups.map(({ code }: { code: string }) => code)).toEqual(['healthy', 'secondary-down', 'healthy'])
   })
 
+  it('that died and was overtaken lets the old primary take no writes again while it runs', async () => {
+    const { coordinator, database } = scenario.cluster
+    await server('worker-1').query('ALTER SYSTEM SET default_transaction_read_only = on')
+    await server('worker-1').reload()
+    await server('worker-1-standby').promote()
+    const promoted = ['--promoted', at('worker-1-standby')]
+    expect(await scenario.reconcile(...promoted)).toMatchObject({ outcome: 'changed' })
+    // To another node than the one that was promoted: the change has not ended it.
+    await coordinator.query(
+      `INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by)
+       VALUES (1, $1, $2, 'nobody', 1, 'promoting', false, false, 'a test')`,
+      [server('worker-1').host, server('worker-1').port],
+      { database },
+    )
+    const ran = await scenario.run('reconcile')
+    expect(ran, ran.stdout).toMatchObject({
+      stderr: expect.stringContaining('was overtaken by another change'),
+    })
+    expect(await coordinator.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+    await expect(server('worker-1').query('CREATE TABLE late ()')).rejects.toThrow('read-only')
+    await server('worker-1').restart()
+    expect(await server('worker-1').query('SHOW default_transaction_read_only')).toEqual([
+      { default_transaction_read_only: 'off' },
+    ])
+  })
+
   it('shows in a dry run what it would do, and touches nothing', async () => {
     const before = await scenario.footprint()
     const ran = await scenario.run('switchover', '--group', '1', '--dry-run')
