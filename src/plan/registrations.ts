@@ -102,9 +102,14 @@ function mayHave({ superuser, installed }: Answered, group: number, address: Lis
   return superuser || spare.some((each) => sameAddress(each.address, address))
 }
 
-/** Citus ships the rows to the metadata workers one after the other: one that is away or behind keeps all from them. */
+/**
+ * Citus ships the rows to the metadata workers one after the other: one that is away or behind keeps all from them, and so
+ * does the row of a primary that is down and names a standby meanwhile.
+ */
 function unsynced({ survey, coordinator }: Asked): string | null {
   const workers = (coordinator.citus?.catalog ?? []).filter((row) => row.hasmetadata && row.group !== 0)
+  const readOnly = workers.find((row) => serverAt(row, survey)?.inRecovery)
+  if (readOnly) return `first group ${readOnly.group} has to have a primary that takes writes`
   const behind = workers.find((row) => !row.metadatasynced || !serverAt(row, survey))
   return behind ? `first ${formatAddress(behind.address)} has to answer, with its metadata in sync` : null
 }

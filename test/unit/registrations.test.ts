@@ -150,6 +150,21 @@ describe('standbys that are to get a row', () => {
     expect(made).toMatchObject({ registrations: [], warnings: [expect.stringMatching(/first w2a:5432/)] })
   })
 
+  it('not while the row of another group’s primary, which is down, names a standby', () => {
+    const given = address('W2B')
+    const catalog = TWO_WORKERS.map((row) => (row.nodeid === 4 ? { ...row, address: given } : row))
+    const remedies = [{ nodeid: 4, group: 2, address: address('w2a'), rack: 'north', isactive: true, given }]
+    const lent = installed({ lineage: KNOWN, spareAddresses: allowed, remedies })
+    const standIn = standby('w2b', 2, null, { catalog })
+    const nodes = [FRESH, silent('w2a'), standIn, { ...standIn, address: given }]
+    const made = registering(nodes, undefined, { catalog, coordinator: { installed: lent } })
+    expect(made.changes).toEqual([])
+    expect(made.registrations).toEqual([])
+    expect(made.warnings.filter((line) => line.includes('w1c'))).toEqual([
+      expect.stringMatching(/gets none: first group 2 has to have a primary that takes writes/),
+    ])
+  })
+
   it('only in the groups that are asked for', () => {
     const nodes = [FRESH, standby('w2c', 2, 'w2a')]
     const register = [listed(1, 'w1c'), listed(2, 'w2c')]
