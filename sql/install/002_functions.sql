@@ -279,6 +279,7 @@ END $$;
 -- Guards Citus's records of two-phase commits with the groups whose primary's row names a standby: what is there is kept,
 -- and what Citus has deleted comes back. So it does for ten minutes more, in which Citus's recovery has come round (60 s)
 -- and committed what is prepared on the primary. A record of what is nowhere prepared is deleted by the next recovery.
+-- Two may be at it at once.
 CREATE FUNCTION citus_ha.guard_transactions(degraded int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -291,7 +292,8 @@ BEGIN
   DELETE FROM citus_ha.kept_transaction k WHERE k.ended < clock_timestamp() - interval '10 min';
   INSERT INTO pg_dist_transaction
   SELECT r.* FROM citus_ha.kept_transaction k, jsonb_populate_record(NULL::pg_dist_transaction, k.record) AS r
-   WHERE NOT EXISTS (SELECT FROM pg_dist_transaction t WHERE t.groupid = k.groupid AND t.gid = k.gid);
+   WHERE NOT EXISTS (SELECT FROM pg_dist_transaction t WHERE t.groupid = k.groupid AND t.gid = k.gid)
+  ON CONFLICT DO NOTHING;
 END $$;
 
 -- One step of a plan: {"op": "move", "nodeid", "from": {host, port}, "to": {host, port}}

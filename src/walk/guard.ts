@@ -1,4 +1,4 @@
-import { guardSql } from '../apply/statements.ts'
+import { BEGIN, guardSql } from '../apply/statements.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Access } from './access.ts'
@@ -24,9 +24,10 @@ export async function guardTransactions(
         let session: Awaited<ReturnType<Access['open']>> | undefined
         try {
           session = await access.open(node, database)
-          // Read while it waits: what a change wrote meanwhile has to be seen.
-          const settings = `SET statement_timeout = ${LIMIT_MS}; SET default_transaction_isolation = 'read committed'`
-          await session.run(`${settings}; ${guardSql(plan.degraded)}`, LIMIT_MS)
+          // Not worth a wait for a synchronous standby that is gone: the next look does it again.
+          const settings = `SET statement_timeout = ${LIMIT_MS}; SET synchronous_commit = local`
+          // READ COMMITTED: what another guard or a change wrote while this one waited for it has to be seen.
+          await session.run(`${settings}; ${BEGIN}; ${guardSql(plan.degraded)}; COMMIT`, LIMIT_MS)
         } catch (error) {
           progress(`${formatAddress(node)}: Citus’s records could not be guarded: ${messageOf(error)}`)
         } finally {
