@@ -23,21 +23,27 @@ export class Intents {
     this.#order = order
   }
 
-  /** @throws what the driver or the server says */
+  /** @throws what the driver or the server says, after closing what was opened */
   static async open(
     scopes: readonly Scope[],
     moves: readonly Move[],
     order: SwitchoverOrder,
   ): Promise<Intents> {
     const notebooks: Notebook[] = []
-    for (const { access, request, checked } of scopes) {
-      const [coordinator] = checked.entries.entries
-      if (!coordinator) throw new Error('a switchover needs the coordinator')
-      const session = await access.open(coordinator.node, request.database)
-      notebooks.push({ session, madeBy: request.madeBy })
-      await session.run('SET synchronous_commit = local', LIMIT_MS)
+    const intents = new Intents(notebooks, moves, order)
+    try {
+      for (const { access, request, checked } of scopes) {
+        const [coordinator] = checked.entries.entries
+        if (!coordinator) throw new Error('a switchover needs the coordinator')
+        const session = await access.open(coordinator.node, request.database)
+        notebooks.push({ session, madeBy: request.madeBy })
+        await session.run('SET synchronous_commit = local', LIMIT_MS)
+      }
+      return intents
+    } catch (error) {
+      await intents.close()
+      throw error
     }
-    return new Intents(notebooks, moves, order)
   }
 
   async write(phase: 'quiescing' | 'promoting', stopped: boolean): Promise<void> {

@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
+import type { Answered } from '../../src/model/observation.ts'
+import { Intents } from '../../src/switchover/intents.ts'
+import type { SwitchoverOrder } from '../../src/switchover/order.ts'
+import type { Scope } from '../../src/switchover/stage.ts'
+import { loadCluster } from '../../src/walk/cluster.ts'
+import { Connections } from '../../src/walk/connections.ts'
+import { requestFor } from '../../src/walk/request.ts'
+import { SpareSessions } from '../../src/watch/spares.ts'
 import { client, Scenario } from '../support/scenario.ts'
 
 describe('what citus-ha writes down beside a change', () => {
@@ -74,6 +82,33 @@ describe('what citus-ha writes down beside a change', () => {
       const ran = await scenario.run('reconcile', ...args)
       expect(ran.stderr).not.toContain('could not be guarded')
       expect(await records()).toContainEqual({ gid: GID })
+    })
+  })
+
+  describe('what is about to be done', () => {
+    it('leaves no session behind where not every database can be told', async () => {
+      const coordinators = scenario.options.filter((option) => option.startsWith('postgres'))
+      const { config, database } = await loadCluster({ env: {}, coordinators })
+      const connections = new Connections(config, {})
+      try {
+        const { coordinator } = scenario.cluster
+        const node = { host: coordinator.host, port: coordinator.port }
+        const seen = (await connections.prober(database).probe(node)) as Answered
+        const entry = { node, role: 'coordinator', server: seen, groups: null } as const
+        const checked = { moves: [], entries: { entries: [entry], missing: [] }, refusals: [], warnings: [] }
+        const caller = { signal: new AbortController().signal, progress: () => undefined }
+        const scopes = [database, 'no_such_database'].map((name): Scope => {
+          const request = requestFor(config, name, caller)
+          return { request, checked, access: new SpareSessions(connections, name, 1000) }
+        })
+        await expect(Intents.open(scopes, [], {} as SwitchoverOrder)).rejects.toThrow('no_such_database')
+      } finally {
+        await connections.close()
+      }
+      const sessions = `SELECT application_name FROM pg_stat_activity WHERE usename = 'citus_ha'`
+      await waitUntil('its sessions end', async () => (await query(sessions)).length === 0, {
+        limitMs: 5000,
+      })
     })
   })
 })
