@@ -511,6 +511,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND ((r.given_host, r.given_port) <> (r.nodename, r.nodeport) OR NOT n.isactive)
 $$;
 
+-- Forgets the others, and gives them back. Nobody sets a remedy and its row meanwhile: the row and the remedy are seen as
+-- one transaction left them.
+CREATE FUNCTION citus_ha.forget_stale_remedies() RETURNS SETOF citus_ha.remedy
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  LOCK TABLE citus_ha.remedy IN SHARE ROW EXCLUSIVE MODE;
+  RETURN QUERY
+    DELETE FROM citus_ha.remedy r
+     WHERE NOT EXISTS (SELECT FROM citus_ha.standing_remedies() s WHERE s.nodeid = r.nodeid) RETURNING r.*;
+END $$;
+
 -- Takes a secondary's row away, by its address or, where a remedy has lent the row out, by that of its node; and what
 -- is remembered of it. Gives back the row, null where there is none. Never a primary's, never a clone's. As above, no
 -- other node is spoken to.

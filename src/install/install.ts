@@ -43,6 +43,7 @@ export const CALLABLE = [
   'decide(jsonb)',
   'register_secondary(jsonb)',
   'forget_node(text, int, text)',
+  'forget_stale_remedies()',
   'intend(jsonb)',
   'forget_intents(int[])',
   'pause_changes(int, text, text)',

@@ -97,6 +97,8 @@ export interface Plan {
   readonly remedies: readonly Remedy[]
   /** nodeids of remedies that end. */
   readonly remediesEnded: readonly number[]
+  /** Of those, the ones that are to be forgotten even where nothing else is to be done: no row is under them. */
+  readonly remediesStale: readonly number[]
   /** Addresses that this role may not give to a row of the coordinator's copy: then nothing can be done. */
   readonly forbidden: readonly { readonly group: number; readonly address: HostPort }[]
   /** Left for when nothing else is to be done. */
@@ -104,7 +106,7 @@ export interface Plan {
   readonly warnings: readonly string[]
 }
 
-/** Whether there is anything to commit. Lineage alone is recorded without a change. */
+/** Whether there is anything to commit. Lineage alone is recorded, stale remedies alone are forgotten, without a change. */
 export function changesNothing(plan: Plan): boolean {
   return (
     plan.changes.length === 0 &&

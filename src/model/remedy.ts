@@ -13,6 +13,11 @@ export function remedyOf(row: CatalogRow, remedies: readonly Remedy[]): Remedy |
   return remedies.find((remedy) => standsAsGiven(row, remedy))
 }
 
+/** Whether no row is under it any more, since somebody has changed that row, or taken it away. */
+export function isStale(remedy: Remedy, catalog: Catalog): boolean {
+  return !catalog.some((row) => standsAsGiven(row, remedy))
+}
+
 /** The row at an address: its own, or the one that a remedy has lent out of it. */
 export function rowOrLentAt(
   catalog: Catalog,

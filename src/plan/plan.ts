@@ -3,7 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
-import { remedyOf } from '../model/remedy.ts'
+import { isStale, remedyOf } from '../model/remedy.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
 import { conditionsOf } from './conditions.ts'
@@ -71,6 +71,7 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     remediesEnded: remedies
       .filter((known) => !target.remedies.some((remedy) => remedy.nodeid === known.nodeid))
       .map((known) => known.nodeid),
+    remediesStale: remedies.filter((known) => isStale(known, input.catalog)).map((known) => known.nodeid),
     registrations: news.registrations,
     warnings: [...target.warnings, ...wanted.flatMap((diagnosis) => diagnosis.warnings), ...news.warnings],
   }

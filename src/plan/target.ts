@@ -3,7 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Remedy } from '../model/observation.ts'
 import type { RowChange } from '../model/plan.ts'
-import { remedyOf, standsAsGiven, withoutRemedies } from '../model/remedy.ts'
+import { isStale, remedyOf, withoutRemedies } from '../model/remedy.ts'
 import type { AliasOf } from './alias.ts'
 import type { Conditions } from './conditions.ts'
 import { degrade } from './degrade.ts'
@@ -55,7 +55,7 @@ export function targetOf(input: TargetInput): Target {
   const settled = input.diagnoses.filter((diagnosis) => isSettled(diagnosis, routing))
   const ofSettled = (remedy: Remedy) => settled.some(({ group }) => group === remedy.group)
   // A row that somebody else has changed since is not ours to undo, and its remedy is forgotten.
-  const standing = remedies.filter((remedy) => catalog.some((row) => standsAsGiven(row, remedy)))
+  const standing = remedies.filter((remedy) => !isStale(remedy, catalog))
   const draft: Draft = {
     catalog: withoutRemedies(catalog, standing.filter(ofSettled)),
     remedies: standing.filter((remedy) => !ofSettled(remedy)),

@@ -18,6 +18,7 @@ import { leftBehind } from './intents.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
+import { forgetStaleRemedies } from './remedies.ts'
 import type { WalkRequest } from './walk.ts'
 
 /** What became of a plan. */
@@ -101,17 +102,19 @@ export async function act(
   return await carryOut(access, request, view, cluster, clock)
 }
 
-/** Where no row is wrong: what was proved is recorded, and standbys get rows of their own. */
+/** Where no row is wrong: what was proved is recorded, what counts no more forgotten, and standbys get rows of their own. */
 async function keepRecords(
   access: Access,
   request: WalkRequest,
   view: View,
   clock: Clock,
 ): Promise<Acted | Again> {
-  const { proofs, registrations } = view.plan
+  const { proofs, remediesStale, registrations } = view.plan
   const watch = watchOf(access, request)
   try {
     if (proofs.length > 0) await clock.time('record', () => recordProofs(access, request, view, clock))
+    if (remediesStale.length > 0)
+      await clock.time('forget', () => forgetStaleRemedies(access, request, view, clock))
     if (registrations.length === 0) return { kind: 'nothing', warnings: [] }
     const done = await clock.time('register', () => registerAll(access, request, view, watch))
     if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings }

@@ -77,9 +77,13 @@ function recovery(given: Circumstances): Intent {
   return { ...NOTHING, kind: 'recovery' }
 }
 
-/** Nothing moved, but lines of primaries are to be recorded, copies handed to Citus's sync, leftovers resolved. */
+/**
+ * Nothing moved, but lines of primaries are to be recorded, copies handed to Citus's sync, remedies forgotten whose row
+ * somebody else has changed, leftovers resolved.
+ */
 function housekeeping(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
-  if (changesNothing(plan) && plan.proofs.length === 0 && !given.leftovers) return NOTHING
+  const records = plan.proofs.length + plan.remediesStale.length
+  if (changesNothing(plan) && records === 0 && !given.leftovers) return NOTHING
   const groups = beliefs.map((belief) => belief.group)
   const noBar: readonly unknown[] = [null, 'cooldown', 'failure']
   const free = groups.filter((group) => noBar.includes(judge(group, beliefs, given).why))

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import type { Answered } from '../../src/model/observation.ts'
@@ -10,13 +10,14 @@ import { Connections } from '../../src/walk/connections.ts'
 import { requestFor } from '../../src/walk/request.ts'
 import { SpareSessions } from '../../src/watch/spares.ts'
 import { client, Scenario } from '../support/scenario.ts'
+import { Watching } from '../support/watching.ts'
 
 describe('what citus-ha writes down beside a change', () => {
   let scenario: Scenario
   const server = (name: string): Server => scenario.cluster.server(name)
 
   beforeAll(async () => {
-    scenario = await Scenario.start()
+    scenario = await Scenario.start({ coordinatorStandbys: [], workers: [{ standbys: [{}, {}] }, {}] })
   })
   beforeEach(async () => {
     await scenario.restore()
@@ -82,6 +83,89 @@ describe('what citus-ha writes down beside a change', () => {
       const ran = await scenario.run('reconcile', ...args)
       expect(ran.stderr).not.toContain('could not be guarded')
       expect(await records()).toContainEqual({ gid: GID })
+    })
+  })
+
+  describe('a remedy whose row somebody else has changed', () => {
+    let watching: Watching | null = null
+
+    afterEach(async () => {
+      await watching?.stop()
+      watching = null
+    })
+
+    const remedies = () => query('SELECT nodeid FROM citus_ha.remedy')
+    const changes = () => query('SELECT FROM citus_ha.change')
+
+    async function secondaryDown(): Promise<void> {
+      await server('worker-1-standby').kill()
+      const report = await scenario.reconcile()
+      expect(report.changes).toMatchObject([{ nodeid: 4, kind: 'remedy', to: 'inactive' }])
+      expect(await remedies()).toEqual([{ nodeid: 4 }])
+      await server('worker-1-standby').start()
+      await scenario.streams(server('worker-1-standby'))
+    }
+
+    /** On every copy at once, so that nothing is left to be changed. */
+    async function somebodyActivates(): Promise<void> {
+      const { database } = scenario.cluster
+      for (const name of ['worker-1', 'worker-2', 'coordinator'])
+        await server(name).query('UPDATE pg_dist_node SET isactive = true', [], { database })
+    }
+
+    it('is forgotten by the next reconcile, and by no dry run', async () => {
+      await secondaryDown()
+      await somebodyActivates()
+      const before = await changes()
+      const dry = await scenario.reconcile('--dry-run')
+      expect(dry).toMatchObject({ outcome: 'planned', changes: [] })
+      expect(await remedies()).toEqual([{ nodeid: 4 }])
+      const ran = await scenario.run('reconcile', '--json')
+      expect(JSON.parse(ran.stdout)).toMatchObject({ outcome: 'converged', changes: [] })
+      expect(ran.stderr).toBe('group 1: node 4 was changed by somebody else: its remedy is forgotten\n')
+      expect(await remedies()).toEqual([])
+      expect(await changes()).toEqual(before)
+      expect(await scenario.run('reconcile')).toMatchObject({ exitCode: 0, stderr: '' })
+    })
+
+    it('is kept while its row stands as it made it', async () => {
+      await server('worker-1-standby').kill()
+      await scenario.reconcile()
+      expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', changes: [] })
+      expect(await query('SELECT * FROM citus_ha.forget_stale_remedies()')).toEqual([])
+      expect(await remedies()).toEqual([{ nodeid: 4 }])
+    })
+
+    it('is not taken for one that a change is just setting anew', async () => {
+      await secondaryDown()
+      await somebodyActivates()
+      const other = await client(server('coordinator'), scenario.cluster.database)
+      try {
+        await other.query(`BEGIN; UPDATE pg_dist_node SET isactive = false WHERE nodeid = 4;
+                           UPDATE citus_ha.remedy SET recorded_at = now()`)
+        const running = scenario.run('reconcile', '--timeout', '2s')
+        await waitUntil('it waits for the other', async () => {
+          const sql = `SELECT FROM pg_stat_activity WHERE usename = 'citus_ha' AND wait_event_type = 'Lock'`
+          return (await query(sql)).length > 0
+        })
+        await other.query('COMMIT')
+        await running
+        expect(await remedies()).toEqual([{ nodeid: 4 }])
+      } finally {
+        await other.end()
+      }
+    })
+
+    it('is forgotten by a watcher that leads', async () => {
+      await secondaryDown()
+      await somebodyActivates()
+      watching = await Watching.start(scenario)
+      await waitUntil('it is forgotten', async () => (await remedies()).length === 0)
+      expect(watching.of('progress').map(({ line }) => line)).toContainEqual(
+        expect.stringContaining('its remedy is forgotten'),
+      )
+      expect(watching.of('failed')).toEqual([])
+      expect(watching.changes).toEqual([])
     })
   })
 
