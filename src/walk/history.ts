@@ -4,6 +4,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Access } from './access.ts'
 import { requireCoordinator } from './checks.ts'
 import { Clock } from './clock.ts'
+import { requireInstalled } from './install.ts'
 import { observe } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
@@ -44,7 +45,7 @@ const LIMIT_MS = 10_000
 /**
  * The changes of several databases that were decided, newest first, `limit` in all.
  * @param requests one for each database
- * @throws CitusHaError without a coordinator; what the server says, without the schema for one
+ * @throws CitusHaError without a coordinator or the schema; what the server says
  */
 export async function historyEverywhere(
   access: Access,
@@ -55,13 +56,14 @@ export async function historyEverywhere(
   for (const request of requests) {
     const { database } = request
     const coordinator = requireCoordinator(await observe(access, request, new Clock()))
+    if (!coordinator.installed) requireInstalled(coordinator, access.migration)
     const changes = await readHistory(access, coordinator.address, database, limit)
     all.push(...changes.map((change) => ({ database, ...change })))
   }
   return all.sort((a, b) => b.decidedAt.localeCompare(a.decidedAt)).slice(0, limit)
 }
 
-/** The changes that were decided, newest first. @throws what the server says, without the schema for one */
+/** The changes that were decided, newest first. @throws what the server says */
 async function readHistory(
   access: Access,
   coordinator: HostPort,

@@ -318,6 +318,25 @@ describe('orders to a watcher over HTTP', () => {
     expect(watching.rest).toEqual([expect.stringMatching(expected)])
   })
 
+  it('what its role has no right to, and a schema that is gone, is nothing that a second try mends', async () => {
+    const { watching, controller } = await start()
+    const { coordinator } = scenario.cluster
+    await coordinator.query(
+      'REVOKE EXECUTE ON FUNCTION citus_ha.pause_changes(int, text, text) FROM citus_ha',
+      [],
+      inApp,
+    )
+    expect(await controller.post('/v1/pause', {})).toMatchObject({
+      status: 409,
+      body: { code: 'configuration', exitCode: 2, error: expect.stringContaining('permission denied') },
+    })
+    expect(await scenario.run('pause')).toMatchObject({ exitCode: 2 })
+    await coordinator.query('DROP SCHEMA citus_ha CASCADE', [], inApp)
+    const gone = await controller.get('/v1/history')
+    expect(gone).toMatchObject({ status: 409, body: { code: 'not-installed', exitCode: 2 } })
+    expect(watching.lines.filter(({ msg }) => msg.includes(': 500'))).toEqual([])
+  })
+
   it('takes no orders where nobody said so', async () => {
     const watching = await watch({})
     await watching.says('this instance leads')
@@ -329,11 +348,13 @@ describe('orders to a watcher over HTTP', () => {
       'get /v1/history 200',
       'get /v1/history 400',
       'get /v1/history 401',
+      'get /v1/history 409',
       'post /v1/groups/{group}/fence 200',
       'post /v1/groups/{group}/promoted 200',
       'post /v1/groups/{group}/promoted 400',
       'post /v1/pause 200',
       'post /v1/pause 400',
+      'post /v1/pause 409',
       'post /v1/reconcile 200',
       'post /v1/reconcile 400',
       'post /v1/reconcile 503',

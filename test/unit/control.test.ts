@@ -350,6 +350,11 @@ describe('what may be asked', () => {
     [new CitusHaError('blocked', 'busy'), 503, { code: 'blocked', exitCode: 4 }],
     [new DOMException('aborted', 'AbortError'), 503, { code: 'interrupted', exitCode: 4 }],
     [
+      Object.assign(new Error('permission denied for function pause_changes'), { code: '42501' }),
+      409,
+      { error: 'permission denied for function pause_changes', code: 'configuration', exitCode: 2 },
+    ],
+    [
       new Error('postgres://u:hunter2@h/d broke\n at x'),
       500,
       { error: 'postgres://u:***@h/d broke', exitCode: 1 },

@@ -1,5 +1,5 @@
 import { CitusHaError, type FailureCode } from '../../model/failure.ts'
-import { describeError } from '../../walk/describe-error.ts'
+import { describeError, isForbidden } from '../../walk/describe-error.ts'
 
 /** An order that came to nothing, as it is answered. */
 export interface FailedOrder {
@@ -26,6 +26,9 @@ export function failedOrder(error: unknown): FailedOrder {
   if (error instanceof CitusHaError) {
     const { code } = error
     return { status: STATUS[code], body: { error: line, code, exitCode } }
+  }
+  if (isForbidden(error)) {
+    return { status: STATUS.configuration, body: { error: line, code: 'configuration', exitCode } }
   }
   if (error instanceof Error && error.name === 'AbortError') {
     const ended = 'the watch ends or reads its configuration again; nothing is left half done; ask again'
