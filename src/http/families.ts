@@ -20,7 +20,7 @@ export const NOTICED: readonly Noticed['what'][] = [
   'receiver-changed',
   'changed',
 ]
-export const HELD: readonly Held['why'][] = ['paused', 'cooldown', 'following', 'unconfirmed']
+export const HELD: readonly Held['why'][] = ['paused', 'cooldown', 'following', 'unconfirmed', 'fenced']
 export const STAGES = ['noticed', 'decided', 'right'] as const
 
 /** Seconds: what is aimed at (25, 75 and 250 ms) are bounds of their own. */

@@ -83,7 +83,7 @@ export interface Held {
   readonly kind: 'held'
   readonly database: string
   readonly group: number
-  readonly why: 'paused' | 'cooldown' | 'following' | 'unconfirmed'
+  readonly why: 'paused' | 'cooldown' | 'following' | 'unconfirmed' | 'fenced'
   /** What would be done, a line each. */
   readonly would: readonly string[]
 }

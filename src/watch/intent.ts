@@ -39,8 +39,10 @@ const NOTHING: Intent = { kind: 'nothing', groups: [], held: [], nextAt: null }
  */
 export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumstances): Intent {
   const asked = [...new Set([...plan.changes, ...plan.registrations].map(({ group }) => group))]
-  const wanted = asked.filter((group) => !isSwitchedOver(plan, group, given))
-  const judged = wanted.map((group) => ({ group, ...judge(group, beliefs, given) }))
+  const judged = asked.map((group) => ({
+    group,
+    ...(isSwitchedOver(plan, group, given) ? LEFT_TO_THE_FENCE : judge(group, beliefs, given)),
+  }))
   const held = judged.flatMap(({ group, why }) =>
     why === null || why === 'failure' ? [] : [{ group, why, would: wouldBe(plan, group) }],
   )
@@ -64,6 +66,8 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
 function isSwitchedOver({ changes }: Plan, group: number, { fenced }: Circumstances): boolean {
   return fenced.includes(group) && changes.some((each) => each.group === group && each.kind === 'degraded')
 }
+
+const LEFT_TO_THE_FENCE: Judgement = { why: 'fenced', failures: 0, until: null }
 
 const earliest = (times: readonly number[]): number | null => (times.length > 0 ? Math.min(...times) : null)
 

@@ -175,7 +175,12 @@ describe('what a watcher does next', () => {
 
     it('leaves the group alone while it is fenced: a switchover is under way', () => {
       expect(degraded.changes.map(({ group, kind }) => `${group} ${kind}`)).toEqual(['1 degraded'])
-      expect(intentOf(degraded, beliefs, given)).toMatchObject({ kind: 'nothing', groups: [], held: [] })
+      const would = [expect.stringContaining('degraded: node 2')]
+      expect(intentOf(degraded, beliefs, given)).toMatchObject({
+        kind: 'nothing',
+        groups: [],
+        held: [{ group: 1, why: 'fenced', would }],
+      })
       expect(intentOf(degraded, beliefs, { ...given, leftovers: true }).kind).toBe('recovery')
     })
 
@@ -188,7 +193,9 @@ describe('what a watcher does next', () => {
       expect(intentOf(plan, beliefs, given).groups).toEqual([1])
       const moved = plan.changes.map((each) => ({ ...each, group: 2 }))
       const both: Plan = { ...degraded, changes: [...degraded.changes, ...moved] }
-      expect(intentOf(both, beliefs, given).groups).toEqual([2])
+      const intent = intentOf(both, beliefs, given)
+      expect(intent.groups).toEqual([2])
+      expect(intent.held).toMatchObject([{ group: 1, why: 'fenced' }])
     })
   })
 

@@ -57,6 +57,7 @@ export const eventData = z
         cooldown: 'cooldown',
         following: 'following',
         unconfirmed: 'unconfirmed',
+        fenced: 'fenced',
       }),
       would: lines,
     }),
