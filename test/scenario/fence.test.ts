@@ -363,6 +363,21 @@ describe('a fence', () => {
       ])
     })
 
+    it('is not spent on reads while the primary is away, and that is told', async () => {
+      const { cluster } = scenario
+      const about = await watch({ routing: { primaryDown: 'secondary' } })
+      await hold({ group: 1, ttlMs: LONG_MS })
+      await cluster.waitForReplay(server('worker-1-standby'), server('worker-1'))
+      await server('worker-1').stop('fast')
+      const told = await waitUntil('it is told', () => about.of('held').find(({ why }) => why === 'fenced'))
+      expect(told).toMatchObject({ group: 1, would: [expect.stringContaining('degraded: node 2')] })
+      expect(about.changes).toEqual([])
+      await server('worker-1-standby').promote()
+      await about.changed(1)
+      expect(about.changes[0]?.changes[0]).toMatchObject({ group: 1, kind: 'primary-moved' })
+      expect(about.of('fence').at(-1)).toMatchObject({ now: 'ended', detail: 'a change was made in it' })
+    })
+
     it('gives way to another group’s failover that a reference table keeps from its locks', async () => {
       const { cluster } = scenario
       const run = (sql: string) => cluster.coordinator.query(sql, [], { database: cluster.database })
