@@ -19,11 +19,13 @@ interface Document {
 
 /**
  * Has a running watcher do it, which knows the cluster and has its connections open.
+ * @param tool whose word it is, for the record
  * @returns null where none is configured or none did: then it is the caller's to do
  */
 export async function handOver(
   { config }: Session,
   { node, group, waitUntil, answerBy }: Vouching,
+  tool: string,
   io: Io,
 ): Promise<EachDatabase<Report> | null> {
   if (config.control === null) return null
@@ -36,7 +38,7 @@ export async function handOver(
   const answer = await callControl(config, {
     method: 'POST',
     path: '/v1/reconcile',
-    body: { promoted, by: 'tool', ...(group !== null && { group }), ...limits },
+    body: { promoted, by: 'tool', tool, ...(group !== null && { group }), ...limits },
     timeoutMs: leftMs,
     signal: io.signal,
   })

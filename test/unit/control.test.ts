@@ -208,6 +208,30 @@ describe('what may be asked', () => {
   })
 
   test.each([
+    [{}, 'citus-ha (asked'],
+    [{ by: 'person', tool: 'patroni' }, 'citus-ha (asked'],
+    [{ by: 'tool', tool: 'patroni' }, 'citus-ha event patroni (asked'],
+    [{ by: 'tool' }, 'citus-ha event of a tool (asked'],
+  ])('whose word it is, for the record: %o', async (word, madeBy) => {
+    const { post, orders } = await start()
+    expect(await post('/v1/reconcile', { promoted: 'w1b:5432', ...word })).toMatchObject({ status: 200 })
+    expect(await post('/v1/groups/1/promoted', { node: 'w1b:5432', ...word })).toMatchObject({ status: 200 })
+    for (const [, order, asked] of orders) {
+      expect(order).toMatchObject({ promoted: { host: 'w1b', port: 5432 } })
+      expect(order).toHaveProperty('by', 'by' in word ? word.by : undefined)
+      expect(asked).toMatchObject({ madeBy: `${madeBy} over HTTP by 127.0.0.1)` })
+    }
+    expect(orders).toHaveLength(2)
+  })
+
+  test('no name of a tool that would not be one', async () => {
+    const { post, orders } = await start()
+    const body = { promoted: 'w1b:5432', by: 'tool', tool: 'x) as postgres (' }
+    expect(await post('/v1/reconcile', body)).toMatchObject({ status: 400, body: { code: 'usage' } })
+    expect(orders).toEqual([])
+  })
+
+  test.each([
     ['an empty object', '{}', { 'content-type': 'application/json' }],
     ['an empty body', '', { 'content-type': 'application/json' }],
     ['no body', undefined, {}],

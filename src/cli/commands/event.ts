@@ -130,7 +130,7 @@ async function answer(
     const ran = await withCluster(options, limited, async (session) => {
       cutWhen(late, session, begun)
       const orders = promoted.map((word) => orderOf(word, options, session, began))
-      return await obeyAll(session, orders, `event ${tool}`, await openLog(options.logLevel, io), limited)
+      return await obeyAll(session, orders, tool, await openLog(options.logLevel, io), limited)
     })
     exit(exitCodeOfAll(ran))
     if (options.json) printJson(io, documentOf(ran))
@@ -187,24 +187,24 @@ function orderOf(
 async function obeyAll(
   session: Session,
   orders: readonly Vouching[],
-  caller: string,
+  tool: string,
   log: Log,
   io: Io,
 ): Promise<EachDatabase<Report>> {
   const parts: EachDatabase<Report>[] = []
   const own: Vouching[] = []
   for (const order of orders) {
-    const done = await handOver(session, order, io)
+    const done = await handOver(session, order, tool, io)
     if (done) parts.push(done)
     else own.push(order)
   }
-  return joined(own.length === 0 ? parts : [...parts, await walkAll(session, own, caller, log, io)])
+  return joined(own.length === 0 ? parts : [...parts, await walkAll(session, own, tool, log, io)])
 }
 
 async function walkAll(
   session: Session,
   orders: readonly Vouching[],
-  caller: string,
+  tool: string,
   log: Log,
   io: Io,
 ): Promise<EachDatabase<Report>> {
@@ -212,7 +212,7 @@ async function walkAll(
     const reports: Report[] = []
     for (const order of orders) {
       const { madeBy, ...request } = requestOf(one, io)
-      const by = madeBy.replace('citus-ha', `citus-ha ${caller}`)
+      const by = madeBy.replace('citus-ha', `citus-ha event ${tool}`)
       const report = await walk(one.access, within({ ...request, progress: log.progress, madeBy: by }, order))
       log.report(report)
       reports.push(report)

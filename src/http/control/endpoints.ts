@@ -42,8 +42,8 @@ interface Given<Parameters extends z.ZodObject, Query extends z.ZodObject, Body 
 
 export interface Call {
   readonly actions: ControlActions
-  /** For the record. */
-  readonly madeBy: string
+  /** Who asks, for the record. */
+  readonly caller: string
 }
 
 interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.ZodObject>
@@ -72,8 +72,15 @@ function endpoint<
   }
 }
 
-function askedOf(database: string | undefined, { madeBy }: Call): Asked {
-  return { database: database ?? null, madeBy }
+/** Whose word an order is: as `citus-ha event` has it in the record where it is a tool's. */
+interface Spoken {
+  readonly by?: Order['by']
+  readonly tool?: string | undefined
+}
+
+function askedOf(database: string | undefined, { caller }: Call, { by, tool }: Spoken = {}): Asked {
+  const word = by === 'tool' ? ` event ${tool ?? 'of a tool'}` : ''
+  return { database: database ?? null, madeBy: `citus-ha${word} (asked over HTTP by ${caller})` }
 }
 
 const NO_ORDER: Order = {
@@ -108,7 +115,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     summary: 'Prove what was promoted, and make pg_dist_node right on every copy.',
     body: reconcileBody,
     answer: reportAnswer,
-    run: async ({ body: { database, group, promoted, by, wait, timeout, dryRun } }, call) => {
+    run: async ({ body: { database, group, promoted, by, tool, wait, timeout, dryRun } }, call) => {
       const order: Order = {
         group: group ?? null,
         promoted: promoted ?? null,
@@ -117,7 +124,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
         timeoutMs: timeout ?? null,
         mode: dryRun ? 'dry-run' : 'apply',
       }
-      return documentOf(await call.actions.reconcile(order, askedOf(database, call)))
+      return documentOf(await call.actions.reconcile(order, askedOf(database, call, { by, tool })))
     },
   }),
   endpoint({
@@ -127,7 +134,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
     parameters: groupPath,
     body: promotedBody,
     answer: reportAnswer,
-    run: async ({ parameters: { group }, body: { node, by, database, wait, timeout } }, call) => {
+    run: async ({ parameters: { group }, body }, call) => {
+      const { node, by, tool, database, wait, timeout } = body
       const given = {
         group,
         promoted: node,
@@ -135,7 +143,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
         waitMs: wait ?? DEFAULT_WAIT_MS,
         timeoutMs: timeout ?? null,
       }
-      return documentOf(await call.actions.reconcile({ ...NO_ORDER, ...given }, askedOf(database, call)))
+      const asked = askedOf(database, call, { by, tool })
+      return documentOf(await call.actions.reconcile({ ...NO_ORDER, ...given }, asked))
     },
   }),
   endpoint({

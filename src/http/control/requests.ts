@@ -44,11 +44,17 @@ const by = z.enum(['person', 'tool']).meta({
   description: 'Whose word that is: a tool’s does not override timelines. Where it is not said: a person’s.',
 })
 
+const tool = z
+  .string()
+  .regex(/^[A-Za-z][\w-]{0,31}$/, 'expected a name such as patroni')
+  .meta({ description: 'Which tool, for the record; only with by: tool.', examples: ['patroni'] })
+
 export const reconcileBody = z.strictObject({
   database: database.optional(),
   group: group.optional(),
   promoted: node.meta({ description: 'The node that the caller vouches for, HOST:PORT.' }).optional(),
   by: by.optional(),
+  tool: tool.optional(),
   wait: wait.optional(),
   timeout: timeout.optional(),
   dryRun: z.boolean().optional(),
@@ -58,6 +64,7 @@ export const promotedBody = z.strictObject({
   node,
   database: database.optional(),
   by: by.optional(),
+  tool: tool.optional(),
   wait: wait.optional(),
   timeout: timeout.optional(),
 })

@@ -122,7 +122,7 @@ function addEndpoint(app: FastifyInstance, endpoint: Endpoint, options: ControlO
         query: read(query, request.query),
         body: read(body ?? nothing, request.body ?? {}),
       }
-      return await run(given, { actions, madeBy: `citus-ha (asked over HTTP by ${caller})` })
+      return await run(given, { actions, caller })
     })
     const gone = reply.raw.destroyed ? ', but whoever asked is gone' : ''
     const line = `${method} ${request.url} from ${caller}: ${wordOf(status, document)}${gone}`
