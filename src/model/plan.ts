@@ -97,7 +97,7 @@ export interface Plan {
   readonly remedies: readonly Remedy[]
   /** nodeids of remedies that end. */
   readonly remediesEnded: readonly number[]
-  /** Of those, the ones that are to be forgotten even where nothing else is to be done: no row is under them. */
+  /** nodeids of remedies that no row is under any more: forgotten even where nothing else is to be done. */
   readonly remediesStale: readonly number[]
   /** Addresses that this role may not give to a row of the coordinator's copy: then nothing can be done. */
   readonly forbidden: readonly { readonly group: number; readonly address: HostPort }[]
