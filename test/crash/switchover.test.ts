@@ -37,7 +37,7 @@ describe('a switchover cut off in the middle', () => {
     await scenario.restore()
     if (standin) return
     const entries = ['coordinator', 'worker-2'].map(server)
-    traffic = await Traffic.start(scenario.cluster, entries, [], [1, 2])
+    traffic = await Traffic.start(scenario.cluster, entries, [])
   })
   afterEach(async () => {
     await traffic?.stop()

@@ -99,7 +99,6 @@ describe('switchover', () => {
         cluster,
         ['coordinator', 'worker-2'].map(server),
         ['coordinator-standby', 'coordinator-expand'].map(server),
-        [1, 2],
       )
       let [primary, standby] = ['worker-1', 'worker-1-standby']
       for (let n = 0; n < 2; n++) {

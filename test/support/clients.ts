@@ -10,20 +10,30 @@ import { client, type Ran } from './scenario.ts'
 export const standin = (await findBinaries()).citus === null
 
 /** New ids of `items` whose shards are in the group; asked of the coordinator's catalog. */
-export async function keysOf(cluster: Cluster, group: number, from = 1000, to = 40_000): Promise<number[]> {
+export async function keysOf(
+  cluster: Cluster,
+  group: number,
+  from = 1000,
+  to = 40_000,
+  database = cluster.database,
+): Promise<number[]> {
   const rows = await cluster.coordinator.query<{ id: number }>(
     `SELECT i AS id FROM generate_series($2::int, $3::int) i
        JOIN pg_dist_placement p ON p.shardid = get_shard_id_for_distribution_column('items', i)
       WHERE p.groupid = $1 ORDER BY i`,
     [group, from, to],
-    { database: cluster.database },
+    { database },
   )
   return rows.map(({ id }) => id)
 }
 
 /** An id that was in `items` from the start. */
-export async function oldKeyOf(cluster: Cluster, group: number): Promise<number> {
-  const [id] = await keysOf(cluster, group, 1, 200)
+export async function oldKeyOf(
+  cluster: Cluster,
+  group: number,
+  database = cluster.database,
+): Promise<number> {
+  const [id] = await keysOf(cluster, group, 1, 200, database)
   if (id === undefined) throw new Error(`no shard of items in group ${group}`)
   return id
 }

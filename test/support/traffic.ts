@@ -3,6 +3,7 @@ import type { Cluster } from '../../src/demo/cluster.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { commit, insert, keysOf, oldKeyOf, shareOf, type Write, Writer } from './clients.ts'
+import { copiedIn } from './copy-in.ts'
 import { client } from './scenario.ts'
 
 const prepared: Write = async (session, id) => {
@@ -61,45 +62,69 @@ export class Reader {
   }
 }
 
+/** What a writer writes; `across` are the transactions over two groups, each begun in the one and in the other. */
+export type Kind = 'insert' | 'prepared' | 'copied' | 'copied in' | 'across'
+
+export interface TrafficOptions {
+  /** Default: all. */
+  readonly kinds?: readonly Kind[]
+  /** The group that is changed, and another one; default 1 and 2. */
+  readonly groups?: readonly [number, number]
+  /** Default: the cluster's. */
+  readonly database?: string
+}
+
+const KINDS: readonly Kind[] = ['insert', 'prepared', 'copied', 'copied in', 'across']
+
+function writesOf(kind: Kind, partners: ReadonlyMap<number, number>): Write[] {
+  const simple = { insert, prepared, copied, 'copied in': copiedIn }
+  return kind === 'across' ? [across(partners, 'first'), across(partners, 'last')] : [simple[kind]]
+}
+
 /** Clients of every kind, through several nodes, that touch the group of a key all the time. */
 export class Traffic {
   readonly writers: readonly Writer[]
   readonly readers: readonly Reader[]
-  readonly #cluster: Cluster
+  readonly #database: string
+  /** Of each writer: where it enters, and what it writes. */
+  readonly #labels: readonly string[]
   readonly #partners: ReadonlyMap<number, number>
 
   private constructor(
-    cluster: Cluster,
+    database: string,
+    labels: readonly string[],
     writers: readonly Writer[],
     readers: readonly Reader[],
     partners: ReadonlyMap<number, number>,
   ) {
-    this.#cluster = cluster
+    this.#database = database
+    this.#labels = labels
     this.writers = writers
     this.readers = readers
     this.#partners = partners
   }
 
-  /** @param groups the one that is changed, and another one */
   static async start(
     cluster: Cluster,
     entries: readonly Server[],
     readEntries: readonly Server[],
-    groups: readonly [number, number],
+    { kinds = KINDS, groups = [1, 2], database = cluster.database }: TrafficOptions = {},
   ): Promise<Traffic> {
-    const [keys, others] = await Promise.all(groups.map((group) => keysOf(cluster, group, 1000, 300_000)))
+    const [keys, others] = await Promise.all(
+      groups.map((group) => keysOf(cluster, group, 1000, 300_000, database)),
+    )
     const own = keys ?? []
     const partners = new Map(own.map((key, n) => [key, (others ?? [])[n] ?? 0]))
-    const kinds: Write[] = [insert, prepared, copied, across(partners, 'first'), across(partners, 'last')]
-    const all = entries.flatMap((entry) => kinds.map((write) => ({ entry, write })))
+    const writes = kinds.flatMap((kind) => writesOf(kind, partners).map((write) => ({ kind, write })))
+    const all = entries.flatMap((entry) => writes.map((each) => ({ entry, ...each })))
     const usable = own.filter((key) => (partners.get(key) ?? 0) > 0)
     const writers = all.map(
-      ({ entry, write }, n) =>
-        new Writer(entry, cluster.database, shareOf(usable, n, all.length), write, 'one'),
+      ({ entry, write }, n) => new Writer(entry, database, shareOf(usable, n, all.length), write, 'one'),
     )
-    const id = await oldKeyOf(cluster, groups[0])
-    const readers = [...entries, ...readEntries].map((entry) => new Reader(entry, cluster.database, id))
-    const traffic = new Traffic(cluster, writers, readers, partners)
+    const labels = all.map(({ entry, kind }) => `${entry.name}, ${kind}`)
+    const id = await oldKeyOf(cluster, groups[0], database)
+    const readers = [...entries, ...readEntries].map((entry) => new Reader(entry, database, id))
+    const traffic = new Traffic(database, labels, writers, readers, partners)
     await traffic.goesOn()
     return traffic
   }
@@ -115,7 +140,10 @@ export class Traffic {
   }
 
   get failures(): string[] {
-    return [...this.writers, ...this.readers].flatMap(({ failures }) => failures)
+    const written = this.writers.flatMap(({ failures }, n) =>
+      failures.map((failure) => `${this.#labels[n]}: ${failure}`),
+    )
+    return [...written, ...this.readers.flatMap(({ failures }) => failures)]
   }
 
   get longestMs(): { readonly write: number; readonly read: number } {
@@ -138,7 +166,7 @@ export class Traffic {
   async missing(coordinator: Server): Promise<number[]> {
     const ids = this.writers.flatMap(({ acknowledged }) => acknowledged.map(({ id }) => id))
     const sql = `SELECT a.id FROM unnest($1::int[]) AS a(id) LEFT JOIN items i ON i.id = a.id WHERE i.id IS NULL`
-    const rows = await coordinator.query<{ id: number }>(sql, [ids], { database: this.#cluster.database })
+    const rows = await coordinator.query<{ id: number }>(sql, [ids], { database: this.#database })
     return rows.map(({ id }) => id)
   }
 
@@ -149,7 +177,7 @@ export class Traffic {
       JOIN items i ON i.id IN (p.one, p.two) WHERE i.note IN ('first', 'second')
       GROUP BY p.one HAVING count(*) = 1`
     const rows = await coordinator.query<{ one: number }>(sql, [JSON.stringify(pairs)], {
-      database: this.#cluster.database,
+      database: this.#database,
     })
     return rows.map(({ one }) => one)
   }

@@ -1,0 +1,107 @@
+import { writeFile } from 'node:fs/promises'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { standin } from '../support/clients.ts'
+import { Switching } from '../support/switching.ts'
+
+describe.skipIf(standin)('a switchover that comes to nothing', () => {
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start()
+  })
+  beforeEach(async () => {
+    await switching.scenario.restore()
+  })
+  afterEach(async () => {
+    await switching.tidy()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  it('a promotion that is refused is undone, and nobody has noticed', async () => {
+    const running = await switching.clients()
+    const { exitCode, report } = await switching.switchover(
+      '--group',
+      '1',
+      '--promote-command',
+      'echo no such thing; false',
+    )
+    expect(exitCode).toBe(4)
+    expect(report).toMatchObject({ outcome: 'blocked', left: [] })
+    expect(report.why).toContain('exit code 1: no such thing')
+    await switching.expectUntouched()
+    await switching.expectAll(running)
+  })
+
+  it('a stop that fails is undone by --undo-command', async () => {
+    const running = await switching.clients()
+    const flag = `${switching.scenario.cluster.directory}/undone`
+    const { exitCode, report } = await switching.switchover(
+      '--group',
+      '1',
+      '--demote-first',
+      '--demote-command',
+      'exit 7',
+      '--undo-command',
+      `echo $CITUS_HA_OLD_PORT > ${flag}`,
+    )
+    expect(exitCode).toBe(4)
+    expect(report.why).toContain('exit code 7')
+    await switching.expectUntouched()
+    await switching.expectAll(running)
+  })
+
+  it('an old primary that was stopped already is started again by --undo-command', async () => {
+    const flag = `${switching.scenario.cluster.directory}/started`
+    const ran = switching.switchover(
+      '--group',
+      '1',
+      '--demote-first',
+      '--demote-command',
+      switching.stopping('worker-1'),
+      '--promote-command',
+      'false',
+      '--undo-command',
+      `until test -e ${flag}; do sleep 0.05; done`,
+    )
+    await waitUntil('it is stopped', () => !switching.server('worker-1').isRunning)
+    await switching.server('worker-1').start()
+    await writeFile(flag, '')
+    const { exitCode, report } = await ran
+    expect(exitCode, JSON.stringify(report)).toBe(4)
+    expect(report).toMatchObject({ outcome: 'blocked', left: [] })
+    await switching.expectUntouched()
+    await switching.scenario.streams(switching.server('worker-1-standby'))
+    expect(await switching.scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+  })
+
+  it('says what is left where nobody can start it again, and a later run undoes the rest', async () => {
+    const { exitCode, report } = await switching.switchover(
+      '--group',
+      '1',
+      '--demote-first',
+      '--demote-command',
+      switching.stopping('worker-1'),
+      '--promote-command',
+      'false',
+    )
+    expect(exitCode).toBe(4)
+    expect(report.left.join()).toContain('no --undo-command')
+    await switching.server('worker-1').start()
+    await switching.scenario.streams(switching.server('worker-1-standby'))
+    const recovered = await switching.scenario.run('recover')
+    expect(recovered.stdout).toContain('is undone')
+    await switching.expectUntouched()
+  })
+
+  it('is undone when the pause would be too long', async () => {
+    const running = await switching.clients()
+    const { exitCode, report } = await switching.switchover('--group', '1', '--total-limit', '1ms')
+    expect(exitCode, JSON.stringify(report)).toBe(4)
+    expect(report.why).toMatch(/--total-limit|has not replayed|still open/)
+    await switching.expectUntouched()
+    await switching.expectAll(running)
+  })
+})

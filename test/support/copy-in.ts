@@ -1,0 +1,55 @@
+import type pg from 'pg'
+import type { Write } from './clients.ts'
+
+/** What pg calls on whatever is submitted to it; its types know the first alone. */
+interface Replies {
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** pg's connection as its own `Query` uses it; the types leave these out. */
+interface CopyConnection {
+  query(text: string): void
+  sendCopyFromChunk(chunk: Buffer): void
+  endCopyFrom(): void
+}
+
+/** One `COPY … FROM STDIN`, by the protocol: the rows go once the server asks for them. */
+class CopyIn {
+  readonly #text: string
+  readonly #rows: string
+  readonly #replies: Replies
+
+  constructor(text: string, rows: string, replies: Replies) {
+    this.#text = text
+    this.#rows = rows
+    this.#replies = replies
+  }
+
+  submit(connection: unknown): void {
+    ;(connection as CopyConnection).query(this.#text)
+  }
+
+  handleCopyInResponse(connection: CopyConnection): void {
+    connection.sendCopyFromChunk(Buffer.from(this.#rows))
+    connection.endCopyFrom()
+  }
+
+  handleCommandComplete(): void {}
+
+  handleReadyForQuery(): void {
+    this.#replies.resolve()
+  }
+
+  handleError(error: Error): void {
+    this.#replies.reject(error)
+  }
+}
+
+/** A row that the client itself sends. */
+export const copiedIn: Write = (session, id) =>
+  new Promise<void>((resolve, reject) => {
+    session.query(
+      new CopyIn('COPY items FROM STDIN', `${id}\tcopied in\n`, { resolve, reject }) as pg.Submittable,
+    )
+  })

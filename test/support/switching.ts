@@ -1,0 +1,136 @@
+import type pg from 'pg'
+import { expect } from 'vitest'
+import type { ClusterSpec } from '../../src/demo/cluster.ts'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import type { Ran } from './scenario.ts'
+import { Scenario } from './scenario.ts'
+import { Traffic } from './traffic.ts'
+import { Watching } from './watching.ts'
+
+/** A session keeps its connections between nodes no longer than that: it would meet dead ones on the way back. */
+export const SHORT_LIVED = { 'citus.max_cached_connection_lifetime': '1s' }
+
+export interface Switched extends Ran {
+  /** The document of `--json`. */
+  // biome-ignore lint/suspicious/noExplicitAny: every test looks at its own part of it
+  readonly report: any
+}
+
+/** A cluster to switch over, with what the tests of it start and end. */
+export class Switching {
+  readonly scenario: Scenario
+  #traffic: Traffic[] = []
+  #watching: Watching | null = null
+  #open: pg.Client[] = []
+
+  private constructor(scenario: Scenario) {
+    this.scenario = scenario
+  }
+
+  /** With an ordinary standby coordinator and one that reads from secondaries, unless the spec says otherwise. */
+  static async start(spec: ClusterSpec = {}): Promise<Switching> {
+    const coordinatorStandbys = [{ kind: 'standby' }, { kind: 'expand' }] as const
+    const scenario = await Scenario.start({ coordinatorStandbys, settings: SHORT_LIVED, ...spec })
+    await scenario.install('--switchover')
+    await scenario.settle()
+    await scenario.cluster.snapshot()
+    return new Switching(scenario)
+  }
+
+  /** Ends what a test has started, whatever became of it. */
+  async tidy(): Promise<void> {
+    await Promise.all(this.#traffic.map((each) => each.stop()))
+    await this.#watching?.stop()
+    await Promise.all(this.#open.map((session) => session.end().catch(() => undefined)))
+    this.#traffic = []
+    this.#watching = null
+    this.#open = []
+  }
+
+  server(name: string): Server {
+    return this.scenario.cluster.server(name)
+  }
+
+  at(name: string): string {
+    return formatAddress(this.server(name))
+  }
+
+  /** A shell command that stops a server. */
+  stopping(name: string): string {
+    return `kill -INT ${this.server(name).pid}`
+  }
+
+  async switchover(...args: string[]): Promise<Switched> {
+    const ran = await this.scenario.run('switchover', '--yes', '--json', ...args)
+    return { ...ran, report: ran.stdout === '' ? {} : JSON.parse(ran.stdout) }
+  }
+
+  /** As `switchover`, which has to come through. */
+  async switched(...args: string[]): Promise<Switched> {
+    const ran = await this.switchover(...args)
+    expect(ran.exitCode, ran.stdout + ran.stderr).toBe(0)
+    return ran
+  }
+
+  /** Clients of every kind that write to groups 1 and 2, and read. */
+  async clients(entries = ['coordinator', 'worker-2'], database?: string): Promise<Traffic> {
+    const { cluster } = this.scenario
+    const readers = cluster.coordinatorStandbys
+    const servers = entries.map((name) => this.server(name))
+    const traffic = await Traffic.start(cluster, servers, readers, { ...(database && { database }) })
+    this.#traffic.push(traffic)
+    return traffic
+  }
+
+  /** The test's own session, ended by `tidy`. */
+  keep(session: pg.Client): pg.Client {
+    this.#open.push(session)
+    return session
+  }
+
+  async watch(): Promise<Watching> {
+    this.#watching = await Watching.start(this.scenario)
+    return this.#watching
+  }
+
+  /** They go on, nothing has failed, and all that was acknowledged is there. */
+  async expectAll(clients: Traffic, coordinator = 'coordinator'): Promise<void> {
+    await clients.goesOn()
+    await clients.stop()
+    expect(clients.failures, clients.failures.join('; ')).toEqual([])
+    expect(await clients.missing(this.server(coordinator))).toEqual([])
+    expect(await clients.halves(this.server(coordinator))).toEqual([])
+  }
+
+  /** The group's primary by the rows of every primary that runs, the coordinator's first; nothing is noted any more. */
+  async expectPrimary(nodeid: number, name: string, ...copies: string[]): Promise<void> {
+    const rows = await this.scenario.rows(this.server('coordinator'))
+    expect(rows).toContain(`${nodeid} group ${nodeid - 1} primary ${this.at(name)}`)
+    for (const copy of [name, ...copies])
+      expect(await this.scenario.rows(this.server(copy)), copy).toEqual(rows)
+    await this.expectNoIntent()
+  }
+
+  async expectNoIntent(): Promise<void> {
+    const { coordinator, database } = this.scenario.cluster
+    expect(await coordinator.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+  }
+
+  /** As if nothing had been. */
+  async expectUntouched(name = 'worker-1'): Promise<void> {
+    const nodeid = Number(name.slice(-1)) + 1
+    expect(await this.scenario.rows(this.server('coordinator'))).toContain(
+      `${nodeid} group ${nodeid - 1} primary ${this.at(name)}`,
+    )
+    await this.expectNoIntent()
+    await this.expectWritable(name)
+    expect(await this.server(`${name}-standby`).isInRecovery()).toBe(true)
+  }
+
+  async expectWritable(name: string): Promise<void> {
+    expect(await this.server(name).query('SHOW default_transaction_read_only')).toEqual([
+      { default_transaction_read_only: 'off' },
+    ])
+  }
+}
