@@ -7,6 +7,7 @@ const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
   planned: 'dry run: this would be done; nothing was changed',
   refused: 'refused: nothing was touched',
   blocked: 'blocked: it came to nothing, and was undone',
+  partly: 'switched in part: the other groups came to nothing, and were undone',
   unproved: 'promoted, but not proved on every copy: any later run carries it on',
 }
 
@@ -22,7 +23,7 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
     ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${line}`) : []),
     ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${line}`)) : []),
     ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${why}`)]),
-    ...(outcome === 'switched'
+    ...(outcome === 'switched' || outcome === 'partly'
       ? moves.map(({ group, from, to }) => `  group ${group}: ${from} -> ${to}`)
       : []),
     ...pause,

@@ -11,6 +11,8 @@ export type SwitchoverOutcome =
   | 'refused'
   /** It came to nothing before the promotion; everything is as it was, but for `left`. */
   | 'blocked'
+  /** Some groups were switched; the promotion of others was refused, and they are as they were, but for `left`. */
+  | 'partly'
   /** Promoted, but not proved on every copy; any later run carries it on. */
   | 'unproved'
 
@@ -56,5 +58,5 @@ export interface SwitchoverReport {
 export function exitCodeOfSwitchover({ outcome }: Pick<SwitchoverReport, 'outcome'>): 0 | 3 | 4 | 5 {
   if (outcome === 'refused') return 3
   if (outcome === 'blocked') return 4
-  return outcome === 'unproved' ? 5 : 0
+  return outcome === 'unproved' || outcome === 'partly' ? 5 : 0
 }

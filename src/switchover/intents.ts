@@ -14,23 +14,17 @@ interface Notebook {
 /** What is written down before it is done, on the coordinator of each database, so that a later run knows. */
 export class Intents {
   readonly #notebooks: readonly Notebook[]
-  readonly #moves: readonly Move[]
   readonly #order: SwitchoverOrder
 
-  private constructor(notebooks: readonly Notebook[], moves: readonly Move[], order: SwitchoverOrder) {
+  private constructor(notebooks: readonly Notebook[], order: SwitchoverOrder) {
     this.#notebooks = notebooks
-    this.#moves = moves
     this.#order = order
   }
 
   /** @throws what the driver or the server says, after closing what was opened */
-  static async open(
-    scopes: readonly Scope[],
-    moves: readonly Move[],
-    order: SwitchoverOrder,
-  ): Promise<Intents> {
+  static async open(scopes: readonly Scope[], order: SwitchoverOrder): Promise<Intents> {
     const notebooks: Notebook[] = []
-    const intents = new Intents(notebooks, moves, order)
+    const intents = new Intents(notebooks, order)
     try {
       for (const { access, request, checked } of scopes) {
         const [coordinator] = checked.entries.entries
@@ -46,10 +40,10 @@ export class Intents {
     }
   }
 
-  async write(phase: 'quiescing' | 'promoting', stopped: boolean): Promise<void> {
+  async write(phase: 'quiescing' | 'promoting', stopped: boolean, moves: readonly Move[]): Promise<void> {
     await Promise.all(
       this.#notebooks.map(async ({ session, madeBy }) => {
-        const intents = this.#moves.map(({ group, from, to }) => {
+        const intents = moves.map(({ group, from, to }) => {
           const byCommand = this.#order.promoteCommand !== null
           return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
         })

@@ -82,7 +82,7 @@ export class Stage {
     await each(this.#moves, async (move) => {
       opened.push(await Side.open({ move, databases, open, lockTimeoutMs, idleMs }))
     })
-    this.#intents = await Intents.open(this.#scopes, this.#moves, this.#order)
+    this.#intents = await Intents.open(this.#scopes, this.#order)
     // Those that were used up are opened again: the fence and the change want their own.
     const nodes = nodesOf(first.checked)
     for (const { access } of this.#scopes) access.keep(nodes)
@@ -104,8 +104,9 @@ export class Stage {
     }
   }
 
-  async intend(phase: 'quiescing' | 'promoting'): Promise<void> {
-    await this.#intents?.write(phase, this.#stopped)
+  /** @param sides of whose groups; default: all */
+  async intend(phase: 'quiescing' | 'promoting', sides?: readonly Side[]): Promise<void> {
+    await this.#intents?.write(phase, this.#stopped, sides?.map(({ move }) => move) ?? this.#moves)
   }
 
   /** @throws TooLate with whose transactions are still open; the server's error for a lock that did not come */

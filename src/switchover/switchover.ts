@@ -15,6 +15,7 @@ import { NotAskedFor, promoteOne } from './promote.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { type Side, TooLate } from './side.ts'
 import { each, nodesOf, type Scope, Stage } from './stage.ts'
+import { undoSides } from './undo.ts'
 
 /** How long the change may go on trying: what was promoted has to be written down. Milliseconds. */
 const CHANGE_MS = 60_000
@@ -60,6 +61,12 @@ export async function switchover(
   }
 }
 
+/** Some groups are promoted, others not. */
+interface Stuck {
+  readonly outcome: 'partly' | 'unproved'
+  readonly why: string
+}
+
 /** One switchover, step by step. */
 class Run {
   readonly #scopes: readonly Scope[]
@@ -70,6 +77,8 @@ class Run {
   readonly #warnings: string[]
   readonly #cutOff: Blocker[] = []
   readonly #left: string[] = []
+  /** Whose groups were not promoted, while others were. */
+  readonly #failed: Side[] = []
   #reports: Report[] = []
   /** `performance.now()` of the last commit. */
   #pauseEnded: number | null = null
@@ -106,7 +115,7 @@ class Run {
       if (blocked) return await this.#giveUp(blocked.error)
       const stuck = await this.#promote()
       if (stuck !== null && 'undo' in stuck) return await this.#giveUp(stuck.undo)
-      return await this.#finish(stuck?.why ?? null)
+      return await this.#finish(stuck)
     } finally {
       await this.#stage.close()
     }
@@ -138,8 +147,8 @@ class Run {
     stage.requireWhole()
   }
 
-  /** @returns null; what is to be undone; or why it is not through, and can't be undone */
-  async #promote(): Promise<{ readonly undo: unknown } | { readonly why: string } | null> {
+  /** @returns null; what is to be undone; or why it is not through everywhere, and can't be undone */
+  async #promote(): Promise<{ readonly undo: unknown } | Stuck | null> {
     try {
       await this.#step('promoting', () => this.#stage.intend('promoting'))
     } catch (error) {
@@ -159,21 +168,26 @@ class Run {
     )
     this.#othersMs += performance.now() - began
     const failed = failures.filter((failure) => failure !== null)
-    const refused = failed.filter(({ error }) => error instanceof NotAskedFor)
-    if (refused.length === sides.length) return { undo: refused[0]?.error }
+    const refused = failed.filter(({ error }) => error instanceof NotAskedFor).map(({ side }) => side)
+    if (refused.length === sides.length) return { undo: failed[0]?.error }
     await this.#first.hooks.reached('promoted')
     if (failed.length === 0) return null
+    // Of these it surely does not come any more: they are primaries again while the others go forward.
+    this.#left.push(...(await undoSides(this.#stage, refused, this.#order.undoCommand)))
+    this.#failed.push(...failed.map(({ side }) => side))
     return {
+      outcome: refused.length === failed.length ? 'partly' : 'unproved',
       why: failed.map(({ side, error }) => `group ${side.move.group}: ${messageOf(error)}`).join('; '),
     }
   }
 
-  /** The change and what follows it. @param why what is not promoted, and why */
-  async #finish(why: string | null): Promise<SwitchoverReport> {
+  /** The change and what follows it, of the groups that are promoted. */
+  async #finish(stuck: Stuck | null): Promise<SwitchoverReport> {
     const changed = await this.#step('change', () => this.#change())
-    if (changed !== null || why !== null) return this.report('unproved', changed ?? why)
-    await this.#step('drain', () => each(this.#stage.sides, (side) => this.#drain(side)))
-    return this.report('switched', null)
+    if (changed !== null) return this.report('unproved', changed)
+    const promoted = this.#stage.sides.filter((side) => !this.#failed.includes(side))
+    await this.#step('drain', () => each(promoted, (side) => this.#drain(side)))
+    return this.report(stuck?.outcome ?? 'switched', stuck?.why ?? null)
   }
 
   /** @returns null, or why it is not proved */
@@ -234,32 +248,11 @@ class Run {
   async #giveUp(error: unknown): Promise<SwitchoverReport> {
     const stage = this.#stage
     if (error instanceof TooLate) stage.waitedFor.push(...error.blockers)
-    // Whoever finds it half undone is to undo the rest, whatever had been written down before.
-    if (stage.began !== null) await stage.intend('quiescing').catch(() => undefined)
-    const undone = await Promise.allSettled(stage.sides.map((side) => this.#undo(side)))
-    for (const [n, result] of undone.entries()) {
-      const at = formatAddress(stage.sides[n]?.move.from.address ?? { host: '?', port: 0 })
-      if (result.status === 'rejected')
-        this.#left.push(`${at}: ${messageOf(result.reason)}; any later run undoes it`)
-    }
-    const over = stage.sides.filter((_, n) => undone[n]?.status === 'fulfilled').map(({ move }) => move.group)
-    await stage.forget(over).catch((cause: unknown) => {
-      this.#left.push(`the record of it (citus_ha.intent) is still there: ${messageOf(cause)}`)
-    })
+    this.#left.push(...(await undoSides(stage, stage.sides, this.#order.undoCommand)))
     await stage.release('the switchover was undone')
     this.#pauseEnded = performance.now()
     const interrupted = error instanceof Error && error.name === 'AbortError'
     return this.report('blocked', interrupted ? 'interrupted' : messageOf(error))
-  }
-
-  async #undo(side: Side): Promise<void> {
-    const { undoCommand } = this.#order
-    const { stopped } = this.#stage
-    if (stopped && undoCommand === null)
-      throw new Error('it was stopped, and there is no --undo-command: start it again')
-    if (undoCommand !== null) await runCommand(undoCommand, side.move, COMMAND_MS)
-    if (stopped) await side.reopen()
-    await side.undo()
   }
 
   report(outcome: SwitchoverOutcome, why: string | null): SwitchoverReport {
