@@ -58,12 +58,35 @@ END $$;
 -- Holds, for the transaction, the writes to the given groups that enter here. Reads pass, and so does a change of
 -- another group, but for one that shares a reference table's shards.
 -- A writer that has one shard and wants another, which is fenced already, waits for us while we wait for him: found out
--- soon, it is us who give way (40P01). Citus's own search for deadlocks would end him.
+-- soon, it is us who give way. Citus's own search for deadlocks would end him. All that was fenced since is let go with
+-- the block, and begun anew, within the caller's statement_timeout.
 CREATE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
+BEGIN
+  FOR attempt IN 1 .. 50 LOOP
+    BEGIN
+      PERFORM citus_ha.fence_once(fenced_groups);
+      RETURN;
+    EXCEPTION WHEN deadlock_detected THEN
+      IF attempt = 50 THEN RAISE; END IF;
+    END;
+  END LOOP;
+END $$;
+
+CREATE FUNCTION citus_ha.fence_once(fenced_groups int[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   primary_nodeid int;
+  shards bigint[];
 BEGIN
+  IF cardinality(fenced_groups) > 1 THEN
+    -- By shard, as COPY does, and not group by group: else the two wait for each other most of the time.
+    SELECT array_agg(DISTINCT p.shardid ORDER BY p.shardid) INTO shards
+      FROM pg_dist_placement p WHERE p.groupid = ANY (fenced_groups);
+    IF shards IS NOT NULL THEN
+      PERFORM lock_shard_metadata(7, shards);
+    END IF;
+  END IF;
   FOR primary_nodeid IN
     SELECT n.nodeid FROM pg_dist_node n
      WHERE n.groupid = ANY (fenced_groups) AND n.noderole = 'primary' ORDER BY n.groupid
