@@ -30,9 +30,62 @@ describe.skipIf(standin)('a switchover of several groups', () => {
     expect(rows).toContain(`3 group 2 primary ${switching.at('worker-2-standby')}`)
   })
 
-  it('everything on one machine', async () => {
-    const { exitCode, report } = await switching.switchover('--node', '127.0.0.1', '--dry-run')
-    expect(exitCode, JSON.stringify(report)).toBe(0)
-    expect(report.moves.map(({ group }: { group: number }) => group)).toEqual([0, 1, 2])
+  it('promotes what it can: a group whose promotion is refused stays as it was, and is told', async () => {
+    const running = await switching.clients(['coordinator'])
+    const standby = switching.server('worker-1-standby')
+    const promote = `if test $CITUS_HA_GROUP = 2; then echo no quorum; exit 3; fi; touch ${standby.directory}/promote && kill -USR1 ${standby.pid}`
+    const { exitCode, report } = await switching.switchover('--group', '1,2', '--promote-command', promote)
+    expect(report.why).toMatch(/group 2: .*exit code 3: no quorum/)
+    expect(exitCode, JSON.stringify(report)).toBe(5)
+    await switching.expectAll(running)
+    await switching.expectPrimary(2, 'worker-1-standby')
+    await switching.expectUntouched('worker-2')
+    await expect(switching.server('worker-1').query('CREATE TABLE late ()')).rejects.toThrow('read-only')
+    expect(await switching.scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    await switching.scenario.cluster.rejoin(switching.server('worker-1'), standby)
+    expect(await switching.scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    await switching.switched('--group', '2')
+    await switching.expectPrimary(3, 'worker-2-standby', { copies: ['worker-1-standby'] })
+  })
+})
+
+describe.skipIf(standin)('a switchover of a cluster with several databases', () => {
+  const SECOND = 'se"cond'
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start({ extraDatabases: [SECOND] })
+    const { coordinator } = switching.scenario.cluster
+    await coordinator.query('CREATE TABLE items (id int PRIMARY KEY, note text)', [], { database: SECOND })
+    await coordinator.query(`SELECT create_distributed_table('items', 'id')`, [], { database: SECOND })
+    const rows = `INSERT INTO items SELECT i, 'before' FROM generate_series(1, 200) i`
+    await coordinator.query(rows, [], { database: SECOND })
+    await switching.scenario.settle()
+  })
+  afterEach(async () => {
+    await switching.tidy()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  it('is one for all of them, and no client of any sees a failure', async () => {
+    const both = [await switching.clients(), await switching.clients(['coordinator', 'worker-2'], SECOND)]
+    const { report } = await switching.switched(
+      '--group',
+      '1',
+      '--demote-command',
+      switching.stopping('worker-1'),
+    )
+    expect(report).toMatchObject({
+      outcome: 'switched',
+      databases: ['app', SECOND],
+      warnings: [],
+      cutOff: [],
+    })
+    expect(report.reports).toHaveLength(2)
+    for (const clients of both) await switching.expectAll(clients)
+    for (const database of ['app', SECOND])
+      await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'], database })
   })
 })

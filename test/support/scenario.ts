@@ -168,8 +168,8 @@ export class Scenario {
     return report
   }
 
-  async rows(server: Server): Promise<Rows> {
-    const rows = await server.query<{ row: string }>(ROWS, [], { database: this.cluster.database })
+  async rows(server: Server, database = this.cluster.database): Promise<Rows> {
+    const rows = await server.query<{ row: string }>(ROWS, [], { database })
     return rows.map(({ row }) => row)
   }
 

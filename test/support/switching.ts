@@ -11,6 +11,31 @@ import { Watching } from './watching.ts'
 /** A session keeps its connections between nodes no longer than that: it would meet dead ones on the way back. */
 export const SHORT_LIVED = { 'citus.max_cached_connection_lifetime': '1s' }
 
+/** Loopback too, and another machine to whoever looks at names. */
+export const OTHER_HOST = '127.0.0.2'
+
+/** Gives some servers another host in `pg_dist_node`, and has their standbys stream from there. */
+export async function registerAt(
+  { cluster }: Scenario,
+  host: string,
+  names: readonly string[],
+): Promise<void> {
+  const { coordinator, database } = cluster
+  for (const name of names) {
+    const { port } = cluster.server(name)
+    const move = `SELECT citus_update_node((SELECT nodeid FROM pg_dist_node WHERE nodeport = $2), $1, $2)`
+    const sql = name === 'coordinator' ? 'SELECT citus_set_coordinator_host($1, $2)' : move
+    await coordinator.query(sql, [host, port], { database })
+    const conninfo = `host=${host} port=${port} user=postgres application_name=${name}-standby`
+    await cluster.server(`${name}-standby`).configure({ primary_conninfo: conninfo })
+  }
+}
+
+interface SwitchingSpec extends ClusterSpec {
+  /** Done with the cluster before `install`. */
+  readonly before?: (scenario: Scenario) => Promise<void>
+}
+
 export interface Switched extends Ran {
   /** The document of `--json`. */
   // biome-ignore lint/suspicious/noExplicitAny: every test looks at its own part of it
@@ -29,9 +54,15 @@ export class Switching {
   }
 
   /** With an ordinary standby coordinator and one that reads from secondaries, unless the spec says otherwise. */
-  static async start(spec: ClusterSpec = {}): Promise<Switching> {
+  static async start({ before, ...spec }: SwitchingSpec = {}): Promise<Switching> {
     const coordinatorStandbys = [{ kind: 'standby' }, { kind: 'expand' }] as const
-    const scenario = await Scenario.start({ coordinatorStandbys, settings: SHORT_LIVED, ...spec })
+    const scenario = await Scenario.start({
+      coordinatorStandbys,
+      settings: SHORT_LIVED,
+      ...spec,
+      install: 'no',
+    })
+    await before?.(scenario)
     await scenario.install('--switchover')
     await scenario.settle()
     await scenario.cluster.snapshot()
@@ -103,17 +134,22 @@ export class Switching {
     expect(await clients.halves(this.server(coordinator))).toEqual([])
   }
 
-  /** The group's primary by the rows of every primary that runs, the coordinator's first; nothing is noted any more. */
-  async expectPrimary(nodeid: number, name: string, ...copies: string[]): Promise<void> {
-    const rows = await this.scenario.rows(this.server('coordinator'))
+  /** The group's primary by the rows of the coordinator, its own, and others; nothing is noted any more. */
+  async expectPrimary(
+    nodeid: number,
+    name: string,
+    { copies = [], database }: { readonly copies?: readonly string[]; readonly database?: string } = {},
+  ): Promise<void> {
+    const rows = await this.scenario.rows(this.server('coordinator'), database)
     expect(rows).toContain(`${nodeid} group ${nodeid - 1} primary ${this.at(name)}`)
     for (const copy of [name, ...copies])
-      expect(await this.scenario.rows(this.server(copy)), copy).toEqual(rows)
-    await this.expectNoIntent()
+      expect(await this.scenario.rows(this.server(copy), database), copy).toEqual(rows)
+    await this.expectNoIntent(database)
+    await this.expectWritable(name)
   }
 
-  async expectNoIntent(): Promise<void> {
-    const { coordinator, database } = this.scenario.cluster
+  async expectNoIntent(database = this.scenario.cluster.database): Promise<void> {
+    const { coordinator } = this.scenario.cluster
     expect(await coordinator.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
   }
 
