@@ -219,9 +219,9 @@ BEGIN
   RETURN ended;
 END $$;
 
--- Transactions of clients and of other nodes that have been open here since before a moment: whatever they did, reading
--- alone included, they would go on here and not on a new primary. As citus_ha.blockers.
-CREATE FUNCTION citus_ha.open_transactions(since timestamptz) RETURNS jsonb
+-- Transactions of clients and of other nodes that have been open here since before a moment, as citus_ha.blockers: those
+-- that wait for a lock of citus-ha's own sessions, or the others.
+CREATE FUNCTION citus_ha.transactions(since timestamptz, held boolean) RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
@@ -234,22 +234,46 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     FROM pg_stat_activity a
    WHERE a.backend_type = 'client backend' AND a.datname = current_database() AND a.pid <> pg_backend_pid()
      AND a.application_name <> 'citus-ha' AND a.xact_start < since
+     AND held = CASE a.wait_event_type WHEN 'Lock' THEN
+           EXISTS (SELECT FROM unnest(pg_blocking_pids(a.pid)) AS b(pid) JOIN pg_stat_activity o ON o.pid = b.pid
+                    WHERE o.application_name = 'citus-ha'
+                      AND has_function_privilege(o.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE'))
+         ELSE false END
 $$;
 
--- Ends their sessions, and gives back whose.
-CREATE FUNCTION citus_ha.end_open_transactions(since timestamptz) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- What is to be waited for: whatever they did, reading alone included, they would go on here and not on a new primary.
+-- Who waits for us would be waited for in vain; he does not go on before we let him.
+CREATE FUNCTION citus_ha.open_transactions(since timestamptz) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.transactions(since, false)
+$$;
+
+-- Ends the sessions that are named like that, and gives back which.
+CREATE FUNCTION citus_ha.end_sessions(named jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found jsonb;
   ended jsonb := '[]';
 BEGIN
-  FOR found IN SELECT * FROM jsonb_array_elements(citus_ha.open_transactions(since)) LOOP
+  FOR found IN SELECT * FROM jsonb_array_elements(named) LOOP
     IF pg_terminate_backend((found ->> 'pid')::int) THEN
       ended := ended || found;
     END IF;
   END LOOP;
   RETURN ended;
 END $$;
+
+-- Ends the sessions of such, and gives back whose.
+CREATE FUNCTION citus_ha.end_open_transactions(since timestamptz) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.end_sessions(citus_ha.transactions(since, false))
+$$;
+
+-- The same of those that wait for a lock of ours: before it is let go where they should not be any more.
+CREATE FUNCTION citus_ha.end_held_transactions() RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.end_sessions(citus_ha.transactions('infinity', true))
+$$;
 
 -- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
 -- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.

@@ -33,6 +33,7 @@ export const CALLABLE = [
   'lock_shards()',
   'open_transactions(timestamptz)',
   'end_open_transactions(timestamptz)',
+  'end_held_transactions()',
   'end_citus_backends()',
   'recover_citus_transactions()',
   'may_have_address(int, text, int)',

@@ -197,19 +197,31 @@ export class Side {
    * its shards go. @returns whose transactions were ended
    */
   async close(patienceMs: number): Promise<Blocker[]> {
-    const until = performance.now() + patienceMs
+    const began = performance.now()
+    const since = await this.now()
     for (;;) {
-      const now = await this.now()
-      const open = await this.openSince(now)
-      if (open.length === 0 || performance.now() >= until) {
-        await this.openSince(now, 'end')
+      const gone = performance.now() - began
+      const open = (await this.openSince(await this.now())).filter(
+        // Others' reads to the last; a client's own that it begins here now go on, read-only.
+        ({ client, ageMs }) => client !== null || (ageMs ?? 0) >= gone,
+      )
+      if (open.length === 0 || gone >= patienceMs) {
+        const held = await this.#endHeld()
+        await this.openSince(since, 'end')
         await Promise.all(
           this.#guards.map((guard) => guard.run('SELECT citus_ha.end_citus_backends(); ROLLBACK', ANSWER_MS)),
         )
-        return open
+        return [...open, ...held]
       }
       await pause(POLL_MS)
     }
+  }
+
+  /** Ends those who wait for our locks there: they would write where nobody looks any more. @returns who they are */
+  async #endHeld(): Promise<Blocker[]> {
+    const sql = 'SELECT citus_ha.end_held_transactions() AS ended'
+    const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
+    return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.ended))
   }
 
   /** Of the file only: it stays read-only until it is started again. */
