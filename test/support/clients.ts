@@ -57,6 +57,25 @@ export async function commit(session: pg.Client): Promise<void> {
   if (command !== 'COMMIT') throw new Error(`COMMIT answered ${command}`)
 }
 
+/** A node, or several of which the first that takes writes is meant: libpq's `target_session_attrs=read-write`. */
+export type Way = Server | readonly Server[]
+
+export function nameOf(way: Way): string {
+  return 'name' in way ? way.name : way.map(({ name }) => name).join(' or ')
+}
+
+/** A session as an application has it. @throws Error where none of the servers takes writes */
+export async function enter(way: Way, database: string): Promise<pg.Client> {
+  if ('name' in way) return await client(way, database)
+  for (const server of way) {
+    const session = await client(server, database).catch(() => null)
+    const shown = await session?.query('SHOW transaction_read_only').catch(() => null)
+    if (session && shown?.rows[0]?.transaction_read_only === 'off') return session
+    await session?.end()
+  }
+  throw new Error(`${nameOf(way)}: none takes writes`)
+}
+
 /** Writes new rows without pause through one node, whatever happens, with a new session after every failure. */
 export class Writer {
   readonly acknowledged: Ack[] = []
@@ -66,29 +85,17 @@ export class Writer {
   readonly #abort = new AbortController()
   readonly #done: Promise<void>
 
-  constructor(
-    entry: Server,
-    database: string,
-    keys: readonly number[],
-    write: Write,
-    sessions: 'one' | 'each',
-  ) {
+  constructor(entry: Way, database: string, keys: readonly number[], write: Write, sessions: 'one' | 'each') {
     this.#done = this.#run(entry, database, keys, write, sessions)
   }
 
-  async #run(
-    entry: Server,
-    database: string,
-    keys: readonly number[],
-    write: Write,
-    sessions: 'one' | 'each',
-  ) {
+  async #run(entry: Way, database: string, keys: readonly number[], write: Write, sessions: 'one' | 'each') {
     let session: pg.Client | null = null
     for (const id of keys) {
       if (this.#abort.signal.aborted) break
       const began = performance.now()
       try {
-        session ??= await client(entry, database)
+        session ??= await enter(entry, database)
         await write(session, id)
         this.acknowledged.push({ id, at: performance.now() })
       } catch (error) {

@@ -104,11 +104,17 @@ export class Switching {
     return ran
   }
 
-  /** Clients of every kind that write to groups 1 and 2, and read. */
+  /**
+   * Clients of every kind that write to groups 1 and 2, and read.
+   * @param entries server names; `a or b` for clients that know several, and go where writes are taken
+   */
   async clients(entries = ['coordinator', 'worker-2'], database?: string): Promise<Traffic> {
     const { cluster } = this.scenario
     const readers = cluster.coordinatorStandbys
-    const servers = entries.map((name) => this.server(name))
+    const servers = entries.map((names) => {
+      const [first, ...more] = names.split(' or ').map((name) => this.server(name))
+      return first && more.length === 0 ? first : [first, ...more].flatMap((server) => server ?? [])
+    })
     const traffic = await Traffic.start(cluster, servers, readers, { ...(database && { database }) })
     this.#traffic.push(traffic)
     return traffic

@@ -2,9 +2,19 @@ import type pg from 'pg'
 import type { Cluster } from '../../src/demo/cluster.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
-import { commit, insert, keysOf, oldKeyOf, shareOf, type Write, Writer } from './clients.ts'
+import {
+  commit,
+  enter,
+  insert,
+  keysOf,
+  nameOf,
+  oldKeyOf,
+  shareOf,
+  type Way,
+  type Write,
+  Writer,
+} from './clients.ts'
 import { copiedIn } from './copy-in.ts'
-import { client } from './scenario.ts'
 
 const prepared: Write = async (session, id) => {
   await session.query({ name: 'put', text: `INSERT INTO items VALUES ($1, 'prepared')`, values: [id] })
@@ -33,21 +43,21 @@ export class Reader {
   readonly #abort = new AbortController()
   readonly #done: Promise<void>
 
-  constructor(entry: Server, database: string, id: number) {
+  constructor(entry: Way, database: string, id: number) {
     this.#done = this.#run(entry, database, id)
   }
 
-  async #run(entry: Server, database: string, id: number): Promise<void> {
+  async #run(entry: Way, database: string, id: number): Promise<void> {
     let session: pg.Client | null = null
     while (!this.#abort.signal.aborted) {
       const began = performance.now()
       try {
-        session ??= await client(entry, database)
+        session ??= await enter(entry, database)
         const { rowCount } = await session.query('SELECT note FROM items WHERE id = $1', [id])
         if (rowCount !== 1) throw new Error(`${rowCount} rows`)
         this.reads++
       } catch (error) {
-        this.failures.push(`${entry.name}: ${error instanceof Error ? error.message : String(error)}`)
+        this.failures.push(`${nameOf(entry)}: ${error instanceof Error ? error.message : String(error)}`)
         await session?.end().catch(() => undefined)
         session = null
       }
@@ -106,7 +116,7 @@ export class Traffic {
 
   static async start(
     cluster: Cluster,
-    entries: readonly Server[],
+    entries: readonly Way[],
     readEntries: readonly Server[],
     { kinds = KINDS, groups = [1, 2], database = cluster.database }: TrafficOptions = {},
   ): Promise<Traffic> {
@@ -121,7 +131,7 @@ export class Traffic {
     const writers = all.map(
       ({ entry, write }, n) => new Writer(entry, database, shareOf(usable, n, all.length), write, 'one'),
     )
-    const labels = all.map(({ entry, kind }) => `${entry.name}, ${kind}`)
+    const labels = all.map(({ entry, kind }) => `${nameOf(entry)}, ${kind}`)
     const id = await oldKeyOf(cluster, groups[0], database)
     const readers = [...entries, ...readEntries].map((entry) => new Reader(entry, database, id))
     const traffic = new Traffic(database, labels, writers, readers, partners)
@@ -137,6 +147,11 @@ export class Traffic {
       const writes = this.writers.every(({ acknowledged }, n) => acknowledged.length > (written[n] ?? 0) + 5)
       return writes && this.readers.every(({ reads }, n) => reads > (read[n] ?? 0) + 5)
     })
+  }
+
+  /** Of those that enter there. */
+  failuresAt(way: string): string[] {
+    return this.failures.filter((failure) => failure.startsWith(way))
   }
 
   get failures(): string[] {
@@ -167,6 +182,16 @@ export class Traffic {
     const ids = this.writers.flatMap(({ acknowledged }) => acknowledged.map(({ id }) => id))
     const sql = `SELECT a.id FROM unnest($1::int[]) AS a(id) LEFT JOIN items i ON i.id = a.id WHERE i.id IS NULL`
     const rows = await coordinator.query<{ id: number }>(sql, [ids], { database: this.#database })
+    return rows.map(({ id }) => id)
+  }
+
+  /** Rows that are there though nobody was told so: of writes that failed. */
+  async surplus(coordinator: Server): Promise<number[]> {
+    const ids = this.writers.flatMap(({ acknowledged }) => acknowledged.map(({ id }) => id))
+    const sql = `SELECT i.id FROM items i WHERE i.id = ANY ($1::int[]) AND i.id <> ALL ($2::int[])`
+    const rows = await coordinator.query<{ id: number }>(sql, [[...this.#partners.keys()], ids], {
+      database: this.#database,
+    })
     return rows.map(({ id }) => id)
   }
 

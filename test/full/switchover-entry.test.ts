@@ -1,0 +1,65 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { standin } from '../support/clients.ts'
+import { Switching } from '../support/switching.ts'
+
+/** Of the server, to a statement that waited at the old primary; what is sent there later is refused. */
+const CUT_OFF = /terminating connection due to administrator command|in a read-only transaction/
+
+describe.skipIf(standin)('a switchover, for clients of the server that is switched itself', () => {
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start()
+  })
+  beforeEach(async () => {
+    await switching.scenario.restore()
+  })
+  afterEach(async () => {
+    await switching.tidy()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  it('fails one write of each session, which is not made, and no read; others see nothing', async () => {
+    const both = 'worker-1 or worker-1-standby'
+    const running = await switching.clients(['coordinator', both, 'worker-2'])
+    const { report } = await switching.switched('--group', '1')
+    expect(report.cutOff.length).toBeGreaterThan(0)
+    await running.goesOn()
+    await running.stop()
+    const cut = running.failuresAt(both)
+    expect(running.failures.length, running.failures.join('; ')).toBe(cut.length)
+    for (const failure of cut) expect(failure).toMatch(CUT_OFF)
+    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(1)
+    for (const reader of running.readers) expect(reader.failures).toEqual([])
+    const { coordinator } = switching.scenario.cluster
+    expect(await running.missing(coordinator)).toEqual([])
+    expect(await running.halves(coordinator)).toEqual([])
+    expect(await running.surplus(coordinator)).toEqual([])
+  })
+
+  it('lets them go on as if nothing had been where it comes to nothing', async () => {
+    const running = await switching.clients(['worker-1', 'worker-2'])
+    const { exitCode } = await switching.switchover('--group', '1', '--promote-command', 'false')
+    expect(exitCode).toBe(4)
+    await switching.expectUntouched()
+    await switching.expectAll(running)
+  })
+
+  it('does the same with the coordinator and its clients', async () => {
+    const both = 'coordinator or coordinator-standby'
+    const running = await switching.clients([both, 'worker-2'])
+    await switching.switched('--group', '0', '--to', switching.at('coordinator-standby'))
+    await running.goesOn()
+    await running.stop()
+    const cut = running.failuresAt(both)
+    expect(running.failures.length, running.failures.join('; ')).toBe(cut.length)
+    for (const failure of cut) expect(failure).toMatch(CUT_OFF)
+    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(1)
+    const promoted = switching.server('coordinator-standby')
+    expect(await running.missing(promoted)).toEqual([])
+    expect(await running.halves(promoted)).toEqual([])
+    expect(await running.surplus(promoted)).toEqual([])
+  })
+})
