@@ -1,17 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { SessionLost } from '../db/pg.ts'
-import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
+import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
-import { resolveInDoubt } from '../recover/recover.ts'
-import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
 import { commitDecision, type Decided, type Decision } from './decision.ts'
-import { type LockedCopy, lockCopy, Outdated } from './locking.ts'
+import { type LockedCopy, Outdated } from './locking.ts'
 import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
-import { type ChangeLimits, idleLimit, type Participant, type Sessions } from './participants.ts'
-import { beginSql, lockTimeoutSql, rollbackSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
+import type { Sessions } from './participants.ts'
+import { all, lockAll } from './round.ts'
+import { rollbackSql, type Stamp } from './statements.ts'
 import {
   commitPrepared,
   type Flags,
@@ -69,13 +67,9 @@ export async function change(
   const [coordinator, ...others] = participants
   if (!coordinator) throw new Error('a change needs the coordinator')
   const { limits, hooks } = context
-  const { fence } = order.plan
   try {
     await hooks.reached('opened')
-    await takeChangeLock(order, participants, context)
-    const first = await lockFirst(coordinator, fence, context)
-    const began = performance.now()
-    const rest = await all(others.map((other) => lockCopy(other, fence, context, first.began)))
+    const { first, rest, began } = await lockAll(order, coordinator, others, context)
     const unfenced = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
@@ -106,58 +100,6 @@ export async function recoverCitus({ participants }: Sessions, { limits }: Chang
   const ask = 'SELECT citus_ha.recover_citus_transactions()'
   const open = participants.filter(({ copy, session }) => session.alive && copy.role !== 'expand coordinator')
   await Promise.all(open.map(({ session }) => session.run(ask, limits.statementMs).catch(ignore)))
-}
-
-/** Step 1: one change at a time; what an earlier one left is resolved before anything is locked. */
-async function takeChangeLock(
-  { cluster, plan }: ChangeOrder,
-  participants: readonly Participant[],
-  { limits, watch }: ChangeContext,
-): Promise<void> {
-  const [coordinator] = participants
-  if (!coordinator) return
-  const { copy, session } = coordinator
-  await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
-    session.run(
-      `${beginSql(coordinator, idleLimit(limits))}; ${changeLockSql(coordinator, limits)}`,
-      limits.lockTimeoutMs + limits.statementMs,
-    ),
-  )
-  // COMMIT PREPARED can't run inside a transaction. The coordinator's is open: it has nothing prepared. Those in a
-  // fence are open as well: what is left there keeps this round from its locks, and is resolved before the next one.
-  const free = participants.filter((each) => each === coordinator || each.fencedSince === null)
-  const reached = free.map((each) => ({ node: each.copy.node, session: each.session }))
-  // Not waited for: what a change that died still holds keeps this round out, and the next one resolves it.
-  const waits = { answerMs: () => limits.statementMs, endingMs: 0 }
-  await resolveInDoubt({ cluster, database: plan.database }, reached, waits)
-}
-
-/** Inside a fence it is waited for in the line: whoever has it is in vain, since he needs the locks of the fence. */
-function changeLockSql({ fencedSince }: Participant, { lockTimeoutMs, statementMs }: ChangeLimits): string {
-  if (fencedSince === null) return TAKE_CHANGE_LOCK
-  const longer = Math.max(lockTimeoutMs, statementMs / 2)
-  return [lockTimeoutSql(longer), TAKE_CHANGE_LOCK, lockTimeoutSql(lockTimeoutMs)].join('; ')
-}
-
-/** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away. */
-async function lockFirst(
-  coordinator: Participant,
-  fence: readonly number[],
-  context: ChangeContext,
-): Promise<LockedCopy> {
-  try {
-    return await lockCopy(coordinator, fence, context, null)
-  } catch (error) {
-    if (codeOf(error) !== SqlState.lockNotAvailable) throw error
-    const { lockTimeoutMs, statementMs } = context.limits
-    const sql = `${rollbackSql(coordinator)}; SELECT citus_ha.cancel_metadata_sync()`
-    const [, cancelled] = await coordinator.session.run(sql, statementMs)
-    if (!cancelled?.length) throw error
-    // At once, before it comes back: a survey takes longer than that while a node hangs.
-    const begin = beginSql(coordinator, idleLimit(context.limits))
-    await coordinator.session.run(`${begin}; ${TAKE_CHANGE_LOCK}`, lockTimeoutMs + statementMs)
-    return await lockCopy(coordinator, fence, context, null)
-  }
 }
 
 async function carryOut(
@@ -275,15 +217,6 @@ function failure(error: unknown, leftovers: readonly string[]): ChangeOutcome {
   if (leftovers.length === 0 && mayTryAgain(code)) return { kind: 'locked-out', why: messageOf(error) }
   if (leftovers.length === 0 && error instanceof Outdated) return { kind: 'outdated', why: error.message }
   return { kind: 'failed', why: messageOf(error), code, leftovers }
-}
-
-/** Like `Promise.all`, but never leaves one running: a later failure must not meet a participant at work. */
-async function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  const results = await Promise.allSettled(promises)
-  const failed = results.filter((result) => result.status === 'rejected')
-  const [first] = failed.filter((result) => result.reason instanceof SessionLost).concat(failed)
-  if (first) throw first.reason
-  return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
 }
 
 const ignore = (): void => undefined

@@ -167,6 +167,11 @@ export class Fence {
     return this.#began
   }
 
+  /** Whether the copies themselves are locked, and the lock that serialises changes is held. */
+  get holdsCopies(): boolean {
+    return this.#reach === 'writes and changes'
+  }
+
   get nodes(): readonly HostPort[] {
     return this.#posts.map(({ node }) => node)
   }

@@ -121,6 +121,9 @@ export function idleLimit({ statementMs }: ChangeLimits): number {
   return Math.max(2 * statementMs, 1000)
 }
 
+/** Loads what the locked window needs of Citus and of our functions into the backend, outside of it. No locks. */
+export const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0), citus_ha.fence('{}')`
+
 export interface OpenSession {
   readonly open: (address: HostPort) => Promise<SessionLike>
   readonly limits: ChangeLimits
@@ -136,8 +139,8 @@ export async function openSession(
 ): Promise<SessionLike> {
   const session = await open(node)
   try {
-    await session.run(settings(role, limits, idleMs), limits.statementMs)
-    await daemonRuns(session, limits)
+    const told = await session.run(`${settings(role, limits, idleMs)}; ${DAEMON}`, limits.statementMs)
+    if (told.at(-1)?.length === 0) await daemonRuns(session, limits)
     return session
   } catch (error) {
     await session.close()
@@ -179,7 +182,6 @@ function settings(role: CopyRole | 'old primary', limits: ChangeLimits, idleMs: 
     `SET statement_timeout = ${Math.trunc(limits.statementMs)}`,
     `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
     ...(role === 'coordinator' ? [] : ['SET synchronous_commit = local']),
-    // Loads the functions and the catalog caches that the locked window needs, outside of it.
-    `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`,
+    WARM_UP,
   ].join('; ')
 }

@@ -77,7 +77,10 @@ export class Side {
       await Promise.all(sessions.map((session) => session.run(settings, ANSWER_MS)))
       const [target, ...old] = sessions
       if (!target) throw new Error('a side needs its target')
-      return new Side(options, target, old)
+      const side = new Side(options, target, old)
+      // Once before it counts: the first call in a session takes longer.
+      await side.openSince(await side.now())
+      return side
     } catch (error) {
       await Promise.all(sessions.map((session) => session.close()))
       throw error
@@ -90,11 +93,17 @@ export class Side {
     return control
   }
 
-  /** No write to any shard of the old primary from now on, by whomever. @throws the server's error */
-  async hold(): Promise<void> {
+  /**
+   * No write to any shard of the old primary from now on, by whomever.
+   * @returns when that was asked for, by the old primary's clock
+   * @throws the server's error
+   */
+  async hold(): Promise<string> {
     const limitMs = this.#lockTimeoutMs
-    const sql = [BEGIN, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)].join('; ')
-    await Promise.all(this.#guards.map((guard) => guard.run(sql, limitMs + ANSWER_MS)))
+    const lock = [limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)]
+    const sql = [BEGIN, 'SELECT now()::text AS now', ...lock].join('; ')
+    const told = await Promise.all(this.#guards.map((guard) => guard.run(sql, limitMs + ANSWER_MS)))
+    return String(told[0]?.[1]?.[0]?.now)
   }
 
   /** The old primary is read-only by default, from each session's next statement on. */
@@ -154,10 +163,13 @@ export class Side {
 
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
   async follow(until: number): Promise<void> {
-    const flush = `SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover')`
-    await this.#control.run(flush, ANSWER_MS)
-    const [rows] = await this.#control.run('SELECT pg_current_wal_flush_lsn()::text AS lsn', ANSWER_MS)
-    const lsn = String(rows?.[0]?.lsn)
+    // Its commit, which `synchronous_commit` lets return when it is flushed here, flushes everything before it.
+    const flush = `BEGIN; SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover'); COMMIT`
+    const told = await this.#control.run(
+      `${flush}; SELECT pg_current_wal_flush_lsn()::text AS lsn`,
+      ANSWER_MS,
+    )
+    const lsn = String(told.at(-1)?.[0]?.lsn)
     await this.#replayed(`pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn`, until)
   }
 

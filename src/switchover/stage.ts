@@ -1,8 +1,13 @@
 import type { Fence } from '../apply/fence.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Survey } from '../model/observation.ts'
+import { limitsOf, watchOf } from '../walk/act.ts'
+import { Clock } from '../walk/clock.ts'
 import { holdFence } from '../walk/fence.ts'
+import { askedAnew, observe } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { SpareSessions } from '../watch/spares.ts'
 import type { Checked, Move } from './check.ts'
@@ -31,6 +36,7 @@ export class Stage {
   readonly #moves: readonly Move[]
   readonly #order: SwitchoverOrder
   readonly #fences: Fence[] = []
+  #surveys: readonly Survey[] = []
   #sides: readonly Side[] = []
   #intents: Intents | null = null
   #began: number | null = null
@@ -89,13 +95,48 @@ export class Stage {
     await each(this.#scopes, ({ access }) => access.ready())
   }
 
+  /** What is, just before the fence. @throws CitusHaError where nothing can be said of the cluster */
+  async look(): Promise<void> {
+    this.#surveys = await Promise.all(
+      this.#scopes.map(({ access, request }) => observe(access, request, new Clock())),
+    )
+  }
+
+  /**
+   * What is after the promotion: the fence has kept all but the moved servers as they were, so those alone are asked,
+   * while the fence is taken on the new primaries. @returns null where that can't be said: somebody has to look anew
+   */
+  async lookAgain(n: number): Promise<Survey | null> {
+    const [scope, fence, survey] = [this.#scopes[n], this.#fences[n], this.#surveys[n]]
+    if (!scope || !fence || !survey || this.#stopped) return null
+    const { access, request } = scope
+    const context = {
+      limits: limitsOf(request),
+      watch: watchOf(access, request),
+      open: (address: HostPort) => access.open(address, request.database),
+    }
+    // Of another coordinator the locks come in their own order. What does not come here the change takes by itself.
+    const extending = this.#moves
+      .filter(({ group }) => group !== COORDINATOR_GROUP)
+      .map(({ to }) => ({ node: to.address, role: 'promoted', server: to, groups: null }) as const)
+      .map((entry) => fence.extend(entry, context).catch(() => undefined))
+    // And the coordinator, whose intent vouches for them.
+    const [coordinator] = scope.checked.entries.entries
+    const moved = this.#moves.flatMap(({ from, to }) => [from, to])
+    const asked = [...moved, ...(coordinator ? [coordinator.server] : [])].map(({ instance }) => instance)
+    const seen = await askedAnew(access, survey, asked)
+    await Promise.all(extending)
+    return seen
+  }
+
   /** @throws TooLate with who was in the way */
   async takeFences(): Promise<void> {
     const groups = this.#moves.map(({ group }) => group)
     const ttlMs = this.#order.totalLimitMs + MARGIN_MS
-    for (const { access, request } of this.#scopes) {
+    for (const [n, { access, request }] of this.#scopes.entries()) {
       const wanted = { groups, ttlMs, reach: 'writes and changes' } as const
-      const { fence, report } = await holdFence(access, { ...request, began: performance.now() }, wanted)
+      const given = { ...request, seen: this.#surveys[n] ?? null, began: performance.now() }
+      const { fence, report } = await holdFence(access, given, wanted)
       this.ended.push(...report.ended)
       this.waitedFor.push(...report.blockers, ...report.ended)
       if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
@@ -114,9 +155,10 @@ export class Stage {
     const forceAfterMs = this.#scopes[0]?.request.forceAfterMs ?? null
     const forceAt = forceAfterMs === null ? null : performance.now() + forceAfterMs
     await each(this.#sides, async (side) => {
-      const since = await side.now()
-      await each([() => side.hold(), () => side.forbid()], (work) => work())
-      await side.quiet(since, this.until, forceAt)
+      const [held, forbidden] = await Promise.allSettled([side.hold(), side.forbid()])
+      if (held.status === 'rejected') throw held.reason
+      if (forbidden.status === 'rejected') throw forbidden.reason
+      await side.quiet(held.value, this.until, forceAt)
       this.ended.push(...side.ended)
     })
   }

@@ -132,6 +132,7 @@ class Run {
     const { signal } = this.#first
     const stage = this.#stage
     await this.#step('connect', () => stage.connect())
+    await this.#step('look', () => stage.look())
     signal.throwIfAborted()
     await this.#step('fence', () => stage.takeFences())
     await this.#step('intend', () => stage.intend('quiescing'))
@@ -200,13 +201,13 @@ class Run {
     }
     const targets = this.#moves.map(({ to }) => to.address)
     const results = await Promise.allSettled(
-      this.#scopes.map(({ request, access }, n) =>
+      this.#scopes.map(async ({ request, access }, n) =>
         walk(access, {
           ...request,
           groups: this.#moves.map(({ group }) => group),
           hooks,
           quiesced: this.#moves.map(({ from }) => from.instance),
-          seen: null,
+          seen: await this.#clock.time('change: look', () => this.#stage.lookAgain(n)),
           acquainted: [...request.acquainted, ...targets],
           fenceOf: () => this.#stage.fence(n),
           deadlineMs: CHANGE_MS,

@@ -36,6 +36,19 @@ export async function observe(access: Access, request: WalkRequest, clock: Clock
   return await clock.time('survey', () => survey(access.prober(database), wanted))
 }
 
+/**
+ * A survey in which some servers have been asked anew, under every name they have in it, and the others not: for a caller
+ * that has kept those from changing since. Whether they have is seen again under the change's locks.
+ * @param instances as in `Answered`
+ */
+export async function askedAnew(access: Access, seen: Survey, instances: readonly string[]): Promise<Survey> {
+  const prober = access.prober(seen.database)
+  const nodes = seen.nodes.map((node) =>
+    node.kind === 'answered' && instances.includes(node.instance) ? prober.probe(node.address) : node,
+  )
+  return { ...seen, at: new Date().toISOString(), nodes: await Promise.all(nodes) }
+}
+
 /** @throws CitusHaError without a coordinator, or for a group that does not exist */
 export function view(seen: Survey, access: Access, request: WalkRequest): View {
   const coordinator = requireCoordinator(seen)

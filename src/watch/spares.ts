@@ -1,3 +1,4 @@
+import { WARM_UP } from '../apply/participants.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -6,9 +7,6 @@ import { distinctServers } from '../model/servers.ts'
 import type { Prober } from '../observe/survey.ts'
 import type { Access } from '../walk/access.ts'
 import type { View } from '../walk/look.ts'
-
-/** Loads what a change needs of Citus and of our functions into the backend, which takes longer than the change. */
-const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0)`
 
 interface Spare {
   readonly ready: Promise<SessionLike | null>

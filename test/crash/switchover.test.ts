@@ -7,7 +7,7 @@ import { Scenario } from '../support/scenario.ts'
 import { Traffic } from '../support/traffic.ts'
 
 /** After these nothing has been asked to promote. */
-const BEFORE = ['connect', 'fence', 'intend', 'quiesce', 'replay']
+const BEFORE = ['connect', 'look', 'fence', 'intend', 'quiesce', 'replay']
 /** After these there is no way back. */
 const AFTER = [
   'promoting',
@@ -72,6 +72,20 @@ describe('a switchover cut off in the middle', () => {
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
     await expectPrimary('worker-1')
     expect(await server('worker-1-standby').isInRecovery()).toBe(true)
+  })
+
+  it('after “stop” of --demote-first: a later run says what is left, and undoes it once the old primary is started', async () => {
+    const primary = server('worker-1')
+    const first = ['--demote-first', '--demote-command', `kill -INT ${primary.pid}`]
+    expect(await killedAt('stop', [...command(), ...first])).toBe('SIGKILL')
+    await sentIsDone(scenario)
+    const told = await scenario.run('reconcile')
+    expect(told.stdout + told.stderr).toContain('a switchover that died could not be undone')
+    expect(await server('worker-1-standby').isInRecovery()).toBe(true)
+    await primary.start()
+    await scenario.streams(server('worker-1-standby'))
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+    await expectPrimary('worker-1')
   })
 
   it.each(AFTER)('after “%s”: a later run carries it on', async (point) => {
