@@ -185,7 +185,7 @@ describe('what citus-ha writes down beside a change', () => {
           const request = requestFor(config, name, caller)
           return { request, checked, access: new SpareSessions(connections, name, 1000) }
         })
-        await expect(Intents.open(scopes, [], {} as SwitchoverOrder)).rejects.toThrow('no_such_database')
+        await expect(Intents.open(scopes, {} as SwitchoverOrder)).rejects.toThrow('no_such_database')
       } finally {
         await connections.close()
       }
