@@ -4,6 +4,7 @@ import { stringify } from 'yaml'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { standin } from '../support/clients.ts'
 import { Controller, TOKEN } from '../support/control.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
 import { citusHa, client, Scenario } from '../support/scenario.ts'
@@ -261,7 +262,8 @@ describe('orders to a watcher over HTTP', () => {
     await waitUntil('it is watched again', async () => (await second.get('/v1/history')).status === 200)
   })
 
-  it('fences a group for the command that asks, and makes the change that follows inside', async () => {
+  // The stand-in has no shards, and so no locks of theirs.
+  it.skipIf(standin)('fences a group for the command that asks; its change happens inside', async () => {
     const { watching, controller } = await start()
     const events = await controller.events()
     const config = await scenario.configFile({
@@ -349,7 +351,6 @@ describe('orders to a watcher over HTTP', () => {
       'get /v1/history 400',
       'get /v1/history 401',
       'get /v1/history 409',
-      'post /v1/groups/{group}/fence 200',
       'post /v1/groups/{group}/promoted 200',
       'post /v1/groups/{group}/promoted 400',
       'post /v1/pause 200',
@@ -358,9 +359,9 @@ describe('orders to a watcher over HTTP', () => {
       'post /v1/reconcile 200',
       'post /v1/reconcile 400',
       'post /v1/reconcile 503',
-      'post /v1/release 200',
       'post /v1/resume 200',
       'post /v1/resume 400',
+      ...(standin ? [] : ['post /v1/groups/{group}/fence 200', 'post /v1/release 200']),
     ]
     // While a file is read again, some are answered with 503 as well.
     expect([...checked.keys()]).toEqual(expect.arrayContaining(named))
