@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { once } from 'node:events'
 import './navigator.ts'
 import { run } from './cli/program.ts'
 
@@ -31,7 +32,12 @@ async function ask(question: string): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises')
   const lines = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    return /^y(es)?$/i.test((await lines.question(question, { signal: interrupted.signal })).trim())
+    const answer = lines.question(question, { signal: interrupted.signal })
+    // Ctrl-C, Ctrl-D, a terminal that goes away: nothing was said.
+    const ended = once(lines, 'close').then(() => '')
+    const said = await Promise.race([answer.catch(() => ''), ended])
+    interrupted.signal.throwIfAborted()
+    return /^y(es)?$/i.test(said.trim())
   } finally {
     lines.close()
   }

@@ -11,15 +11,18 @@ const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
   unproved: 'promoted, but not proved on every copy: any later run carries it on',
 }
 
+const UNTOUCHED = 'blocked: nothing was touched'
+
 /** A switchover for people. */
 export function renderSwitchover(report: SwitchoverReport, io: Io): string {
   const colors = colorsFor(io.stdout, io.env)
   const { outcome, databases, moves, refusals, plan, why, pauseMs, othersMs, timings } = report
   const paint = outcome === 'switched' || outcome === 'planned' ? colors.green : colors.red
+  const headline = outcome === 'blocked' && pauseMs === null ? UNTOUCHED : HEADLINES[outcome]
   const pause = pauseMs === null ? [] : [`  writes waited ${pauseMs} ms${share(pauseMs, othersMs)}`]
   const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
   const lines = [
-    `${colors.bold(databases.join(', '))}: ${paint(HEADLINES[outcome])}`,
+    `${colors.bold(databases.join(', '))}: ${paint(headline)}`,
     ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${line}`) : []),
     ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${line}`)) : []),
     ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${why}`)]),
