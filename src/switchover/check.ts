@@ -44,7 +44,7 @@ export function check(view: View, order: SwitchoverOrder, migration: number): Ch
   const moves = groups.flatMap((group): Move[] => {
     const diagnosis = view.diagnoses.find((each) => each.group === group)
     const move = diagnosis && moveOf(diagnosis, view, order, refusals)
-    if (move && diagnosis) warnings.push(...othersOf(diagnosis, move, view))
+    if (move && diagnosis) warnings.push(...othersOf(move, view, order))
     return move ? [move] : []
   })
   const entries = entriesOf(view, migration)
@@ -143,15 +143,20 @@ function barredAt({ survey, coordinator }: View, group: number, address: HostPor
   return copies.find((node) => !may(node))?.address ?? null
 }
 
-/** Standbys that will have to be pointed at the new primary. */
-function othersOf({ group }: Diagnosis, { from, to }: Move, { survey }: View): string[] {
+/**
+ * Standbys that don't follow. An old primary that is stopped after the promotion, or runs on, sends them WAL that is
+ * not the new one's: a checkpoint when it stops, at the least.
+ */
+function othersOf({ group, from, to }: Move, { survey }: View, { demote }: SwitchoverOrder): string[] {
   const others = survey.nodes.filter(
     (node): node is Answered =>
       node.kind === 'answered' && node.instance !== to.instance && streamsFrom(node, from),
   )
   const names = [...new Map(others.map((node) => [node.instance, formatAddress(node.address)])).values()]
   if (names.length === 0) return []
-  return [
-    `group ${group}: ${names.join(', ')} will not follow by itself, unless its primary_conninfo names several hosts`,
-  ]
+  const what =
+    demote === 'first'
+      ? 'to be pointed at the new primary (primary_conninfo)'
+      : 'to be rewound or rebuilt as a standby of the new primary (pg_rewind, pg_basebackup)'
+  return [`group ${group}: ${names.join(', ')} will not follow by itself, and has ${what}`]
 }
