@@ -159,7 +159,7 @@ async function askCoordinator(
     const { recent, lifetime } = recentRow.parse(seen?.[0])
     if (recent)
       told.warnings.push(
-        `the group was changed less than citus.max_cached_connection_lifetime (${lifetime}) ago: a session that still keeps a connection from before may fail once`,
+        `the group was changed less than citus.max_cached_connection_lifetime (${lifetime}) ago: a session whose first statement on it since then is a COPY or DDL may fail once (docs/switchover.md)`,
       )
   })
 }
