@@ -175,6 +175,22 @@ BEGIN
   RETURN ended;
 END $$;
 
+-- The tables of the shards that are placed here, in the order of their ids.
+CREATE FUNCTION citus_ha.own_shards() RETURNS SETOF regclass
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('citus.override_table_visibility', 'off', true);
+  -- A shard's table is in its distributed table's schema and its name ends in _<shardid>, however it was cut.
+  RETURN QUERY
+    SELECT c.oid::regclass
+      FROM pg_dist_placement p
+      JOIN pg_dist_shard s USING (shardid)
+      JOIN pg_class l ON l.oid = s.logicalrelid
+      JOIN pg_class c ON c.relnamespace = l.relnamespace AND substring(c.relname FROM '_(\d{1,18})$')::bigint = s.shardid
+     WHERE p.groupid = (SELECT g.groupid FROM pg_dist_local_group g) AND c.relkind IN ('r', 'p')
+     ORDER BY s.shardid;
+END $$;
+
 -- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
 -- transactions did before take no lock that would show. Taken after the metadata fences.
 CREATE FUNCTION citus_ha.lock_shards() RETURNS int
@@ -184,17 +200,7 @@ DECLARE
   locked int := 0;
 BEGIN
   PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true);
-  PERFORM set_config('citus.override_table_visibility', 'off', true);
-  -- A shard's table is in its distributed table's schema and its name ends in _<shardid>, however it was cut.
-  FOR shard IN
-    SELECT c.oid
-      FROM pg_dist_placement p
-      JOIN pg_dist_shard s USING (shardid)
-      JOIN pg_class l ON l.oid = s.logicalrelid
-      JOIN pg_class c ON c.relnamespace = l.relnamespace AND substring(c.relname FROM '_(\d{1,18})$')::bigint = s.shardid
-     WHERE p.groupid = (SELECT g.groupid FROM pg_dist_local_group g) AND c.relkind IN ('r', 'p')
-     ORDER BY s.shardid
-  LOOP
+  FOR shard IN SELECT * FROM citus_ha.own_shards() LOOP
     EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', shard);
     locked := locked + 1;
   END LOOP;

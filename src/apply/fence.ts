@@ -3,23 +3,20 @@ import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
-import type { CopyRole } from '../model/plan.ts'
-import type { ChangeContext } from './context.ts'
-import { withinRound } from './locking.ts'
-import { type FencedSession, openSession } from './participants.ts'
-import { BEGIN, fenceSql, limitSql, lockSql, MARK_FENCE, TAKE_CHANGE_LOCK } from './statements.ts'
+import type { FencedSession } from './participants.ts'
+import {
+  type Entry,
+  type FenceContext,
+  letGo,
+  lockPost,
+  openPost,
+  type Post,
+  type Reach,
+  rehearse,
+} from './post.ts'
 
-/** A writable copy at which writes to the group may enter. */
-export interface Entry {
-  readonly node: HostPort
-  readonly role: CopyRole
-  readonly server: Answered
-  /** Whose writes are held here, where that is not the fence's groups alone; null: it is. */
-  readonly groups: readonly number[] | null
-}
-
-/** What a fence keeps out: writes to the groups alone, or every change of the node metadata as well. */
-export type Reach = 'writes' | 'writes and changes'
+const LIMIT_MS = 2000
+const DYING_MS = 200
 
 export interface FenceOrder {
   readonly groups: readonly number[]
@@ -27,18 +24,6 @@ export interface FenceOrder {
   readonly entries: readonly Entry[]
   readonly ttlMs: number
   readonly reach: Reach
-}
-
-interface Post extends FencedSession {
-  readonly groups: readonly number[]
-  readonly node: HostPort
-  readonly instance: string
-  /** Not so the fenced groups' own primaries, which may be stopped meanwhile. */
-  readonly essential: boolean
-}
-
-type FenceContext = Pick<ChangeContext, 'limits' | 'watch'> & {
-  readonly open: (address: HostPort) => Promise<SessionLike>
 }
 
 /**
@@ -59,8 +44,8 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
     )
     const [coordinator, ...others] = sessions
     if (!coordinator) throw new Error('a fence needs the coordinator')
-    const first = await lock(coordinator, order.reach, null, context)
-    const rest = await settled(others.map((post) => lock(post, order.reach, first.began, context)))
+    const first = await lockPost(coordinator, order.reach, null, context)
+    const rest = await settled(others.map((post) => lockPost(post, order.reach, first.began, context)))
     return new Fence(order, [first, ...rest], context)
   } catch (error) {
     await letGo(posts)
@@ -68,54 +53,10 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
   }
 }
 
-async function openPost(
-  { node, role, server, groups: own }: Entry,
-  groups: readonly number[],
-  idleMs: number,
-  context: FenceContext,
-): Promise<Post> {
-  const session = await openSession(node, role, { ...context, idleMs })
-  const essential = !groups.includes(server.citus?.localGroup ?? -1)
-  const held = own ?? groups
-  return { node, instance: server.instance, session, essential, groups: held, began: performance.now() }
-}
-
-async function lock(
-  post: Post,
-  reach: Reach,
-  roundBegan: number | null,
-  context: FenceContext,
-): Promise<Post> {
-  const { node, session, groups } = post
-  const { limits } = context
-  const began = performance.now()
-  const serial = reach === 'writes and changes' && roundBegan === null ? [TAKE_CHANGE_LOCK] : []
-  const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
-  await withinRound({ node, session, roundBegan }, context, (limitMs) =>
-    session.run(
-      [BEGIN, limitSql(limitMs), ...serial, take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
-      limitMs + limits.lockAnswerMs,
-    ),
-  )
-  return { ...post, began }
-}
-
 /** Like `Promise.all`, but never leaves one running. */
 async function settled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(promises)
   return await Promise.all(promises)
-}
-
-const LIMIT_MS = 2000
-const DYING_MS = 200
-
-async function letGo(posts: readonly Post[]): Promise<void> {
-  await Promise.all(
-    posts.map(async ({ session }) => {
-      if (session.alive) await session.run('ROLLBACK', LIMIT_MS).catch(() => undefined)
-      await session.close()
-    }),
-  )
 }
 
 /**
@@ -186,7 +127,7 @@ export class Fence {
   async extend(entry: Entry, context: FenceContext): Promise<void> {
     const post = await openPost(entry, this.groups, Math.max(1, this.leftMs), context)
     try {
-      const locked = await lock(post, this.#reach, this.#began, context)
+      const locked = await lockPost(post, this.#reach, this.#began, context)
       if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
       this.#posts = [...this.#posts, locked]
       this.#mind(locked)
@@ -204,6 +145,11 @@ export class Fence {
   /** Whether one of its sessions is this one. */
   is({ node, pid }: Pick<Blocker, 'node' | 'pid'>): boolean {
     return this.#posts.some((post) => sameAddress(post.node, node) && post.session.pid === pid)
+  }
+
+  /** While nothing else is to be done in it: so that the change inside it will be faster. Never throws. */
+  async rehearse(): Promise<void> {
+    await Promise.all(this.#posts.filter(({ essential }) => essential).map(rehearse))
   }
 
   /** Lets one change work on its sessions: until `giveBack` it does not end. @returns false: it is over, or lent already */

@@ -121,8 +121,17 @@ export function idleLimit({ statementMs }: ChangeLimits): number {
   return Math.max(2 * statementMs, 1000)
 }
 
-/** Loads what the locked window needs of Citus and of our functions into the backend, outside of it. No locks. */
-export const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0), citus_ha.fence('{}')`
+const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0), citus_ha.fence('{}')`
+const warm = new WeakSet<SessionLike>()
+
+/**
+ * Loads what the locked window needs of Citus and of our functions into the backend, outside of it. Takes no locks.
+ * @throws what the driver or the server says
+ */
+export async function warmUp(session: SessionLike, limitMs: number): Promise<void> {
+  await session.run(WARM_UP, limitMs)
+  warm.add(session)
+}
 
 export interface OpenSession {
   readonly open: (address: HostPort) => Promise<SessionLike>
@@ -139,7 +148,8 @@ export async function openSession(
 ): Promise<SessionLike> {
   const session = await open(node)
   try {
-    const told = await session.run(`${settings(role, limits, idleMs)}; ${DAEMON}`, limits.statementMs)
+    const sql = [settings(role, limits, idleMs), ...(warm.has(session) ? [] : [WARM_UP]), DAEMON].join('; ')
+    const told = await session.run(sql, limits.statementMs)
     if (told.at(-1)?.length === 0) await daemonRuns(session, limits)
     return session
   } catch (error) {
@@ -182,6 +192,5 @@ function settings(role: CopyRole | 'old primary', limits: ChangeLimits, idleMs: 
     `SET statement_timeout = ${Math.trunc(limits.statementMs)}`,
     `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
     ...(role === 'coordinator' ? [] : ['SET synchronous_commit = local']),
-    WARM_UP,
   ].join('; ')
 }

@@ -15,6 +15,11 @@ export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
 const FENCE_SAVEPOINT = 'citus_ha_fence'
 export const MARK_FENCE = `SAVEPOINT ${FENCE_SAVEPOINT}`
 
+export const BACK_TO_FENCE = `ROLLBACK TO SAVEPOINT ${FENCE_SAVEPOINT}`
+
+/** What a change does in every copy, without any step. */
+export const REHEARSE = `SELECT citus_ha.rewrite(e.coordinator_timeline, e.epoch + 1, '[]', '{}') FROM citus_ha.epoch e`
+
 /** When the transaction of a session was begun by a fence, `performance.now()`; null: it is the change's own to begin. */
 export interface Begun {
   readonly fencedSince: number | null
@@ -27,7 +32,7 @@ export function beginSql({ fencedSince }: Begun, idleMs: number): string {
 
 /** Undoes a round that has not rewritten anything. */
 export function rollbackSql({ fencedSince }: Begun): string {
-  return fencedSince === null ? 'ROLLBACK' : `ROLLBACK TO SAVEPOINT ${FENCE_SAVEPOINT}`
+  return fencedSince === null ? 'ROLLBACK' : BACK_TO_FENCE
 }
 
 /** Held until the transaction ends. Waits no longer than the session's `lock_timeout` (55P03). */

@@ -30,6 +30,7 @@ export const CALLABLE = [
   'cancel_metadata_sync()',
   'blockers(int)',
   'end_blockers(int)',
+  'own_shards()',
   'lock_shards()',
   'open_transactions(timestamptz)',
   'end_open_transactions(timestamptz)',

@@ -1,5 +1,6 @@
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral } from '../db/sql.ts'
+import type { Intent } from '../model/intent.ts'
 import type { Move } from './check.ts'
 import type { SwitchoverOrder } from './order.ts'
 import type { Scope } from './stage.ts'
@@ -9,6 +10,8 @@ const LIMIT_MS = 5000
 interface Notebook {
   readonly session: SessionLike
   readonly madeBy: string
+  /** A group each. */
+  readonly written: Map<number, Intent>
 }
 
 /** What is written down before it is done, on the coordinator of each database, so that a later run knows. */
@@ -30,7 +33,7 @@ export class Intents {
         const [coordinator] = checked.entries.entries
         if (!coordinator) throw new Error('a switchover needs the coordinator')
         const session = await access.open(coordinator.node, request.database)
-        notebooks.push({ session, madeBy: request.madeBy })
+        notebooks.push({ session, madeBy: request.madeBy, written: new Map() })
         await session.run('SET synchronous_commit = local', LIMIT_MS)
       }
       return intents
@@ -42,8 +45,8 @@ export class Intents {
 
   async write(phase: 'quiescing' | 'promoting', stopped: boolean, moves: readonly Move[]): Promise<void> {
     await Promise.all(
-      this.#notebooks.map(async ({ session, madeBy }) => {
-        const intents = moves.map(({ group, from, to }) => {
+      this.#notebooks.map(async ({ session, madeBy, written }) => {
+        const intents = moves.map(({ group, from, to }): Intent => {
           const byCommand = this.#order.promoteCommand !== null
           return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
         })
@@ -52,13 +55,24 @@ export class Intents {
           `BEGIN READ WRITE; SELECT citus_ha.intend(${jsonLiteral(intents)}); COMMIT`,
           LIMIT_MS,
         )
+        for (const intent of intents) written.set(intent.group, intent)
       }),
     )
   }
 
+  /** What is to be read now in the n-th database. */
+  in(n: number): Intent[] {
+    return [...(this.#notebooks[n]?.written.values() ?? [])]
+  }
+
   async forget(groups: readonly number[]): Promise<void> {
     const sql = `BEGIN READ WRITE; SELECT citus_ha.forget_intents(${intArrayLiteral(groups)}); COMMIT`
-    await Promise.all(this.#notebooks.map(({ session }) => session.run(sql, LIMIT_MS)))
+    await Promise.all(
+      this.#notebooks.map(async ({ session, written }) => {
+        await session.run(sql, LIMIT_MS)
+        for (const group of groups) written.delete(group)
+      }),
+    )
   }
 
   async close(): Promise<void> {

@@ -103,8 +103,8 @@ export class Stage {
   }
 
   /**
-   * What is after the promotion: the fence has kept all but the moved servers as they were, so those alone are asked,
-   * while the fence is taken on the new primaries. @returns null where that can't be said: somebody has to look anew
+   * What is after the promotion: the fence has kept all others as they were, so the new primaries alone are asked, while
+   * the fence is taken on them. @returns null where that can't be said: somebody has to look anew
    */
   async lookAgain(n: number): Promise<Survey | null> {
     const [scope, fence, survey] = [this.#scopes[n], this.#fences[n], this.#surveys[n]]
@@ -120,13 +120,18 @@ export class Stage {
       .filter(({ group }) => group !== COORDINATOR_GROUP)
       .map(({ to }) => ({ node: to.address, role: 'promoted', server: to, groups: null }) as const)
       .map((entry) => fence.extend(entry, context).catch(() => undefined))
-    // And the coordinator, whose intent vouches for them.
-    const [coordinator] = scope.checked.entries.entries
-    const moved = this.#moves.flatMap(({ from, to }) => [from, to])
-    const asked = [...moved, ...(coordinator ? [coordinator.server] : [])].map(({ instance }) => instance)
-    const seen = await askedAnew(access, survey, asked)
+    const promoted = this.#moves.map(({ to }) => to.instance)
+    const seen = await askedAnew(access, survey, promoted)
     await Promise.all(extending)
-    return seen
+    // What vouches for them on the coordinator was written by this run.
+    const [coordinator] = scope.checked.entries.entries
+    const intents = this.#intents?.in(n) ?? []
+    const nodes = seen.nodes.map((node) =>
+      node.kind === 'answered' && node.installed && node.instance === coordinator?.server.instance
+        ? { ...node, installed: { ...node.installed, intents } }
+        : node,
+    )
+    return { ...seen, nodes }
   }
 
   /** @throws TooLate with who was in the way */
@@ -145,17 +150,25 @@ export class Stage {
     }
   }
 
+  /** For the time in which others are at work. Never throws. */
+  async rehearse(): Promise<void> {
+    await Promise.all(this.#fences.map((fence) => fence.rehearse()))
+  }
+
   /** @param sides of whose groups; default: all */
   async intend(phase: 'quiescing' | 'promoting', sides?: readonly Side[]): Promise<void> {
     await this.#intents?.write(phase, this.#stopped, sides?.map(({ move }) => move) ?? this.#moves)
   }
 
-  /** @throws TooLate with whose transactions are still open; the server's error for a lock that did not come */
-  async quiesce(): Promise<void> {
+  /**
+   * @param intended that this is about to be done is written down: nothing that outlives us is done before
+   * @throws TooLate with whose transactions are still open; the server's error for a lock that did not come
+   */
+  async quiesce(intended: Promise<void>): Promise<void> {
     const forceAfterMs = this.#scopes[0]?.request.forceAfterMs ?? null
     const forceAt = forceAfterMs === null ? null : performance.now() + forceAfterMs
     await each(this.#sides, async (side) => {
-      const [held, forbidden] = await Promise.allSettled([side.hold(), side.forbid()])
+      const [held, forbidden] = await Promise.allSettled([side.hold(), intended.then(() => side.forbid())])
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
       await side.quiet(held.value, this.until, forceAt)

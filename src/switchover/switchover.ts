@@ -135,8 +135,8 @@ class Run {
     await this.#step('look', () => stage.look())
     signal.throwIfAborted()
     await this.#step('fence', () => stage.takeFences())
-    await this.#step('intend', () => stage.intend('quiescing'))
-    await this.#step('quiesce', () => stage.quiesce())
+    const intended = this.#step('intend', () => stage.intend('quiescing'))
+    await this.#step('quiesce', () => stage.quiesce(intended))
     await this.#step('replay', () => stage.follow())
     signal.throwIfAborted()
     if (this.#order.demote === 'first') {
@@ -157,17 +157,19 @@ class Run {
     }
     const began = performance.now()
     const { sides } = this.#stage
-    const failures = await this.#clock.time('promote', () =>
-      Promise.all(
-        sides.map((side) =>
-          promoteOne(side, this.#order.promoteCommand).then(
-            () => null,
-            (error: unknown) => ({ side, error }),
-          ),
+    const promoting = Promise.all(
+      sides.map((side) =>
+        promoteOne(side, this.#order.promoteCommand).then(
+          () => null,
+          (error: unknown) => ({ side, error }),
         ),
       ),
+    ).finally(() => {
+      this.#othersMs += performance.now() - began
+    })
+    const [failures] = await this.#clock.time('promote', () =>
+      Promise.all([promoting, this.#stage.rehearse()]),
     )
-    this.#othersMs += performance.now() - began
     const failed = failures.filter((failure) => failure !== null)
     const refused = failed.filter(({ error }) => error instanceof NotAskedFor).map(({ side }) => side)
     if (refused.length === sides.length) return { undo: failed[0]?.error }

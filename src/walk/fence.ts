@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { type Entry, type Fence, type Reach, takeFence } from '../apply/fence.ts'
+import { type Fence, takeFence } from '../apply/fence.ts'
+import type { Entry, Reach } from '../apply/post.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { CitusHaError } from '../model/failure.ts'

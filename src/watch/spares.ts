@@ -1,4 +1,4 @@
-import { WARM_UP } from '../apply/participants.ts'
+import { warmUp } from '../apply/participants.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -84,7 +84,7 @@ export class SpareSessions implements Access {
     let session: SessionLike | null = null
     try {
       session = await this.#access.open(address, this.#database)
-      await session.run(WARM_UP, this.#timeoutMs)
+      await warmUp(session, this.#timeoutMs)
       return session
     } catch {
       await session?.close()

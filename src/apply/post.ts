@@ -1,0 +1,97 @@
+import type { SessionLike } from '../db/pg.ts'
+import type { HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
+import type { CopyRole } from '../model/plan.ts'
+import type { ChangeContext } from './context.ts'
+import { withinRound } from './locking.ts'
+import { type FencedSession, openSession } from './participants.ts'
+import {
+  BACK_TO_FENCE,
+  BEGIN,
+  fenceSql,
+  limitSql,
+  lockSql,
+  MARK_FENCE,
+  REHEARSE,
+  TAKE_CHANGE_LOCK,
+} from './statements.ts'
+
+/** A writable copy at which writes to the group may enter. */
+export interface Entry {
+  readonly node: HostPort
+  readonly role: CopyRole
+  readonly server: Answered
+  /** Whose writes are held here, where that is not the fence's groups alone; null: it is. */
+  readonly groups: readonly number[] | null
+}
+
+/** What a fence keeps out: writes to the groups alone, or every change of the node metadata as well. */
+export type Reach = 'writes' | 'writes and changes'
+
+/** The session in which a fence holds one entry. */
+export interface Post extends FencedSession {
+  readonly groups: readonly number[]
+  readonly node: HostPort
+  readonly instance: string
+  /** Not so the fenced groups' own primaries, which may be stopped meanwhile. */
+  readonly essential: boolean
+}
+
+export type FenceContext = Pick<ChangeContext, 'limits' | 'watch'> & {
+  readonly open: (address: HostPort) => Promise<SessionLike>
+}
+
+const LIMIT_MS = 2000
+
+/** @throws what the driver or the server says */
+export async function openPost(
+  { node, role, server, groups: own }: Entry,
+  groups: readonly number[],
+  idleMs: number,
+  context: FenceContext,
+): Promise<Post> {
+  const session = await openSession(node, role, { ...context, idleMs })
+  const essential = !groups.includes(server.citus?.localGroup ?? -1)
+  const held = own ?? groups
+  return { node, instance: server.instance, session, essential, groups: held, began: performance.now() }
+}
+
+/** @param roundBegan `performance.now()` of the coordinator's lock; null: this is the coordinator */
+export async function lockPost(
+  post: Post,
+  reach: Reach,
+  roundBegan: number | null,
+  context: FenceContext,
+): Promise<Post> {
+  const { node, session, groups } = post
+  const { limits } = context
+  const began = performance.now()
+  const serial = reach === 'writes and changes' && roundBegan === null ? [TAKE_CHANGE_LOCK] : []
+  const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
+  await withinRound({ node, session, roundBegan }, context, (limitMs) =>
+    session.run(
+      [BEGIN, limitSql(limitMs), ...serial, take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
+      limitMs + limits.lockAnswerMs,
+    ),
+  )
+  return { ...post, began }
+}
+
+/** Does once what a change will do there, and takes it back: the first time in a session takes twice as long. */
+export async function rehearse({ session }: Post): Promise<void> {
+  await session
+    .run(`${REHEARSE}; ${BACK_TO_FENCE}`, LIMIT_MS)
+    .catch(() => session.run(BACK_TO_FENCE, LIMIT_MS))
+    // One that is lost is found out by whoever needs it.
+    .catch(() => undefined)
+}
+
+/** Never throws. */
+export async function letGo(posts: readonly Post[]): Promise<void> {
+  await Promise.all(
+    posts.map(async ({ session }) => {
+      if (session.alive) await session.run('ROLLBACK', LIMIT_MS).catch(() => undefined)
+      await session.close()
+    }),
+  )
+}
