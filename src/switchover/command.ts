@@ -3,6 +3,11 @@ import type { Move } from './check.ts'
 
 const TAIL = 500
 
+/** A command that was ended by us: what it has begun may still come. */
+export class Unended extends Error {
+  override readonly name = 'Unended'
+}
+
 /**
  * Runs a shell command for one group, with `CITUS_HA_GROUP`, `CITUS_HA_OLD_HOST`, `CITUS_HA_OLD_PORT`,
  * `CITUS_HA_NEW_HOST` and `CITUS_HA_NEW_PORT` in its environment, and ends it, with what it started, when its time is over.
@@ -26,7 +31,7 @@ export async function runCommand(command: string, { group, from, to }: Move, lim
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       killGroup(child.pid)
-      reject(new Error(`“${command}” did not end within ${Math.ceil(limitMs)} ms`))
+      reject(new Unended(`“${command}” did not end within ${Math.ceil(limitMs)} ms`))
     }, limitMs)
     const done = (error: Error | null) => {
       clearTimeout(timer)

@@ -1,6 +1,7 @@
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral } from '../db/sql.ts'
 import type { Intent } from '../model/intent.ts'
+import type { HostPort } from '../model/node.ts'
 import type { Move } from './check.ts'
 import type { SwitchoverOrder } from './order.ts'
 import type { Scope } from './stage.ts'
@@ -24,15 +25,22 @@ export class Intents {
     this.#order = order
   }
 
-  /** @throws what the driver or the server says, after closing what was opened */
-  static async open(scopes: readonly Scope[], order: SwitchoverOrder): Promise<Intents> {
+  /**
+   * @param at where it is written; null: on the coordinator as it was checked
+   * @throws what the driver or the server says, after closing what was opened
+   */
+  static async open(
+    scopes: readonly Scope[],
+    order: SwitchoverOrder,
+    at: HostPort | null = null,
+  ): Promise<Intents> {
     const notebooks: Notebook[] = []
     const intents = new Intents(notebooks, order)
     try {
       for (const { access, request, checked } of scopes) {
         const [coordinator] = checked.entries.entries
         if (!coordinator) throw new Error('a switchover needs the coordinator')
-        const session = await access.open(coordinator.node, request.database)
+        const session = await access.open(at ?? coordinator.node, request.database)
         notebooks.push({ session, madeBy: request.madeBy, written: new Map() })
         await session.run('SET synchronous_commit = local', LIMIT_MS)
       }

@@ -1,6 +1,6 @@
 import { SessionLost } from '../db/pg.ts'
 import { messageOf } from '../db/sqlstate.ts'
-import { runCommand } from './command.ts'
+import { runCommand, Unended } from './command.ts'
 import type { Side } from './side.ts'
 import { PROMOTION_MS } from './stage.ts'
 
@@ -22,7 +22,7 @@ export async function promoteOne(side: Side, command: string | null): Promise<vo
   } else {
     await runCommand(command, side.move, PROMOTION_MS).catch(async (error: unknown) => {
       if (await side.isPromoted()) return
-      throw new NotAskedFor(messageOf(error), { cause: error })
+      throw error instanceof Unended ? error : new NotAskedFor(messageOf(error), { cause: error })
     })
   }
   await side.promoted(performance.now() + PROMOTION_MS)

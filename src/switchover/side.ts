@@ -5,7 +5,7 @@ import type { SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import { forgetReadOnly, makeReadOnly, makeWritable, untilPromoted } from '../walk/intents.ts'
+import { askToPromote, forgetReadOnly, makeReadOnly, makeWritable, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
 
 /** Something did not come in time, before the promotion. */
@@ -41,6 +41,8 @@ export class Side {
   readonly warnings: string[] = []
   /** What was ended because of `force`. */
   readonly ended: Blocker[] = []
+  /** Clients of the old primary itself that were ended with what they wanted to write there. */
+  readonly cutOff: Blocker[] = []
   readonly #options: SideOptions
   readonly #lockTimeoutMs: number
   readonly #target: SessionLike
@@ -99,24 +101,22 @@ export class Side {
     return control
   }
 
-  /**
-   * No write to any shard of the old primary from now on, by whomever.
-   * @returns when that was asked for, by the old primary's clock
-   * @throws the server's error
-   */
-  async hold(): Promise<string> {
+  /** No write to any shard of the old primary from now on, by whomever. @throws the server's error */
+  async hold(): Promise<void> {
     const limitMs = this.#lockTimeoutMs
-    const lock = [limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)]
-    const sql = [BEGIN, 'SELECT now()::text AS now', ...lock].join('; ')
-    const told = await Promise.all(this.#guards.map((guard) => guard.run(sql, limitMs + ANSWER_MS)))
-    return String(told[0]?.[1]?.[0]?.now)
+    const sql = [BEGIN, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)].join('; ')
+    await Promise.all(this.#guards.map((guard) => guard.run(sql, limitMs + ANSWER_MS)))
   }
 
-  /** The old primary is read-only by default, from each session's next statement on. */
-  async forbid(): Promise<void> {
+  /**
+   * The old primary is read-only by default: no transaction that begins from now on writes.
+   * @returns since when, by its own clock
+   */
+  async forbid(): Promise<string> {
     this.#readOnly = true
     await makeReadOnly(this.#control)
     await this.#inEffect('on')
+    return await this.now()
   }
 
   async #inEffect(wanted: 'on' | 'off'): Promise<void> {
@@ -150,7 +150,8 @@ export class Side {
   }
 
   /**
-   * Waits for what was open before the fence, writers and readers alike: they would go on writing here.
+   * Waits for what was open before it was read-only, writers and readers alike: they would go on writing here. Those who
+   * wait for our locks would write as soon as we are gone: they are ended, when nobody else has to be waited for.
    * @param until `performance.now()`
    * @param forceAt as that: when they are ended; null: never
    * @throws TooLate with who they are
@@ -158,8 +159,11 @@ export class Side {
   async quiet(since: string, until: number, forceAt: number | null): Promise<void> {
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
       const open = await this.openSince(since)
-      if (open.length === 0) return
-      if (forceAt !== null && performance.now() >= forceAt)
+      if (open.length === 0) {
+        const held = await this.#endHeld()
+        if (held.length === 0) return
+        this.cutOff.push(...held)
+      } else if (forceAt !== null && performance.now() >= forceAt)
         this.ended.push(...(await this.openSince(since, 'end')))
       else if (performance.now() >= until)
         throw new TooLate('transactions that have touched the group are still open', open)
@@ -197,7 +201,7 @@ export class Side {
 
   /** @throws the server's error: then it was not asked for */
   async askForPromotion(): Promise<void> {
-    await this.#target.run('SELECT pg_promote(false)', ANSWER_MS)
+    await askToPromote(this.#target)
   }
 
   /** @param until `performance.now()` @throws Error */
@@ -224,8 +228,8 @@ export class Side {
         ({ client, ageMs }) => client !== null || (ageMs ?? 0) >= gone,
       )
       if (open.length === 0 || gone >= patienceMs) {
-        const held = await this.#endHeld()
         await this.openSince(since, 'end')
+        const held = await this.#endHeld()
         await Promise.all(
           this.#guards.map((guard) => guard.run('SELECT citus_ha.end_citus_backends(); ROLLBACK', ANSWER_MS)),
         )
@@ -242,9 +246,16 @@ export class Side {
     return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.ended))
   }
 
-  /** Of the file only: it stays read-only until it is started again. */
-  async forgetReadOnly(): Promise<void> {
+  /** Has it stopped, to come back as a standby that is not read-only for ever. @throws what `demote` does */
+  async demoted(demote: () => Promise<void>): Promise<void> {
+    // Of the file only: it stays read-only until it is started again, or reads its configuration.
     await forgetReadOnly(this.#control)
+    try {
+      await demote()
+    } catch (error) {
+      await makeReadOnly(this.#control).catch(() => undefined)
+      throw error
+    }
   }
 
   /** The old primary as it was. @throws what the driver or the server says */

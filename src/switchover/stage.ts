@@ -25,6 +25,8 @@ export interface Scope {
 
 /** How long past the limit of the pause the fence lasts, for the change: milliseconds. */
 const MARGIN_MS = 10_000
+/** How long the change may go on trying: what was promoted has to be written down. */
+export const CHANGE_MS = 60_000
 /** How long a promotion that was asked for is waited for. */
 export const PROMOTION_MS = 30_000
 
@@ -41,6 +43,7 @@ export class Stage {
   #intents: Intents | null = null
   #began: number | null = null
   #stopped = false
+  #asked = false
 
   constructor(scopes: readonly Scope[], moves: readonly Move[], order: SwitchoverOrder) {
     this.#scopes = scopes
@@ -67,6 +70,11 @@ export class Stage {
     return this.#stopped
   }
 
+  /** A promotion may have been asked for, by us or by whoever has read so. */
+  get asked(): boolean {
+    return this.#asked
+  }
+
   /** Of the n-th database. */
   fence(n: number): Fence | null {
     return this.#fences[n] ?? null
@@ -81,7 +89,7 @@ export class Stage {
       const scope = this.#scopes.find(({ request }) => request.database === database) ?? first
       return await scope.access.open(address, database)
     }
-    const idleMs = this.#order.totalLimitMs + MARGIN_MS + PROMOTION_MS
+    const idleMs = this.#order.totalLimitMs + MARGIN_MS + PROMOTION_MS + CHANGE_MS
     const { lockTimeoutMs } = first.request
     const opened: Side[] = []
     this.#sides = opened
@@ -110,6 +118,12 @@ export class Stage {
     const [scope, fence, survey] = [this.#scopes[n], this.#fences[n], this.#surveys[n]]
     if (!scope || !fence || !survey || this.#stopped) return null
     const { access, request } = scope
+    const [coordinator] = scope.checked.entries.entries
+    const involved = this.#moves.flatMap(({ from, to }) => [from.instance, to.instance])
+    const answered = survey.nodes.flatMap((node) => (node.kind === 'answered' ? [node.instance] : []))
+    // One that was started anew since the check is to be asked like everybody else.
+    if (![...involved, coordinator?.server.instance].every((each) => each && answered.includes(each)))
+      return null
     const context = {
       limits: limitsOf(request),
       watch: watchOf(access, request),
@@ -124,7 +138,6 @@ export class Stage {
     const seen = await askedAnew(access, survey, promoted)
     await Promise.all(extending)
     // What vouches for them on the coordinator was written by this run.
-    const [coordinator] = scope.checked.entries.entries
     const intents = this.#intents?.in(n) ?? []
     const nodes = seen.nodes.map((node) =>
       node.kind === 'answered' && node.installed && node.instance === coordinator?.server.instance
@@ -146,6 +159,9 @@ export class Stage {
       this.waitedFor.push(...report.blockers, ...report.ended)
       if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
       this.#fences.push(fence)
+      // The check has asked for them, and somebody may have gone since.
+      const [missing] = this.#order.unreachable === 'refuse' ? report.unfenced : []
+      if (missing) throw new TooLate(`${missing.node} is not fenced: ${missing.why}`)
       this.#began ??= fence.began
     }
   }
@@ -157,6 +173,7 @@ export class Stage {
 
   /** @param sides of whose groups; default: all */
   async intend(phase: 'quiescing' | 'promoting', sides?: readonly Side[]): Promise<void> {
+    if (phase === 'promoting') this.#asked = true
     await this.#intents?.write(phase, this.#stopped, sides?.map(({ move }) => move) ?? this.#moves)
   }
 
@@ -171,7 +188,7 @@ export class Stage {
       const [held, forbidden] = await Promise.allSettled([side.hold(), intended.then(() => side.forbid())])
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
-      await side.quiet(held.value, this.until, forceAt)
+      await side.quiet(forbidden.value, this.until, forceAt)
       this.ended.push(...side.ended)
     })
   }
@@ -199,6 +216,19 @@ export class Stage {
     if (open && !this.#stopped) throw new TooLate(`the session on ${formatAddress(open.from.address)} broke`)
     if (performance.now() >= this.until)
       throw new TooLate(`writes would wait longer than ${this.#order.totalLimitMs} ms (--total-limit)`)
+  }
+
+  /** That a new coordinator knows what the old one was told last. @throws TooLate */
+  async tellNewCoordinator(): Promise<void> {
+    const side = this.#sides.find(({ move }) => move.group === COORDINATOR_GROUP)
+    if (side && !this.#stopped) await side.follow(this.until)
+  }
+
+  /** Once the coordinator is another: what is intended is written down there from now on. @throws as `connect` */
+  async writeOn(coordinator: HostPort): Promise<void> {
+    const intents = await Intents.open(this.#scopes, this.#order, coordinator)
+    await this.#intents?.close()
+    this.#intents = intents
   }
 
   async forget(groups: readonly number[]): Promise<void> {

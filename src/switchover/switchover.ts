@@ -1,12 +1,14 @@
 import { messageOf } from '../db/sqlstate.ts'
 import type { Blocker } from '../model/blocker.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
-import { type WalkRequest, walk } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk.ts'
 import { SpareSessions } from '../watch/spares.ts'
+import { changeRows } from './change.ts'
 import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { lookBefore, planLines } from './look.ts'
@@ -17,8 +19,6 @@ import { type Side, TooLate } from './side.ts'
 import { each, nodesOf, type Scope, Stage } from './stage.ts'
 import { undoSides } from './undo.ts'
 
-/** How long the change may go on trying: what was promoted has to be written down. Milliseconds. */
-const CHANGE_MS = 60_000
 /** How long reads on the old primary get to come to their end. */
 const DRAIN_MS = 1000
 const COMMAND_MS = 60_000
@@ -79,7 +79,7 @@ class Run {
   readonly #left: string[] = []
   /** Whose groups were not promoted, while others were. */
   readonly #failed: Side[] = []
-  #reports: Report[] = []
+  #reports: readonly Report[] = []
   /** `performance.now()` of the last commit. */
   #pauseEnded: number | null = null
   #othersMs = 0
@@ -150,13 +150,16 @@ class Run {
 
   /** @returns null; what is to be undone; or why it is not through everywhere, and can't be undone */
   async #promote(): Promise<{ readonly undo: unknown } | Stuck | null> {
+    const stage = this.#stage
     try {
-      await this.#step('promoting', () => this.#stage.intend('promoting'))
+      await this.#step('promoting', () => stage.intend('promoting'))
+      await stage.tellNewCoordinator()
+      stage.requireWhole()
     } catch (error) {
       return { undo: error }
     }
     const began = performance.now()
-    const { sides } = this.#stage
+    const { sides } = stage
     const promoting = Promise.all(
       sides.map((side) =>
         promoteOne(side, this.#order.promoteCommand).then(
@@ -167,19 +170,23 @@ class Run {
     ).finally(() => {
       this.#othersMs += performance.now() - began
     })
-    const [failures] = await this.#clock.time('promote', () =>
-      Promise.all([promoting, this.#stage.rehearse()]),
-    )
+    const [failures] = await this.#clock.time('promote', () => Promise.all([promoting, stage.rehearse()]))
     const failed = failures.filter((failure) => failure !== null)
     const refused = failed.filter(({ error }) => error instanceof NotAskedFor).map(({ side }) => side)
     if (refused.length === sides.length) return { undo: failed[0]?.error }
     await this.#first.hooks.reached('promoted')
     if (failed.length === 0) return null
     // Of these it surely does not come any more: they are primaries again while the others go forward.
-    this.#left.push(...(await undoSides(this.#stage, refused, this.#order.undoCommand)))
+    const coordinator = sides.find(({ move }) => move.group === COORDINATOR_GROUP)
+    if (coordinator && !failed.some(({ side }) => side === coordinator))
+      await stage.writeOn(coordinator.move.to.address).catch((error: unknown) => {
+        this.#left.push(`${formatAddress(coordinator.move.to.address)}: ${messageOf(error)}`)
+      })
+    const { left, goesOn } = await undoSides(stage, refused, this.#order.undoCommand)
+    this.#left.push(...left)
     this.#failed.push(...failed.map(({ side }) => side))
     return {
-      outcome: refused.length === failed.length ? 'partly' : 'unproved',
+      outcome: refused.length === failed.length && !goesOn ? 'partly' : 'unproved',
       why: failed.map(({ side, error }) => `group ${side.move.group}: ${messageOf(error)}`).join('; '),
     }
   }
@@ -195,36 +202,18 @@ class Run {
 
   /** @returns null, or why it is not proved */
   async #change(): Promise<string | null> {
-    const hooks = {
-      reached: async (point: string) => {
-        if (point === 'decided' || point.startsWith('committed')) this.#pauseEnded = performance.now()
-        await this.#first.hooks.reached(point)
-      },
+    const reached = async (point: string) => {
+      if (point === 'decided' || point.startsWith('committed')) this.#pauseEnded = performance.now()
+      await this.#first.hooks.reached(point)
     }
-    const targets = this.#moves.map(({ to }) => to.address)
-    const results = await Promise.allSettled(
-      this.#scopes.map(async ({ request, access }, n) =>
-        walk(access, {
-          ...request,
-          groups: this.#moves.map(({ group }) => group),
-          hooks,
-          quiesced: this.#moves.map(({ from }) => from.instance),
-          seen: await this.#clock.time('change: look', () => this.#stage.lookAgain(n)),
-          acquainted: [...request.acquainted, ...targets],
-          fenceOf: () => this.#stage.fence(n),
-          deadlineMs: CHANGE_MS,
-          // It only goes forward from here on.
-          signal: new AbortController().signal,
-        }),
-      ),
-    )
-    this.#reports = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-    for (const { timings } of this.#reports)
-      for (const [step, ms] of Object.entries(timings)) this.#clock.add(`change: ${step}`, ms)
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed?.status === 'rejected') return messageOf(failed.reason)
-    const bad = this.#reports.find(({ outcome }) => outcome !== 'changed' && outcome !== 'converged')
-    return bad ? (bad.warnings.at(-1) ?? bad.refusals[0]?.summary ?? `the change is ${bad.outcome}`) : null
+    const moved = this.#moves.filter((move) => !this.#failed.some((side) => side.move === move))
+    const { reports, why } = await changeRows(this.#scopes, this.#moves, moved, {
+      stage: this.#stage,
+      clock: this.#clock,
+      hooks: { reached },
+    })
+    this.#reports = reports
+    return why
   }
 
   /** What follows does not undo the rest: it is told as a warning. */
@@ -240,8 +229,7 @@ class Run {
         )
         return
       }
-      await side.forgetReadOnly()
-      await runCommand(demoteCommand, side.move, COMMAND_MS)
+      await side.demoted(() => runCommand(demoteCommand, side.move, COMMAND_MS))
     } catch (error) {
       this.#warnings.push(`${at} is not demoted: ${messageOf(error)}`)
     }
@@ -251,11 +239,12 @@ class Run {
   async #giveUp(error: unknown): Promise<SwitchoverReport> {
     const stage = this.#stage
     if (error instanceof TooLate) stage.waitedFor.push(...error.blockers)
-    this.#left.push(...(await undoSides(stage, stage.sides, this.#order.undoCommand)))
+    const { left, goesOn } = await undoSides(stage, stage.sides, this.#order.undoCommand)
+    this.#left.push(...left)
     await stage.release('the switchover was undone')
     this.#pauseEnded = performance.now()
     const interrupted = error instanceof Error && error.name === 'AbortError'
-    return this.report('blocked', interrupted ? 'interrupted' : messageOf(error))
+    return this.report(goesOn ? 'unproved' : 'blocked', interrupted ? 'interrupted' : messageOf(error))
   }
 
   report(outcome: SwitchoverOutcome, why: string | null): SwitchoverReport {
@@ -274,7 +263,7 @@ class Run {
       timings: this.#clock.steps,
       waitedFor: distinct(waitedFor),
       ended: distinct(ended),
-      cutOff: this.#cutOff,
+      cutOff: [...this.#cutOff, ...sides.flatMap(({ cutOff }) => cutOff)],
       rolledBack: null,
       left: this.#left,
       warnings: [...this.#warnings, ...sides.flatMap(({ warnings }) => warnings)],

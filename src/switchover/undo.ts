@@ -6,18 +6,44 @@ import type { Stage } from './stage.ts'
 
 const COMMAND_MS = 60_000
 
+export interface Undone {
+  /** What is left to be done, a line each. */
+  readonly left: readonly string[]
+  /** Whether something is promoted after all, or may be: then it can only go forward. */
+  readonly goesOn: boolean
+}
+
 /**
- * Old primaries as they were, and the record of it gone. Never throws.
+ * Old primaries as they were, and the record of it gone; but for those in whose place another is promoted, or may be.
+ * Never throws.
  * @param undoCommand what only a command can undo; run for each
- * @returns what is left to be done, a line each
  */
 export async function undoSides(
   stage: Stage,
   sides: readonly Side[],
   undoCommand: string | null,
-): Promise<string[]> {
+): Promise<Undone> {
+  const promoted = await Promise.all(sides.map((side) => side.isPromoted().catch(() => stage.asked)))
+  const back = sides.filter((_, n) => !promoted[n])
+  const forward = sides.filter((_, n) => promoted[n])
   // Whoever finds it half undone is to undo the rest, whatever had been written down before.
-  if (stage.began !== null) await stage.intend('quiescing', sides).catch(() => undefined)
+  if (stage.began !== null && back.length > 0) {
+    const failed = await stage.intend('quiescing', back).then(
+      () => null,
+      (error: unknown) => messageOf(error),
+    )
+    // The record says that it goes forward, or may say so: then the old primary must not take writes.
+    if (failed !== null && stage.asked) return { left: [`nothing is undone: ${failed}`], goesOn: true }
+  }
+  if (forward.length > 0) await stage.intend('promoting', forward).catch(() => undefined)
+  const left = forward.map(
+    ({ move }) =>
+      `${formatAddress(move.to.address)} is promoted, or may be: nothing is undone for group ${move.group}; any later run carries it on`,
+  )
+  return { left: [...left, ...(await undoEach(stage, back, undoCommand))], goesOn: forward.length > 0 }
+}
+
+async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: string | null): Promise<string[]> {
   const undone = await Promise.allSettled(sides.map((side) => undo(stage, side, undoCommand)))
   const left = undone.flatMap((result, n) => {
     const at = formatAddress(sides[n]?.move.from.address ?? { host: '?', port: 0 })

@@ -83,8 +83,8 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
   })
   const registered = primaryOf(rows, group)?.address
   if (!registered || !sameAddress(registered, from)) {
-    // It may be gone for good; else it would take no writes when it is promoted one day.
-    await withSession(access, database, from, forgetOvertaken).catch(() => undefined)
+    // It may be gone for good.
+    await withSession(access, database, from, makeStandbyWritable).catch(() => undefined)
     return told('undone', 'a switchover that died was overtaken by another change')
   }
   const target = await access.prober(database).probe(to)
@@ -136,23 +136,31 @@ export async function makeWritable(session: SessionLike): Promise<void> {
   await session.run('SELECT pg_reload_conf()', LIMIT_MS)
 }
 
-/** An old primary that still runs must take no writes: for that one only the next start, as a standby, undoes it. */
-async function forgetOvertaken(session: SessionLike): Promise<void> {
+/**
+ * A standby is to take writes when it is promoted one day. An old primary that still runs is not, and keeps the setting:
+ * any reload would bring it into effect that it is gone.
+ */
+async function makeStandbyWritable(session: SessionLike): Promise<void> {
   const [rows] = await session.run('SELECT pg_is_in_recovery() AS standby', LIMIT_MS)
-  await (rows?.[0]?.standby === true ? makeWritable(session) : forgetReadOnly(session))
+  if (rows?.[0]?.standby === true) await makeWritable(session)
 }
 
-/** From the next start on. */
+/** From the next start or reload on. */
 export async function forgetReadOnly(session: SessionLike): Promise<void> {
   await session.run('ALTER SYSTEM RESET default_transaction_read_only', LIMIT_MS)
 }
 
-/** Asks for the promotion and waits until it is there. @throws Error where it is not within ten seconds */
-export async function promote(session: SessionLike): Promise<void> {
+/** @throws the server's error: then it was not asked for */
+export async function askToPromote(session: SessionLike): Promise<void> {
   // 55000: it has been promoted, or is just now.
   await session.run('SELECT pg_promote(false)', LIMIT_MS).catch((error: unknown) => {
     if (codeOf(error) !== SqlState.notInPrerequisiteState) throw error
   })
+}
+
+/** Asks for the promotion and waits until it is there. @throws Error where it is not within ten seconds */
+export async function promote(session: SessionLike): Promise<void> {
+  await askToPromote(session)
   await untilPromoted(session, performance.now() + PROMOTION_MS)
 }
 

@@ -43,6 +43,17 @@ describe('a switchover that somebody at a terminal asks for', () => {
     await switching.expectUntouched()
   })
 
+  it('goes on after y with a standby that was started anew meanwhile', async () => {
+    const terminal = atTerminal(...command())
+    await terminal.shows(QUESTION)
+    await switching.server('worker-1-standby').restart()
+    await scenario.streams(switching.server('worker-1-standby'))
+    terminal.type('y\r')
+    expect(await terminal.ended(), terminal.shown()).toBe(0)
+    await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
+    await scenario.restore()
+  })
+
   it('goes on after y', async () => {
     const terminal = atTerminal(...command())
     await terminal.shows(QUESTION)

@@ -39,12 +39,17 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     expect(await running.surplus(coordinator)).toEqual([])
   })
 
-  it('lets them go on as if nothing had been where it comes to nothing', async () => {
-    const running = await switching.clients(['worker-1', 'worker-2'])
+  it('fails no more than that where it comes to nothing: they go on where they were', async () => {
+    const both = 'worker-1 or worker-1-standby'
+    const running = await switching.clients([both, 'worker-2'])
     const { exitCode } = await switching.switchover('--group', '1', '--promote-command', 'false')
     expect(exitCode).toBe(4)
     await switching.expectUntouched()
-    await switching.expectAll(running)
+    await running.goesOn()
+    await running.stop()
+    expect(running.failures.length, running.failures.join('; ')).toBe(running.failuresAt(both).length)
+    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(1)
+    expect(await running.missing(switching.scenario.cluster.coordinator)).toEqual([])
   })
 
   it('does the same with the coordinator and its clients', async () => {

@@ -47,6 +47,22 @@ describe.skipIf(standin)('a switchover of several groups', () => {
     await switching.switched('--group', '2')
     await switching.expectPrimary(3, 'worker-2-standby', { copies: ['worker-1-standby'] })
   })
+
+  it('notes at the new coordinator what was refused beside it: nobody promotes that later', async () => {
+    const standby = switching.server('coordinator-standby')
+    const promote = `if test $CITUS_HA_GROUP = 1; then exit 3; fi; touch ${standby.directory}/promote && kill -USR1 ${standby.pid}`
+    const to = switching.at('coordinator-standby')
+    const { exitCode, report } = await switching.switchover('--group', '0,1', '--promote-command', promote)
+    expect(exitCode, JSON.stringify(report)).toBe(5)
+    expect(report).toMatchObject({ outcome: 'partly', left: [] })
+    const rows = await switching.scenario.rows(standby)
+    expect(rows).toContain(`1 group 0 primary ${to}`)
+    expect(rows).toContain(`2 group 1 primary ${switching.at('worker-1')}`)
+    const { database } = switching.scenario.cluster
+    expect(await standby.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+    await switching.expectWritable('worker-1')
+    expect(await switching.server('worker-1-standby').isInRecovery()).toBe(true)
+  })
 })
 
 describe.skipIf(standin)('a switchover of a cluster with several databases', () => {

@@ -67,13 +67,17 @@ export function nameOf(way: Way): string {
 /** A session as an application has it. @throws Error where none of the servers takes writes */
 export async function enter(way: Way, database: string): Promise<pg.Client> {
   if ('name' in way) return await client(way, database)
-  for (const server of way) {
+  return await waitUntil(`${nameOf(way)}: one takes writes`, () => firstWritable(way, database))
+}
+
+async function firstWritable(servers: readonly Server[], database: string): Promise<pg.Client | null> {
+  for (const server of servers) {
     const session = await client(server, database).catch(() => null)
     const shown = await session?.query('SHOW transaction_read_only').catch(() => null)
     if (session && shown?.rows[0]?.transaction_read_only === 'off') return session
     await session?.end()
   }
-  throw new Error(`${nameOf(way)}: none takes writes`)
+  return null
 }
 
 /** Writes new rows without pause through one node, whatever happens, with a new session after every failure. */

@@ -1,0 +1,84 @@
+import type { ChangeHooks } from '../apply/context.ts'
+import { messageOf } from '../db/sqlstate.ts'
+import { primaryOf } from '../model/catalog.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Report } from '../model/outcome.ts'
+import { Clock } from '../walk/clock.ts'
+import { observe, view } from '../walk/look.ts'
+import { walk } from '../walk/walk.ts'
+import type { Move } from './check.ts'
+import { CHANGE_MS, type Scope, type Stage } from './stage.ts'
+
+interface During {
+  readonly stage: Stage
+  readonly clock: Clock
+  readonly hooks: ChangeHooks
+}
+
+export interface Changed {
+  /** A database each. */
+  readonly reports: readonly Report[]
+  /** What is not proved; null: everything is. */
+  readonly why: string | null
+}
+
+/**
+ * The change, in every database, inside the fence. It only goes forward here.
+ * @param moves all of the switchover
+ * @param moved those whose target is promoted
+ */
+export async function changeRows(
+  scopes: readonly Scope[],
+  moves: readonly Move[],
+  moved: readonly Move[],
+  during: During,
+): Promise<Changed> {
+  const results = await Promise.allSettled(
+    scopes.map(async (scope, n) => {
+      const report = await changeOne(scope, n, moves, during)
+      // Nothing was to be done, it says: of what it has seen.
+      if (report.outcome === 'converged') await requireMoved(scope, moved)
+      return report
+    }),
+  )
+  const reports = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  for (const { timings } of reports)
+    for (const [step, ms] of Object.entries(timings)) during.clock.add(`change: ${step}`, ms)
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed?.status === 'rejected') return { reports, why: messageOf(failed.reason) }
+  const bad = reports.find(({ outcome }) => outcome !== 'changed' && outcome !== 'converged')
+  const why = bad && (bad.warnings.at(-1) ?? bad.refusals[0]?.summary ?? `the change is ${bad.outcome}`)
+  return { reports, why: why ?? null }
+}
+
+async function changeOne(
+  { request, access }: Scope,
+  n: number,
+  moves: readonly Move[],
+  { stage, clock, hooks }: During,
+): Promise<Report> {
+  return await walk(access, {
+    ...request,
+    groups: moves.map(({ group }) => group),
+    hooks,
+    quiesced: moves.map(({ from }) => from.instance),
+    seen: await clock.time('change: look', () => stage.lookAgain(n).catch(() => null)),
+    acquainted: [...request.acquainted, ...moves.map(({ to }) => to.address)],
+    fenceOf: () => stage.fence(n),
+    deadlineMs: CHANGE_MS,
+    signal: new AbortController().signal,
+  })
+}
+
+/** @throws Error where the row of a group's primary names another server than its new one */
+async function requireMoved({ request, access }: Scope, moved: readonly Move[]): Promise<void> {
+  const { survey, coordinator } = view(await observe(access, request, new Clock()), access, request)
+  for (const { group, to } of moved) {
+    const row = primaryOf(coordinator.citus?.catalog ?? [], group)
+    const there = survey.nodes.find((node) => row && sameAddress(node.address, row.address))
+    if (there?.kind !== 'answered' || there.systemIdentifier !== to.systemIdentifier || there.inRecovery)
+      throw new Error(`group ${group}: its row does not name ${formatAddress(to.address)} yet`)
+    if (there.instance !== to.instance && !sameAddress(there.address, to.address))
+      throw new Error(`group ${group}: its row names ${formatAddress(there.address)}`)
+  }
+}
