@@ -254,6 +254,12 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   SELECT citus_ha.transactions(since, false)
 $$;
 
+-- Those that wait for a lock of ours, on any node.
+CREATE FUNCTION citus_ha.held_transactions() RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.transactions('infinity', true)
+$$;
+
 -- Ends the sessions that are named like that, and gives back which.
 CREATE FUNCTION citus_ha.end_sessions(named jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

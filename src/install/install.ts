@@ -34,6 +34,7 @@ export const CALLABLE = [
   'lock_shards()',
   'open_transactions(timestamptz)',
   'end_open_transactions(timestamptz)',
+  'held_transactions()',
   'end_held_transactions()',
   'end_citus_backends()',
   'recover_citus_transactions()',

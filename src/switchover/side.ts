@@ -7,17 +7,7 @@ import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import { askToPromote, forgetReadOnly, makeReadOnly, makeWritable, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
-
-/** Something did not come in time, before the promotion. */
-export class TooLate extends Error {
-  override readonly name = 'TooLate'
-  readonly blockers: readonly Blocker[]
-
-  constructor(message: string, blockers: readonly Blocker[] = []) {
-    super(message)
-    this.blockers = blockers
-  }
-}
+import { giveWayTo, type Patience, TooLate } from './patience.ts'
 
 export interface SideOptions {
   readonly move: Move
@@ -34,6 +24,8 @@ const ANSWER_MS = 5000
 const EFFECT_MS = 500
 const SHORTEST_MS = 1
 const POLL_MS = 10
+/** A transaction ends sooner than that, or may be worth a question. */
+const ASK_MS = 20
 
 /** The two servers of one group while they change places. Its sessions are opened before anything is locked. */
 export class Side {
@@ -152,11 +144,10 @@ export class Side {
   /**
    * Waits for what was open before it was read-only, writers and readers alike: they would go on writing here. Those who
    * wait for our locks would write as soon as we are gone: they are ended, when nobody else has to be waited for.
-   * @param until `performance.now()`
-   * @param forceAt as that: when they are ended; null: never
-   * @throws TooLate with who they are
+   * @throws TooLate with who they are; GaveWay where they wait for the fence themselves
    */
-  async quiet(since: string, until: number, forceAt: number | null): Promise<void> {
+  async quiet(since: string, { until, forceAt, waiting }: Patience): Promise<void> {
+    let askAt = performance.now() + ASK_MS
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
       const open = await this.openSince(since)
       if (open.length === 0) {
@@ -167,6 +158,10 @@ export class Side {
         this.ended.push(...(await this.openSince(since, 'end')))
       else if (performance.now() >= until)
         throw new TooLate('transactions that have touched the group are still open', open)
+      else if (performance.now() >= askAt) {
+        giveWayTo(open, await waiting())
+        askAt = performance.now() + ASK_MS
+      }
       await pause(waitMs)
     }
   }

@@ -14,7 +14,9 @@ import type { Checked, Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { Intents } from './intents.ts'
 import type { SwitchoverOrder } from './order.ts'
-import { Side, TooLate } from './side.ts'
+import { TooLate } from './patience.ts'
+import { Side } from './side.ts'
+import { Lookouts } from './stuck.ts'
 
 /** One database of the servers that change places. */
 export interface Scope {
@@ -40,6 +42,7 @@ export class Stage {
   readonly #fences: Fence[] = []
   #surveys: readonly Survey[] = []
   #sides: readonly Side[] = []
+  readonly #lookouts: Lookouts
   #intents: Intents | null = null
   #began: number | null = null
   #stopped = false
@@ -49,6 +52,7 @@ export class Stage {
     this.#scopes = scopes
     this.#moves = moves
     this.#order = order
+    this.#lookouts = new Lookouts(scopes)
   }
 
   /** When the first lock was asked for, `performance.now()`; null: nothing was held. */
@@ -97,10 +101,21 @@ export class Stage {
       opened.push(await Side.open({ move, databases, open, lockTimeoutMs, idleMs }))
     })
     this.#intents = await Intents.open(this.#scopes, this.#order)
-    // Those that were used up are opened again: the fence and the change want their own.
-    const nodes = nodesOf(first.checked)
-    for (const { access } of this.#scopes) access.keep(nodes)
+    await this.#spare()
+  }
+
+  /** Those that were used up are opened again: the fence and the change want their own. */
+  async #spare(): Promise<void> {
+    for (const { access, checked } of this.#scopes) access.keep(nodesOf(checked))
     await each(this.#scopes, ({ access }) => access.ready())
+  }
+
+  /** Lets everybody go on who waits for the fence, to be taken once more. */
+  async begunAnew(why: string): Promise<void> {
+    await this.release(why)
+    this.#fences.length = 0
+    this.#began = null
+    await this.#spare()
   }
 
   /** What is, just before the fence. @throws CitusHaError where nothing can be said of the cluster */
@@ -183,12 +198,16 @@ export class Stage {
    */
   async quiesce(intended: Promise<void>): Promise<void> {
     const forceAfterMs = this.#scopes[0]?.request.forceAfterMs ?? null
-    const forceAt = forceAfterMs === null ? null : performance.now() + forceAfterMs
+    const patience = {
+      until: this.until,
+      forceAt: forceAfterMs === null ? null : performance.now() + forceAfterMs,
+      waiting: () => this.#lookouts.waiting(),
+    }
     await each(this.#sides, async (side) => {
       const [held, forbidden] = await Promise.allSettled([side.hold(), intended.then(() => side.forbid())])
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
-      await side.quiet(forbidden.value, this.until, forceAt)
+      await side.quiet(forbidden.value, patience)
       this.ended.push(...side.ended)
     })
   }
@@ -243,6 +262,7 @@ export class Stage {
   async close(): Promise<void> {
     await this.release('the switchover ended')
     await this.#intents?.close()
+    await this.#lookouts.close()
     await Promise.all(this.#sides.map((side) => side.end()))
   }
 }

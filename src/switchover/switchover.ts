@@ -13,9 +13,11 @@ import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
+import { TooLate } from './patience.ts'
 import { NotAskedFor, promoteOne } from './promote.ts'
 import { Rollbacks } from './rollbacks.ts'
-import { type Side, TooLate } from './side.ts'
+import { holdInRounds } from './rounds.ts'
+import type { Side } from './side.ts'
 import { each, nodesOf, type Scope, Stage } from './stage.ts'
 import { undoSides } from './undo.ts'
 
@@ -132,11 +134,7 @@ class Run {
     const { signal } = this.#first
     const stage = this.#stage
     await this.#step('connect', () => stage.connect())
-    await this.#step('look', () => stage.look())
-    signal.throwIfAborted()
-    await this.#step('fence', () => stage.takeFences())
-    const intended = this.#step('intend', () => stage.intend('quiescing'))
-    await this.#step('quiesce', () => stage.quiesce(intended))
+    await holdInRounds(stage, this.#first, (name, work) => this.#step(name, work))
     await this.#step('replay', () => stage.follow())
     signal.throwIfAborted()
     if (this.#order.demote === 'first') {

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { commit, insert, keysOf, oldKeyOf, openTransaction, standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
 
@@ -158,6 +159,28 @@ describe.skipIf(standin)('switchover, at length', () => {
       expect(await cluster.coordinator.query(there, [fresh], { database: cluster.database })).toEqual([
         { n: acknowledged },
       ])
+    },
+  )
+
+  it.each(['coordinator', 'worker-2'])(
+    'gives way to a transaction through %s that has read, and then writes what it has read',
+    async (entry) => {
+      const { coordinator, database } = switching.scenario.cluster
+      const id = await oldKeyOf(switching.scenario.cluster, 1)
+      const sql = `SELECT note FROM items WHERE id = ${id}`
+      const session = switching.keep(await openTransaction(switching.server(entry), database, sql))
+      const ran = switching.switchover('--group', '1')
+      await waitUntil('the fence is taken', async () => {
+        const rows = await coordinator.query('SELECT FROM citus_ha.intent', [], { database })
+        return rows.length > 0
+      })
+      await session.query(`UPDATE items SET note = 'after all' WHERE id = ${id}`)
+      await commit(session)
+      const { exitCode, report, stderr } = await ran
+      expect(exitCode, JSON.stringify(report) + stderr).toBe(0)
+      expect(stderr).toContain('wait for the fence to write; trying again')
+      expect(await coordinator.query(sql, [], { database })).toEqual([{ note: 'after all' }])
+      await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
     },
   )
 
