@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { commit, insert, keysOf, oldKeyOf, openTransaction, standin } from '../support/clients.ts'
@@ -183,6 +184,30 @@ describe.skipIf(standin)('switchover, at length', () => {
       await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
     },
   )
+
+  it('refuses the write of a transaction that has begun to read in the pause: it would go to the old primary', async () => {
+    const { coordinator, database, directory } = switching.scenario.cluster
+    const id = await oldKeyOf(switching.scenario.cluster, 1)
+    const standby = switching.server('worker-1-standby')
+    const promote = `until test -e ${directory}/read; do sleep 0.05; done; touch ${standby.directory}/promote && kill -USR1 ${standby.pid}`
+    const ran = switching.switchover('--group', '1', '--promote-command', promote)
+    await waitUntil('it is to be promoted', async () => {
+      const sql = `SELECT FROM citus_ha.intent WHERE phase = 'promoting'`
+      return (await coordinator.query(sql, [], { database })).length > 0
+    })
+    const sql = `SELECT note FROM items WHERE id = ${id}`
+    const session = switching.keep(await openTransaction(coordinator, database, sql))
+    const written = session.query(`UPDATE items SET note = 'in vain' WHERE id = ${id}`).then(
+      () => 'written',
+      (error: Error) => error.message,
+    )
+    await writeFile(`${directory}/read`, '')
+    expect(await ran).toMatchObject({ exitCode: 0 })
+    expect(await written).toMatch(/terminating connection|in a read-only transaction/)
+    await session.query('ROLLBACK')
+    await session.query(`UPDATE items SET note = 'again' WHERE id = ${id}`)
+    expect(await coordinator.query(sql, [], { database })).toEqual([{ note: 'again' }])
+  })
 
   it('refuses before it touches anything', async () => {
     const before = await switching.scenario.footprint()
