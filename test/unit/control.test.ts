@@ -209,7 +209,7 @@ describe('what may be asked', () => {
 
   test.each([
     [{}, 'citus-ha (asked'],
-    [{ by: 'person', tool: 'patroni' }, 'citus-ha (asked'],
+    [{ by: 'person' }, 'citus-ha (asked'],
     [{ by: 'tool', tool: 'patroni' }, 'citus-ha event patroni (asked'],
     [{ by: 'tool' }, 'citus-ha event of a tool (asked'],
   ])('whose word it is, for the record: %o', async (word, madeBy) => {
@@ -228,6 +228,29 @@ describe('what may be asked', () => {
     const { post, orders } = await start()
     const body = { promoted: 'w1b:5432', by: 'tool', tool: 'x) as postgres (' }
     expect(await post('/v1/reconcile', body)).toMatchObject({ status: 400, body: { code: 'usage' } })
+    expect(orders).toEqual([])
+  })
+
+  test.each([{}, { by: 'person' }])('no tool is named whose word it is not: %o', async (word) => {
+    const { ask, post, orders } = await start()
+    const given = { ...word, tool: 'patroni' }
+    const document = (await ask('/v1/openapi.json')).body
+    const ajv = new Ajv2020({ strict: false }).addSchema(document, 'openapi')
+    const asked = [
+      ['/v1/reconcile', '/v1/reconcile', { promoted: 'w1b:5432' }],
+      ['/v1/groups/1/promoted', '/v1/groups/{group}/promoted', { node: 'w1b:5432' }],
+    ] as const
+    for (const [path, documented, body] of asked) {
+      expect(await post(path, { ...body, ...given })).toMatchObject({
+        status: 400,
+        body: { code: 'usage', error: expect.stringContaining('tool: only with by: tool') },
+      })
+      const pointer = documented.replaceAll('/', '~1').replace('{', '%7B').replace('}', '%7D')
+      const $ref = `openapi#/paths/${pointer}/post/requestBody/content/application~1json/schema`
+      const check = ajv.compile({ $ref })
+      expect(check({ ...body, ...given })).toBe(false)
+      expect(check({ ...body, by: 'tool', tool: 'patroni' }), JSON.stringify(check.errors)).toBe(true)
+    }
     expect(orders).toEqual([])
   })
 

@@ -47,9 +47,22 @@ const by = z.enum(['person', 'tool']).meta({
 const tool = z
   .string()
   .regex(/^[A-Za-z][\w-]{0,31}$/, 'expected a name such as patroni')
-  .meta({ description: 'Which tool, for the record; only with by: tool.', examples: ['patroni'] })
+  .meta({ description: 'Which tool, for the record; refused without by: tool.', examples: ['patroni'] })
 
-export const reconcileBody = z.strictObject({
+interface Word {
+  readonly by?: 'person' | 'tool' | undefined
+  readonly tool?: string | undefined
+}
+
+/** Else a tool's word would count as a person's, above the timelines. */
+const isTold = ({ by, tool }: Word): boolean => tool === undefined || by === 'tool'
+const told = { path: ['tool'], message: 'only with by: tool' }
+/** The same in the JSON Schema. */
+const toldSchema = {
+  dependentSchemas: { tool: { properties: { by: { const: 'tool' } }, required: ['by'] } },
+}
+
+const reconcileFields = z.strictObject({
   database: database.optional(),
   group: group.optional(),
   promoted: node.meta({ description: 'The node that the caller vouches for, HOST:PORT.' }).optional(),
@@ -59,8 +72,9 @@ export const reconcileBody = z.strictObject({
   timeout: timeout.optional(),
   dryRun: z.boolean().optional(),
 })
+export const reconcileBody = reconcileFields.refine(isTold, told).meta(toldSchema)
 
-export const promotedBody = z.strictObject({
+const promotedFields = z.strictObject({
   node,
   database: database.optional(),
   by: by.optional(),
@@ -68,6 +82,7 @@ export const promotedBody = z.strictObject({
   wait: wait.optional(),
   timeout: timeout.optional(),
 })
+export const promotedBody = promotedFields.refine(isTold, told).meta(toldSchema)
 
 const ttl = duration
   .refine((ms) => ms > 0, 'expected more than zero')
