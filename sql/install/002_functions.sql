@@ -307,6 +307,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     OR (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user)
 $$;
 
+CREATE FUNCTION citus_ha.require_address(of_group int, host text, port int) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF citus_ha.may_have_address(of_group, host, port) IS NOT TRUE THEN
+    RAISE EXCEPTION 'group % may not be given the address %:%', of_group, host, port
+      USING ERRCODE = 'HA003',
+            HINT = 'A superuser can allow it: citus-ha install, with the node under "standbys" or "addresses" of the configuration.';
+  END IF;
+END $$;
+
 CREATE FUNCTION citus_ha.move_node(of_nodeid int, host text, port int) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -374,10 +384,8 @@ BEGIN
       RAISE EXCEPTION 'node % is at %:%, not at %:%', node.nodeid, node.nodename, node.nodeport,
         step #>> '{from,host}', step #>> '{from,port}' USING ERRCODE = 'HA002';
     END IF;
-    IF host <> citus_ha.parking_host(node.nodeid) AND NOT citus_ha.may_have_address(node.groupid, host, port) THEN
-      RAISE EXCEPTION 'group % may not be given the address %:%', node.groupid, host, port
-        USING ERRCODE = 'HA003',
-              HINT = 'A superuser can allow it: citus-ha install, with the node under "standbys" or "addresses" of the configuration.';
+    IF host <> citus_ha.parking_host(node.nodeid) THEN
+      PERFORM citus_ha.require_address(node.groupid, host, port);
     END IF;
     PERFORM citus_ha.move_node(node.nodeid, host, port);
   ELSIF step ->> 'op' = 'set' AND step ->> 'column' IN ('isactive', 'noderack', 'shouldhaveshards') THEN
@@ -495,6 +503,9 @@ BEGIN
    WHERE EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = i.groupid AND n.noderole = 'primary'
                     AND n.nodename = i.to_host AND n.nodeport = i.to_port);
   DELETE FROM citus_ha.remedy r WHERE r.nodeid IN (SELECT jsonb_array_elements_text(decision -> 'remediesEnded')::int);
+  -- Every survey connects to them.
+  PERFORM citus_ha.require_address((r ->> 'group')::int, a ->> 'host', (a ->> 'port')::int)
+     FROM jsonb_array_elements(decision -> 'remedies') AS r, LATERAL (VALUES (r -> 'address'), (r -> 'given')) AS named(a);
   INSERT INTO citus_ha.remedy (nodeid, groupid, nodename, nodeport, noderack, isactive, given_host, given_port)
   SELECT (r ->> 'nodeid')::int, (r ->> 'group')::int, r #>> '{address,host}', (r #>> '{address,port}')::int,
          r ->> 'rack', (r ->> 'isactive')::boolean, r #>> '{given,host}', (r #>> '{given,port}')::int
@@ -614,9 +625,12 @@ BEGIN
 END $$;
 
 -- What a switchover is about to do, an array of {"group", "from": {host, port}, "to": {host, port}, "phase",
--- "byCommand", "stopped", "madeBy"}. The newest word on a group counts.
+-- "byCommand", "stopped", "madeBy"}. The newest word on a group counts. Every survey connects to both addresses.
 CREATE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM citus_ha.require_address((i ->> 'group')::int, a ->> 'host', (a ->> 'port')::int)
+     FROM jsonb_array_elements(intents) AS i, LATERAL (VALUES (i -> 'from'), (i -> 'to')) AS named(a);
   INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by)
   SELECT (i ->> 'group')::int, i #>> '{from,host}', (i #>> '{from,port}')::int, i #>> '{to,host}',
          (i #>> '{to,port}')::int, i ->> 'phase', (i ->> 'byCommand')::boolean, (i ->> 'stopped')::boolean,
@@ -625,8 +639,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   ON CONFLICT (groupid) DO UPDATE
      SET from_host = excluded.from_host, from_port = excluded.from_port, to_host = excluded.to_host,
          to_port = excluded.to_port, phase = excluded.phase, by_command = excluded.by_command,
-         stopped = excluded.stopped, made_by = excluded.made_by
-$$;
+         stopped = excluded.stopped, made_by = excluded.made_by;
+END $$;
 
 -- That it is done with, undone or overtaken.
 CREATE FUNCTION citus_ha.forget_intents(of_groups int[]) RETURNS void

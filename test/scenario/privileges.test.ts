@@ -86,6 +86,62 @@ describe('what the role that citus-ha runs as may do', () => {
     await expect(standby({ address: allowed, group: 2 })).rejects.toMatchObject({ code: 'HA003' })
   })
 
+  const evil = { host: 'evil.example', port: 5432 }
+
+  it('may note an intent of a group’s own addresses only: every survey connects to them', async () => {
+    const intend = (change: object) => {
+      const own = { group: 1, from: address('worker-1'), to: address('worker-1-standby') }
+      const rest = { phase: 'quiescing', byCommand: false, stopped: false, madeBy: 'me' }
+      const sql = jsonLiteral([{ ...own, ...rest, ...change }])
+      return as(`BEGIN; SELECT citus_ha.intend(${sql}); ROLLBACK`)
+    }
+    await intend({})
+    const from = address('coordinator')
+    await intend({ group: 0, from, to: from })
+    const others = [
+      evil,
+      address('worker-2'),
+      { ...address('worker-1'), port: 1 },
+      { host: null, port: null },
+    ]
+    for (const other of others) {
+      await expect(intend({ to: other }), JSON.stringify(other)).rejects.toMatchObject({ code: 'HA003' })
+      await expect(intend({ from: other }), JSON.stringify(other)).rejects.toMatchObject({ code: 'HA003' })
+    }
+    await expect(intend({ group: 2 })).rejects.toMatchObject({ code: 'HA003' })
+  })
+
+  it('may note a remedy of a group’s own addresses only', async () => {
+    const decide = (change: object) => {
+      const own = address('worker-1-standby')
+      const remedy = {
+        nodeid: 4,
+        group: 1,
+        address: own,
+        rack: 'default',
+        isactive: true,
+        given: own,
+        ...change,
+      }
+      const none = {
+        gids: [],
+        groups: [],
+        evidence: [],
+        before: [],
+        after: [],
+        proofs: [],
+        remediesEnded: [],
+      }
+      const decision = { timeline: 9, epoch: 9, reason: 'none', madeBy: 'me', ...none, remedies: [remedy] }
+      return as(`BEGIN; SELECT citus_ha.decide(${jsonLiteral(decision)}); ROLLBACK`)
+    }
+    await decide({})
+    for (const other of [evil, address('worker-2')]) {
+      await expect(decide({ address: other })).rejects.toMatchObject({ code: 'HA003' })
+      await expect(decide({ given: other })).rejects.toMatchObject({ code: 'HA003' })
+    }
+  })
+
   it('may take no primary’s row away', async () => {
     for (const name of ['coordinator', 'worker-1', 'worker-2'])
       await expect(forget(address(name))).rejects.toMatchObject({ code: 'HA004' })
