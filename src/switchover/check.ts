@@ -103,10 +103,17 @@ function moveOf(
     return say(`${at} does not stream from ${formatAddress(primary.address)}`)
   const lag = lagOf(target, primary)
   if (lag > maxLag) return say(`${at} is ${lag} bytes behind, more than maxLag (${maxLag})`)
-  const barred = barredAt(view, group, target.address)
+  const barred = barredAt(view, answeredCopies(view), group, target.address)
   if (barred)
     return say(
       `${formatAddress(barred)}: the group may not be given the address ${at}: citus-ha install, with it under "standbys"`,
+    )
+  // The intent names it on the coordinator: one that is registered as localhost is known here by another name.
+  const own = primary.address
+  const untold = barredAt(view, [view.coordinator], group, own)
+  if (untold)
+    return say(
+      `${formatAddress(untold)} does not know ${formatAddress(own)} as one of its addresses: citus-ha install, with it as --coordinator`,
     )
   return { group, from: primary, to: target }
 }
@@ -129,14 +136,22 @@ export function lagOf(standby: Answered, primary: Answered): number {
   return Number(primary.lsn > standby.lsn ? primary.lsn - standby.lsn : 0n)
 }
 
-/** A copy whose role may not give the group this address; null: all may. */
-function barredAt({ survey, coordinator }: View, group: number, address: HostPort): HostPort | null {
-  if (rowAt(coordinator.citus?.catalog ?? [], address)?.group === group) return null
-  const copies = survey.nodes.filter(
-    (node): node is Answered =>
-      node.kind === 'answered' && !node.inRecovery && !node.superuser && node.citus !== null,
+function answeredCopies({ survey }: View): Answered[] {
+  return survey.nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && !node.inRecovery && node.citus !== null,
   )
+}
+
+/** A copy whose role may not give the group this address; null: all may. */
+function barredAt(
+  { coordinator }: View,
+  copies: readonly Answered[],
+  group: number,
+  address: HostPort,
+): HostPort | null {
+  if (rowAt(coordinator.citus?.catalog ?? [], address)?.group === group) return null
   const may = (node: Answered) =>
+    node.superuser ||
     (node.installed?.spareAddresses ?? []).some(
       (spare) => spare.group === group && sameAddress(spare.address, address),
     )

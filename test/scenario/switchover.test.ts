@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { standin } from '../support/clients.ts'
-import { Scenario } from '../support/scenario.ts'
+import { citusHa, Scenario } from '../support/scenario.ts'
 import { Traffic } from '../support/traffic.ts'
 
 describe('switchover', () => {
@@ -54,6 +54,28 @@ describe('switchover', () => {
     const status = await scenario.run('status', '--json')
     const { groups } = JSON.parse(status.stdout)
     expect(groups.map(({ code }: { code: string }) => code)).toEqual(['healthy', 'secondary-down', 'healthy'])
+  })
+
+  it('refuses a coordinator by a name that install was not told of, and touches nothing', async () => {
+    const { port } = server('coordinator')
+    const byName = (user: string) => {
+      const url = `postgres://${user}@127.1:${port}/${scenario.cluster.database}`
+      return [
+        '--coordinator',
+        url,
+        '--coordinator',
+        server('coordinator-standby').url(scenario.cluster.database, user),
+      ]
+    }
+    const swap = ['switchover', '--yes', '--json', '--group', '0', '--to', at('coordinator-standby')]
+    const before = await scenario.footprint()
+    const ran = await citusHa([...swap, ...byName('citus_ha')])
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 3 })
+    expect(JSON.parse(ran.stdout).refusals.join()).toContain(`127.1:${port}`)
+    expect(await scenario.footprint()).toEqual(before)
+    expect(await citusHa(['install', ...byName('postgres')])).toMatchObject({ exitCode: 0 })
+    await scenario.settle()
+    expect(await citusHa([...swap, '--dry-run', ...byName('citus_ha')])).toMatchObject({ exitCode: 0 })
   })
 
   it('that died and was overtaken lets the old primary take no writes again while it runs', async () => {
