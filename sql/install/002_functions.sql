@@ -193,8 +193,9 @@ END $$;
 
 -- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
 -- transactions did before take no lock that would show. Taken after the metadata fences.
+-- An autovacuum gives way to whoever has waited for deadlock_timeout: its default, a second, is more than we wait.
 CREATE FUNCTION citus_ha.lock_shards() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
 DECLARE
   shard regclass;
   locked int := 0;

@@ -1,6 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { readBlockers } from '../apply/blockers.ts'
-import { BEGIN, limitSql } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import type { Blocker } from '../model/blocker.ts'
@@ -8,6 +7,7 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 import { askToPromote, forgetReadOnly, makeReadOnly, makeWritable, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
 import { giveWayTo, type Patience, TooLate } from './patience.ts'
+import { holdShards } from './shards.ts'
 
 export interface SideOptions {
   readonly move: Move
@@ -93,11 +93,25 @@ export class Side {
     return control
   }
 
-  /** No write to any shard of the old primary from now on, by whomever. @throws the server's error */
-  async hold(): Promise<void> {
-    const limitMs = this.#lockTimeoutMs
-    const sql = [BEGIN, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)].join('; ')
-    await Promise.all(this.#guards.map((guard) => guard.run(sql, limitMs + ANSWER_MS)))
+  /**
+   * No write to any shard of the old primary from now on, by whomever.
+   * @param until `performance.now()`: as long as that it is tried again
+   * @param forceAt as that: when whoever is in the way is ended; null: never
+   * @throws TooLate with who is in the way; the server's error
+   */
+  async hold(until: number, forceAt: number | null): Promise<void> {
+    const node = this.move.from.address
+    const results = await Promise.all(
+      this.#guards.map((guard, n) => {
+        const watch = this.#watches[n] ?? this.#control
+        return holdShards({ node, guard, watch, lockTimeoutMs: this.#lockTimeoutMs }, until, forceAt)
+      }),
+    )
+    this.ended.push(...results.flatMap(({ ended }) => ended))
+    const late = results.find((result) => result.kind === 'late')
+    if (!late) return
+    this.warnings.push(...late.unasked)
+    throw new TooLate(`${formatAddress(node)}: its shards could not be locked: ${late.why}`, late.blockers)
   }
 
   /**

@@ -204,7 +204,10 @@ export class Stage {
       waiting: () => this.#lookouts.waiting(),
     }
     await each(this.#sides, async (side) => {
-      const [held, forbidden] = await Promise.allSettled([side.hold(), intended.then(() => side.forbid())])
+      const [held, forbidden] = await Promise.allSettled([
+        side.hold(patience.until, patience.forceAt),
+        intended.then(() => side.forbid()),
+      ])
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
       await side.quiet(forbidden.value, patience)

@@ -1,0 +1,169 @@
+import type pg from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../src/demo/wait.ts'
+import type { HostPort } from '../../src/model/node.ts'
+import type { Answered } from '../../src/model/observation.ts'
+import { TooLate } from '../../src/switchover/patience.ts'
+import { Side } from '../../src/switchover/side.ts'
+import { loadCluster } from '../../src/walk/cluster.ts'
+import { Connections } from '../../src/walk/connections.ts'
+import { keysOf, openTransaction, standin } from '../support/clients.ts'
+import { Switching } from '../support/switching.ts'
+
+const LOCK_MS = 300
+/** Its rows keep a slowed autovacuum busy for longer than any test takes. */
+const ROWS = 6000
+
+describe.skipIf(standin)('who is in the way of the shards of an old primary', () => {
+  let switching: Switching
+  let connections: Connections
+
+  beforeAll(async () => {
+    switching = await Switching.start()
+    const coordinators = switching.scenario.options.filter((option) => option.startsWith('postgres'))
+    connections = new Connections((await loadCluster({ env: {}, coordinators })).config, {})
+  })
+  beforeEach(async () => {
+    await switching.scenario.restore()
+  })
+  afterEach(async () => {
+    await switching.tidy()
+  })
+  afterAll(async () => {
+    await connections?.close()
+    await switching?.scenario.stop()
+  })
+
+  describe('an autovacuum', () => {
+    const vacuuming = `SELECT pid FROM pg_stat_activity WHERE query LIKE 'autovacuum: VACUUM%public.items%'`
+
+    async function vacuum(): Promise<void> {
+      const { coordinator, database } = switching.scenario.cluster
+      const old = switching.server('worker-1')
+      await old.configure({ autovacuum_naptime: '1s' })
+      // Of these tables alone: the catalog's would be slow, too, and come first.
+      const slow = 'autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1'
+      const soon = 'autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0'
+      const shards = await old.query<{ name: string }>(
+        'SELECT own_shards::text AS name FROM citus_ha.own_shards()',
+        [],
+        {
+          database,
+        },
+      )
+      for (const { name } of shards)
+        await old.query(`ALTER TABLE ${name} SET (${slow}, ${soon})`, [], { database })
+      const rows = `INSERT INTO items SELECT i, repeat('x', 500) FROM generate_series(1000, ${1000 + ROWS}) i`
+      await coordinator.query(rows, [], { database })
+      await coordinator.query('DELETE FROM items WHERE id >= 1000', [], { database })
+      await switching.scenario.settle()
+      await waitUntil('it runs', async () => (await old.query(vacuuming)).length > 0)
+    }
+
+    it('gives way to a switchover', async () => {
+      await vacuum()
+      await switching.switched('--group', '1')
+      await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
+    })
+
+    it('gives way to a failover while the old primary lives', async () => {
+      await vacuum()
+      await switching.server('worker-1-standby').promote()
+      const promoted = switching.at('worker-1-standby')
+      const report = await switching.scenario.reconcile('--promoted', promoted, '--timeout', '5s')
+      expect(report, JSON.stringify(report)).toMatchObject({ outcome: 'changed', exitCode: 0 })
+      expect(report.durationMs).toBeLessThan(3000)
+    })
+  })
+
+  describe('a client of its own', () => {
+    /** Takes no lock that the fence would wait for. */
+    async function holding(): Promise<pg.Client> {
+      const { cluster } = switching.scenario
+      const [id] = await keysOf(cluster, 1, 1, 200)
+      const sql = `SELECT FROM items WHERE id = ${id} FOR UPDATE`
+      return switching.keep(await openTransaction(switching.server('worker-1'), cluster.database, sql))
+    }
+
+    async function withSide(work: (side: Side) => Promise<void>): Promise<void> {
+      const { database } = switching.scenario.cluster
+      const seen = async (name: string) => {
+        const { host, port } = switching.server(name)
+        return (await connections.prober(database).probe({ host, port })) as Answered
+      }
+      const side = await Side.open({
+        move: { group: 1, from: await seen('worker-1'), to: await seen('worker-1-standby') },
+        databases: [database],
+        open: (address: HostPort, name: string) => connections.open(address, name),
+        lockTimeoutMs: LOCK_MS,
+        idleMs: 30_000,
+      })
+      try {
+        await work(side)
+      } finally {
+        await side.undo()
+        await side.end()
+      }
+    }
+
+    const pidOf = async (session: pg.Client): Promise<number> =>
+      (await session.query('SELECT pg_backend_pid() AS pid')).rows[0].pid
+
+    it('that holds rows is named by a switchover that comes to nothing', async () => {
+      const client = await holding()
+      const pid = await pidOf(client)
+      const { exitCode, report } = await switching.switchover('--group', '1', '--total-limit', '2s')
+      expect(exitCode, JSON.stringify(report)).toBe(4)
+      expect(report.waitedFor).toMatchObject([{ pid, application: 'the-idle-one', client: null }])
+      expect(report.why).toContain(`${switching.at('worker-1')}: its shards could not be locked`)
+      await client.query('COMMIT')
+      await switching.expectUntouched()
+    })
+
+    it('that holds rows is waited for until it is through', async () => {
+      const client = await holding()
+      const pid = await pidOf(client)
+      await withSide(async (side) => {
+        const held = side.hold(performance.now() + 20_000, null)
+        const tries = new Set<string>()
+        await waitUntil('it is tried again', async () => {
+          const waiting = `SELECT query_start::text AS at FROM pg_stat_activity WHERE ${pid} = ANY (pg_blocking_pids(pid))`
+          const rows = await switching.server('worker-1').query<{ at: string }>(waiting)
+          for (const { at } of rows) tries.add(at)
+          return tries.size > 1
+        })
+        await client.query('COMMIT')
+        await held
+        expect(side.ended).toEqual([])
+        const locked = `SELECT FROM pg_locks WHERE locktype = 'relation' AND mode = 'ExclusiveLock' AND granted`
+        expect(await switching.server('worker-1').query(locked)).not.toEqual([])
+      })
+    })
+
+    it('that holds rows is named when the time is over', async () => {
+      const client = await holding()
+      const pid = await pidOf(client)
+      await withSide(async (side) => {
+        const began = performance.now()
+        const late = await side.hold(began + 900, null).catch((error: unknown) => error)
+        expect(late).toBeInstanceOf(TooLate)
+        expect((late as TooLate).blockers).toMatchObject([{ pid, application: 'the-idle-one' }])
+        expect(performance.now() - began).toBeGreaterThan(2 * LOCK_MS)
+        expect(performance.now() - began).toBeLessThan(3000)
+      })
+      await client.query('COMMIT')
+    })
+
+    it('that holds rows is ended when force is due, and not before', async () => {
+      const client = await holding()
+      const pid = await pidOf(client)
+      await withSide(async (side) => {
+        const forceAt = performance.now() + 600
+        await side.hold(performance.now() + 10_000, forceAt)
+        expect(performance.now()).toBeGreaterThan(forceAt)
+        expect(side.ended).toMatchObject([{ pid, application: 'the-idle-one' }])
+      })
+      await expect(client.query('COMMIT')).rejects.toThrow()
+    })
+  })
+})
