@@ -227,9 +227,19 @@ BEGIN
 END $$;
 
 -- Transactions of clients and of other nodes that have been open here since before a moment, as citus_ha.blockers: those
--- that wait for a lock of citus-ha's own sessions, or the others.
+-- that wait for a lock of citus-ha's own sessions, be it through others who wait for one; or the rest.
 CREATE FUNCTION citus_ha.transactions(since timestamptz, held boolean) RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE waiting AS (
+    SELECT w.pid, b.blocker FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b(blocker)
+     WHERE w.wait_event_type = 'Lock'
+  ), kept AS (  -- UNION: each pid once, so that it ends where some wait in a circle
+    SELECT o.pid FROM pg_stat_activity o
+     WHERE o.application_name = 'citus-ha'
+       AND has_function_privilege(o.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE')
+    UNION
+    SELECT w.pid FROM waiting w JOIN kept k ON k.pid = w.blocker
+  )
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
            'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
@@ -241,11 +251,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     FROM pg_stat_activity a
    WHERE a.backend_type = 'client backend' AND a.datname = current_database() AND a.pid <> pg_backend_pid()
      AND a.application_name <> 'citus-ha' AND a.xact_start < since
-     AND held = CASE a.wait_event_type WHEN 'Lock' THEN
-           EXISTS (SELECT FROM unnest(pg_blocking_pids(a.pid)) AS b(pid) JOIN pg_stat_activity o ON o.pid = b.pid
-                    WHERE o.application_name = 'citus-ha'
-                      AND has_function_privilege(o.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE'))
-         ELSE false END
+     AND held = (a.pid IN (SELECT k.pid FROM kept k))
 $$;
 
 -- What is to be waited for: whatever they did, reading alone included, they would go on here and not on a new primary.

@@ -154,6 +154,34 @@ describe.skipIf(standin)('who is in the way of the shards of an old primary', ()
       await client.query('COMMIT')
     })
 
+    it('that waits for one who waits for us is not waited for either', async () => {
+      const { cluster } = switching.scenario
+      const old = switching.server('worker-1')
+      const inApp = { database: cluster.database }
+      await old.query('CREATE TABLE notes AS SELECT 1 AS id, 0 AS n', [], inApp)
+      const [id] = await keysOf(cluster, 1)
+      const begin = async (...sql: string[]) =>
+        switching.keep(await openTransaction(old, cluster.database, ...sql))
+      const waits = async (session: pg.Client, sql: string) => {
+        const pid = await pidOf(session)
+        const done = session.query(sql)
+        const blocked = `SELECT FROM pg_stat_activity WHERE pid = ${pid} AND wait_event_type = 'Lock'`
+        await waitUntil(`it waits: ${sql}`, async () => (await old.query(blocked)).length > 0)
+        return { done }
+      }
+      const waiting: Promise<unknown>[] = []
+      await withSide(async (side) => {
+        await side.hold()
+        const first = await begin('UPDATE notes SET n = 1')
+        waiting.push((await waits(first, `INSERT INTO items VALUES (${id}, 'late')`)).done)
+        waiting.push((await waits(await begin(), 'UPDATE notes SET n = 2')).done.catch(() => undefined))
+        const reader = await begin('SELECT count(*) FROM notes')
+        const open = await side.openSince(await side.now())
+        expect(open.map(({ pid }) => pid)).toEqual([await pidOf(reader)])
+      })
+      await waiting[0]
+    })
+
     it('that holds rows is ended when force is due, and not before', async () => {
       const client = await holding()
       const pid = await pidOf(client)
