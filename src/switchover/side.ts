@@ -280,7 +280,11 @@ export class Side {
     const { move, databases, open } = this.#options
     await Promise.all([...this.#watches, ...this.#guards].map((session) => session.close()))
     this.#guards = []
-    this.#watches = await Promise.all(databases.map((database) => open(move.from.address, database)))
+    const results = await Promise.allSettled(databases.map((database) => open(move.from.address, database)))
+    // Whatever became of the others: they are closed at the end.
+    this.#watches = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
   }
 
   async end(): Promise<void> {

@@ -1,9 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { SessionLike } from '../../src/db/pg.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
+import type { HostPort } from '../../src/model/node.ts'
 import type { Answered } from '../../src/model/observation.ts'
 import { Intents } from '../../src/switchover/intents.ts'
 import type { SwitchoverOrder } from '../../src/switchover/order.ts'
+import { Side } from '../../src/switchover/side.ts'
 import type { Scope } from '../../src/switchover/stage.ts'
 import { loadCluster } from '../../src/walk/cluster.ts'
 import { Connections } from '../../src/walk/connections.ts'
@@ -191,6 +194,40 @@ describe('what citus-ha writes down beside a change', () => {
       }
       const sessions = `SELECT application_name FROM pg_stat_activity WHERE usename = 'citus_ha'`
       await waitUntil('its sessions end', async () => (await query(sessions)).length === 0, {
+        limitMs: 5000,
+      })
+    })
+
+    it('leaves no session behind where not every database of an old primary that is started again can be opened', async () => {
+      const coordinators = scenario.options.filter((option) => option.startsWith('postgres'))
+      const { config, database } = await loadCluster({ env: {}, coordinators })
+      const connections = new Connections(config, {})
+      const seen = async (name: string) => {
+        const { host, port } = server(name)
+        return (await connections.prober(database).probe({ host, port })) as Answered
+      }
+      const opened: SessionLike[] = []
+      let left = Number.POSITIVE_INFINITY
+      const open = async (address: HostPort, name: string): Promise<SessionLike> => {
+        if (left-- <= 0) throw new Error('it does not answer any more')
+        const session = await connections.open(address, name)
+        opened.push(session)
+        return session
+      }
+      const move = { group: 1, from: await seen('worker-1'), to: await seen('worker-1-standby') }
+      const limits = { lockTimeoutMs: 200, idleMs: 10_000 }
+      const side = await Side.open({ move, databases: [database, database], open, ...limits })
+      left = 1
+      try {
+        await expect(side.reopen()).rejects.toThrow('it does not answer any more')
+      } finally {
+        await side.end()
+        await connections.close()
+      }
+      const [last] = opened.slice(-1)
+      expect(opened).toHaveLength(6)
+      const there = `SELECT FROM pg_stat_activity WHERE pid = ${last?.pid}`
+      await waitUntil('it ends', async () => (await server('worker-1').query(there)).length === 0, {
         limitMs: 5000,
       })
     })
