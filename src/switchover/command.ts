@@ -2,6 +2,8 @@ import { spawn } from 'node:child_process'
 import type { Move } from './check.ts'
 
 const TAIL = 500
+/** How long its last words may come after its end, which is told first now and then. Milliseconds. */
+const WORDS_MS = 200
 
 /** A command that was ended by us: what it has begun may still come. */
 export class Unended extends Error {
@@ -43,9 +45,16 @@ export async function runCommand(command: string, { group, from, to }: Move, lim
     }
     child.once('error', done)
     child.once('exit', (code, signal) => {
+      clearTimeout(timer)
+      if (code === 0) return done(null)
       const how = signal ? `signal ${signal}` : `exit code ${code}`
-      const tail = said.trim().replace(/\s+/g, ' ')
-      done(code === 0 ? null : new Error(`“${command}”: ${how}${tail ? `: ${tail}` : ''}`))
+      const tell = () => {
+        clearTimeout(words)
+        const tail = said.trim().replace(/\s+/g, ' ')
+        done(new Error(`“${command}”: ${how}${tail ? `: ${tail}` : ''}`))
+      }
+      const words = setTimeout(tell, WORDS_MS)
+      child.once('close', tell)
     })
   })
 }
