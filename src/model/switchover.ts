@@ -27,6 +27,7 @@ export interface SwitchoverMove {
 export interface SwitchoverReport {
   readonly outcome: SwitchoverOutcome
   readonly databases: readonly string[]
+  /** Without those whose promotion did not come, while that of others did: `why` and `left` tell of them. */
   readonly moves: readonly SwitchoverMove[]
   /** What the check found against it. */
   readonly refusals: readonly string[]

@@ -250,9 +250,11 @@ class Run {
     return {
       outcome,
       databases: this.#scopes.map(({ request }) => request.database),
-      moves: this.#moves.map(({ group, from, to }) => {
-        return { group, from: formatAddress(from.address), to: formatAddress(to.address) }
-      }),
+      moves: this.#moves
+        .filter(({ group }) => !this.#failed.some(({ move }) => move.group === group))
+        .map(({ group, from, to }) => {
+          return { group, from: formatAddress(from.address), to: formatAddress(to.address) }
+        }),
       refusals: [],
       plan: [],
       why,

@@ -36,6 +36,9 @@ describe.skipIf(standin)('a switchover of several groups', () => {
     const promote = `if test $CITUS_HA_GROUP = 2; then echo no quorum; exit 3; fi; touch ${standby.directory}/promote && kill -USR1 ${standby.pid}`
     const { exitCode, report } = await switching.switchover('--group', '1,2', '--promote-command', promote)
     expect(report.why).toMatch(/group 2: .*exit code 3: no quorum/)
+    expect(report.moves).toEqual([
+      { group: 1, from: switching.at('worker-1'), to: switching.at('worker-1-standby') },
+    ])
     expect(exitCode, JSON.stringify(report)).toBe(5)
     await switching.expectAll(running)
     await switching.expectPrimary(2, 'worker-1-standby')
