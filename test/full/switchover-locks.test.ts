@@ -171,7 +171,7 @@ describe.skipIf(standin)('who is in the way of the shards of an old primary', ()
       }
       const waiting: Promise<unknown>[] = []
       await withSide(async (side) => {
-        await side.hold()
+        await side.hold(performance.now() + 1000, null)
         const first = await begin('UPDATE notes SET n = 1')
         waiting.push((await waits(first, `INSERT INTO items VALUES (${id}, 'late')`)).done)
         waiting.push((await waits(await begin(), 'UPDATE notes SET n = 2')).done.catch(() => undefined))
