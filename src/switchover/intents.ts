@@ -58,11 +58,7 @@ export class Intents {
           const byCommand = this.#order.promoteCommand !== null
           return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
         })
-        // The coordinator itself may be the old primary: read-only by default by now.
-        await session.run(
-          `BEGIN READ WRITE; SELECT citus_ha.intend(${jsonLiteral(intents)}); COMMIT`,
-          LIMIT_MS,
-        )
+        await inTransaction(session, `SELECT citus_ha.intend(${jsonLiteral(intents)})`)
         for (const intent of intents) written.set(intent.group, intent)
       }),
     )
@@ -74,10 +70,10 @@ export class Intents {
   }
 
   async forget(groups: readonly number[]): Promise<void> {
-    const sql = `BEGIN READ WRITE; SELECT citus_ha.forget_intents(${intArrayLiteral(groups)}); COMMIT`
+    const sql = `SELECT citus_ha.forget_intents(${intArrayLiteral(groups)})`
     await Promise.all(
       this.#notebooks.map(async ({ session, written }) => {
-        await session.run(sql, LIMIT_MS)
+        await inTransaction(session, sql)
         for (const group of groups) written.delete(group)
       }),
     )
@@ -85,5 +81,16 @@ export class Intents {
 
   async close(): Promise<void> {
     await Promise.all(this.#notebooks.map(({ session }) => session.close()))
+  }
+}
+
+/** The coordinator itself may be the old primary, read-only by default by now. @throws the server's error */
+async function inTransaction(session: SessionLike, sql: string): Promise<void> {
+  try {
+    await session.run(`BEGIN READ WRITE; ${sql}; COMMIT`, LIMIT_MS)
+  } catch (error) {
+    // Else it would refuse everything that comes next.
+    await session.run('ROLLBACK', LIMIT_MS).catch(() => undefined)
+    throw error
   }
 }

@@ -203,7 +203,7 @@ export class Stage {
       forceAt: forceAfterMs === null ? null : performance.now() + forceAfterMs,
       waiting: () => this.#lookouts.waiting(),
     }
-    await each(this.#sides, async (side) => {
+    const done = each(this.#sides, async (side) => {
       const [held, forbidden] = await Promise.allSettled([
         side.hold(patience.until, patience.forceAt),
         intended.then(() => side.forbid()),
@@ -211,7 +211,9 @@ export class Stage {
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
       await side.quiet(forbidden.value, patience)
-      this.ended.push(...side.ended)
+    })
+    await done.finally(() => {
+      this.ended.push(...this.#sides.flatMap(({ ended }) => ended))
     })
   }
 
