@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { ChangeHooks } from '../apply/context.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { primaryOf } from '../model/catalog.ts'
@@ -7,7 +8,10 @@ import { Clock } from '../walk/clock.ts'
 import { observe, view } from '../walk/look.ts'
 import { walk } from '../walk/walk.ts'
 import type { Move } from './check.ts'
+import type { Side } from './side.ts'
 import { CHANGE_MS, type Scope, type Stage } from './stage.ts'
+
+const HELD_MS = 20
 
 interface During {
   readonly stage: Stage
@@ -33,6 +37,10 @@ export async function changeRows(
   moved: readonly Move[],
   during: During,
 ): Promise<Changed> {
+  const { stage } = during
+  const over = new AbortController()
+  const closing = stage.sides.filter(({ move }) => moved.includes(move) && !stage.stopped)
+  const ending = Promise.all(closing.map((side) => endHeldUntil(side, over.signal)))
   const results = await Promise.allSettled(
     scopes.map(async (scope, n) => {
       const report = await changeOne(scope, n, moves, during)
@@ -41,6 +49,8 @@ export async function changeRows(
       return report
     }),
   )
+  over.abort()
+  await ending
   const reports = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   for (const { timings } of reports)
     for (const [step, ms] of Object.entries(timings)) during.clock.add(`change: ${step}`, ms)
@@ -49,6 +59,18 @@ export async function changeRows(
   const bad = reports.find(({ outcome }) => outcome !== 'changed' && outcome !== 'converged')
   const why = bad && (bad.warnings.at(-1) ?? bad.refusals[0]?.summary ?? `the change is ${bad.outcome}`)
   return { reports, why: why ?? null }
+}
+
+/**
+ * Whoever enters at a new primary before the change is made there comes to the old one, waits for our locks, and keeps the
+ * change from its own. Never throws.
+ */
+async function endHeldUntil(side: Side, over: AbortSignal): Promise<void> {
+  for (;;) {
+    await pause(HELD_MS, undefined, { signal: over }).catch(() => undefined)
+    if (over.aborted) return
+    side.cutOff.push(...(await side.endHeld().catch(() => [])))
+  }
 }
 
 async function changeOne(

@@ -165,7 +165,7 @@ export class Side {
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
       const open = await this.openSince(since)
       if (open.length === 0) {
-        const held = await this.#endHeld()
+        const held = await this.endHeld()
         if (held.length === 0) return
         this.cutOff.push(...held)
       } else if (forceAt !== null && performance.now() >= forceAt)
@@ -238,7 +238,7 @@ export class Side {
       )
       if (open.length === 0 || gone >= patienceMs) {
         await this.openSince(since, 'end')
-        const held = await this.#endHeld()
+        const held = await this.endHeld()
         await Promise.all(
           this.#guards.map((guard) => guard.run('SELECT citus_ha.end_citus_backends(); ROLLBACK', ANSWER_MS)),
         )
@@ -249,7 +249,7 @@ export class Side {
   }
 
   /** Ends those who wait for our locks there: they would write where nobody looks any more. @returns who they are */
-  async #endHeld(): Promise<Blocker[]> {
+  async endHeld(): Promise<Blocker[]> {
     const sql = 'SELECT citus_ha.end_held_transactions() AS ended'
     const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
     return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.ended))

@@ -205,11 +205,8 @@ class Run {
       await this.#first.hooks.reached(point)
     }
     const moved = this.#moves.filter((move) => !this.#failed.some((side) => side.move === move))
-    const { reports, why } = await changeRows(this.#scopes, this.#moves, moved, {
-      stage: this.#stage,
-      clock: this.#clock,
-      hooks: { reached },
-    })
+    const during = { stage: this.#stage, clock: this.#clock, hooks: { reached } }
+    const { reports, why } = await changeRows(this.#scopes, this.#moves, moved, during)
     this.#reports = reports
     return why
   }

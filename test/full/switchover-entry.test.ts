@@ -3,7 +3,8 @@ import { standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
 
 /** Of the server, to a statement that waited at the old primary; what is sent there later is refused. */
-const CUT_OFF = /terminating connection due to administrator command|in a read-only transaction/
+const CUT_OFF =
+  /terminating connection due to administrator command|in a read-only transaction|connection not open/
 
 describe.skipIf(standin)('a switchover, for clients of the server that is switched itself', () => {
   let switching: Switching
@@ -21,7 +22,7 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     await switching?.scenario.stop()
   })
 
-  it('fails one write of each session, which is not made, and no read; others see nothing', async () => {
+  it('fails a write of each session or two, which are not made, and no read; others see nothing', async () => {
     const both = 'worker-1 or worker-1-standby'
     const running = await switching.clients(['coordinator', both, 'worker-2'])
     const { report } = await switching.switched('--group', '1')
@@ -31,7 +32,8 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     const cut = running.failuresAt(both)
     expect(running.failures.length, running.failures.join('; ')).toBe(cut.length)
     for (const failure of cut) expect(failure).toMatch(CUT_OFF)
-    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(1)
+    // Once more where it has come to the new primary before the change was made.
+    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(2)
     for (const reader of running.readers) expect(reader.failures).toEqual([])
     const { coordinator } = switching.scenario.cluster
     expect(await running.missing(coordinator)).toEqual([])
@@ -61,7 +63,7 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     const cut = running.failuresAt(both)
     expect(running.failures.length, running.failures.join('; ')).toBe(cut.length)
     for (const failure of cut) expect(failure).toMatch(CUT_OFF)
-    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(1)
+    for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(2)
     const promoted = switching.server('coordinator-standby')
     expect(await running.missing(promoted)).toEqual([])
     expect(await running.halves(promoted)).toEqual([])
