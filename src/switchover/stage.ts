@@ -201,7 +201,8 @@ export class Stage {
     const patience = {
       until: this.until,
       forceAt: forceAfterMs === null ? null : performance.now() + forceAfterMs,
-      waiting: () => this.#lookouts.waiting(),
+      // Who can't be asked is waited for like everybody else.
+      waiting: () => this.#lookouts.waiting().catch(() => new Set<string>()),
     }
     const done = each(this.#sides, async (side) => {
       const [held, forbidden] = await Promise.allSettled([
