@@ -43,7 +43,7 @@ export async function changeRows(
   const ending = Promise.all(closing.map((side) => endHeldUntil(side, over.signal)))
   const results = await Promise.allSettled(
     scopes.map(async (scope, n) => {
-      const report = await changeOne(scope, n, moves, during)
+      const report = await changeOne(scope, n, { moves, moved }, during)
       // Nothing was to be done, it says: of what it has seen.
       if (report.outcome === 'converged') await requireMoved(scope, moved)
       return report
@@ -76,7 +76,7 @@ async function endHeldUntil(side: Side, over: AbortSignal): Promise<void> {
 async function changeOne(
   { request, access }: Scope,
   n: number,
-  moves: readonly Move[],
+  { moves, moved }: { readonly moves: readonly Move[]; readonly moved: readonly Move[] },
   { stage, clock, hooks }: During,
 ): Promise<Report> {
   return await walk(access, {
@@ -84,7 +84,7 @@ async function changeOne(
     groups: moves.map(({ group }) => group),
     hooks,
     quiesced: moves.map(({ from }) => from.instance),
-    seen: await clock.time('change: look', () => stage.lookAgain(n).catch(() => null)),
+    seen: await clock.time('change: look', () => stage.lookAgain(n, moved).catch(() => null)),
     acquainted: [...request.acquainted, ...moves.map(({ to }) => to.address)],
     fenceOf: () => stage.fence(n),
     deadlineMs: CHANGE_MS,

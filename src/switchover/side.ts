@@ -101,13 +101,17 @@ export class Side {
    */
   async hold(until: number, forceAt: number | null): Promise<void> {
     const node = this.move.from.address
-    const results = await Promise.all(
+    // None goes on trying when another has failed: what is undone then is not to be locked anew.
+    const tried = await Promise.allSettled(
       this.#guards.map((guard, n) => {
         const watch = this.#watches[n] ?? this.#control
         return holdShards({ node, guard, watch, lockTimeoutMs: this.#lockTimeoutMs }, until, forceAt)
       }),
     )
+    const results = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+    const failed = tried.find((each) => each.status === 'rejected')
     this.ended.push(...results.flatMap(({ ended }) => ended))
+    if (failed) throw failed.reason
     const late = results.find((result) => result.kind === 'late')
     if (!late) return
     this.warnings.push(...late.unasked)
@@ -164,15 +168,14 @@ export class Side {
     let askAt = performance.now() + ASK_MS
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
       const open = await this.openSince(since)
-      if (open.length === 0) {
-        const held = await this.endHeld()
-        if (held.length === 0) return
-        this.cutOff.push(...held)
-      } else if (forceAt !== null && performance.now() >= forceAt)
-        this.ended.push(...(await this.openSince(since, 'end')))
-      else if (performance.now() >= until)
-        throw new TooLate('transactions that have touched the group are still open', open)
-      else if (performance.now() >= askAt) {
+      const held = open.length === 0 ? await this.endHeld() : []
+      if (open.length + held.length === 0) return
+      this.cutOff.push(...held)
+      const now = performance.now()
+      if (now >= until)
+        throw new TooLate('transactions that have touched the group are still open', [...open, ...held])
+      if (forceAt !== null && now >= forceAt) this.ended.push(...(await this.openSince(since, 'end')))
+      else if (now >= askAt) {
         giveWayTo(open, await waiting())
         askAt = performance.now() + ASK_MS
       }

@@ -127,9 +127,11 @@ export class Stage {
 
   /**
    * What is after the promotion: the fence has kept all others as they were, so the new primaries alone are asked, while
-   * the fence is taken on them. @returns null where that can't be said: somebody has to look anew
+   * the fence is taken on them.
+   * @param moved those whose target is promoted
+   * @returns null where that can't be said: somebody has to look anew
    */
-  async lookAgain(n: number): Promise<Survey | null> {
+  async lookAgain(n: number, moved: readonly Move[]): Promise<Survey | null> {
     const [scope, fence, survey] = [this.#scopes[n], this.#fences[n], this.#surveys[n]]
     if (!scope || !fence || !survey || this.#stopped) return null
     const { access, request } = scope
@@ -145,11 +147,11 @@ export class Stage {
       open: (address: HostPort) => access.open(address, request.database),
     }
     // Of another coordinator the locks come in their own order. What does not come here the change takes by itself.
-    const extending = this.#moves
+    const extending = moved
       .filter(({ group }) => group !== COORDINATOR_GROUP)
       .map(({ to }) => ({ node: to.address, role: 'promoted', server: to, groups: null }) as const)
       .map((entry) => fence.extend(entry, context).catch(() => undefined))
-    const promoted = this.#moves.map(({ to }) => to.instance)
+    const promoted = moved.map(({ to }) => to.instance)
     const seen = await askedAnew(access, survey, promoted)
     await Promise.all(extending)
     // What vouches for them on the coordinator was written by this run.
@@ -174,10 +176,10 @@ export class Stage {
       this.waitedFor.push(...report.blockers, ...report.ended)
       if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
       this.#fences.push(fence)
+      this.#began ??= fence.began
       // The check has asked for them, and somebody may have gone since.
       const [missing] = this.#order.unreachable === 'refuse' ? report.unfenced : []
       if (missing) throw new TooLate(`${missing.node} is not fenced: ${missing.why}`)
-      this.#began ??= fence.began
     }
   }
 

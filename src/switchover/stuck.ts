@@ -13,10 +13,16 @@ export function clientOf({ client }: Blocker): Client | null {
   return client && `${client.node} ${client.pid}`
 }
 
+interface Lookout {
+  readonly node: string
+  readonly session: SessionLike
+}
+
 /** Sees, where writes enter, whose clients wait for the fence. Outside of its transactions, which always see the same. */
 export class Lookouts {
   readonly #scopes: readonly Scope[]
-  #sessions: readonly { readonly node: string; readonly session: SessionLike }[] | null = null
+  /** Opened once, whoever asks first. */
+  #sessions: Promise<readonly Lookout[]> | null = null
 
   constructor(scopes: readonly Scope[]) {
     this.#scopes = scopes
@@ -24,10 +30,11 @@ export class Lookouts {
 
   /** @throws what the driver or a server says */
   async waiting(): Promise<ReadonlySet<Client>> {
-    this.#sessions ??= await this.#open()
+    this.#sessions ??= this.#open()
+    const sessions = await this.#sessions
     const sql = 'SELECT citus_ha.held_transactions() AS held'
     const found = await Promise.all(
-      this.#sessions.map(async ({ node, session }) => {
+      sessions.map(async ({ node, session }) => {
         const [rows] = await session.run(sql, ANSWER_MS)
         return readBlockers({ host: node, port: 0 }, rows?.[0]?.held).map(({ pid }) => `${node} ${pid}`)
       }),
@@ -35,7 +42,8 @@ export class Lookouts {
     return new Set(found.flat())
   }
 
-  async #open() {
+  /** Never throws. */
+  async #open(): Promise<readonly Lookout[]> {
     const results = await Promise.allSettled(
       this.#scopes.flatMap(({ access, request, checked }) =>
         checked.entries.entries.map(async ({ node }) => {
@@ -49,7 +57,8 @@ export class Lookouts {
 
   /** Never throws. */
   async close(): Promise<void> {
-    await Promise.all((this.#sessions ?? []).map(({ session }) => session.close()))
+    const sessions = (await this.#sessions) ?? []
+    await Promise.all(sessions.map(({ session }) => session.close()))
     this.#sessions = null
   }
 }

@@ -260,7 +260,7 @@ class Run {
       timings: this.#clock.steps,
       waitedFor: distinct(waitedFor),
       ended: distinct(ended),
-      cutOff: [...this.#cutOff, ...sides.flatMap(({ cutOff }) => cutOff)],
+      cutOff: distinct([...this.#cutOff, ...sides.flatMap(({ cutOff }) => cutOff)]),
       rolledBack: null,
       left: this.#left,
       warnings: [...this.#warnings, ...sides.flatMap(({ warnings }) => warnings)],
