@@ -78,7 +78,7 @@ export function rewriteSql(
   unsynced: readonly number[],
 ): string {
   const parameters = [literal(timeline), literal(epoch), jsonLiteral(steps), intArrayLiteral(unsynced)]
-  return `SELECT citus_ha.rewrite(${parameters.join(', ')}) AS images`
+  return `SELECT citus_ha.rewrite(${parameters.join(', ')})`
 }
 
 /** @param degraded groups whose primary's row names a standby */

@@ -3,7 +3,7 @@ import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal } from '../db/sql.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
-import { currentMigration, migrations } from './migrations.ts'
+import { currentMigration, functionFiles, migrations } from './migrations.ts'
 
 export interface InstallOrder {
   /** A role that is made if it is missing, and may do what citus-ha needs; null: no role is touched. */
@@ -87,6 +87,7 @@ export async function install(session: SessionLike, order: InstallOrder): Promis
       const record = `INSERT INTO citus_ha.migration (number, name) VALUES (${literal(number)}, ${literal(name)})`
       await session.run(`${sql}; ${record}`, LIMIT_MS)
     }
+    if (missing.length > 0) await replaceFunctions(session)
     for (const sql of [
       ...(order.role === null ? [] : await grants(session, order.role)),
       ...(await switchoverGrants(session, order)),
@@ -109,15 +110,37 @@ async function appliedMigration(session: SessionLike): Promise<number> {
   return z.object({ number: z.number().int() }).parse(rows?.[0]).number
 }
 
+/** Whoever may use the schema may call what is new in it: an upgrade does not ask for the role again. */
+async function replaceFunctions(session: SessionLike): Promise<void> {
+  for (const sql of functionFiles()) await session.run(sql, LIMIT_MS)
+  await session.run('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA citus_ha FROM PUBLIC', LIMIT_MS)
+  const [roles] = await session.run(USERS, LIMIT_MS)
+  for (const row of roles ?? []) {
+    const { role } = z.object({ role: z.string() }).parse(row)
+    for (const sql of schemaGrants(role)) await session.run(sql, LIMIT_MS)
+  }
+}
+
+const USERS = `SELECT r.rolname::text AS role
+  FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a JOIN pg_roles r ON r.oid = a.grantee
+ WHERE n.nspname = 'citus_ha' AND a.privilege_type = 'USAGE' AND a.grantee <> n.nspowner`
+
+function schemaGrants(role: string): string[] {
+  const name = identifier(role)
+  return [
+    `GRANT USAGE ON SCHEMA citus_ha TO ${name}`,
+    `GRANT SELECT ON ALL TABLES IN SCHEMA citus_ha TO ${name}`,
+    `GRANT EXECUTE ON FUNCTION ${CALLABLE.map((callable) => `citus_ha.${callable}`).join(', ')} TO ${name}`,
+  ]
+}
+
 async function grants(session: SessionLike, role: string): Promise<string[]> {
   const name = identifier(role)
   const [found] = await session.run(`SELECT FROM pg_roles WHERE rolname = ${literal(role)}`, LIMIT_MS)
   return [
     ...(found?.length === 1 ? [] : [`CREATE ROLE ${name} LOGIN`]),
     `GRANT pg_read_all_stats TO ${name}`,
-    `GRANT USAGE ON SCHEMA citus_ha TO ${name}`,
-    `GRANT SELECT ON ALL TABLES IN SCHEMA citus_ha TO ${name}`,
-    `GRANT EXECUTE ON FUNCTION ${CALLABLE.map((callable) => `citus_ha.${callable}`).join(', ')} TO ${name}`,
+    ...schemaGrants(role),
   ]
 }
 

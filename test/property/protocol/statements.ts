@@ -82,7 +82,7 @@ function rewrite(backend: Backend, statement: string): Rows {
     if (!isBefore(now.epoch, stamp)) throw new Error(`epoch ${epoch} is written over ${now.epoch.epoch}`)
     return { ...now, rows, epoch: stamp, addresses }
   })
-  return [{ images: null }]
+  return [{}]
 }
 
 function taken(data: Data, step: Step): Data {

@@ -1,0 +1,49 @@
+-- Functions of the schema citus_ha: who this server is, and its copy of pg_dist_node.
+
+-- Identity and history of this server. Callable on standbys too.
+CREATE OR REPLACE FUNCTION citus_ha.node_identity(
+  OUT system_identifier text, OUT in_recovery boolean, OUT timeline int, OUT history text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  system_identifier := (SELECT s.system_identifier::text FROM pg_control_system() s);
+  in_recovery := pg_is_in_recovery();
+  IF in_recovery THEN
+    timeline := (SELECT greatest(c.timeline_id, r.min_recovery_end_timeline,
+                                 (SELECT w.received_tli FROM pg_stat_get_wal_receiver() w))
+                   FROM pg_control_checkpoint() c, pg_control_recovery() r);
+  ELSE
+    -- The control file's timeline is late after a promotion; the current WAL file's name is not.
+    timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int;
+  END IF;
+  history := coalesce(pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline)), 8, '0') || '.history', 0, 1048576, true), '');
+END $$;
+
+-- Two spellings of one address count as one here: case of a DNS name, and IPv4 mapped into IPv6.
+CREATE OR REPLACE FUNCTION citus_ha.canonical_host(host text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT regexp_replace(lower(host), '^::ffff:', '')
+$$;
+
+CREATE OR REPLACE FUNCTION citus_ha.parking_host(of_nodeid int) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT 'citus-ha-moving-' || of_nodeid || '.invalid'
+$$;
+
+-- This copy as it is now, with the highest epoch it has seen and who this server is. A statement of its own
+-- after the one that locked: under READ COMMITTED it sees what the lock waited for.
+CREATE OR REPLACE FUNCTION citus_ha.read_copy() RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  identity record;
+BEGIN
+  SELECT * INTO identity FROM citus_ha.node_identity();
+  RETURN jsonb_build_object(
+    'rows', (SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.ctid), '[]') FROM pg_dist_node n),
+    'epoch', (SELECT e.epoch FROM citus_ha.epoch e),
+    'epochTimeline', (SELECT e.coordinator_timeline FROM citus_ha.epoch e),
+    'localGroup', (SELECT g.groupid FROM pg_dist_local_group g),
+    'systemIdentifier', identity.system_identifier,
+    'inRecovery', identity.in_recovery,
+    'timeline', identity.timeline,
+    'history', identity.history);
+END $$;

@@ -1,0 +1,59 @@
+-- Functions of the schema citus_ha: an old primary that is still alive.
+
+-- The tables of the shards that are placed here, in the order of their ids.
+CREATE OR REPLACE FUNCTION citus_ha.own_shards() RETURNS SETOF regclass
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('citus.override_table_visibility', 'off', true);
+  -- A shard's table is in its distributed table's schema and its name ends in _<shardid>, however it was cut.
+  RETURN QUERY
+    SELECT c.oid::regclass
+      FROM pg_dist_placement p
+      JOIN pg_dist_shard s USING (shardid)
+      JOIN pg_class l ON l.oid = s.logicalrelid
+      JOIN pg_class c ON c.relnamespace = l.relnamespace AND substring(c.relname FROM '_(\d{1,18})$')::bigint = s.shardid
+     WHERE p.groupid = (SELECT g.groupid FROM pg_dist_local_group g) AND c.relkind IN ('r', 'p')
+     ORDER BY s.shardid;
+END $$;
+
+-- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
+-- transactions did before take no lock that would show. Taken after the metadata fences.
+-- An autovacuum gives way to whoever has waited for deadlock_timeout: its default, a second, is more than we wait.
+CREATE OR REPLACE FUNCTION citus_ha.lock_shards() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
+DECLARE
+  shard regclass;
+  locked int := 0;
+BEGIN
+  PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true);
+  FOR shard IN SELECT * FROM citus_ha.own_shards() LOOP
+    EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', shard);
+    locked := locked + 1;
+  END LOOP;
+  RETURN locked;
+END $$;
+
+-- Ends what other nodes have open here, so that nothing there can commit any more.
+CREATE OR REPLACE FUNCTION citus_ha.end_citus_backends() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  backend int;
+  ended int := 0;
+BEGIN
+  FOR backend IN
+    SELECT a.pid FROM pg_stat_activity a
+     WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name ~ '^citus_\w+ gpid='
+  LOOP
+    IF pg_terminate_backend(backend) THEN
+      ended := ended + 1;
+    END IF;
+  END LOOP;
+  RETURN ended;
+END $$;
+
+-- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
+-- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.
+CREATE OR REPLACE FUNCTION citus_ha.recover_citus_transactions() RETURNS int
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT recover_prepared_transactions()
+$$;

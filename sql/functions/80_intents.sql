@@ -1,0 +1,25 @@
+-- Functions of the schema citus_ha: what a switchover is about to do.
+
+-- What a switchover is about to do, an array of {"group", "from": {host, port}, "to": {host, port}, "phase",
+-- "byCommand", "stopped", "madeBy"}. The newest word on a group counts. Every survey connects to both addresses.
+CREATE OR REPLACE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM citus_ha.require_address((i ->> 'group')::int, a ->> 'host', (a ->> 'port')::int)
+     FROM jsonb_array_elements(intents) AS i, LATERAL (VALUES (i -> 'from'), (i -> 'to')) AS named(a);
+  INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by)
+  SELECT (i ->> 'group')::int, i #>> '{from,host}', (i #>> '{from,port}')::int, i #>> '{to,host}',
+         (i #>> '{to,port}')::int, i ->> 'phase', (i ->> 'byCommand')::boolean, (i ->> 'stopped')::boolean,
+         format('%s as %s from %s', i ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local'))
+    FROM jsonb_array_elements(intents) AS i
+  ON CONFLICT (groupid) DO UPDATE
+     SET from_host = excluded.from_host, from_port = excluded.from_port, to_host = excluded.to_host,
+         to_port = excluded.to_port, phase = excluded.phase, by_command = excluded.by_command,
+         stopped = excluded.stopped, made_by = excluded.made_by;
+END $$;
+
+-- That it is done with, undone or overtaken.
+CREATE OR REPLACE FUNCTION citus_ha.forget_intents(of_groups int[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups)
+$$;

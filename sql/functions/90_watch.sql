@@ -1,0 +1,54 @@
+-- Functions of the schema citus_ha: pauses and the lease.
+
+-- Pauses a group, or with NULL the whole cluster. One that is paused stays as it is: who was first is kept.
+-- Gives back {"changed", "pause": the row in force, "pauses": all of them}. The table lock, and a transaction that
+-- is READ COMMITTED, make of two calls at once one after the other.
+CREATE OR REPLACE FUNCTION citus_ha.pause_changes(of_group int, made_by text, why text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  changed boolean;
+BEGIN
+  LOCK TABLE citus_ha.pause IN SHARE ROW EXCLUSIVE MODE;
+  INSERT INTO citus_ha.pause (groupid, by, why)
+  VALUES (of_group, format('%s as %s from %s', made_by, session_user, coalesce(host(inet_client_addr()), 'local')),
+          pause_changes.why)
+  ON CONFLICT DO NOTHING;
+  changed := FOUND;
+  RETURN jsonb_build_object('changed', changed,
+    'pause', (SELECT to_jsonb(p) FROM citus_ha.pause p WHERE p.groupid IS NOT DISTINCT FROM of_group),
+    'pauses', (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST) FROM citus_ha.pause p));
+END $$;
+
+-- Ends the pause of a group, or with NULL the whole cluster's; never another one. Gives back {"changed", "pause": the
+-- one that was ended or null, "pauses": those that are left}.
+CREATE OR REPLACE FUNCTION citus_ha.resume_changes(of_group int) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended jsonb;
+BEGIN
+  LOCK TABLE citus_ha.pause IN SHARE ROW EXCLUSIVE MODE;
+  DELETE FROM citus_ha.pause p WHERE p.groupid IS NOT DISTINCT FROM of_group RETURNING to_jsonb(p) INTO ended;
+  RETURN jsonb_build_object('changed', ended IS NOT NULL, 'pause', ended,
+    'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST), '[]') FROM citus_ha.pause p));
+END $$;
+
+-- Takes the lease, or renews it, where it is free, expired or the caller's own; by this server's clock, read when the
+-- row is locked. For sessions that are READ COMMITTED: others get 40001 where somebody else was quicker.
+CREATE OR REPLACE FUNCTION citus_ha.hold_lease(who text, ttl_ms int) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- For the transaction, past the end of this function: a lease is nothing to wait for a standby for.
+  PERFORM set_config('synchronous_commit', 'local', true);
+  INSERT INTO citus_ha.lease AS l (holder, expires_at) VALUES (who, clock_timestamp() + ttl_ms * interval '1 ms')
+  ON CONFLICT (singleton) DO UPDATE
+     SET holder = who, expires_at = clock_timestamp() + ttl_ms * interval '1 ms'
+   WHERE l.holder = who OR l.expires_at <= clock_timestamp();
+  RETURN FOUND;
+END $$;
+
+CREATE OR REPLACE FUNCTION citus_ha.drop_lease(who text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('synchronous_commit', 'local', true);
+  DELETE FROM citus_ha.lease l WHERE l.holder = who;
+END $$;
