@@ -58,7 +58,7 @@ export class Session implements SessionLike {
 
   /** @throws what `pg` or the server says, within the target's time limit */
   static async open(target: Target): Promise<Session> {
-    const client = new pg.Client({ ...pgClientConfig(target), application_name: 'citus-ha' })
+    const client = new pg.Client(pgClientConfig(target))
     // Without a listener an error between two statements would end the process.
     client.on('error', () => undefined)
     try {

@@ -37,7 +37,6 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
     onnotice: () => undefined,
     connection: {
       ...options.connection,
-      application_name: 'citus-ha',
       statement_timeout: Math.trunc(statementMs),
       lock_timeout: Math.trunc(statementMs),
       // How long Citus, asked whether it reaches another node, tries. Its default is 30 s.

@@ -7,6 +7,7 @@ import { Secret } from '../config/secret.ts'
 import type { Environment } from '../config/url.ts'
 import type { HostPort } from '../model/node.ts'
 import { lookUpPassfile } from './passfile.ts'
+import { sessionOptions } from './preparation.ts'
 import { planSsl, type SslPlan } from './ssl.ts'
 import { ServerStream } from './stream.ts'
 
@@ -18,7 +19,7 @@ export interface Target extends HostPort {
   readonly ssl: SslPlan
   /** Milliseconds for TCP, TLS and authentication together. */
   readonly connectTimeoutMs: number
-  /** Command-line options for the session. */
+  /** Command-line options for the session, as they were given; ours come after them. */
   readonly options: string | undefined
   /** To be logged once: such as a password file that was ignored because others may read it. */
   readonly warnings: readonly string[]
@@ -94,7 +95,8 @@ export function pgClientConfig(target: Target): ClientConfig {
     sslnegotiation: 'postgres',
     // The stream has the limit; this one is for a server that falls silent in the middle of authentication.
     connectionTimeoutMillis: connectTimeoutMs + 250,
-    ...(options !== undefined && { options }),
+    application_name: 'citus-ha',
+    options: sessionOptions(options),
   }
 }
 
@@ -130,7 +132,7 @@ export function postgresOptions(target: Target): PostgresOptions {
     ssl: false,
     sslnegotiation: null,
     connect_timeout: connectTimeoutMs / 1000,
-    connection: options === undefined ? {} : { options },
+    connection: { application_name: 'citus-ha', options: sessionOptions(options) },
   }
 }
 

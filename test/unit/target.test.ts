@@ -97,6 +97,23 @@ describe('a target', () => {
     expect(target.ssl.key?.reveal()).toBe('hunter2')
   })
 
+  test.each([
+    undefined,
+    '',
+    '-c search_path=evil',
+    '-c a=b\\',
+    '-c a=b\\\\',
+    '--row_security=on -c work_mem=1MB',
+  ])('and both drivers have the settings of our sessions last, after %j', async (options) => {
+    const target = await resolve(options === undefined ? {} : { options })
+    const { connection } = postgresOptions(target)
+    expect(connection.options).toBe(pgClientConfig(target).options)
+    expect(connection.options).toMatch(
+      /(^|(?<!\\)(\\\\)* )-c search_path=pg_catalog,pg_temp -c standard_conforming_strings=on -c DateStyle=ISO,MDY /,
+    )
+    expect(connection.options).toContain('-c default_transaction_isolation=read\\ committed')
+  })
+
   test('with nonsense in a variable is refused', async () => {
     expect(await complaint(resolve({}, { PGSSLMODE: 'on' }))).toMatch(
       /^PGSSLMODE: expected one of disable, allow/,
