@@ -112,7 +112,9 @@ function judge(group: number, beliefs: readonly Belief[], given: Circumstances):
   if (pausedBy(given.pauses, group)) return { why: 'paused', failures, until: null }
   // An absence that is not believed yet moves nothing; the next survey may show that it was none.
   if (belief && belief.doubts > 0) return { why: 'unconfirmed', failures, until: null }
-  if (until !== null) return { why: belief?.restingFor ?? 'cooldown', failures, until }
+  // A cooldown is for what can wait; while a proved promotion is not written down, writes go to a server that is gone.
+  const isUrgent = belief?.restingFor === 'cooldown' && belief.diagnosis?.standing === 'proved'
+  if (until !== null && !isUrgent) return { why: belief?.restingFor ?? 'cooldown', failures, until }
   return { why: null, failures, until: null }
 }
 

@@ -154,6 +154,19 @@ describe('what a watcher does next', () => {
     ])
   })
 
+  it('follows a proved promotion at once, however short a while ago the group was changed', () => {
+    const proved = beliefs.map((belief) =>
+      belief.group === 1
+        ? { ...belief, diagnosis: { ...diagnosis(1, 'promoted'), standing: 'proved' as const } }
+        : belief,
+    )
+    expect(intentOf(plan, afterSuccess(proved, [1], [1], 5000), leading)).toMatchObject({
+      kind: 'change',
+      groups: [1],
+      held: [],
+    })
+  })
+
   it('does not mind a pause of another group', () => {
     expect(intentOf(plan, beliefs, { ...leading, pauses: [pause(2)] }).groups).toEqual([1])
   })
