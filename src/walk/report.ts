@@ -1,3 +1,4 @@
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { CopyReport, Outcome, Refusal, Report } from '../model/outcome.ts'
 import { describePause } from '../model/pause.ts'
@@ -16,9 +17,11 @@ export function reportOf(
   clock: Clock,
 ): Omit<Report, 'ended'> {
   const { groups } = view
+  // Where group 0 is refused no group is changed, whichever was asked for: that is never "converged".
+  const concerned = (group: number) =>
+    groups === null || groups.includes(group) || group === COORDINATOR_GROUP
   const refusals = view.diagnoses
-    .filter((diagnosis) => diagnosis.standing === 'refused')
-    .filter((diagnosis) => groups === null || groups.includes(diagnosis.group))
+    .filter((diagnosis) => diagnosis.standing === 'refused' && concerned(diagnosis.group))
     .map(refusalOf)
   const told = [...('why' in acted ? [acted.why] : []), ...('warnings' in acted ? acted.warnings : [])]
   const blockers = acted.kind === 'blocked' ? acted.blockers : []

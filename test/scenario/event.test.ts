@@ -39,6 +39,31 @@ describe('citus-ha event', () => {
       truthOf(scenario, 'coordinator'),
     )
 
+  it.each<[string, () => readonly string[]]>([
+    ['event promoted', () => ['event', 'promoted', ...scenario.options, at('worker-1-standby')]],
+    ['reconcile --group', () => ['reconcile', ...scenario.options, '--group', '1']],
+    [
+      'reconcile --promoted',
+      () => ['reconcile', ...scenario.options, '--group', '1', '--promoted', at('worker-1-standby')],
+    ],
+    [
+      'a dry run',
+      () => ['reconcile', ...scenario.options, '--dry-run', '--promoted', at('worker-1-standby')],
+    ],
+  ])('%s is refused, and says so, where the coordinator itself is in doubt', async (_, command) => {
+    const { coordinator, database } = scenario.cluster
+    // The group of the coordinator was on a newer timeline before: it may be an old one that has come back.
+    const newer = 'UPDATE citus_ha.lineage SET timeline = 7 WHERE groupid = 0'
+    await coordinator.query(newer, [], { database })
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const ran = await citusHa(command())
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 3 })
+    expect(ran.stdout).toMatch(/group 0/)
+    expect(ran.stdout).not.toMatch(/converged/)
+    expect(await scenario.rows(coordinator)).toContain(`2 group 1 primary ${at('worker-1')}`)
+  })
+
   it.each([
     ['patroni', () => [...standby()], () => PROMOTES],
     ['repmgr', () => [...standby()], () => ['2', 'standby_promote', '1', 'now', 'promoted']],
