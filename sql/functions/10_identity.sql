@@ -29,6 +29,13 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT 'citus-ha-moving-' || of_nodeid || '.invalid'
 $$;
 
+-- The group that this server is of, or was before it was retired: that one says so by a group id that no group has
+-- (citus_ha.retire).
+CREATE OR REPLACE FUNCTION citus_ha.own_group() RETURNS int
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT g.groupid % 1000000000 FROM pg_dist_local_group g
+$$;
+
 -- This copy as it is now, with the highest epoch it has seen and who this server is. A statement of its own
 -- after the one that locked: under READ COMMITTED it sees what the lock waited for.
 CREATE OR REPLACE FUNCTION citus_ha.read_copy() RETURNS jsonb
@@ -41,7 +48,7 @@ BEGIN
     'rows', (SELECT coalesce(jsonb_agg(to_jsonb(n) ORDER BY n.ctid), '[]') FROM pg_dist_node n),
     'epoch', (SELECT e.epoch FROM citus_ha.epoch e),
     'epochTimeline', (SELECT e.coordinator_timeline FROM citus_ha.epoch e),
-    'localGroup', (SELECT g.groupid FROM pg_dist_local_group g),
+    'localGroup', citus_ha.own_group(),
     'systemIdentifier', identity.system_identifier,
     'inRecovery', identity.in_recovery,
     'timeline', identity.timeline,

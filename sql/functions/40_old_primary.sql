@@ -12,7 +12,7 @@ BEGIN
       JOIN pg_dist_shard s USING (shardid)
       JOIN pg_class l ON l.oid = s.logicalrelid
       JOIN pg_class c ON c.relnamespace = l.relnamespace AND substring(c.relname FROM '_(\d{1,18})$')::bigint = s.shardid
-     WHERE p.groupid = (SELECT g.groupid FROM pg_dist_local_group g) AND c.relkind IN ('r', 'p')
+     WHERE p.groupid = citus_ha.own_group() AND c.relkind IN ('r', 'p')
      ORDER BY s.shardid;
 END $$;
 

@@ -113,6 +113,11 @@ BEGIN
     RAISE EXCEPTION 'the plan leaves a row without an address' USING ERRCODE = 'HA004';
   END IF;
 
+  -- What a switchover has written down about this group came here with the old primary's WAL.
+  DELETE FROM citus_ha.intent i
+   WHERE EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = i.groupid AND n.noderole = 'primary'
+                    AND n.nodename = i.to_host AND n.nodeport = i.to_port);
+
   -- Citus wakes its sync daemon for a node update only, so a flag alone moves the row there and back.
   FOR flagged IN SELECT n.* FROM pg_dist_node n
                   WHERE n.nodeid = ANY (unsynced) AND n.metadatasynced AND n.nodeid = ANY (synced)

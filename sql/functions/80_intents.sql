@@ -1,21 +1,38 @@
 -- Functions of the schema citus_ha: what a switchover is about to do.
 
+-- What this server was given by ALTER SYSTEM of the settings that a switchover changes, by name.
+CREATE OR REPLACE FUNCTION citus_ha.own_settings() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Whoever installed the schema may be no superuser: then nothing is known to have been set.
+  IF NOT has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') THEN
+    RETURN '{}';
+  END IF;
+  RETURN (SELECT coalesce(jsonb_object_agg(f.name, f.setting ORDER BY f.seqno), '{}') FROM pg_file_settings f
+           WHERE f.sourcefile = current_setting('data_directory') || '/postgresql.auto.conf'
+             AND f.name IN ('default_transaction_read_only', 'citus.recover_2pc_interval',
+                            'citus.defer_shard_delete_interval', 'citus.background_task_queue_interval'));
+END $$;
+
 -- What a switchover is about to do, an array of {"group", "from": {host, port}, "to": {host, port}, "phase",
 -- "byCommand", "stopped", "madeBy"}. The newest word on a group counts. Every survey connects to both addresses.
+-- On the coordinator, and on the old primary itself, which remembers there what it was set to before.
 CREATE OR REPLACE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM citus_ha.require_address((i ->> 'group')::int, a ->> 'host', (a ->> 'port')::int)
      FROM jsonb_array_elements(intents) AS i, LATERAL (VALUES (i -> 'from'), (i -> 'to')) AS named(a);
-  INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by)
+  INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, settings)
   SELECT (i ->> 'group')::int, i #>> '{from,host}', (i #>> '{from,port}')::int, i #>> '{to,host}',
          (i #>> '{to,port}')::int, i ->> 'phase', (i ->> 'byCommand')::boolean, (i ->> 'stopped')::boolean,
-         format('%s as %s from %s', i ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local'))
+         format('%s as %s from %s', i ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')),
+         CASE WHEN (i ->> 'group')::int = citus_ha.own_group() THEN citus_ha.own_settings() END
     FROM jsonb_array_elements(intents) AS i
   ON CONFLICT (groupid) DO UPDATE
      SET from_host = excluded.from_host, from_port = excluded.from_port, to_host = excluded.to_host,
          to_port = excluded.to_port, phase = excluded.phase, by_command = excluded.by_command,
-         stopped = excluded.stopped, made_by = excluded.made_by;
+         stopped = excluded.stopped, made_by = excluded.made_by,
+         settings = coalesce(citus_ha.intent.settings, excluded.settings);
 END $$;
 
 -- That it is done with, undone or overtaken.

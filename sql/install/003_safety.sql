@@ -5,3 +5,18 @@
 
 -- It returned all rows, before and after, which nobody read.
 DROP FUNCTION citus_ha.rewrite(int, bigint, jsonb, int[]);
+
+-- Retired primaries.
+
+-- On the old primary itself: what it was set to by ALTER SYSTEM before a switchover changed it, by name.
+ALTER TABLE citus_ha.intent ADD COLUMN settings jsonb;
+
+-- That this server was retired, and what it was (on that server alone: its WAL reaches no other any more).
+CREATE TABLE citus_ha.retired (
+  singleton      boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  groupid        int NOT NULL,
+  successor_host text NOT NULL,
+  successor_port int NOT NULL,
+  made_by        text NOT NULL,
+  retired_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);

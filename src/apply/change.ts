@@ -70,7 +70,7 @@ export async function change(
   try {
     await hooks.reached('opened')
     const { first, rest, began } = await lockAll(order, coordinator, others, context)
-    const unfenced = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
+    const kept = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
     if (outcome.kind !== 'committed') {
@@ -79,9 +79,9 @@ export async function change(
       )
       return outcome
     }
-    const open = await all(oldPrimaries.map((old) => closeOldPrimary(old, context)))
+    const closed = await all(kept.map((old) => closeOldPrimary(old, order.madeBy, context)))
     const lockedMs = performance.now() - began
-    return { ...outcome, unfenced: [...unfenced, ...open].filter((why) => why !== null), lockedMs }
+    return { ...outcome, unfenced: [...kept.flatMap(({ why }) => why ?? []), ...closed.flat()], lockedMs }
   } catch (error) {
     const open = [...participants, ...oldPrimaries]
     await Promise.all(

@@ -1,51 +1,92 @@
+import { jsonLiteral } from '../db/sql.ts'
 import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { ChangeContext } from './context.ts'
 import { withinRound } from './locking.ts'
 import { idleLimit, type OldPrimary } from './participants.ts'
-import { beginSql, limitSql } from './statements.ts'
+import { BEGIN, beginSql, limitSql, lockTimeoutSql, rollbackSql } from './statements.ts'
+
+/** A living old primary in the locked window of a change. */
+export interface KeptOldPrimary {
+  readonly old: OldPrimary
+  /** Its Citus's 2PC recovery waits: what was under way has ended. */
+  readonly recoveryHeld: boolean
+  /** Why it may still acknowledge something; null: it may not. */
+  readonly why: string | null
+}
 
 /**
- * Step 2 on a living old primary: no write to any of its shards from now on. The metadata fences do not do it: a
- * transaction that has only read there could still write.
- * @returns null, or why it could not be fenced: it knows nothing of citus_ha, or does not let us
+ * Step 2 on a living old primary: no write to any of its shards from now on, and no 2PC recovery. The metadata fences do
+ * not do it: a transaction that has only read there could still write.
  * @throws what is to be tried again: a lock that did not come, a connection that broke
  */
 export async function fenceOldPrimary(
   old: OldPrimary,
   context: ChangeContext,
   roundBegan: number,
-): Promise<string | null> {
+): Promise<KeptOldPrimary> {
   const { node, session } = old
-  const { statementMs } = context.limits
-  const begin = beginSql(old, idleLimit(context.limits))
+  const { limits } = context
   try {
-    await withinRound({ node, session, roundBegan }, context, (limitMs) =>
-      session.run(
-        [begin, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(statementMs)].join('; '),
-        limitMs + statementMs,
-      ),
-    )
-    return null
+    await lockShards(old, context, roundBegan)
   } catch (error) {
     const code = codeOf(error)
     if (mayTryAgain(code) || code !== SqlState.insufficientPrivilege) throw error
-    return `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)}`
+    const why = `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)}`
+    return { old, recoveryHeld: false, why }
   }
+  const hold = 'SAVEPOINT citus_ha_shards; SELECT citus_ha.hold_recovery() AS held'
+  const told = await session.run(hold, limits.statementMs).catch(async (error: unknown) => {
+    if (!session.alive) throw error
+    // It is not installed there: found out when it is to be retired.
+    await session.run('ROLLBACK TO SAVEPOINT citus_ha_shards', limits.statementMs)
+    return []
+  })
+  return { old, recoveryHeld: told.at(-1)?.[0]?.held === true, why: null }
+}
+
+async function lockShards(old: OldPrimary, context: ChangeContext, roundBegan: number): Promise<void> {
+  const { node, session } = old
+  const { statementMs } = context.limits
+  const begin = beginSql(old, idleLimit(context.limits))
+  await withinRound({ node, session, roundBegan }, context, (limitMs) =>
+    session.run(
+      [begin, limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(statementMs)].join('; '),
+      limitMs + statementMs,
+    ),
+  )
 }
 
 /**
- * Step 7: ends what other nodes have open on the old primary, so that nothing there can commit, and lets go.
- * @returns null, or why that is not known to have happened
+ * Step 7: ends what other nodes have open on the old primary, so that nothing there can commit, retires it, and lets go.
+ * @returns why that is not known to have happened
  */
 export async function closeOldPrimary(
-  { node, session }: OldPrimary,
+  { old, recoveryHeld }: KeptOldPrimary,
+  madeBy: string,
   { limits }: ChangeContext,
-): Promise<string | null> {
+): Promise<string[]> {
+  const { node, session, group, successor } = old
+  const at = formatAddress(node)
   try {
-    await session.run('SELECT citus_ha.end_citus_backends(); ROLLBACK', limits.statementMs)
-    return null
+    await session.run('SELECT citus_ha.end_citus_backends()', limits.statementMs)
+    const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: successor, madeBy })})`
+    await session.run(`${retire}; COMMIT`, limits.statementMs)
+    if (recoveryHeld || (await recoveryEnds(old, limits.statementMs))) return []
+    return [dataLossAt(at, 'a 2PC recovery of its Citus that had begun before does not end')]
   } catch (error) {
-    return `${formatAddress(node)}: what Citus has open there could not be ended: ${messageOf(error)}`
+    await session.run(rollbackSql(old), limits.statementMs).catch(() => undefined)
+    return [dataLossAt(at, messageOf(error))]
   }
+}
+
+/** Of a server that is retired: a recovery that knew it as what it was is over. */
+async function recoveryEnds({ session }: OldPrimary, limitMs: number): Promise<boolean> {
+  const ask = `${BEGIN}; ${lockTimeoutSql(limitMs / 2)}; SELECT citus_ha.hold_recovery() AS held; ROLLBACK`
+  const told = await session.run(ask, limitMs)
+  return told.some(([row]) => row?.held === true)
+}
+
+function dataLossAt(at: string, why: string): string {
+  return `${at}, the old primary, runs on and could not be retired: ${why}. Data loss is possible until it is stopped (there: pg_ctl stop -m fast): its Citus may roll back what the new primary prepares on other nodes`
 }

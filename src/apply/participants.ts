@@ -4,7 +4,7 @@ import { codeOf } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
-import type { CopyPlan, CopyRole, Plan } from '../model/plan.ts'
+import type { CopyPlan, CopyRole, OldPrimaryPlan, Plan } from '../model/plan.ts'
 import type { Begun } from './statements.ts'
 
 /** Limits of one change, in milliseconds. */
@@ -27,8 +27,7 @@ export interface Participant extends Begun {
 }
 
 /** An old primary that is alive: it takes no part, but its shards are locked against writes meanwhile. */
-export interface OldPrimary extends Begun {
-  readonly node: HostPort
+export interface OldPrimary extends Begun, OldPrimaryPlan {
   readonly session: SessionLike
 }
 
@@ -88,7 +87,7 @@ export async function openSessions(
       ),
     oldPrimaries: sessions
       .slice(copies.length)
-      .flatMap((opened, n) => oldPrimaries.slice(n, n + 1).map(({ node }) => ({ node, ...opened }))),
+      .flatMap((opened, n) => oldPrimaries.slice(n, n + 1).map((old) => ({ ...old, ...opened }))),
   }
 }
 

@@ -9,7 +9,7 @@ const CHANGE_LOCK = [0x63697475, 0x73686100] as const
 /**
  * READ COMMITTED whatever the role's default is: what is read after a lock has to be what the lock waited for.
  */
-export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
+export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** What a round that failed inside a fence goes back to: the locks taken before it stay. */
 const FENCE_SAVEPOINT = 'citus_ha_fence'

@@ -1,4 +1,5 @@
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
+import { intentsIn } from '../model/intent.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
@@ -86,7 +87,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     members,
     writable: judged
       .filter(({ member, why }) => why === null && !member.node.inRecovery)
-      .filter(({ member }) => member.node === registered || !member.node.readOnly)
+      .filter(({ member: { node } }) => (node === registered ? !node.retired : !node.readOnly))
       .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && {
@@ -115,8 +116,7 @@ export function groupOfVouched(survey: Survey, catalog: Catalog, claims: Claims)
 
 /** The node that a switchover said it would promote, and that was: its word is as good as a caller's. */
 function intendedIn(survey: Survey, group: number): HostPort | null {
-  const intents = coordinatorOf(survey.nodes)?.installed?.intents ?? []
-  const intent = intents.find((each) => each.group === group && each.phase === 'promoting')
+  const intent = intentsIn(survey.nodes).find((each) => each.group === group && each.phase === 'promoting')
   const node = intent && survey.nodes.find((seen) => sameAddress(seen.address, intent.to))
   return node?.kind === 'answered' && !node.inRecovery ? node.address : null
 }

@@ -11,6 +11,13 @@ function othersThatWrite({ writable }: GroupFacts, registered: Member): string[]
     .map((member) => `${at(member)} takes writes as well`)
 }
 
+/** Why the registered primary, which answers, is none any more; null: nothing says so. */
+function demotionOf({ registered }: GroupFacts): 'in recovery' | 'retired' | null {
+  if (registered?.kind !== 'answered') return null
+  if (registered.inRecovery) return 'in recovery'
+  return registered.retired ? 'retired' : null
+}
+
 /** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
 export const RULES: readonly Rule[] = [
   {
@@ -83,6 +90,22 @@ export const RULES: readonly Rule[] = [
       return line.of === 'line'
         ? null
         : { summary: `${at(registered)}: ${line.why}`, evidence: [show(registered.node)] }
+    },
+  },
+  {
+    id: 'D048',
+    code: 'read-only',
+    standing: 'sound',
+    says: 'the registered primary is the primary, but takes no writes: it is read-only by default',
+    when: (facts) => {
+      const registered = facts.writable.find((member) => isRegistered(facts, member))
+      if (!registered?.node.readOnly || facts.vouched) return null
+      return {
+        summary: `${at(registered)} is the primary, but takes no writes: default_transaction_read_only is on there. If a switchover left it so, citus-ha reconcile undoes it; else: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf()`,
+        evidence: [show(registered.node)],
+        warnings: [`${at(registered)} takes no writes`, ...othersThatWrite(facts, registered)],
+        primary: registered.node,
+      }
     },
   },
   {
@@ -173,15 +196,15 @@ export const RULES: readonly Rule[] = [
     id: 'D063',
     code: 'promoted',
     standing: 'proved',
-    says: 'another member of the group takes writes, and the registered primary is down or in recovery',
+    says: 'another member of the group takes writes, and the registered primary is down, in recovery or retired',
     when: (facts) => {
       const promoted = candidate(facts)
       const { isDown, evidence } = witnesses(facts)
-      const demoted = facts.registered?.kind === 'answered' && facts.registered.inRecovery
+      const demoted = demotionOf(facts)
       if (!promoted || !facts.lineage || !(isDown || demoted)) return null
       const line = descent(promoted.node, facts.lineage)
       return {
-        summary: `${at(promoted)} was promoted; ${registeredAt(facts)} is ${demoted ? 'in recovery' : 'down'}`,
+        summary: `${at(promoted)} was promoted; ${registeredAt(facts)} is ${demoted ?? 'down'}`,
         evidence: [show(promoted.node), show(facts.registered), ...evidence],
         warnings: line.of === 'line' && line.note ? [`${at(promoted)}: ${line.note}`] : [],
         primary: promoted.node,
@@ -192,11 +215,11 @@ export const RULES: readonly Rule[] = [
     id: 'D070',
     code: 'primary-in-recovery',
     standing: 'refused',
-    says: 'the registered primary is in recovery and no member takes writes',
+    says: 'the registered primary is in recovery, or retired, and no member takes writes',
     when: (facts) =>
       facts.registered?.kind === 'answered' && facts.writable.length === 0
         ? {
-            summary: `${registeredAt(facts)} is in recovery, and no member of the group takes writes`,
+            summary: `${registeredAt(facts)} is ${demotionOf(facts) ?? 'in recovery'}, and no member of the group takes writes`,
             evidence: [show(facts.registered)],
           }
         : null,

@@ -58,7 +58,13 @@ export function show(node: Observation | undefined): string {
     case 'unreadable':
       return `${address}: answers, but can't be read (${node.cause}): ${node.detail}`
     case 'answered': {
-      const role = node.inRecovery ? 'in recovery' : 'writable'
+      const role = node.retired
+        ? 'retired'
+        : node.inRecovery
+          ? 'in recovery'
+          : node.readOnly
+            ? 'read-only'
+            : 'writable'
       return `${address}: ${role}, timeline ${node.timeline ?? '?'}, system ${node.systemIdentifier}, group ${node.citus?.localGroup ?? '-'}`
     }
   }

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
-import { identifier, literal } from '../db/sql.ts'
+import { identifier, literal, statement } from '../db/sql.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { HostPort } from '../model/node.ts'
+import { HELD_SETTINGS } from '../model/retired.ts'
 import { currentMigration, functionFiles, migrations } from './migrations.ts'
 
 export interface InstallOrder {
@@ -37,6 +38,9 @@ export const CALLABLE = [
   'held_transactions()',
   'end_held_transactions()',
   'end_citus_backends()',
+  'hold_recovery()',
+  'end_maintenance_daemons()',
+  'retire(jsonb)',
   'recover_citus_transactions()',
   'may_have_address(int, text, int)',
   'in_time(int)',
@@ -144,18 +148,20 @@ async function grants(session: SessionLike, role: string): Promise<string[]> {
   ]
 }
 
-/** What `install --switchover` grants, for people; the last only from PostgreSQL 15 on. */
+/** What `install --switchover` grants, for people; parameters only from PostgreSQL 15 on, and those of Citus that it has. */
 export const SWITCHOVER_GRANTS = [
   'EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, int)',
   'EXECUTE ON FUNCTION pg_catalog.pg_reload_conf()',
-  'ALTER SYSTEM ON PARAMETER default_transaction_read_only',
-] as const
+  ...HELD_SETTINGS.map(({ name }) => `ALTER SYSTEM ON PARAMETER ${name}`),
+]
 
 async function switchoverGrants(session: SessionLike, { role, switchover }: InstallOrder): Promise<string[]> {
   if (role === null || switchover === 'leave') return []
-  const [rows] = await session.run(`SELECT current_setting('server_version_num')::int AS version`, LIMIT_MS)
-  const parameters = Number(rows?.[0]?.version) >= 150_000
-  return SWITCHOVER_GRANTS.filter((what) => parameters || !what.startsWith('ALTER SYSTEM')).map(
+  const [server] = await session.run(`SELECT current_setting('server_version_num')::int AS version`, LIMIT_MS)
+  const parameters = Number(server?.[0]?.version) >= 150_000
+  const [rows] = parameters ? await session.run(statement('switchover/may-alter'), LIMIT_MS) : []
+  const known = rows?.map(({ name }) => `ALTER SYSTEM ON PARAMETER ${name}`) ?? []
+  return SWITCHOVER_GRANTS.filter((what) => !what.startsWith('ALTER SYSTEM') || known.includes(what)).map(
     (what) => `GRANT ${what} TO ${identifier(role)}`,
   )
 }

@@ -14,6 +14,8 @@ export type DiagnosisCode =
   | 'healthy'
   /** The primary is well, and a secondary is down. */
   | 'secondary-down'
+  /** The primary answers, but takes no writes. */
+  | 'read-only'
   | 'promoted'
   | 'no-primary-row'
   | 'lineage-mismatch'

@@ -1,6 +1,9 @@
-import { formatAddress, type HostPort } from './node.ts'
+import { COORDINATOR_GROUP } from './catalog.ts'
+import { coordinatorOf } from './kinds.ts'
+import { formatAddress, type HostPort, sameAddress } from './node.ts'
+import type { Answered, Observation } from './observation.ts'
 
-/** What a switchover is doing to a group (`citus_ha.intent`). */
+/** What a switchover is doing to a group (`citus_ha.intent`, on the coordinator and on the old primary itself). */
 export interface Intent {
   readonly group: number
   /** The primary: it takes no writes meanwhile. */
@@ -19,4 +22,27 @@ export interface Intent {
 export function describeIntent({ group, from, to, phase, madeBy }: Intent): string {
   const next = phase === 'quiescing' ? 'undoes it' : 'carries it on'
   return `group ${group}: a switchover from ${formatAddress(from)} to ${formatAddress(to)} is ${phase} (${madeBy}); if it has died, citus-ha reconcile ${next}`
+}
+
+/** Registered primaries of workers whose own server says that a switchover has begun with their group. */
+export function primariesWithIntents(nodes: readonly Observation[]): Answered[] {
+  const rows = coordinatorOf(nodes)?.citus?.catalog ?? []
+  return rows.flatMap(({ role, group, address }): Answered[] => {
+    const node = nodes.find((each) => sameAddress(each.address, address))
+    const isNoted = node?.kind === 'answered' && node.installed?.intents.some((each) => each.group === group)
+    return role === 'primary' && group !== COORDINATOR_GROUP && isNoted ? [node] : []
+  })
+}
+
+/**
+ * What switchovers are doing, or have left behind: what the coordinator has written down and, where it has not, what a
+ * group's primary has about itself. A coordinator's standby that took over may never have been told.
+ */
+export function intentsIn(nodes: readonly Observation[]): Intent[] {
+  const coordinator = coordinatorOf(nodes)
+  const known = coordinator?.installed?.intents ?? []
+  const own = primariesWithIntents(nodes).flatMap((node) =>
+    (node.installed?.intents ?? []).filter(({ group }) => group === node.citus?.localGroup),
+  )
+  return [...known, ...own.filter(({ group }) => !known.some((each) => each.group === group))]
 }

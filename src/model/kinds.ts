@@ -8,11 +8,13 @@ export type Kind =
   | 'expand coordinator'
   | 'metadata worker'
   | 'worker standby'
+  | 'retired primary'
   | 'no copy'
 
 export function kindOf(node: Answered): Kind {
   const { citus } = node
   if (!citus || citus.catalog.length === 0) return 'no copy'
+  if (node.retired) return 'retired primary'
   if (citus.useSecondaryNodes === 'always') return 'expand coordinator'
   if (citus.localGroup === COORDINATOR_GROUP) return node.inRecovery ? 'standby coordinator' : 'coordinator'
   return node.inRecovery ? 'worker standby' : 'metadata worker'

@@ -92,6 +92,8 @@ export interface Answered {
   readonly inRecovery: boolean
   /** Takes no writes unless a session insists (`default_transaction_read_only`): an old primary after a switchover. */
   readonly readOnly: boolean
+  /** An old primary that a change or a switchover has taken out of its group: its Citus is of no group any more. */
+  readonly retired: boolean
   readonly systemIdentifier: string
   /** null where the role may not know (a standby without a receiver, no right to the control file). */
   readonly timeline: number | null
@@ -104,6 +106,7 @@ export interface Answered {
   /** null on a server without Citus in this database. */
   readonly citus: {
     readonly version: string
+    /** Of a retired server, what it was. */
     readonly localGroup: number
     readonly catalog: Catalog
     readonly useSecondaryNodes: 'never' | 'always'

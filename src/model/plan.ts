@@ -80,12 +80,19 @@ export interface Registration extends ListedStandby {
   readonly why: string
 }
 
+/** An old primary that runs on, and who has taken its place. */
+export interface OldPrimaryPlan {
+  readonly group: number
+  readonly node: HostPort
+  readonly successor: HostPort
+}
+
 export interface Plan {
   readonly database: string
   /** Groups whose writes have to stand still while it is carried out. */
   readonly fence: readonly number[]
   /** Old primaries that are alive and writable: no participants, but nothing may be written there any more. */
-  readonly oldPrimaries: readonly { readonly group: number; readonly node: HostPort }[]
+  readonly oldPrimaries: readonly OldPrimaryPlan[]
   readonly changes: readonly RowChange[]
   readonly copies: readonly CopyPlan[]
   /** nodeids to be flagged `metadatasynced = false`, so that Citus's own sync brings their copy up to date. */

@@ -2,6 +2,7 @@ import type { ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import { readLocalGroup } from '../model/retired.ts'
 import { citusRow, identityRow, installedRow, readHistory, readReceiver, serverRow } from './rows.ts'
 
 /**
@@ -17,6 +18,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
       ? connection.one(statement('probe/installed')).then((row) => installedRow.parse(row))
       : null,
   ])
+  const own = citus && readLocalGroup(citus.local_group)
   const identity = schema?.identity ?? (server.superuser ? await superuserIdentity(connection) : null)
   return {
     kind: 'answered',
@@ -25,6 +27,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     serverVersion: server.server_version,
     inRecovery: server.in_recovery,
     readOnly: server.read_only,
+    retired: own?.retired ?? false,
     systemIdentifier: server.system_identifier,
     timeline: server.timeline ?? identity?.timeline ?? null,
     history: identity ? readHistory(identity.history) : null,
@@ -33,7 +36,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     senders: server.senders,
     citus: citus && {
       version: citus.version,
-      localGroup: citus.local_group,
+      localGroup: own?.group ?? citus.local_group,
       catalog: citus.rows,
       useSecondaryNodes: citus.use_secondary_nodes,
       clusterName: citus.cluster_name,

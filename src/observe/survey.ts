@@ -1,4 +1,5 @@
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
+import { intentsIn } from '../model/intent.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
@@ -48,11 +49,12 @@ function named(nodes: readonly Observation[]): HostPort[] {
   const coordinators = nodes
     .filter((node): node is Answered => node.kind === 'answered')
     .filter((node) => node.citus?.localGroup === COORDINATOR_GROUP)
-  return (authority ? [authority] : coordinators).flatMap((node) => [
+  const rows = (authority ? [authority] : coordinators).flatMap((node) => [
     ...(node.citus?.catalog ?? []).map((row) => row.address),
     ...(node.installed?.remedies ?? []).map((remedy) => remedy.address),
     ...(node.installed?.intents ?? []).flatMap(({ from, to }) => [from, to]),
   ])
+  return [...rows, ...intentsIn(nodes).flatMap(({ from, to }) => [from, to])]
 }
 
 async function hearWitnesses(

@@ -134,8 +134,9 @@ function stillWritable(survey: Survey, { standing, primary, group }: Diagnosis):
     .filter(
       (node) => node.systemIdentifier === primary.systemIdentifier && node.instance !== primary.instance,
     )
-    .filter((node) => node.citus?.localGroup === group)
-  return distinctServers(others).map((node) => ({ group, node: node.address }))
+    .filter((node) => node.citus?.localGroup === group && !node.retired)
+  const successor = primary.address
+  return distinctServers(others).map((node) => ({ group, node: node.address, successor }))
 }
 
 /** What is now known of a group's line, where it differs from the record. */

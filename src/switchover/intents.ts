@@ -2,15 +2,12 @@ import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral } from '../db/sql.ts'
 import type { Intent } from '../model/intent.ts'
 import type { HostPort } from '../model/node.ts'
-import type { Move } from './check.ts'
-import type { SwitchoverOrder } from './order.ts'
 import type { Scope } from './stage.ts'
 
 const LIMIT_MS = 5000
 
 interface Notebook {
   readonly session: SessionLike
-  readonly madeBy: string
   /** A group each. */
   readonly written: Map<number, Intent>
 }
@@ -18,30 +15,24 @@ interface Notebook {
 /** What is written down before it is done, on the coordinator of each database, so that a later run knows. */
 export class Intents {
   readonly #notebooks: readonly Notebook[]
-  readonly #order: SwitchoverOrder
 
-  private constructor(notebooks: readonly Notebook[], order: SwitchoverOrder) {
+  private constructor(notebooks: readonly Notebook[]) {
     this.#notebooks = notebooks
-    this.#order = order
   }
 
   /**
    * @param at where it is written; null: on the coordinator as it was checked
    * @throws what the driver or the server says, after closing what was opened
    */
-  static async open(
-    scopes: readonly Scope[],
-    order: SwitchoverOrder,
-    at: HostPort | null = null,
-  ): Promise<Intents> {
+  static async open(scopes: readonly Scope[], at: HostPort | null = null): Promise<Intents> {
     const notebooks: Notebook[] = []
-    const intents = new Intents(notebooks, order)
+    const intents = new Intents(notebooks)
     try {
       for (const { access, request, checked } of scopes) {
         const [coordinator] = checked.entries.entries
         if (!coordinator) throw new Error('a switchover needs the coordinator')
         const session = await access.open(at ?? coordinator.node, request.database)
-        notebooks.push({ session, madeBy: request.madeBy, written: new Map() })
+        notebooks.push({ session, written: new Map() })
         await session.run('SET synchronous_commit = local', LIMIT_MS)
       }
       return intents
@@ -51,13 +42,9 @@ export class Intents {
     }
   }
 
-  async write(phase: 'quiescing' | 'promoting', stopped: boolean, moves: readonly Move[]): Promise<void> {
+  async write(intents: readonly Intent[]): Promise<void> {
     await Promise.all(
-      this.#notebooks.map(async ({ session, madeBy, written }) => {
-        const intents = moves.map(({ group, from, to }): Intent => {
-          const byCommand = this.#order.promoteCommand !== null
-          return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
-        })
+      this.#notebooks.map(async ({ session, written }) => {
         await inTransaction(session, `SELECT citus_ha.intend(${jsonLiteral(intents)})`)
         for (const intent of intents) written.set(intent.group, intent)
       }),

@@ -3,6 +3,7 @@ import { describeBlocker, readBlockers } from '../apply/blockers.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, statement } from '../db/sql.ts'
 import { CitusHaError } from '../model/failure.ts'
+import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
@@ -64,11 +65,10 @@ async function look(access: Access, request: WalkRequest, order: SwitchoverOrder
     return view(seen.survey, access, { ...about, groups: null })
   }
   const seen = await observed()
-  if ((seen.coordinator.installed?.intents ?? []).length === 0 || order.mode === 'dry-run') return seen
-  for (const { line } of await settleIntents(access, about, seen.coordinator, new Clock()))
-    request.progress(line)
+  if (intentsIn(seen.survey.nodes).length === 0 || order.mode === 'dry-run') return seen
+  for (const { line } of await settleIntents(access, about, seen.survey, new Clock())) request.progress(line)
   const again = await observed()
-  const [left] = again.coordinator.installed?.intents ?? []
+  const [left] = intentsIn(again.survey.nodes)
   if (!left) return again
   throw new CitusHaError(
     'blocked',
@@ -94,7 +94,7 @@ const primaryRow = z.object({
   has_parameter_privileges: z.boolean(),
   superuser: z.boolean(),
 })
-const mayRow = z.object({ may_alter: z.boolean() })
+const mayRows = z.array(z.object({ name: z.string(), may_alter: z.boolean() }))
 
 async function askServers(
   access: Access,
@@ -118,13 +118,16 @@ async function askServers(
   await asking(access, from.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/primary'), LIMIT_MS)
     const { may_reload, has_parameter_privileges, superuser } = primaryRow.parse(rows?.[0])
-    const alter = has_parameter_privileges
-      ? (await session.run(statement('switchover/may-alter'), LIMIT_MS))[0]
-      : []
-    const may = superuser || (may_reload && alter?.[0] !== undefined && mayRow.parse(alter[0]).may_alter)
+    const [alter] = has_parameter_privileges
+      ? await session.run(statement('switchover/may-alter'), LIMIT_MS)
+      : [[{ name: 'default_transaction_read_only', may_alter: false }]]
+    const denied = superuser ? [] : mayRows.parse(alter).filter((each) => !each.may_alter)
     const at = formatAddress(from.address)
     const why = has_parameter_privileges ? grant : 'before PostgreSQL 15 only a superuser may: connect as one'
-    if (!may) told.refusals.push(`${at}: this role may not set default_transaction_read_only; ${why}`)
+    const names = denied.map(({ name }) => name).join(', ')
+    if (names !== '') told.refusals.push(`${at}: this role may not set ${names}; ${why}`)
+    if (!superuser && !may_reload)
+      told.refusals.push(`${at}: this role may not call pg_reload_conf(); ${grant}`)
     const [open] = await session.run('SELECT citus_ha.open_transactions(clock_timestamp()) AS open', LIMIT_MS)
     told.waits.push(...readBlockers(from.address, open?.[0]?.open).map(describeBlocker))
   })

@@ -1,10 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { readBlockers } from '../apply/blockers.ts'
 import type { SessionLike } from '../db/pg.ts'
-import { literal } from '../db/sql.ts'
+import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import type { Blocker } from '../model/blocker.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import type { Intent } from '../model/intent.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import { askToPromote, forgetReadOnly, makeReadOnly, makeWritable, untilPromoted } from '../walk/intents.ts'
+import { daemonsEnded, forgetHold, holdServer, releaseServer } from '../walk/hold-server.ts'
+import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
 import { giveWayTo, type Patience, TooLate } from './patience.ts'
 import { holdShards } from './shards.ts'
@@ -21,7 +24,6 @@ export interface SideOptions {
 }
 
 const ANSWER_MS = 5000
-const EFFECT_MS = 500
 const SHORTEST_MS = 1
 const POLL_MS = 10
 /** A transaction ends sooner than that, or may be worth a question. */
@@ -42,7 +44,8 @@ export class Side {
   #watches: readonly SessionLike[]
   /** One a database, to hold its shards. */
   #guards: readonly SessionLike[]
-  #readOnly = false
+  #held = false
+  #noted = false
 
   private constructor(options: SideOptions, target: SessionLike, old: readonly SessionLike[]) {
     this.move = options.move
@@ -119,30 +122,55 @@ export class Side {
   }
 
   /**
-   * The old primary is read-only by default: no transaction that begins from now on writes.
+   * Writes down on the old primary itself what is about to be done to it: nobody else may be left who knows. A coordinator
+   * has it already. It comes to the target with the WAL, and goes there with the change.
+   * @throws what the driver or the server says
+   */
+  async note(intent: Intent): Promise<void> {
+    if (this.move.group === COORDINATOR_GROUP) return
+    this.#noted = true
+    await this.#write(`SELECT citus_ha.intend(${jsonLiteral([intent])})`)
+  }
+
+  /** In each database; the server may be read-only by default. */
+  async #write(sql: string): Promise<void> {
+    await Promise.all(
+      this.#watches.map(async (watch) => {
+        await watch.run(`BEGIN READ WRITE; ${sql}; COMMIT`, ANSWER_MS).catch(async (error: unknown) => {
+          // Else it would refuse everything that comes next.
+          await watch.run('ROLLBACK', ANSWER_MS).catch(() => undefined)
+          throw error
+        })
+      }),
+    )
+  }
+
+  /**
+   * The old primary is read-only by default: no transaction that begins from now on writes. And Citus recovers nobody's
+   * transactions from there, but for what its daemons have begun.
    * @returns since when, by its own clock
+   * @throws Error where that can't be had
    */
   async forbid(): Promise<string> {
-    this.#readOnly = true
-    await makeReadOnly(this.#control)
-    await this.#inEffect('on')
+    this.#held = true
+    const off = await holdServer(this.#control, this.move.group)
+    const at = formatAddress(this.move.from.address)
+    for (const name of off) {
+      if (name !== 'default_transaction_read_only')
+        throw new Error(
+          `${at}: ${name} does not take effect; it may be set on the command line of the server`,
+        )
+      this.warnings.push(`${at}: ${name} is not on: a role or database has its own`)
+    }
     return await this.now()
   }
 
-  async #inEffect(wanted: 'on' | 'off'): Promise<void> {
-    const until = performance.now() + EFFECT_MS
-    for (;;) {
-      const [rows] = await this.#control.run('SHOW default_transaction_read_only', ANSWER_MS)
-      if (rows?.[0]?.default_transaction_read_only === wanted) return
-      if (performance.now() >= until) {
-        const at = formatAddress(this.move.from.address)
-        this.warnings.push(
-          `${at}: default_transaction_read_only is not ${wanted}: a role or database has its own`,
-        )
-        return
-      }
-      await pause(SHORTEST_MS)
-    }
+  /** What Citus's daemons there had begun before is over. @throws TooLate */
+  async rest(until: number): Promise<void> {
+    if (await daemonsEnded(this.#control, until)) return
+    throw new TooLate(
+      `${formatAddress(this.move.from.address)}: Citus’s maintenance daemon does not end: its recovery may still roll back what the new primary prepares`,
+    )
   }
 
   /** The old primary's clock. */
@@ -227,10 +255,12 @@ export class Side {
   }
 
   /**
-   * Lets what still reads from the old primary come to its end, ends the rest and what Citus keeps open there, and lets
-   * its shards go. @returns whose transactions were ended
+   * Lets what still reads from the old primary come to its end, ends the rest and what Citus keeps open there, retires it,
+   * and lets its shards go. @returns whose transactions were ended
    */
-  async close(patienceMs: number): Promise<Blocker[]> {
+  async close(patienceMs: number, madeBy: string): Promise<Blocker[]> {
+    const { group, to } = this.move
+    const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: to.address, madeBy })})`
     const began = performance.now()
     const since = await this.now()
     for (;;) {
@@ -243,7 +273,9 @@ export class Side {
         await this.openSince(since, 'end')
         const held = await this.endHeld()
         await Promise.all(
-          this.#guards.map((guard) => guard.run('SELECT citus_ha.end_citus_backends(); ROLLBACK', ANSWER_MS)),
+          this.#guards.map((guard) =>
+            guard.run(`SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`, ANSWER_MS),
+          ),
         )
         return [...open, ...held]
       }
@@ -258,14 +290,14 @@ export class Side {
     return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.ended))
   }
 
-  /** Has it stopped, to come back as a standby that is not read-only for ever. @throws what `demote` does */
+  /** Has it stopped, to come back as a standby that is not held for ever. @throws what `demote` does */
   async demoted(demote: () => Promise<void>): Promise<void> {
-    // Of the file only: it stays read-only until it is started again, or reads its configuration.
-    await forgetReadOnly(this.#control)
+    // Of the file only: it stays as it is until it is started again, or reads its configuration.
+    await forgetHold(this.#control)
     try {
       await demote()
     } catch (error) {
-      await makeReadOnly(this.#control).catch(() => undefined)
+      await holdServer(this.#control, this.move.group).catch(() => undefined)
       throw error
     }
   }
@@ -273,9 +305,9 @@ export class Side {
   /** The old primary as it was. @throws what the driver or the server says */
   async undo(): Promise<void> {
     await Promise.all(this.#guards.map((guard) => (guard.alive ? guard.run('ROLLBACK', ANSWER_MS) : null)))
-    if (!this.#readOnly) return
-    await makeWritable(this.#control)
-    await this.#inEffect('off')
+    if (this.#held) await releaseServer(this.#control)
+    if (this.#noted)
+      await this.#write(`SELECT citus_ha.forget_intents(${intArrayLiteral([this.move.group])})`)
   }
 
   /** New sessions to an old primary that was stopped, and is started again by now. @throws as `open` */

@@ -2,6 +2,7 @@ import type { Fence } from '../apply/fence.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import type { Intent } from '../model/intent.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
 import { limitsOf, watchOf } from '../walk/act.ts'
@@ -100,7 +101,7 @@ export class Stage {
     await each(this.#moves, async (move) => {
       opened.push(await Side.open({ move, databases, open, lockTimeoutMs, idleMs }))
     })
-    this.#intents = await Intents.open(this.#scopes, this.#order)
+    this.#intents = await Intents.open(this.#scopes)
     await this.#spare()
   }
 
@@ -191,7 +192,17 @@ export class Stage {
   /** @param sides of whose groups; default: all */
   async intend(phase: 'quiescing' | 'promoting', sides?: readonly Side[]): Promise<void> {
     if (phase === 'promoting') this.#asked = true
-    await this.#intents?.write(phase, this.#stopped, sides?.map(({ move }) => move) ?? this.#moves)
+    const of = sides ?? this.#sides
+    const byCommand = this.#order.promoteCommand !== null
+    const [stopped, madeBy] = [this.#stopped, this.#scopes[0]?.request.madeBy ?? '']
+    const intentOf = ({ group, from, to }: Move): Intent => {
+      return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
+    }
+    await Promise.all([
+      this.#intents?.write(of.map(({ move }) => intentOf(move))),
+      // One that was stopped knows it already.
+      ...of.map((side) => (stopped ? null : side.note(intentOf(side.move)))),
+    ])
   }
 
   /**
@@ -213,7 +224,7 @@ export class Stage {
       ])
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
-      await side.quiet(forbidden.value, patience)
+      await Promise.all([side.quiet(forbidden.value, patience), side.rest(patience.until)])
     })
     await done.finally(() => {
       this.ended.push(...this.#sides.flatMap(({ ended }) => ended))
@@ -221,7 +232,10 @@ export class Stage {
   }
 
   async follow(): Promise<void> {
-    await each(this.#sides, (side) => side.follow(this.until))
+    // Asked again: a daemon that was just starting when they were ended had not been seen.
+    await each(this.#sides, async (side) => {
+      await Promise.all([side.follow(this.until), side.rest(this.until)])
+    })
   }
 
   /** For HA tools that insist on stopping before they promote. @throws Error with what the command said, or TooLate */
@@ -253,7 +267,7 @@ export class Stage {
 
   /** Once the coordinator is another: what is intended is written down there from now on. @throws as `connect` */
   async writeOn(coordinator: HostPort): Promise<void> {
-    const intents = await Intents.open(this.#scopes, this.#order, coordinator)
+    const intents = await Intents.open(this.#scopes, coordinator)
     await this.#intents?.close()
     this.#intents = intents
   }

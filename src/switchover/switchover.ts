@@ -217,7 +217,7 @@ class Run {
     const { demoteCommand } = this.#order
     const at = formatAddress(side.move.from.address)
     try {
-      this.#cutOff.push(...(await side.close(DRAIN_MS)))
+      this.#cutOff.push(...(await side.close(DRAIN_MS, this.#first.madeBy)))
       if (demoteCommand === null) {
         this.#warnings.push(
           `${at} runs on, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,

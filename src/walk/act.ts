@@ -91,7 +91,7 @@ export async function act(
       }
     }
   }
-  const left = await leftBehind(access, request, view.coordinator, clock).catch((error: unknown) => ({
+  const left = await leftBehind(access, request, view.survey, clock).catch((error: unknown) => ({
     error,
   }))
   if (left !== null) return { ...again(left.error, watchOf(access, request)), soon: 'at once' }

@@ -3,12 +3,14 @@ import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
-import { type Catalog, primaryOf } from '../model/catalog.ts'
-import type { Intent } from '../model/intent.ts'
+import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
+import { type Intent, intentsIn, primariesWithIntents } from '../model/intent.ts'
+import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Answered } from '../model/observation.ts'
+import type { Survey } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
+import { releaseServer } from './hold-server.ts'
 import type { WalkRequest } from './walk.ts'
 
 /** What became of something that a switchover left behind. */
@@ -32,19 +34,23 @@ const POLL_MS = 20
 export async function settleIntents(
   access: Access,
   { database }: WalkRequest,
-  coordinator: Answered,
+  survey: Survey,
   clock: Clock,
 ): Promise<Settled[]> {
+  const coordinator = coordinatorOf(survey.nodes)
+  if (!coordinator) return []
   const session = await access.open(coordinator.address, database)
   try {
     const limitMs = clock.limit(LIMIT_MS)
     const settings = `SET synchronous_commit = local; SET lock_timeout = 100; SET idle_in_transaction_session_timeout = ${2 * PROMOTION_MS}`
     await session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, limitMs)
     // Read anew: what was surveyed may be over.
-    const seen = await access.prober(database).probe(coordinator.address)
-    const intents = seen.kind === 'answered' ? (seen.installed?.intents ?? []) : []
-    const rows = seen.kind === 'answered' ? (seen.citus?.catalog ?? []) : []
-    const settled = await Promise.all(intents.map((intent) => settleOne(access, database, intent, rows)))
+    const told = [coordinator, ...primariesWithIntents(survey.nodes)]
+    const seen = await Promise.all(told.map(({ address }) => access.prober(database).probe(address)))
+    const rows = coordinatorOf(seen)?.citus?.catalog ?? []
+    const settled = await Promise.all(
+      intentsIn(seen).map((intent) => settleOne(access, database, intent, rows)),
+    )
     const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
     await session.run(`SELECT citus_ha.forget_intents(${intArrayLiteral(over)}); COMMIT`, limitMs)
     return settled
@@ -63,12 +69,12 @@ export async function settleIntents(
 export async function leftBehind(
   access: Access,
   request: WalkRequest,
-  coordinator: Answered,
+  survey: Survey,
   clock: Clock,
 ): Promise<{ readonly error: unknown } | null> {
   // The caller's own switchover is under way.
-  if (request.quiesced.length > 0 || (coordinator.installed?.intents ?? []).length === 0) return null
-  const settled = await clock.time('recover', () => settleIntents(access, request, coordinator, clock))
+  if (request.quiesced.length > 0 || intentsIn(survey.nodes).length === 0) return null
+  const settled = await clock.time('recover', () => settleIntents(access, request, survey, clock))
   for (const { line } of settled) request.progress(line)
   const goesOn = settled.some(({ what }) => what === 'carried on')
   return goesOn ? { error: new Error('a switchover that was left behind goes on') } : null
@@ -83,8 +89,9 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
   })
   const registered = primaryOf(rows, group)?.address
   if (!registered || !sameAddress(registered, from)) {
-    // It may be gone for good.
-    await withSession(access, database, from, makeStandbyWritable).catch(() => undefined)
+    // They may be gone for good.
+    await withSession(access, database, from, releaseStandby).catch(() => undefined)
+    if (registered) await forgetThere(access, database, group, registered).catch(() => undefined)
     return told('undone', 'a switchover that died was overtaken by another change')
   }
   const target = await access.prober(database).probe(to)
@@ -92,7 +99,8 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
     return told('left', `a switchover has promoted ${formatAddress(to)}; its change is to be made`)
   try {
     if (phase === 'quiescing') {
-      await withSession(access, database, from, makeWritable)
+      await withSession(access, database, from, releaseServer)
+      await forgetThere(access, database, group, from)
       return told('undone', `a switchover that died is undone: ${formatAddress(from)} takes writes again`)
     }
     if (byCommand) {
@@ -111,11 +119,25 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
   }
 }
 
+/** A primary's own record of it; the coordinator's goes when all of them are settled. */
+async function forgetThere(
+  access: Access,
+  database: string,
+  group: number,
+  primary: HostPort,
+): Promise<void> {
+  const forget = `SELECT citus_ha.forget_intents(${intArrayLiteral([group])})`
+  await withSession(access, database, primary, async (session) => {
+    if (group !== COORDINATOR_GROUP)
+      await session.run(`SET synchronous_commit = local; ${BEGIN}; ${forget}; COMMIT`, LIMIT_MS)
+  })
+}
+
 async function withSession(
   access: Access,
   database: string,
   node: HostPort,
-  work: (session: SessionLike) => Promise<void>,
+  work: (session: SessionLike) => Promise<unknown>,
 ): Promise<void> {
   const session = await access.open(node, database)
   try {
@@ -125,29 +147,13 @@ async function withSession(
   }
 }
 
-/** Messages of their own: ALTER SYSTEM can't run in a transaction. Not replicated; kept over restarts. */
-export async function makeReadOnly(session: SessionLike): Promise<void> {
-  await session.run('ALTER SYSTEM SET default_transaction_read_only = on', LIMIT_MS)
-  await session.run('SELECT pg_reload_conf()', LIMIT_MS)
-}
-
-export async function makeWritable(session: SessionLike): Promise<void> {
-  await forgetReadOnly(session)
-  await session.run('SELECT pg_reload_conf()', LIMIT_MS)
-}
-
 /**
- * A standby is to take writes when it is promoted one day. An old primary that still runs is not, and keeps the setting:
- * any reload would bring it into effect that it is gone.
+ * A standby is to take writes when it is promoted one day. An old primary that still runs is not, and keeps its settings:
+ * any reload would bring it into effect that they are gone.
  */
-async function makeStandbyWritable(session: SessionLike): Promise<void> {
+async function releaseStandby(session: SessionLike): Promise<void> {
   const [rows] = await session.run('SELECT pg_is_in_recovery() AS standby', LIMIT_MS)
-  if (rows?.[0]?.standby === true) await makeWritable(session)
-}
-
-/** From the next start or reload on. */
-export async function forgetReadOnly(session: SessionLike): Promise<void> {
-  await session.run('ALTER SYSTEM RESET default_transaction_read_only', LIMIT_MS)
+  if (rows?.[0]?.standby === true) await releaseServer(session)
 }
 
 /** @throws the server's error: then it was not asked for */

@@ -1,6 +1,6 @@
 import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
-import { describeIntent } from '../model/intent.ts'
+import { describeIntent, intentsIn } from '../model/intent.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
@@ -99,7 +99,7 @@ export function statusOf(view: View): Status {
       ...plan.warnings,
       ...impostorsTold(view),
       ...retiredIn(survey, diagnoses).map((retired) => describeRetired(retired, survey.database)),
-      ...(coordinator.installed?.intents ?? []).map(describeIntent),
+      ...intentsIn(survey.nodes).map(describeIntent),
     ],
   }
 }
@@ -156,7 +156,7 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
 
 function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string[] {
   const groups = diagnoses
-    .filter((diagnosis) => diagnosis.standing !== 'sound')
+    .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only')
     .map(
       (diagnosis) => `group ${diagnosis.group}: ${diagnosis.code} (${diagnosis.rule}): ${diagnosis.summary}`,
     )
@@ -189,7 +189,8 @@ function seenAs(node: Observation | undefined, diagnosis: Diagnosis | undefined)
   const { timeline, receiver } = node
   const lagBytes = node.inRecovery ? lagOf(node, diagnosis?.primary ?? null) : null
   const upstream = receiver?.sender ? formatAddress(receiver.sender) : null
-  const state = node.inRecovery ? (receiver?.status ?? 'standby, not streaming') : 'writable'
+  const role = node.retired ? 'retired' : node.readOnly ? 'read-only' : 'writable'
+  const state = node.inRecovery ? (receiver?.status ?? 'standby, not streaming') : role
   return { state, kind: describeKind(node), timeline, lagBytes, upstream }
 }
 

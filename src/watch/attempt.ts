@@ -1,4 +1,5 @@
 import { parseGid } from '../model/gid.ts'
+import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Access } from '../walk/access.ts'
@@ -81,7 +82,7 @@ export async function recover(access: Access, request: WalkRequest, view: View):
         `${formatAddress(node)}: ${action} ${gid}: ${why}${failed ? `: failed: ${failed}` : ''}`,
       )
     }
-    const settled = await settleIntents(access, request, view.coordinator, clock)
+    const settled = await settleIntents(access, request, view.survey, clock)
     for (const { line } of settled) request.progress(line)
     const failed = resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
     return { ...ended, failed, error: null }
@@ -106,8 +107,8 @@ function stagesOf(
 }
 
 /** Whether an earlier change left something prepared, or a switchover something undone. */
-export function hasLeftovers({ survey, coordinator }: View, cluster: string): boolean {
-  if ((coordinator.installed?.intents ?? []).length > 0) return true
+export function hasLeftovers({ survey }: View, cluster: string): boolean {
+  if (intentsIn(survey.nodes).length > 0) return true
   const ours = (gid: string) => parseGid(gid, cluster, survey.database) !== null
   return survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))
 }

@@ -20,13 +20,17 @@ export interface Belief {
   readonly failingSince: number | null
 }
 
-/** Absence proves little: these are believed after `confirm` surveys that agree. What was seen is believed at once. */
+/**
+ * Absence proves little: these are believed after `confirm` surveys that agree. What was seen is believed at once; but that
+ * a primary takes no writes, which is so in the pause of every switchover.
+ */
 const OF_ABSENCE: ReadonlySet<DiagnosisCode> = new Set([
   'primary-down',
   'primary-unknown',
   'primary-alive-elsewhere',
   'primary-in-recovery',
   'secondary-down',
+  'read-only',
 ])
 
 /** What is absent, as text: of secondaries, which; null: nothing. Another absence is believed by itself. */

@@ -39,7 +39,10 @@ export class Groups {
   /** A group for which nothing may be done, and a person should know. */
   get isAiling(): boolean {
     return this.#beliefs.some(
-      ({ diagnosis }) => diagnosis?.standing === 'refused' || diagnosis?.code === 'secondary-down',
+      ({ diagnosis }) =>
+        diagnosis?.standing === 'refused' ||
+        diagnosis?.code === 'secondary-down' ||
+        diagnosis?.code === 'read-only',
     )
   }
 

@@ -5,7 +5,6 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import type { HostPort } from '../../src/model/node.ts'
 import type { Answered } from '../../src/model/observation.ts'
 import { Intents } from '../../src/switchover/intents.ts'
-import type { SwitchoverOrder } from '../../src/switchover/order.ts'
 import { Side } from '../../src/switchover/side.ts'
 import type { Scope } from '../../src/switchover/stage.ts'
 import { loadCluster } from '../../src/walk/cluster.ts'
@@ -188,7 +187,7 @@ describe('what citus-ha writes down beside a change', () => {
           const request = requestFor(config, name, caller)
           return { request, checked, access: new SpareSessions(connections, name, 1000) }
         })
-        await expect(Intents.open(scopes, {} as SwitchoverOrder)).rejects.toThrow('no_such_database')
+        await expect(Intents.open(scopes)).rejects.toThrow('no_such_database')
       } finally {
         await connections.close()
       }

@@ -116,6 +116,7 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     serverVersion: 150_020,
     inRecovery: false,
     readOnly: false,
+    retired: false,
     systemIdentifier: systemOf(group),
     timeline: 1,
     history: [],

@@ -219,6 +219,31 @@ export const CASES: readonly Case[] = [
     known: [lineage(1, 2, left(1, '0/50'))],
   },
   { name: 'everything is well', rule: 'D050', nodes: [] },
+  {
+    name: 'the registered primary is read-only',
+    rule: 'D048',
+    nodes: [writable('w1a', 1, { readOnly: true })],
+  },
+  {
+    name: 'an old primary that is retired takes no part',
+    rule: 'D050',
+    nodes: [writable('w1b', 1, { readOnly: true, retired: true })],
+  },
+  {
+    name: 'a retired one that still takes writes is told of as a second primary',
+    rule: 'D041',
+    nodes: [writable('w1b', 1, { retired: true })],
+  },
+  {
+    name: 'the registered primary is retired, and another one takes writes',
+    rule: 'D063',
+    nodes: [writable('w1a', 1, { readOnly: true, retired: true }), PROMOTED],
+  },
+  {
+    name: 'the registered primary is retired, and none takes writes',
+    rule: 'D070',
+    nodes: [writable('w1a', 1, { retired: true })],
+  },
   { name: 'a secondary is silent towards us alone', rule: 'D050', nodes: [silent('w1b')] },
   {
     name: 'a secondary is down',

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { describeIntent } from '../../model/intent.ts'
+import { describeIntent, intentsIn } from '../../model/intent.ts'
 import { formatAddress } from '../../model/node.ts'
 import type { Resolved } from '../../recover/recover.ts'
 import { requireCoordinator } from '../../walk/checks.ts'
@@ -58,9 +58,9 @@ async function recoverOne(session: Session, options: RecoverOptions, io: Io): Pr
   const survey = await observe(access, request, clock)
   const view = { survey, coordinator: requireCoordinator(survey) }
   const resolved = await recoverNow(access, request, view, options.dryRun ? 'look' : 'resolve', clock)
-  const left = view.coordinator.installed?.intents ?? []
+  const left = intentsIn(survey.nodes)
   const settled =
-    left.length === 0 || options.dryRun ? [] : await settleIntents(access, request, view.coordinator, clock)
+    left.length === 0 || options.dryRun ? [] : await settleIntents(access, request, survey, clock)
   return {
     lines: resolved.map((each) => lineOf(database, each)),
     switchovers: options.dryRun ? left.map(describeIntent) : settled.map(({ line }) => line),

@@ -120,6 +120,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     serverVersion: 170_000,
     inRecovery,
     readOnly: false,
+    retired: false,
     systemIdentifier: server.system,
     timeline: server.timeline,
     history: server.history,

@@ -1,0 +1,79 @@
+-- Functions of the schema citus_ha: an old primary that runs on is kept from the living.
+--
+-- Citus names its distributed transactions by the group of the node that began them, and each node's maintenance daemon
+-- rolls back, on all others, those of its own group that it has no record of. An old primary that runs on has no record
+-- of what its successor has just prepared. Read-only or not, it would roll that back.
+
+-- Keeps Citus's 2PC recovery here from going on, for the transaction: one that is under way has come to its end, and the
+-- next one waits. It holds this table while it is at work. Gives back whether that could be had within lock_timeout.
+CREATE OR REPLACE FUNCTION citus_ha.hold_recovery() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  LOCK TABLE pg_dist_transaction IN EXCLUSIVE MODE;
+  RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+  RETURN false;
+END $$;
+
+-- Ends the maintenance daemons, of whatever database, that may not know yet that this server is not to recover any
+-- transactions (citus.recover_2pc_interval is -1): they began before this session read so. A daemon does the round it is
+-- in to its end. Gives back how many are still there. Those that anybody's next statement starts know it.
+CREATE OR REPLACE FUNCTION citus_ha.end_maintenance_daemons() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  daemon int;
+  found int := 0;
+BEGIN
+  IF current_setting('citus.recover_2pc_interval', true) <> '-1' THEN
+    RAISE EXCEPTION 'citus.recover_2pc_interval is not -1' USING ERRCODE = 'HA004';
+  END IF;
+  FOR daemon IN
+    SELECT a.pid FROM pg_stat_activity a
+     WHERE a.backend_type LIKE 'Citus Maintenance Daemon%' AND a.backend_start < pg_conf_load_time()
+  LOOP
+    IF pg_terminate_backend(daemon) THEN
+      found := found + 1;
+    END IF;
+  END LOOP;
+  RETURN found;
+END $$;
+
+-- Retires this server, an old primary whose successor is promoted: {"group", "to": {host, port}, "madeBy"}. From the
+-- commit on its Citus is of a group that no group has, in every session and daemon, after a restart too: it recovers
+-- nobody's transactions, and an old coordinator is none any more, which syncs no metadata. What an old coordinator had to
+-- do in the background is its successor's. A copy of the successor's data (pg_rewind, pg_basebackup) is whole again.
+CREATE OR REPLACE FUNCTION citus_ha.retire(succession jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  own int := citus_ha.own_group();
+  host text := succession #>> '{to,host}';
+  port int := (succession #>> '{to,port}')::int;
+  backend int;
+BEGIN
+  IF own IS DISTINCT FROM (succession ->> 'group')::int THEN
+    RAISE EXCEPTION 'this server is of group %, not %', own, succession ->> 'group' USING ERRCODE = 'HA002';
+  END IF;
+  UPDATE pg_dist_local_group SET groupid = own + 1000000000 WHERE groupid = own;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  INSERT INTO citus_ha.retired (groupid, successor_host, successor_port, made_by)
+  VALUES (own, host, port,
+          format('%s as %s from %s', succession ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')))
+  ON CONFLICT (singleton) DO UPDATE
+     SET groupid = excluded.groupid, successor_host = excluded.successor_host, successor_port = excluded.successor_port,
+         made_by = excluded.made_by, retired_at = clock_timestamp();
+  IF to_regclass('pg_catalog.pg_dist_cleanup') IS NOT NULL THEN  -- Citus 11.2
+    EXECUTE 'DELETE FROM pg_dist_cleanup';
+  END IF;
+  IF to_regclass('pg_catalog.pg_dist_background_task_depend') IS NOT NULL THEN  -- Citus 11.1
+    EXECUTE 'DELETE FROM pg_dist_background_task_depend';
+    EXECUTE 'DELETE FROM pg_dist_background_task';
+    FOR backend IN
+      SELECT a.pid FROM pg_stat_activity a
+       WHERE a.datname = current_database() AND a.backend_type LIKE 'Citus Background Task Queue%'
+    LOOP
+      PERFORM pg_terminate_backend(backend);
+    END LOOP;
+  END IF;
+END $$;

@@ -1,0 +1,103 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { z } from 'zod'
+import type { SessionLike } from '../db/pg.ts'
+import { identifier, literal, statement } from '../db/sql.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import { HELD_SETTINGS } from '../model/retired.ts'
+
+const LIMIT_MS = 5_000
+const EFFECT_MS = 1_000
+const SHORTEST_MS = 1
+const LONGEST_MS = 20
+
+const heldRows = z.array(
+  z.object({
+    name: z.string(),
+    setting: z.string(),
+    settings: z.record(z.string(), z.string()).nullable(),
+  }),
+)
+
+/** Those of the settings that this server knows: how they are, what it had of its own before, what they are held at. */
+async function settingsOf(session: SessionLike) {
+  const [rows] = await session.run(statement('switchover/held'), LIMIT_MS)
+  return HELD_SETTINGS.flatMap(({ name, value, of }) => {
+    const row = heldRows.parse(rows).find((each) => each.name === name)
+    return row ? [{ name, value, of, now: row.setting, own: row.settings?.[name] ?? null }] : []
+  })
+}
+
+/**
+ * Holds an old primary for a switchover: no transaction that begins from now on writes, and Citus recovers none of its own
+ * on other nodes. Not replicated; kept over restarts. ALTER SYSTEM can't run in a transaction: a message each.
+ * @returns the settings that did not take effect within a second
+ * @throws what the driver or the server says
+ */
+export async function holdServer(session: SessionLike, group: number): Promise<string[]> {
+  const wanted = (await settingsOf(session)).filter(
+    ({ of }) => of === 'every group' || group === COORDINATOR_GROUP,
+  )
+  for (const { name, value } of wanted)
+    await session.run(`ALTER SYSTEM SET ${quoted(name)} = ${literal(value)}`, LIMIT_MS)
+  await session.run('SELECT pg_reload_conf()', LIMIT_MS)
+  return await untilInEffect(session, new Map(wanted.map(({ name, value }) => [name, value])))
+}
+
+/** As it was before, for good. @returns and @throws as `holdServer` */
+export async function releaseServer(session: SessionLike): Promise<string[]> {
+  const held = await forgetHold(session)
+  await session.run('SELECT pg_reload_conf()', LIMIT_MS)
+  return await untilInEffect(session, new Map(held.map(({ name, value }) => [name, { not: value }])))
+}
+
+/**
+ * As it was before, from the next start or reload on.
+ * @returns those that were held, and are no more
+ */
+export async function forgetHold(session: SessionLike) {
+  const known = await settingsOf(session)
+  // Whether it is read-only by default a session may see otherwise, by a setting of its own.
+  const held = known.filter(
+    ({ name, value, now, own }) =>
+      own !== value && (now === value || name === 'default_transaction_read_only'),
+  )
+  for (const { name, own } of held) {
+    const back = own === null ? `RESET ${quoted(name)}` : `SET ${quoted(name)} = ${literal(own)}`
+    await session.run(`ALTER SYSTEM ${back}`, LIMIT_MS)
+  }
+  return held
+}
+
+/** citus.name, each part for itself. */
+const quoted = (name: string): string => name.split('.').map(identifier).join('.')
+
+async function untilInEffect(
+  session: SessionLike,
+  wanted: ReadonlyMap<string, string | { readonly not: string }>,
+): Promise<string[]> {
+  const until = performance.now() + EFFECT_MS
+  for (;;) {
+    const off = (await settingsOf(session)).filter(({ name, now }) => {
+      const value = wanted.get(name)
+      return value !== undefined && (typeof value === 'string' ? now !== value : now === value.not)
+    })
+    if (off.length === 0 || performance.now() >= until) return off.map(({ name }) => name)
+    await pause(SHORTEST_MS)
+  }
+}
+
+/**
+ * Ends Citus's maintenance daemons that may not know yet that they are to recover nothing, and waits for the end of what
+ * they have begun.
+ * @param until `performance.now()`
+ * @returns false: one is still there
+ * @throws what the driver or the server says
+ */
+export async function daemonsEnded(session: SessionLike, until: number): Promise<boolean> {
+  for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_MS)) {
+    const [rows] = await session.run('SELECT citus_ha.end_maintenance_daemons() AS left', LIMIT_MS)
+    if (Number(rows?.[0]?.left) === 0) return true
+    if (performance.now() >= until) return false
+    await pause(waitMs)
+  }
+}
