@@ -25,7 +25,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha' AND has_schema_privilege(n.oid, 'USAGE')) THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT max(m.number) FROM citus_ha.migration m),
                  (SELECT string_agg(r::text, '|' ORDER BY r.nodeid) FROM citus_ha.remedy r),
-                 (SELECT string_agg(l::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l),
+                 (SELECT string_agg((l.groupid, l.system_identifier, l.timeline, l.history)::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l),
                  (SELECT string_agg(i::text, '|' ORDER BY i.groupid) FROM citus_ha.intent i),
                  (SELECT string_agg(p::text, '|' ORDER BY p) FROM citus_ha.pause p))$q$ INTO kept;
   END IF;

@@ -11,6 +11,8 @@ SELECT current_setting('server_version_num')::int                             AS
             THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline,
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
          - '0/0'::pg_lsn)::text                                               AS lsn,
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END - '0/0'::pg_lsn)::text AS received_lsn,
+       extract(epoch FROM pg_last_xact_replay_timestamp())::text              AS last_commit,
        (SELECT to_jsonb(w) || jsonb_build_object('heard_ms_ago',
                  round(extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) * 1000))
           FROM pg_stat_get_wal_receiver() w WHERE w.pid IS NOT NULL)          AS receiver,

@@ -1,6 +1,7 @@
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { intentsIn } from '../model/intent.ts'
-import { coordinatorOf } from '../model/kinds.ts'
+import { coordinatorOf, isCoordinator } from '../model/kinds.ts'
+import { type Known, knownOf, leaderAmong } from '../model/known.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
@@ -15,9 +16,17 @@ export interface Claims {
   readonly vouchedGroup: number | null
   /** Standbys that the catalog does not name. */
   readonly standbys: readonly { readonly group: number; readonly address: HostPort }[]
+  /** How much of what a dead primary wrote its standby may lack and be believed all the same, in bytes. */
+  readonly maxLag: number
 }
 
-export const NO_CLAIMS: Claims = { vouched: null, vouchedBy: 'person', vouchedGroup: null, standbys: [] }
+export const NO_CLAIMS: Claims = {
+  vouched: null,
+  vouchedBy: 'person',
+  vouchedGroup: null,
+  standbys: [],
+  maxLag: 16 * 1024 * 1024,
+}
 
 /** One running server of a group. Two addresses of one server are one member. */
 export interface Member {
@@ -40,7 +49,8 @@ export interface GroupFacts {
   readonly foreign: readonly { readonly member: Member; readonly why: string }[]
   readonly vouched: {
     readonly address: HostPort
-    readonly by: Claims['vouchedBy']
+    /** `intent`: it is what a switchover said that it would promote. */
+    readonly by: Claims['vouchedBy'] | 'intent'
     readonly observation: Observation | undefined
   } | null
   /** Instances of servers registered as clones. */
@@ -48,6 +58,12 @@ export interface GroupFacts {
   readonly lineage: Lineage | null
   /** How the system identifier of the group is known; `null`: it is not. */
   readonly lineageFrom: 'recorded' | 'registered primary' | 'other members' | null
+  /** Points of the group's line that exist or existed, and who knows it. */
+  readonly known: readonly Known[]
+  /** Of several coordinators, the instance of the one that leads by what others know; null: it does not tell, or none leads. */
+  readonly leading: string | null
+  /** As in `Claims`. */
+  readonly maxLag: number
   readonly testimony: readonly Testimony[]
   readonly secondaries: readonly Secondary[]
 }
@@ -72,14 +88,12 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
   const catalog = catalogOf(survey)
   const row = primaryOf(catalog, group)
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
-  const vouchedAddress =
-    claims.vouched && groupOfVouched(survey, catalog, claims) === group
-      ? claims.vouched
-      : intendedIn(survey, group)
+  const said = claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
+  const vouchedAddress = said ?? intendedIn(survey, group)
   const members = membersOf(survey, catalog, group, claims, vouchedAddress)
   const registered = row && (coordinatorItself(survey, row) ?? at(row.address))
-  const known = lineageOf(survey, group, members, registered)
-  const judged = members.map((member) => ({ member, why: foreignness(member.node, group, known.lineage) }))
+  const line = lineageOf(survey, group, members, registered)
+  const judged = members.map((member) => ({ member, why: foreignness(member.node, group, line.lineage) }))
   return {
     group,
     row,
@@ -92,11 +106,16 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && {
       address: vouchedAddress,
-      by: claims.vouchedBy,
+      by: said ? claims.vouchedBy : 'intent',
       observation: at(vouchedAddress),
     },
     clones: cloneInstances(survey, catalog),
-    ...known,
+    ...line,
+    known: line.lineage
+      ? knownOf(survey.nodes, group, line.lineage.systemIdentifier, coordinatorOf(survey.nodes))
+      : [],
+    leading: leaderAmong(survey.nodes, survey.nodes.filter(isCoordinator))?.instance ?? null,
+    maxLag: claims.maxLag,
     testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],
     secondaries: secondariesIn(survey, catalog, group),
   }

@@ -3,7 +3,7 @@ import type { DiagnosisCode, Standing } from '../model/diagnosis.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { GroupFacts, Member } from './facts.ts'
-import { descent } from './timelines.ts'
+import { lineOf } from './shortfall.ts'
 
 export interface Verdict {
   readonly summary: string
@@ -37,13 +37,11 @@ export function candidate(facts: GroupFacts): Member | undefined {
 }
 
 /**
- * Of several writable coordinators the one on the highest timeline that descends from the group's: a coordinator's
- * standby was promoted, and the old one, which nobody stopped, must not lead any more.
+ * Of several writable coordinators the one that leads: a coordinator's standby was promoted, and the old one, which nobody
+ * stopped, must not lead any more; or a backup of it takes writes, and lacks what others have on record.
  */
 export function leadingCoordinator(facts: GroupFacts): Member | undefined {
   if (facts.group !== COORDINATOR_GROUP || facts.writable.length < 2 || !facts.lineage) return undefined
-  const timelineOf = (member: Member) => member.node.timeline ?? 0
-  const [first, second] = [...facts.writable].sort((a, b) => timelineOf(b) - timelineOf(a))
-  if (!first || !second || timelineOf(first) === timelineOf(second)) return undefined
-  return descent(first.node, facts.lineage).of === 'line' ? first : undefined
+  const leading = facts.writable.find(({ node }) => node.instance === facts.leading)
+  return leading && lineOf(facts, leading.node).of === 'line' ? leading : undefined
 }

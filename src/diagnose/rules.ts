@@ -1,8 +1,8 @@
 import { formatAddress } from '../model/node.ts'
 import type { GroupFacts, Member } from './facts.ts'
 import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt } from './rule.ts'
-import { descent } from './timelines.ts'
-import { VOUCHED_PROMOTION, VOUCHED_REFUSALS, warningsOfVouching } from './vouched-rules.ts'
+import { lineOf, shortfall } from './shortfall.ts'
+import { tooLittle, VOUCHED_PROMOTION, VOUCHED_REFUSALS, warningsOfVouching } from './vouched-rules.ts'
 import { show, witnesses } from './witnesses.ts'
 
 function othersThatWrite({ writable }: GroupFacts, registered: Member): string[] {
@@ -17,6 +17,14 @@ function demotionOf({ registered }: GroupFacts): 'in recovery' | 'retired' | nul
   if (registered.inRecovery) return 'in recovery'
   return registered.retired ? 'retired' : null
 }
+
+/** Others of whom it is not known whose line is the right one. */
+function strays(facts: GroupFacts, registered: Member): string[] {
+  return shortfall(facts, registered, 'registered').lag.map((why) => `${at(registered)}: ${why}`)
+}
+
+const believeIt = (member: Member): string =>
+  `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`
 
 /** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
 export const RULES: readonly Rule[] = [
@@ -86,10 +94,25 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered || !facts.lineage || facts.vouched) return null
-      const line = descent(registered.node, facts.lineage)
+      const line = lineOf(facts, registered.node)
       return line.of === 'line'
         ? null
-        : { summary: `${at(registered)}: ${line.why}`, evidence: [show(registered.node)] }
+        : {
+            summary: `${at(registered)}: ${line.why}`,
+            evidence: [show(registered.node), believeIt(registered)],
+          }
+    },
+  },
+  {
+    id: 'D043',
+    code: 'less-than-known',
+    standing: 'refused',
+    says: 'the registered primary takes writes, and has less of the group’s WAL than it had, or than a standby has',
+    when: (facts) => {
+      const registered = facts.writable.find((member) => isRegistered(facts, member))
+      if (!registered || facts.vouched) return null
+      const { less } = shortfall(facts, registered, 'registered')
+      return less.length === 0 ? null : tooLittle(facts, registered, less)
     },
   },
   {
@@ -123,7 +146,7 @@ export const RULES: readonly Rule[] = [
       return {
         summary: `${at(registered)} is the primary; of its secondaries ${told.join(', ')}`,
         evidence: [show(registered.node), ...missing.map(({ seen }) => show(seen))],
-        warnings: othersThatWrite(facts, registered),
+        warnings: [...othersThatWrite(facts, registered), ...strays(facts, registered)],
         primary: registered.node,
       }
     },
@@ -139,7 +162,9 @@ export const RULES: readonly Rule[] = [
       return {
         summary: `${at(registered)} is the primary`,
         evidence: [show(registered.node)],
-        warnings: facts.vouched ? warningsOfVouching(facts, registered) : othersThatWrite(facts, registered),
+        warnings: facts.vouched
+          ? warningsOfVouching(facts, registered)
+          : [...othersThatWrite(facts, registered), ...strays(facts, registered)],
         primary: registered.node,
       }
     },
@@ -167,14 +192,26 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const promoted = candidate(facts)
       if (!promoted || !facts.lineage) return null
-      const line = descent(promoted.node, facts.lineage)
+      const line = lineOf(facts, promoted.node)
       const compared = line.of === 'line' && (line.note === null || facts.lineageFrom !== 'recorded')
       return compared
         ? null
         : {
             summary: `${at(promoted)}: ${line.of === 'line' ? line.note : line.why}`,
-            evidence: [show(promoted.node)],
+            evidence: [show(promoted.node), believeIt(promoted)],
           }
+    },
+  },
+  {
+    id: 'D064',
+    code: 'less-than-known',
+    standing: 'refused',
+    says: 'the member that takes writes has less of the group’s WAL than a living one, or than is on record',
+    when: (facts) => {
+      const promoted = candidate(facts)
+      if (!promoted || !facts.lineage) return null
+      const { less } = shortfall(facts, promoted, 'candidate')
+      return less.length === 0 ? null : tooLittle(facts, promoted, less)
     },
   },
   {
@@ -202,11 +239,15 @@ export const RULES: readonly Rule[] = [
       const { isDown, evidence } = witnesses(facts)
       const demoted = demotionOf(facts)
       if (!promoted || !facts.lineage || !(isDown || demoted)) return null
-      const line = descent(promoted.node, facts.lineage)
+      const line = lineOf(facts, promoted.node)
+      const { lag } = shortfall(facts, promoted, 'candidate')
       return {
         summary: `${at(promoted)} was promoted; ${registeredAt(facts)} is ${demoted ?? 'down'}`,
         evidence: [show(promoted.node), show(facts.registered), ...evidence],
-        warnings: line.of === 'line' && line.note ? [`${at(promoted)}: ${line.note}`] : [],
+        warnings: [
+          ...(line.of === 'line' && line.note ? [`${at(promoted)}: ${line.note}`] : []),
+          ...lag.map((why) => `data may be lost: ${at(promoted)}: ${why}`),
+        ],
         primary: promoted.node,
       }
     },

@@ -1,7 +1,8 @@
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { GroupFacts, Member } from './facts.ts'
-import { at, isRegistered, type Rule, registeredAt } from './rule.ts'
+import { at, isRegistered, type Rule, registeredAt, type Verdict } from './rule.ts'
+import { type As, lineOf, shortfall } from './shortfall.ts'
 import { descent } from './timelines.ts'
 import { show, witnesses } from './witnesses.ts'
 
@@ -21,9 +22,9 @@ function knowsTheCluster(facts: GroupFacts, node: Answered): boolean {
 
 /** What speaks against a tool's word; null: nothing. It is late where the group has been promoted further since. */
 function lateness(facts: GroupFacts, vouched: Member): string | null {
-  const line = facts.lineage && descent(vouched.node, facts.lineage)
-  if (line?.of === 'another line') return line.why
-  if (line?.note && facts.lineageFrom === 'recorded') return line.note
+  const line = lineOf(facts, vouched.node)
+  if (line.of === 'another line') return line.why
+  if (line.note && facts.lineageFrom === 'recorded') return line.note
   const timeline = vouched.node.timeline ?? 0
   const foreign = new Set(facts.foreign.map(({ member }) => member))
   for (const other of facts.members) {
@@ -101,7 +102,37 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
         : null
     },
   },
+  {
+    id: 'D024',
+    code: 'less-than-known',
+    standing: 'refused',
+    says: 'a tool named a node, or a switchover promoted it, that has less of the group’s WAL than is known to exist',
+    when: (facts) => {
+      const vouched = vouchedMember(facts)
+      if (!vouched || facts.vouched?.by === 'person') return null
+      const { less } = shortfall(facts, vouched, roleOf(facts, vouched))
+      return less.length === 0 ? null : tooLittle(facts, vouched, less)
+    },
+  },
 ]
+
+/** How what the vouched node lacks is weighed. */
+function roleOf(facts: GroupFacts, vouched: Member): As {
+  if (isRegistered(facts, vouched)) return 'registered'
+  return facts.vouched?.by === 'intent' ? 'intended' : 'candidate'
+}
+
+/** Refuses a server that has less than is known to exist, with what a person types who wants it all the same. */
+export function tooLittle(facts: GroupFacts, member: Member, less: readonly string[]): Verdict {
+  return {
+    summary: `${at(member)} has less of the group’s WAL than is known to exist: ${less[0]}`,
+    evidence: [
+      ...less.slice(1),
+      ...facts.members.map(({ node }) => show(node)),
+      `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`,
+    ],
+  }
+}
 
 export const VOUCHED_PROMOTION: Rule = {
   id: 'D040',
@@ -129,8 +160,15 @@ export function warningsOfVouching(facts: GroupFacts, vouched: Member): string[]
   )
   if (!facts.lineage)
     warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')
-  const line = facts.lineage && descent(vouched.node, facts.lineage)
-  if (line?.of === 'another line') warnings.push(`${at(vouched)}: ${line.why}; it was vouched for`)
+  const line = lineOf(facts, vouched.node)
+  if (line.of === 'another line') warnings.push(`${at(vouched)}: ${line.why}; it was vouched for`)
+  const { less, lag } = shortfall(facts, vouched, roleOf(facts, vouched))
+  warnings.push(
+    ...less.map(
+      (why) => `data loss: ${at(vouched)} was vouched for, and has less than is known to exist: ${why}`,
+    ),
+  )
+  warnings.push(...lag.map((why) => `data may be lost: ${at(vouched)}: ${why}`))
   const foreign = facts.foreign.filter(({ member }) => !sameAddress(member.address, vouched.address))
   warnings.push(...foreign.map(({ member, why }) => `${at(member)} is not of this group: ${why}`))
   return warnings

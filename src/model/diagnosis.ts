@@ -20,6 +20,8 @@ export type DiagnosisCode =
   | 'no-primary-row'
   | 'lineage-mismatch'
   | 'lineage-unknown'
+  /** Who takes writes has less of the group's WAL than is known to exist: a backup, or a standby that was behind. */
+  | 'less-than-known'
   | 'split-brain'
   | 'primary-down'
   | 'primary-unknown'

@@ -49,6 +49,7 @@ export interface Installed {
   readonly epoch: { readonly timeline: number; readonly epoch: number }
   readonly mayExecute: boolean
   readonly lineage: readonly Lineage[]
+  readonly positions: readonly Position[]
   readonly remedies: readonly Remedy[]
   /** It holds records of Citus's for groups that are degraded, or were a short while ago. */
   readonly keepsTransactions: boolean
@@ -66,6 +67,19 @@ export interface Lineage {
   readonly systemIdentifier: string
   readonly timeline: number
   readonly history: readonly TimelineSwitch[]
+}
+
+/** How far a server of a group was known to be, when that was last written down with the group's line: a lower bound. */
+export interface Position {
+  readonly group: number
+  readonly address: HostPort
+  /** It was a standby, and had applied the WAL up to there; else it had written it. */
+  readonly inRecovery: boolean
+  readonly timeline: number
+  /** In bytes. */
+  readonly lsn: bigint
+  /** By the clock of the server that has it on record, in milliseconds. */
+  readonly ageMs: number
 }
 
 /**
@@ -101,6 +115,10 @@ export interface Answered {
   readonly history: readonly TimelineSwitch[] | null
   /** Write position of a primary, replay position of a standby, in bytes. */
   readonly lsn: bigint | null
+  /** End of the WAL that a standby has received, applied or not; null on a primary, or if none was received since its start. */
+  readonly receivedLsn: bigint | null
+  /** When the last transaction that it replayed was committed, by its primary's clock; null: none since its start. Opaque. */
+  readonly lastCommit: string | null
   readonly receiver: WalReceiver | null
   readonly senders: readonly WalSender[]
   /** null on a server without Citus in this database. */

@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import type { HostPort } from '../model/node.ts'
@@ -30,8 +31,10 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     retired: own?.retired ?? false,
     systemIdentifier: server.system_identifier,
     timeline: server.timeline ?? identity?.timeline ?? null,
-    history: identity ? readHistory(identity.history) : null,
+    history: identity ? historyOf(identity) : null,
     lsn: server.lsn === null ? null : BigInt(server.lsn),
+    receivedLsn: server.received_lsn === null ? null : BigInt(server.received_lsn),
+    lastCommit: server.last_commit,
     receiver: readReceiver(server.receiver),
     senders: server.senders,
     citus: citus && {
@@ -52,6 +55,12 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
   }
 }
 
+/** Only the first timeline has no history file: one that is gone says nothing. */
+function historyOf({ timeline, history }: z.infer<typeof identityRow>): Answered['history'] {
+  const switches = readHistory(history)
+  return switches.length === 0 && (timeline ?? 1) > 1 ? null : switches
+}
+
 async function superuserIdentity(connection: ProbeConnection) {
   return identityRow.parse(await connection.one(statement('probe/identity')))
 }
@@ -60,6 +69,6 @@ async function superuserIdentity(connection: ProbeConnection) {
 function lockedOut(hasSchema: boolean): Answered['installed'] {
   if (!hasSchema) return null
   const epoch = { timeline: 0, epoch: 0 }
-  const lists = { lineage: [], remedies: [], pauses: [], intents: [], spareAddresses: [] }
+  const lists = { lineage: [], positions: [], remedies: [], pauses: [], intents: [], spareAddresses: [] }
   return { migration: 0, epoch, mayExecute: false, keepsTransactions: false, ...lists }
 }

@@ -118,6 +118,8 @@ export const serverRow = z.object({
   port: z.string(),
   timeline: z.number().int().nullable(),
   lsn: z.string().nullable(),
+  received_lsn: z.string().nullable(),
+  last_commit: z.string().nullable(),
   receiver: z.unknown(),
   senders: z.array(sender),
   databases: z.array(z.string()),
@@ -186,6 +188,15 @@ export const intentRow = z
     }),
   )
 
+/** `at_ms`: by the clock of the server that has it, since 1970, as `now_ms` of the whole. */
+const position = z.object({
+  host: z.string(),
+  port: z.number().int(),
+  in_recovery: z.boolean(),
+  lsn: z.string(),
+  at_ms: z.number(),
+})
+
 export const installedRow = z
   .object({
     migration: z.number().int(),
@@ -196,8 +207,11 @@ export const installedRow = z
         system_identifier: z.string(),
         timeline: z.number().int(),
         history: z.string(),
+        // From migration 3 on.
+        positions: z.array(position).default([]),
       }),
     ),
+    now_ms: z.number(),
     remedies: z.array(
       z.object({
         nodeid: z.number().int(),
@@ -230,6 +244,16 @@ export const installedRow = z
         timeline: line.timeline,
         history: readHistory(line.history),
       })),
+      positions: row.lineage.flatMap((line) =>
+        line.positions.map((seen) => ({
+          group: line.groupid,
+          address: { host: seen.host, port: seen.port },
+          inRecovery: seen.in_recovery,
+          timeline: line.timeline,
+          lsn: BigInt(seen.lsn),
+          ageMs: row.now_ms - seen.at_ms,
+        })),
+      ),
       remedies: row.remedies.map((remedy) => ({
         nodeid: remedy.nodeid,
         group: remedy.groupid,

@@ -237,9 +237,16 @@ function diagnosedLine(event: Diagnosed): Line {
   return { level: levelOf(event), text: `group ${group}: ${code}: ${summary}`, fields }
 }
 
+const ERRORS: ReadonlySet<Diagnosed['code']> = new Set([
+  'split-brain',
+  'lineage-mismatch',
+  'less-than-known',
+  'no-primary-row',
+])
+
 /** What only a person can mend is an error; what a promotion may still mend is a warning. */
 function levelOf({ code, standing, was }: Diagnosed): Line['level'] {
-  if (code === 'split-brain' || code === 'lineage-mismatch' || code === 'no-primary-row') return 'error'
+  if (ERRORS.has(code)) return 'error'
   if (standing === 'refused') return 'warn'
   return code === 'healthy' && was === null ? 'debug' : 'info'
 }

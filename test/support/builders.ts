@@ -6,6 +6,7 @@ import type {
   Installed,
   Lineage,
   Observation,
+  Position,
   Survey,
   Testimony,
   TimelineSwitch,
@@ -75,6 +76,11 @@ export function lineage(group: number, timeline = 1, ...history: readonly Timeli
   return { group, systemIdentifier: systemOf(group), timeline, history }
 }
 
+/** Of a server that wrote, a minute ago, unless it is said otherwise. */
+export function position(at: string, lsn: bigint, parts: Partial<Position> = {}): Position {
+  return { group: 1, address: address(at), inRecovery: false, timeline: 1, lsn, ageMs: 60_000, ...parts }
+}
+
 export const left = (timeline: number, lsn: string): TimelineSwitch => ({ timeline, lsn })
 
 export const MIGRATION = 2
@@ -85,6 +91,7 @@ export function installed(parts: Partial<Installed> = {}): Installed {
     epoch: { timeline: 1, epoch: 0 },
     mayExecute: true,
     lineage: [],
+    positions: [],
     remedies: [],
     keepsTransactions: false,
     pauses: [],
@@ -119,8 +126,11 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     retired: false,
     systemIdentifier: systemOf(group),
     timeline: 1,
-    history: [],
-    lsn: 100n,
+    // Only the first has none; of another it is unread unless it is given.
+    history: (rest.timeline ?? 1) > 1 ? null : [],
+    lsn: 0x40n,
+    receivedLsn: null,
+    lastCommit: null,
     receiver: null,
     senders: [],
     citus: citus === null ? null : { ...own, ...citus },

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import type { Claims } from '../../src/diagnose/facts.ts'
+import { type Claims, NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { type Catalog, type CatalogRow, primaryOf } from '../../src/model/catalog.ts'
 import type { Lineage, TimelineSwitch } from '../../src/model/observation.ts'
 import { address, installed, primaryRow, secondaryRow, systemOf } from './builders.ts'
@@ -113,7 +113,7 @@ export function build(draw: ClusterDraw): Built {
   return {
     cluster,
     seeds: ['g0a', ...coordinators, ...(draw.expand === 'none' ? [] : ['ex'])],
-    claims: { vouched, vouchedBy: 'person', vouchedGroup: null, standbys: file },
+    claims: { ...NO_CLAIMS, vouched, standbys: file },
     healthy:
       vouched === null &&
       draw.drift === 'none' &&

@@ -1,11 +1,12 @@
 import type { Claims } from '../../src/diagnose/facts.ts'
-import type { Lineage, Observation, Testimony } from '../../src/model/observation.ts'
+import type { Lineage, Observation, Position, Testimony } from '../../src/model/observation.ts'
 import {
   fileStandby,
   left,
   lineage,
   mute,
   named,
+  position,
   silent,
   standby,
   testimony,
@@ -22,6 +23,7 @@ export interface Case {
   readonly nodes: readonly Observation[]
   readonly heard?: readonly Testimony[]
   readonly known?: readonly Lineage[]
+  readonly positions?: readonly Position[]
   readonly claims?: Claims
 }
 
@@ -114,6 +116,183 @@ const NAMED_BY_A_TOOL: readonly Case[] = [
     rule: 'D022',
     nodes: [silent('w1a')],
     claims: named('w1b'),
+  },
+]
+
+// w1b was promoted where timeline 1 was at 0/50, 80 bytes; who has less than that of it is no trouble.
+const ALSO = fileStandby(1, 'w1c')
+const W1C = (parts: Parameters<typeof standby>[3] = {}) => standby('w1c', 1, null, { lsn: 0x60n, ...parts })
+const DEAD = { nodes: [silent('w1a'), PROMOTED], heard: NOBODY_REACHES, claims: ALSO }
+const LAG = 16n * 1024n * 1024n
+const LESS_THAN_KNOWN: readonly Case[] = [
+  {
+    ...DEAD,
+    name: 'a living standby has more than the promoted one',
+    rule: 'D064',
+    nodes: [...DEAD.nodes, W1C()],
+  },
+  {
+    ...DEAD,
+    name: 'a living standby has just as much',
+    rule: 'D063',
+    nodes: [...DEAD.nodes, W1C({ lsn: 0x50n })],
+  },
+  {
+    ...DEAD,
+    name: 'it has received more, and applied no more',
+    rule: 'D063',
+    nodes: [...DEAD.nodes, W1C({ lsn: 0x50n, receivedLsn: 0x60n })],
+  },
+  {
+    ...DEAD,
+    name: 'it has received more than any lag',
+    rule: 'D064',
+    nodes: [...DEAD.nodes, W1C({ lsn: 0x50n, receivedLsn: 0x51n + LAG })],
+  },
+  {
+    ...DEAD,
+    name: 'what it has more is no transaction: both have replayed the same last commit',
+    rule: 'D063',
+    nodes: [silent('w1a'), { ...PROMOTED, lastCommit: '7.5' }, W1C({ lastCommit: '7.5' })],
+  },
+  {
+    ...DEAD,
+    name: 'the same, and a commit is among it',
+    rule: 'D064',
+    nodes: [silent('w1a'), { ...PROMOTED, lastCommit: '7.5' }, W1C({ lastCommit: '7.6' })],
+  },
+  {
+    ...DEAD,
+    name: 'a living standby follows somebody who was promoted further',
+    rule: 'D064',
+    nodes: [...DEAD.nodes, W1C({ timeline: 3, history: THIRD })],
+  },
+  {
+    ...DEAD,
+    name: 'a living standby follows a twin of the same number',
+    rule: 'D064',
+    nodes: [...DEAD.nodes, W1C({ timeline: 2, history: [left(1, '0/60')] })],
+  },
+  {
+    ...DEAD,
+    name: 'a living standby of another system has more',
+    rule: 'D030',
+    nodes: [...DEAD.nodes, W1C({ systemIdentifier: '42' })],
+  },
+  {
+    name: 'a standby that nobody named has more',
+    rule: 'D064',
+    nodes: [silent('w1a'), PROMOTED, W1C()],
+    heard: NOBODY_REACHES,
+  },
+  {
+    name: 'the old primary is back in recovery with what it did not ship',
+    rule: 'D063',
+    nodes: [standby('w1a', 1, null, { lsn: 0x60n }), PROMOTED],
+  },
+  {
+    name: 'the same, and that is more than any lag',
+    rule: 'D064',
+    nodes: [standby('w1a', 1, null, { lsn: 0x51n + LAG }), PROMOTED],
+  },
+  { ...DEAD, name: 'the primary is on record further on', rule: 'D063', positions: [position('w1a', 0x60n)] },
+  {
+    ...DEAD,
+    name: 'the same, and that is more than any lag',
+    rule: 'D064',
+    positions: [position('w1a', 0x51n + LAG)],
+  },
+  {
+    ...DEAD,
+    name: 'it had replayed more itself once',
+    rule: 'D064',
+    positions: [position('w1b', 0x60n, { inRecovery: true })],
+  },
+  {
+    ...DEAD,
+    name: 'another standby, which is gone, had replayed more',
+    rule: 'D063',
+    positions: [position('w1c', 0x60n, { inRecovery: true })],
+  },
+  {
+    name: 'a tool names one that has less than a living standby',
+    rule: 'D024',
+    nodes: [silent('w1a'), PROMOTED, W1C()],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a tool names one that had replayed more itself once',
+    rule: 'D024',
+    nodes: [silent('w1a'), PROMOTED],
+    positions: [position('w1b', 0x60n, { inRecovery: true })],
+    claims: named('w1b'),
+  },
+  {
+    name: 'a person vouches for it all the same',
+    rule: 'D040',
+    nodes: [silent('w1a'), PROMOTED, W1C()],
+    positions: [position('w1b', 0x60n, { inRecovery: true })],
+    claims: vouching('w1b'),
+  },
+  {
+    name: 'the registered primary was restored, and left its timeline before a standby’s position',
+    rule: 'D043',
+    nodes: [
+      writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] }),
+      standby('w1b', 1, null, { lsn: 0x60n }),
+    ],
+  },
+  {
+    name: 'the same before what is on record of itself',
+    rule: 'D043',
+    nodes: [writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] }), silent('w1b')],
+    positions: [position('w1a', 0x60n)],
+  },
+  {
+    name: 'a snapshot of the registered primary was started, on its own timeline',
+    rule: 'D043',
+    nodes: [silent('w1b')],
+    positions: [position('w1a', 0x1000n)],
+  },
+  {
+    name: 'the same, written down while this survey was made',
+    rule: 'D050',
+    nodes: [silent('w1b')],
+    positions: [position('w1a', 0x1000n, { ageMs: 50 })],
+  },
+  {
+    name: 'a standby of it, which does not stream, is further on on its timeline',
+    rule: 'D043',
+    nodes: [standby('w1b', 1, null, { lsn: 0x1000n })],
+  },
+  {
+    name: 'the same, and it streams: the survey asked the primary a moment earlier',
+    rule: 'D050',
+    nodes: [standby('w1b', 1, 'w1a', { lsn: 0x1000n })],
+  },
+  {
+    name: 'what an old primary did not ship was given up by the decision',
+    rule: 'D050',
+    nodes: [
+      writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] }),
+      standby('w1b', 1, null, { lsn: 0x60n }),
+    ],
+    known: [lineage(1, 2, left(1, '0/50'))],
+  },
+  {
+    name: 'first run: the registered primary’s past is taken as it is',
+    rule: 'D050',
+    nodes: [
+      writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] }),
+      standby('w1b', 1, null, { lsn: 0x60n }),
+    ],
+    known: [],
+  },
+  {
+    name: 'the history file of the registered primary is gone',
+    rule: 'D050',
+    nodes: [writable('w1a', 1, { timeline: 2, history: null })],
+    known: [lineage(1, 2, left(1, '0/50'))],
   },
 ]
 
@@ -218,6 +397,7 @@ export const CASES: readonly Case[] = [
     nodes: [writable('w1a', 1, { timeline: 2, history: [left(1, '0/60')] })],
     known: [lineage(1, 2, left(1, '0/50'))],
   },
+  ...LESS_THAN_KNOWN,
   { name: 'everything is well', rule: 'D050', nodes: [] },
   {
     name: 'the registered primary is read-only',

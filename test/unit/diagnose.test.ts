@@ -3,12 +3,14 @@ import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { type Claims, NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { RULES } from '../../src/diagnose/rules.ts'
 import type { Diagnosis } from '../../src/model/diagnosis.ts'
-import type { Lineage, Observation, Testimony } from '../../src/model/observation.ts'
+import { coordinatorOf } from '../../src/model/kinds.ts'
+import type { Lineage, Observation, Position, Testimony } from '../../src/model/observation.ts'
 import {
   installed,
   left,
   lineage,
   mute,
+  observe,
   silent,
   standby,
   surveyOf,
@@ -18,17 +20,26 @@ import {
   vouching,
   writable,
 } from '../support/builders.ts'
+import { AROUND, COORDINATORS } from '../support/coordinators.ts'
 import { CASES, PROMOTED } from '../support/situations.ts'
 
 const KNOWN = [lineage(0), lineage(1), lineage(2)]
-const coordinator = (known: readonly Lineage[] = KNOWN, catalog = TWO_WORKERS) =>
-  writable('cn1', 0, { installed: installed({ lineage: known }), catalog })
+const coordinator = (
+  known: readonly Lineage[] = KNOWN,
+  catalog = TWO_WORKERS,
+  positions: readonly Position[] = [],
+) => writable('cn1', 0, { installed: installed({ lineage: known, positions }), catalog })
 
 /** A healthy cluster; what is given replaces the node at its address. */
-function seen(nodes: readonly Observation[], heard: readonly Testimony[] = [], known = KNOWN) {
+function seen(
+  nodes: readonly Observation[],
+  heard: readonly Testimony[] = [],
+  known = KNOWN,
+  positions: readonly Position[] = [],
+) {
   return surveyOf(
     [
-      coordinator(known),
+      coordinator(known, TWO_WORKERS, positions),
       writable('w1a', 1),
       standby('w1b', 1, 'w1a'),
       writable('w2a', 2),
@@ -69,8 +80,8 @@ describe('the rule table', () => {
 })
 
 describe('group 1', () => {
-  test.each(CASES)('$rule: $name', ({ rule, nodes, heard, known, claims }) => {
-    const diagnosis = of(1, seen(nodes, heard, [...(known ?? KNOWN)]), claims)
+  test.each(CASES)('$rule: $name', ({ rule, nodes, heard, known, positions, claims }) => {
+    const diagnosis = of(1, seen(nodes, heard, [...(known ?? KNOWN)], positions), claims)
     expect(`${diagnosis.rule}: ${diagnosis.summary}`).toMatch(rule)
     const declared = RULES.find((each) => each.id === rule)
     expect(diagnosis).toMatchObject({ code: declared?.code, standing: declared?.standing })
@@ -79,7 +90,7 @@ describe('group 1', () => {
   })
 
   test('every rule has a case here', () => {
-    const covered = new Set([...CASES.map((each) => each.rule), 'D010', 'D039'])
+    const covered = new Set([...CASES, ...COORDINATORS].map((each) => each.rule).concat('D010'))
     expect(RULES.map((rule) => rule.id).filter((id) => !covered.has(id))).toEqual([])
   })
 
@@ -87,19 +98,6 @@ describe('group 1', () => {
     const catalog = TWO_WORKERS.filter((row) => row.nodeid !== 2)
     const survey = surveyOf([coordinator(KNOWN, catalog), writable('w1a', 1), standby('w1b', 1, 'w1a')])
     expect(of(1, survey)).toMatchObject({ rule: 'D010', standing: 'refused', primary: null })
-  })
-
-  test('D039: of two coordinators of one line the one on the higher timeline is the one', () => {
-    const known = installed({ lineage: KNOWN })
-    const next = writable('cn2', 0, { timeline: 2, history: [left(1, '0/50')], installed: known })
-    expect(of(0, seen([next]))).toMatchObject({ rule: 'D039', primary: { address: next.address } })
-    // The same number, or another line: nobody leads.
-    for (const history of [[], [left(1, '0/50'), left(2, '0/60')]]) {
-      const other = writable('cn2', 0, { timeline: history.length ? 3 : 1, history, installed: known })
-      const apart = installed({ lineage: [lineage(0, 2, left(1, '0/40')), lineage(1), lineage(2)] })
-      const own = history.length ? { ...other, installed: apart } : other
-      expect(of(0, surveyOf([coordinator(), own])).standing).toBe('refused')
-    }
   })
 
   test('the other groups are judged by themselves', () => {
@@ -118,6 +116,21 @@ describe('group 1', () => {
     const { warnings } = of(1, seen([PROMOTED], [], known), vouching('w1b'))
     expect(warnings.join('\n')).toMatch(/w1a:5432 takes writes as well: what it accepts from now on is lost/)
     expect(warnings.join('\n')).toMatch(/w1b:5432: it is on another timeline 2.*it was vouched for/)
+  })
+})
+
+describe('group 0', () => {
+  test.each(COORDINATORS)('$rule: $name', ({ rule, nodes, leads }) => {
+    const all = observe(...AROUND.nodes, ...nodes).map((node) =>
+      node.kind === 'answered' && node.citus
+        ? { ...node, citus: { ...node.citus, catalog: AROUND.catalog } }
+        : node,
+    )
+    expect(coordinatorOf(all)?.address.host).toBe(leads)
+    expect(coordinatorOf(all.toReversed())?.instance, 'in whichever order they answer').toBe(leads)
+    const diagnosis = of(0, { ...surveyOf(all), testimony: AROUND.heard })
+    expect(`${diagnosis.rule}: ${diagnosis.summary}`).toMatch(rule)
+    if (diagnosis.standing !== 'refused') expect(diagnosis.primary?.address.host).toBe(leads)
   })
 })
 

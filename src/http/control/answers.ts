@@ -40,6 +40,7 @@ export const diagnosisCode = oneOf<DiagnosisCode>({
   'no-primary-row': 'no-primary-row',
   'lineage-mismatch': 'lineage-mismatch',
   'lineage-unknown': 'lineage-unknown',
+  'less-than-known': 'less-than-known',
   'split-brain': 'split-brain',
   'primary-down': 'primary-down',
   'primary-unknown': 'primary-unknown',

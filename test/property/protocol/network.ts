@@ -125,6 +125,8 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     timeline: server.timeline,
     history: server.history,
     lsn: BigInt(server.wal.length),
+    receivedLsn: null,
+    lastCommit: null,
     receiver: receiverOf(world, server),
     senders: [],
     citus: {
@@ -140,6 +142,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       mayExecute: true,
       lineage: visible.lineage,
       remedies: [],
+      positions: [],
       keepsTransactions: false,
       pauses: [],
       intents: [],

@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { restoreAt, takeBackup } from '../support/restored.ts'
+import { citusHa, Scenario } from '../support/scenario.ts'
+
+describe('a backup from before, or a standby that has less, takes writes', () => {
+  let scenario: Scenario
+  let coordinatorBackup: Server
+  let workerBackup: Server
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const at = (name: string): string => formatAddress(server(name))
+
+  beforeAll(async () => {
+    scenario = await Scenario.start({ workers: [{ standbys: [{}, {}] }, { standbys: [{}] }] })
+    const { cluster } = scenario
+    coordinatorBackup = await takeBackup(cluster, server('coordinator'), 'coordinator-backup')
+    workerBackup = await takeBackup(cluster, server('worker-1'), 'worker-1-backup')
+    await cluster.snapshot()
+  })
+  beforeEach(async () => {
+    await scenario.restore()
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  const database = () => scenario.cluster.database
+  const count = async (through: Server): Promise<number> => {
+    const [row] = await through.query<{ n: number }>('SELECT count(*)::int AS n FROM items', [], {
+      database: database(),
+    })
+    return row?.n ?? 0
+  }
+  /** 500 rows, all of them acknowledged. */
+  const write = async (through: Server): Promise<void> => {
+    const sql = `INSERT INTO items SELECT 1000 + i, 'after the backup' FROM generate_series(1, 500) i`
+    await through.query(sql, [], { database: database() })
+  }
+  /** Worker 1 is dead, and its second standby, which had missed the 500 rows, is promoted. */
+  const promoteBackup = async (): Promise<void> => {
+    await write(server('coordinator'))
+    await scenario.cluster.waitForReplay(server('worker-1-standby'), server('worker-1'))
+    await server('worker-1').kill()
+    await restoreAt(server('worker-1-standby-2'), workerBackup)
+  }
+
+  it('is refused with both figures while a living standby has more; a person’s word takes it, loudly', async () => {
+    await promoteBackup()
+    const before = await scenario.footprint()
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ outcome: 'refused', exitCode: 3, changes: [] })
+    expect(report.refusals).toMatchObject([{ group: 1, reason: 'less-than-known' }])
+    expect(report.refusals[0]?.summary).toMatch(
+      new RegExp(
+        `${at('worker-1-standby-2')} has less .* it has timeline 1 up to 0/\\w+; ${at('worker-1-standby')}, which lives, has it up to 0/\\w+: \\d+ kB of WAL are missing`,
+      ),
+    )
+    expect(report.refusals[0]?.evidence.join('\n')).toContain(
+      `citus-ha reconcile --promoted ${at('worker-1-standby-2')}`,
+    )
+    expect(await scenario.footprint()).toEqual(before)
+
+    const tool = await citusHa(['event', 'promoted', ...scenario.options, at('worker-1-standby-2')])
+    expect(tool, tool.stderr).toMatchObject({ exitCode: 3, stdout: expect.stringContaining('D024') })
+    expect(await scenario.footprint()).toEqual(before)
+
+    const person = await scenario.reconcile('--promoted', at('worker-1-standby-2'))
+    expect(person).toMatchObject({ outcome: 'changed', exitCode: 0 })
+    expect(person.warnings.join('\n')).toMatch(/data loss: .*which lives, has it up to/)
+    expect(await count(server('coordinator'))).toBeLessThan(700)
+    // It was decided: what the other one has more is no more of the line.
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+  })
+
+  it('is promoted rightly: the standby that has everything, with the stale one alive', async () => {
+    await write(server('coordinator'))
+    const { cluster } = scenario
+    for (const name of ['worker-1-standby', 'worker-1-standby-2'])
+      await cluster.waitForReplay(server(name), server('worker-1'))
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ outcome: 'changed', exitCode: 0, refusals: [] })
+    expect(report.warnings.filter((line) => line.includes('data'))).toEqual([])
+    expect(await count(server('coordinator'))).toBe(700)
+  })
+
+  it('does not lead in the place of a coordinator under which others took part in changes', async () => {
+    await server('coordinator').kill()
+    await server('coordinator-standby').promote()
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    await write(server('coordinator-standby'))
+    const rows = await scenario.rows(server('worker-2'))
+    await restoreAt(server('coordinator'), coordinatorBackup, server('coordinator-standby'))
+
+    const beside = await scenario.reconcile()
+    expect(beside.changes).toEqual([])
+    expect(beside.warnings.join('\n')).toContain(`${at('coordinator')} takes writes as well`)
+    for (const name of ['worker-1', 'worker-2', 'coordinator-standby'])
+      expect(await scenario.rows(server(name)), name).toEqual(rows)
+
+    // The same where it alone answers.
+    await server('coordinator-standby').stop()
+    const alone = await scenario.reconcile()
+    expect(alone).toMatchObject({ outcome: 'refused', exitCode: 3, changes: [] })
+    expect(alone.refusals).toMatchObject([{ group: 0, reason: 'lineage-mismatch' }])
+    for (const name of ['worker-1', 'worker-2']) expect(await scenario.rows(server(name)), name).toEqual(rows)
+  })
+})
