@@ -1,8 +1,10 @@
-import type { ServerOptions } from 'node:https'
+import type { RequestListener, Server, ServerOptions } from 'node:http'
+import type { ServerOptions as TlsOptions } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { redact } from '../config/redact.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import { Places } from './places.ts'
 
 /** An address at which requests are answered. */
 export interface Listener {
@@ -22,7 +24,7 @@ export interface ListenerOptions {
   readonly guard?: (request: FastifyRequest) => Promise<Refusal | null>
   /** HTTPS; else plain HTTP. */
   readonly tls?: TlsMaterial
-  /** How long an answer may be silent, in milliseconds; 0: for ever. */
+  /** How long an answer to somebody whom the guard let in may be silent, in milliseconds; 0: for ever. */
   readonly silenceMs?: number
   /** Told, in one line, of a request that failed for a reason of ours. */
   readonly problem: (line: string) => void
@@ -45,32 +47,56 @@ export interface TlsMaterial {
 
 /** A scraper is quick; whoever is slow holds one of a few connections, for this long at most. Milliseconds. */
 const REQUEST_MS = 10_000
+/** From the connection, or the end of its TLS handshake, to the end of a request's headers. */
+const HEADERS_MS = 5_000
+/** Node looks for those that are late this often; without it every 30 s. */
+const LATE_EVERY_MS = 1_000
 const IDLE_MS = 75_000
+const HANDSHAKE_MS = 5_000
 const BODY_BYTES = 16 * 1024
-const CONNECTIONS = 100
-const HANDSHAKE_MS = 10_000
+/** Of whom nobody knows who they are; and of whom the guard has let in. */
+const STRANGERS = 100
+const FRIENDS = 100
 
 /** @throws CitusHaError where nothing can listen there, in one line */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const { listen, methods, routes, guard, problem } = options
   // Loaded here: only a watcher that is asked for HTTP should pay for it.
-  const { fastify } = await import('fastify')
+  const [{ fastify }, { createServer }, tls] = await Promise.all([
+    import('fastify'),
+    import('node:http'),
+    options.tls ? import('node:https') : null,
+  ])
+  const places = new Places({ strangers: STRANGERS, friends: FRIENDS })
+  const newServer = (handle: RequestListener): Server => {
+    const handler: RequestListener = (request, response) => {
+      const { socket } = request
+      if (!places.asks(socket)) return void socket.destroy()
+      response.once('close', () => places.answered(socket))
+      handle(request, response)
+    }
+    const secure =
+      options.tls && tls ? tls.createServer({ ...TIMES, ...secured(options.tls) }, handler) : null
+    const server = secure ?? createServer(TIMES, handler)
+    server.setTimeout(REQUEST_MS)
+    places.follow(server)
+    return server
+  }
   const malformed = async (request: FastifyRequest, reply: FastifyReply) => {
     refuse(reply, (await guard?.(request)) ?? { status: 400, error: 'bad request', headers: {} })
   }
   const app = fastify({
     logger: false,
     bodyLimit: BODY_BYTES,
-    requestTimeout: REQUEST_MS,
-    connectionTimeout: options.silenceMs ?? REQUEST_MS,
-    keepAliveTimeout: IDLE_MS,
     forceCloseConnections: true,
     frameworkErrors: (_, request, reply) => void malformed(request, reply),
-    https: options.tls ? secured(options.tls) : null,
+    serverFactory: newServer,
   }) as unknown as FastifyInstance
-  app.server.maxConnections = CONNECTIONS
   app.addHook('onRequest', async (request, reply) => {
     const refusal = (await guard?.(request)) ?? null
+    const isFriend = guard !== undefined && refusal === null
+    places.is(request.raw.socket, isFriend ? 'friend' : 'stranger')
+    if (isFriend) request.raw.socket.setTimeout(options.silenceMs ?? REQUEST_MS)
     if (refusal) return refuse(reply, refusal)
     if (methods.includes(request.method)) return
     reply.header('allow', methods.join(', '))
@@ -88,6 +114,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   })
   try {
     await routes(app)
+    // After those of the routes. Node itself would leave those that are still in a TLS handshake.
+    app.addHook('preClose', async () => places.close())
     await app.listen({ host: listen.host, port: listen.port })
   } catch (error) {
     await app.close()
@@ -102,7 +130,14 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   return { address: { host: listen.host, port: portOf(app) }, close: async () => await app.close() }
 }
 
-function secured({ cert, key, clientCa }: TlsMaterial): ServerOptions {
+const TIMES: ServerOptions = {
+  headersTimeout: HEADERS_MS,
+  requestTimeout: REQUEST_MS,
+  keepAliveTimeout: IDLE_MS,
+  connectionsCheckingInterval: LATE_EVERY_MS,
+}
+
+function secured({ cert, key, clientCa }: TlsMaterial): TlsOptions {
   const asked = clientCa && { ca: clientCa, requestCert: true, rejectUnauthorized: true }
   return { cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS, ...asked }
 }
