@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { messageOf } from '../db/sqlstate.ts'
-import type { Blocker } from '../model/blocker.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 
 const blockers = z.array(
@@ -17,8 +17,10 @@ const blockers = z.array(
 )
 
 /** As `citus_ha.blockers` gives them. */
-export function readBlockers(node: HostPort, value: unknown): Blocker[] {
-  return blockers.parse(value).map((blocker) => ({ node, ...blocker }))
+export function readBlockers(node: HostPort, value: unknown, texts: ClientTexts): Blocker[] {
+  return blockers.parse(value).map((blocker) => {
+    return { node, ...blocker, statement: texts === 'shown' ? blocker.statement : null }
+  })
 }
 
 /** One blocker in one line, for people. */

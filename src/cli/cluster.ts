@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
+import type { LogLevel } from '../config/log-level.ts'
 import type { Config } from '../config/schema.ts'
 import type { Access } from '../walk/access.ts'
 import { type Loaded, loadCluster as load } from '../walk/cluster.ts'
@@ -45,15 +46,23 @@ export async function loadCluster(
   })
 }
 
+/** Who reads what a command prints: the person who typed it; or a log, a tool's hook, whomever those pass it on to. */
+export type Audience = 'person' | 'log'
+
+export function audienceOf({ logLevel }: { readonly logLevel: LogLevel }): Audience {
+  return logLevel === 'silent' ? 'person' : 'log'
+}
+
 /** Runs a command's work on the configured cluster, and closes every connection afterwards. */
 export async function withCluster<T>(
   options: ClusterOptions,
   io: Io,
   work: (session: Session) => Promise<T>,
+  audience: Audience = 'log',
 ): Promise<T> {
   const { config, database, warnings } = await loadCluster(options, io)
   for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
-  const access = new Connections(config, io.env)
+  const access = new Connections(config, io.env, audience === 'person' ? 'shown' : undefined)
   try {
     return await work({ config, access, database })
   } finally {

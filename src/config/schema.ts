@@ -53,6 +53,8 @@ export interface Config {
   /** Whom `watch` tells of what it sees and does; null: nobody. */
   readonly notify: Notify | null
   readonly log: { readonly level: LogLevel }
+  /** Whether what clients were running is told in logs, notices, events and answers, too; else on terminals alone. */
+  readonly discloseStatements: boolean
 }
 
 interface Detect {
@@ -204,6 +206,7 @@ export function configSchema(env: Environment) {
       control: controlSection.optional(),
       notify: notifySection.optional(),
       log: z.strictObject({ level: z.enum(LOG_LEVELS).prefault('info') }).prefault({}),
+      discloseStatements: z.boolean().prefault(false),
     })
     .transform(({ coordinators, ...rest }): Config => {
       const candidates = coordinators.flatMap(({ url }) =>

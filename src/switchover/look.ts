@@ -129,7 +129,7 @@ async function askServers(
     if (!superuser && !may_reload)
       told.refusals.push(`${at}: this role may not call pg_reload_conf(); ${grant}`)
     const [open] = await session.run('SELECT citus_ha.open_transactions(clock_timestamp()) AS open', LIMIT_MS)
-    told.waits.push(...readBlockers(from.address, open?.[0]?.open).map(describeBlocker))
+    told.waits.push(...readBlockers(from.address, open?.[0]?.open, access.clientTexts).map(describeBlocker))
   })
 }
 
@@ -152,9 +152,9 @@ async function askCoordinator(
   await asking(access, coordinator.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/busy'), LIMIT_MS)
     for (const { pid, application, statement: said } of busyRow.parse(rows?.[0]).busy) {
-      const what = (said ?? '').replace(/\s+/g, ' ')
+      const what = said && access.clientTexts === 'shown' ? `: ${said.replace(/\s+/g, ' ')}` : ''
       told.refusals.push(
-        `${at}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards: ${what}`,
+        `${at}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards${what}`,
       )
     }
     const groups = intArrayLiteral(moves.map(({ group }) => group))

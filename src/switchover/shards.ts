@@ -5,7 +5,7 @@ import { BEGIN, limitSql } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
-import type { Blocker } from '../model/blocker.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import type { HostPort } from '../model/node.ts'
 
 /** One database of an old primary. */
@@ -15,6 +15,7 @@ export interface Holder {
   readonly guard: SessionLike
   /** Asks who is in the way; not in a transaction. */
   readonly watch: SessionLike
+  readonly texts: ClientTexts
   /** How long one try may take, in milliseconds. */
   readonly lockTimeoutMs: number
 }
@@ -80,10 +81,10 @@ async function lockOnce({ node, guard }: Holder, watch: Watch, lockTimeoutMs: nu
   })
 }
 
-function watchOf({ watch }: Holder, ended: Blocker[], forceAt: number | null): Watch {
+function watchOf({ watch, texts }: Holder, ended: Blocker[], forceAt: number | null): Watch {
   const told = (verb: string) => async (node: HostPort, pid: number) => {
     const [rows] = await watch.run(`SELECT citus_ha.${verb}(${literal(pid)}) AS blockers`, ANSWER_MS)
-    return readBlockers(node, rows?.[0]?.blockers)
+    return readBlockers(node, rows?.[0]?.blockers, texts)
   }
   const isForced = forceAt !== null && performance.now() >= forceAt
   const end = isForced ? told('end_blockers') : null

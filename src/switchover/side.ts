@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { readBlockers } from '../apply/blockers.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
-import type { Blocker } from '../model/blocker.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Intent } from '../model/intent.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -17,6 +17,7 @@ export interface SideOptions {
   /** The database that is asked about the server as a whole first. */
   readonly databases: readonly string[]
   readonly open: (address: HostPort, database: string) => Promise<SessionLike>
+  readonly texts: ClientTexts
   /** For locks, in milliseconds. */
   readonly lockTimeoutMs: number
   /** The server ends what sits in its transaction for longer than that, in milliseconds. */
@@ -108,7 +109,11 @@ export class Side {
     const tried = await Promise.allSettled(
       this.#guards.map((guard, n) => {
         const watch = this.#watches[n] ?? this.#control
-        return holdShards({ node, guard, watch, lockTimeoutMs: this.#lockTimeoutMs }, until, forceAt)
+        return holdShards(
+          { node, guard, watch, texts: this.#options.texts, lockTimeoutMs: this.#lockTimeoutMs },
+          until,
+          forceAt,
+        )
       }),
     )
     const results = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
@@ -184,7 +189,9 @@ export class Side {
     const verb = what === 'look' ? 'open_transactions' : 'end_open_transactions'
     const sql = `SELECT citus_ha.${verb}(${literal(since)}::timestamptz) AS open`
     const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
-    return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.open))
+    return found.flatMap(([rows]) =>
+      readBlockers(this.move.from.address, rows?.[0]?.open, this.#options.texts),
+    )
   }
 
   /**
@@ -287,7 +294,9 @@ export class Side {
   async endHeld(): Promise<Blocker[]> {
     const sql = 'SELECT citus_ha.end_held_transactions() AS ended'
     const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
-    return found.flatMap(([rows]) => readBlockers(this.move.from.address, rows?.[0]?.ended))
+    return found.flatMap(([rows]) =>
+      readBlockers(this.move.from.address, rows?.[0]?.ended, this.#options.texts),
+    )
   }
 
   /** Has it stopped, to come back as a standby that is not held for ever. @throws what `demote` does */

@@ -99,7 +99,9 @@ export class Stage {
     const opened: Side[] = []
     this.#sides = opened
     await each(this.#moves, async (move) => {
-      opened.push(await Side.open({ move, databases, open, lockTimeoutMs, idleMs }))
+      opened.push(
+        await Side.open({ move, databases, open, texts: first.access.clientTexts, lockTimeoutMs, idleMs }),
+      )
     })
     this.#intents = await Intents.open(this.#scopes)
     await this.#spare()

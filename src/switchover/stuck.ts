@@ -36,7 +36,9 @@ export class Lookouts {
     const found = await Promise.all(
       sessions.map(async ({ node, session }) => {
         const [rows] = await session.run(sql, ANSWER_MS)
-        return readBlockers({ host: node, port: 0 }, rows?.[0]?.held).map(({ pid }) => `${node} ${pid}`)
+        return readBlockers({ host: node, port: 0 }, rows?.[0]?.held, 'withheld').map(
+          ({ pid }) => `${node} ${pid}`,
+        )
       }),
     )
     return new Set(found.flat())

@@ -1,5 +1,5 @@
 import type { SessionLike } from '../db/pg.ts'
-import type { Blocker } from '../model/blocker.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Prober } from '../observe/survey.ts'
 
@@ -11,6 +11,8 @@ export interface Access {
   blockers(node: HostPort, database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]>
   /** Opens a session of its own to a node. @throws what the driver or the server says */
   open(address: HostPort, database: string): Promise<SessionLike>
+  /** Whether texts of clients are taken over: for whoever reads blockers on a session that was opened here. */
+  readonly clientTexts: ClientTexts
   /** The migration of the schema `citus_ha` that this program brings. */
   readonly migration: number
   /** Closes every connection; never throws. */

@@ -6,7 +6,7 @@ import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
-import type { Blocker } from '../model/blocker.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
 import { observationOf, wasCut } from '../observe/failure.ts'
@@ -18,18 +18,21 @@ import type { Access } from './access.ts'
 /** The cluster as the configuration says it is reached. One small pool a node and database; close it at the end. */
 export class Connections implements Access {
   readonly migration = currentMigration()
+  readonly clientTexts: ClientTexts
   readonly #config: Config
   readonly #env: Environment
   readonly #probers = new Map<string, NodeProber>()
 
-  constructor(config: Config, env: Environment) {
+  /** @param clientTexts what the configuration says, unless the caller prints for a person at a terminal only */
+  constructor(config: Config, env: Environment, clientTexts?: ClientTexts) {
     this.#config = config
     this.#env = env
+    this.clientTexts = clientTexts ?? (config.discloseStatements ? 'shown' : 'withheld')
   }
 
   async blockers(node: HostPort, database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]> {
     const sql = statement(what === 'ask' ? 'probe/blockers' : 'probe/end-blockers')
-    return readBlockers(node, await this.prober(database).blockers(node, sql, pid))
+    return readBlockers(node, await this.prober(database).blockers(node, sql, pid), this.clientTexts)
   }
 
   prober(database: string): NodeProber {

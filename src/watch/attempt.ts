@@ -3,6 +3,7 @@ import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Access } from '../walk/access.ts'
+import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
 import { settleIntents } from '../walk/intents.ts'
 import type { View } from '../walk/look.ts'
@@ -77,7 +78,11 @@ export async function recover(access: Access, request: WalkRequest, view: View):
     const clock = new Clock(Math.min(PATIENCE_MS, request.deadlineMs))
     const resolved = await recoverNow(access, request, view, 'resolve', clock)
     for (const { node, resolution, failed } of resolved) {
-      const { action, gid, why } = resolution
+      const { action, why } = resolution
+      // A name that citus-ha did not give is a client's text, which a log is not to have.
+      const isOurs =
+        parseGid(resolution.gid, clusterName(request, view.coordinator), request.database) !== null
+      const gid = isOurs ? resolution.gid : 'a prepared transaction of somebody else'
       request.progress(
         `${formatAddress(node)}: ${action} ${gid}: ${why}${failed ? `: failed: ${failed}` : ''}`,
       )

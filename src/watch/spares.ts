@@ -1,6 +1,6 @@
 import { warmUp } from '../apply/participants.ts'
 import type { SessionLike } from '../db/pg.ts'
-import type { Blocker } from '../model/blocker.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
@@ -20,6 +20,7 @@ interface Spare {
  */
 export class SpareSessions implements Access {
   readonly migration: number
+  readonly clientTexts: ClientTexts
   readonly #access: Access
   readonly #database: string
   readonly #timeoutMs: number
@@ -30,6 +31,7 @@ export class SpareSessions implements Access {
     this.#database = database
     this.#timeoutMs = timeoutMs
     this.migration = access.migration
+    this.clientTexts = access.clientTexts
   }
 
   prober(database: string): Prober {

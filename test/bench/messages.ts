@@ -12,6 +12,7 @@ export interface Message {
 export function recording(access: Access, log: Message[]): Access {
   return {
     migration: access.migration,
+    clientTexts: access.clientTexts,
     prober: (database) => access.prober(database),
     blockers: (...args) => access.blockers(...args),
     open: async (...args) => recorded(await access.open(...args), log),

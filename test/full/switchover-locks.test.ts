@@ -95,6 +95,7 @@ describe.skipIf(standin)('who is in the way of the shards of an old primary', ()
         move: { group: 1, from: await seen('worker-1'), to: await seen('worker-1-standby') },
         databases: [database],
         open: (address: HostPort, name: string) => connections.open(address, name),
+        texts: 'shown',
         lockTimeoutMs: LOCK_MS,
         idleMs: 30_000,
       })

@@ -214,7 +214,7 @@ describe('what citus-ha writes down beside a change', () => {
         return session
       }
       const move = { group: 1, from: await seen('worker-1'), to: await seen('worker-1-standby') }
-      const limits = { lockTimeoutMs: 200, idleMs: 10_000 }
+      const limits = { texts: 'shown', lockTimeoutMs: 200, idleMs: 10_000 } as const
       const side = await Side.open({ move, databases: [database, database], open, ...limits })
       left = 1
       try {

@@ -5,7 +5,14 @@ import type { Report } from '../../model/outcome.ts'
 import type { EachDatabase } from '../../walk/each-database.ts'
 import { DEFAULT_WAIT_MS, documentOf, exitCodeOfAll, type Order, orderedWalk } from '../../walk/order.ts'
 import { type WalkRequest, walk } from '../../walk/walk.ts'
-import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
+import {
+  addClusterOptions,
+  audienceOf,
+  type ClusterOptions,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { openLog } from '../log.ts'
@@ -53,7 +60,12 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', EXAMPLES)
     .action(async (options: ReconcileOptions) => {
-      const ran = await withCluster(options, io, (session) => reconcileAll(session, options, io))
+      const ran = await withCluster(
+        options,
+        io,
+        (session) => reconcileAll(session, options, io),
+        audienceOf(options),
+      )
       exit(exitCodeOfAll(ran))
       if (options.json) printJson(io, documentOf(ran))
       else for (const report of ran.done) io.stdout.write(renderReport(report, io))

@@ -59,15 +59,23 @@ export function switchoverCommand(program: Command, io: Io, exit: (code: number)
       const order = orderOf(options, io)
       // Loaded here: no other command should wait for it.
       const { switchover } = await import('../../switchover/switchover.ts')
-      const report = await withCluster(options, io, async (session) => {
-        const databases = await databasesOf(session)
-        const requests = databases.map((database) => ({
-          ...requestOf({ ...session, database }, io),
-          ...(options.timeout !== undefined && { deadlineMs: options.timeout }),
-          ...(options.forceAfter !== undefined && { forceAfterMs: options.forceAfter }),
-        }))
-        return await switchover(session.access, requests, { ...order, maxLag: session.config.routing.maxLag })
-      })
+      const report = await withCluster(
+        options,
+        io,
+        async (session) => {
+          const databases = await databasesOf(session)
+          const requests = databases.map((database) => ({
+            ...requestOf({ ...session, database }, io),
+            ...(options.timeout !== undefined && { deadlineMs: options.timeout }),
+            ...(options.forceAfter !== undefined && { forceAfterMs: options.forceAfter }),
+          }))
+          return await switchover(session.access, requests, {
+            ...order,
+            maxLag: session.config.routing.maxLag,
+          })
+        },
+        'person',
+      )
       exit(exitCodeOfSwitchover(report))
       if (options.json) printJson(io, { exitCode: exitCodeOfSwitchover(report), ...report })
       else io.stdout.write(renderSwitchover(report, io))

@@ -25,6 +25,7 @@ export class Instance implements Owner, Access, Prober {
   state: Owner['state'] = 'running'
   readonly name: string
   readonly migration = MIGRATION
+  readonly clientTexts = 'withheld'
   readonly sessions = new Set<Session>()
   /** When its last survey began: what was so ever since must have been seen. */
   surveyed = 0
