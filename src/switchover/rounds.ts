@@ -42,6 +42,7 @@ async function oneRound(stage: Stage, { signal }: WalkRequest, step: Step): Prom
   await step('look', () => stage.look())
   signal.throwIfAborted()
   await step('fence', () => stage.takeFences())
+  await stage.requireUnchanged()
   const intended = step('intend', () => stage.intend('quiescing'))
   await step('quiesce', () => stage.quiesce(intended))
 }

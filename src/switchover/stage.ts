@@ -18,6 +18,7 @@ import type { SwitchoverOrder } from './order.ts'
 import { TooLate } from './patience.ts'
 import { Side } from './side.ts'
 import { Lookouts } from './stuck.ts'
+import { requireUnchanged } from './unchanged.ts'
 
 /** One database of the servers that change places. */
 export interface Scope {
@@ -48,6 +49,7 @@ export class Stage {
   #began: number | null = null
   #stopped = false
   #asked = false
+  #intended = false
 
   constructor(scopes: readonly Scope[], moves: readonly Move[], order: SwitchoverOrder) {
     this.#scopes = scopes
@@ -73,6 +75,11 @@ export class Stage {
   /** The old primaries were stopped by a command, or may have been. */
   get stopped(): boolean {
     return this.#stopped
+  }
+
+  /** What this run is about may be written down: before that there is nothing of it to undo. */
+  get intended(): boolean {
+    return this.#intended
   }
 
   /** A promotion may have been asked for, by us or by whoever has read so. */
@@ -118,6 +125,7 @@ export class Stage {
     await this.release(why)
     this.#fences.length = 0
     this.#began = null
+    this.#intended = false
     await this.#spare()
   }
 
@@ -186,6 +194,11 @@ export class Stage {
     }
   }
 
+  /** That another run has not been faster. @throws TooLate */
+  async requireUnchanged(): Promise<void> {
+    await each(this.#scopes, (scope) => requireUnchanged(scope, this.#moves))
+  }
+
   /** For the time in which others are at work. Never throws. */
   async rehearse(): Promise<void> {
     await Promise.all(this.#fences.map((fence) => fence.rehearse()))
@@ -193,6 +206,7 @@ export class Stage {
 
   /** @param sides of whose groups; default: all */
   async intend(phase: 'quiescing' | 'promoting', sides?: readonly Side[]): Promise<void> {
+    this.#intended = true
     if (phase === 'promoting') this.#asked = true
     const of = sides ?? this.#sides
     const byCommand = this.#order.promoteCommand !== null

@@ -23,11 +23,13 @@ export async function undoSides(
   sides: readonly Side[],
   undoCommand: string | null,
 ): Promise<Undone> {
+  // Nothing was done: what is to be seen, and is written down of these groups, is another run's.
+  if (!stage.intended) return { left: [], goesOn: false }
   const promoted = await Promise.all(sides.map((side) => side.isPromoted().catch(() => stage.asked)))
   const back = sides.filter((_, n) => !promoted[n])
   const forward = sides.filter((_, n) => promoted[n])
   // Whoever finds it half undone is to undo the rest, whatever had been written down before.
-  if (stage.began !== null && back.length > 0) {
+  if (back.length > 0) {
     const failed = await stage.intend('quiescing', back).then(
       () => null,
       (error: unknown) => messageOf(error),
