@@ -1,4 +1,5 @@
 import { primaryOf, sameCatalog } from '../model/catalog.ts'
+import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Move } from './check.ts'
 import { TooLate } from './patience.ts'
@@ -15,10 +16,14 @@ export async function requireUnchanged(
 ): Promise<void> {
   const [coordinator] = checked.entries.entries
   if (!coordinator) throw new Error('a switchover needs the coordinator')
+  const prober = access.prober(request.database)
+  const [seen, ...primaries] = await Promise.all([
+    prober.probe(coordinator.node),
+    ...moves.map(({ from }) => prober.probe(from.address)),
+  ])
   const at = formatAddress(coordinator.node)
-  const seen = await access.prober(request.database).probe(coordinator.node)
-  if (seen.kind !== 'answered') throw new TooLate(`${at} does not answer: ${seen.detail}`)
-  if (seen.instance !== coordinator.server.instance || seen.inRecovery || seen.readOnly)
+  if (seen?.kind !== 'answered') throw new TooLate(`${at} does not answer: ${seen?.detail}`)
+  if (seen.instance !== coordinator.server.instance || seen.inRecovery || seen.retired || seen.readOnly)
     throw new TooLate(
       `${at} is not the coordinator any more, as it was when this was checked: order it again`,
     )
@@ -33,7 +38,7 @@ export async function requireUnchanged(
       )
   }
   // Whoever lives holds the lock that is ours now. Of another group as well: the check refuses it too.
-  const [left] = seen.installed?.intents ?? []
+  const [left] = intentsIn([seen, ...primaries])
   if (left)
     throw new TooLate(
       `group ${left.group}: another switchover, to ${formatAddress(left.to)}, has died meanwhile (${left.phase}); citus-ha reconcile settles it`,

@@ -1,6 +1,6 @@
 import type { Event } from './clock.ts'
 import { type Data, ServerError, type Write, written } from './copy.ts'
-import type { Lock } from './locks.ts'
+import type { Lock, Mode } from './locks.ts'
 import type { Server, Surroundings } from './server.ts'
 import { numbers, split, strings } from './sql.ts'
 import { answerTo, type Rows } from './statements.ts'
@@ -11,6 +11,16 @@ interface Transaction {
   readonly begun: number
   /** Begun by BEGIN, not by the message alone. */
   explicit: boolean
+  readonly readOnly: boolean
+  /** It would be, had its client not said READ WRITE. */
+  readonly overrides: boolean
+  savepoint: Savepoint | null
+}
+
+interface Savepoint {
+  readonly writes: readonly Write[]
+  readonly locks: ReadonlySet<Lock>
+  readonly local: ReadonlyMap<string, number>
 }
 
 const NEVER = new Promise<never>(() => undefined)
@@ -20,6 +30,10 @@ export class Backend {
   readonly server: Server
   readonly pid: number
   readonly world: Surroundings
+  /** `application_name`. */
+  readonly application: string
+  /** Whose client's transaction it works for, on the node where that came in. */
+  readonly client: { readonly node: string; readonly pid: number } | null
   /** Ends a wait for synchronous replication: `pg_cancel_backend`. */
   cancel: (() => void) | null = null
   #transaction: Transaction | null = null
@@ -33,9 +47,17 @@ export class Backend {
   readonly #gone: () => void
 
   /** @param gone told when the server ends the connection */
-  constructor(world: Surroundings, server: Server, gone: () => void) {
+  constructor(
+    world: Surroundings,
+    server: Server,
+    gone: () => void,
+    application = 'citus-ha',
+    client: Backend['client'] = null,
+  ) {
     this.world = world
     this.server = server
+    this.application = application
+    this.client = client
     this.#gone = gone
     this.pid = server.connected(this)
   }
@@ -75,13 +97,33 @@ export class Backend {
     const rows = await this.#control(statement)
     if (rows) return rows
     if (this.#transaction?.failed) throw new ServerError('25P02', 'current transaction is aborted')
-    this.#transaction ??= this.#begin(false)
+    this.#transaction ??= this.#begin(false, statement)
     const answer = await this.alive(answerTo(this, statement))
     return answer
   }
 
-  #begin(explicit: boolean): Transaction {
-    return { writes: [], failed: false, begun: this.world.clock.now, explicit }
+  #begin(explicit: boolean, statement: string): Transaction {
+    const insists = /^BEGIN.* READ WRITE/.test(statement)
+    const { readOnly } = this.server
+    return {
+      writes: [],
+      failed: false,
+      begun: this.world.clock.now,
+      explicit,
+      readOnly: readOnly && !insists,
+      overrides: readOnly && insists,
+      savepoint: null,
+    }
+  }
+
+  /** Since when a transaction is open; null where none is. */
+  get openSince(): number | null {
+    return this.#transaction?.begun ?? null
+  }
+
+  /** Whether its client has said READ WRITE where the default is read-only. */
+  get overrides(): boolean {
+    return this.#transaction?.overrides === true
   }
 
   /** How long the transaction has been open, in milliseconds. */
@@ -99,13 +141,18 @@ export class Backend {
         else this.#settings.set(second ?? '', numbers(statement)[0] ?? 0)
         return []
       case 'BEGIN':
-        if (this.#transaction) this.#transaction.explicit = true
-        else this.#transaction = this.#begin(true)
+        // What was begun by the message itself has done nothing yet that this could not alter.
+        this.#transaction = { ...this.#begin(true, statement), writes: this.#transaction?.writes ?? [] }
         return []
       case 'SAVEPOINT':
+        this.#mark()
         return []
       case 'ROLLBACK':
       case 'COMMIT':
+        if (second === 'TO') {
+          this.#backToMark()
+          return []
+        }
         if (second !== 'PREPARED') {
           await (word === 'COMMIT' && !this.#transaction?.failed ? this.#commit() : this.#rollback())
           return []
@@ -124,6 +171,23 @@ export class Backend {
       default:
         return null
     }
+  }
+
+  #mark(): void {
+    const { server } = this
+    if (!this.#transaction) throw new ServerError('25P01', 'SAVEPOINT can only be used in transaction blocks')
+    const { writes } = this.#transaction
+    this.#transaction.savepoint = { writes, locks: server.locks.mark(this), local: new Map(this.#local) }
+  }
+
+  #backToMark(): void {
+    const savepoint = this.#transaction?.savepoint
+    if (!this.#transaction || !savepoint) throw new ServerError('3B001', 'savepoint does not exist')
+    this.#transaction.failed = false
+    this.#transaction.writes = savepoint.writes
+    this.server.locks.backTo(savepoint.locks, this)
+    this.#local.clear()
+    for (const [name, value] of savepoint.local) this.#local.set(name, value)
   }
 
   async #commit(): Promise<void> {
@@ -152,19 +216,24 @@ export class Backend {
     this.server.locks.release(this)
   }
 
+  requireWritable(): void {
+    if (this.server.inRecovery || this.#transaction?.readOnly)
+      throw new ServerError('25006', 'cannot write in a read-only transaction')
+  }
+
   write(write: Write): void {
-    if (this.server.inRecovery) throw new ServerError('25006', 'cannot write in a read-only transaction')
+    this.requireWritable()
     if (this.#transaction) this.#transaction.writes = [...this.#transaction.writes, write]
   }
 
-  async lock(lock: Lock): Promise<void> {
+  async lock(lock: Lock, mode: Mode = 'exclusive'): Promise<void> {
     const lockMs = this.#setting('lock_timeout')
     const statementMs = this.#setting('statement_timeout')
     const late =
       lockMs <= statementMs
         ? new ServerError('55P03', 'canceling statement due to lock timeout')
         : new ServerError('57014', 'canceling statement due to statement timeout')
-    await this.alive(this.server.locks.take(lock, this, Math.min(lockMs, statementMs), late))
+    await this.alive(this.server.locks.take(lock, this, mode, Math.min(lockMs, statementMs), late))
   }
 
   #setting(name: string): number {

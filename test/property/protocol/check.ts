@@ -78,7 +78,8 @@ function checkDecision(world: World, before: Catalog, change: Change, say: (what
     const server = world.get(is.address.host)
     if (!server.everPrimary) say(`${server.name} is no primary`)
     if (group === COORDINATOR_GROUP || vouchedBy(world, change) === server) continue
-    const atWork = (one: Server) => one.up && !one.inRecovery && world.quietSince(decider.surveyed, one.name)
+    const atWork = (one: Server) =>
+      one.up && !one.inRecovery && !one.readOnly && world.quietSince(decider.surveyed, one.name)
     for (const rival of world.members(group)) {
       if (rival !== server && atWork(rival) && world.quietSince(decider.surveyed, decider.name, rival.name))
         say(`${rival.name} took writes all the time, and ${decider.name} reached it`)
@@ -111,13 +112,13 @@ export function flawsOf(world: World): string[] {
   for (const server of world.servers.values()) {
     if (!server.up || server.inRecovery) continue
     for (const gid of server.durable.prepared.keys()) flaws.push(`${server.name} has ${gid} prepared`)
-    if (text(server.durable.rows) !== text(truth))
-      flaws.push(`${server.name} says ${text(server.durable.rows)}`)
+    if (textOfRows(server.durable.rows) !== textOfRows(truth))
+      flaws.push(`${server.name} says ${textOfRows(server.durable.rows)}`)
   }
   return flaws
 }
 
-function text(rows: Catalog): string {
+export function textOfRows(rows: Catalog): string {
   return [...rows]
     .sort((a, b) => a.nodeid - b.nodeid)
     .map(

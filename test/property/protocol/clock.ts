@@ -32,6 +32,7 @@ export class Clock {
   owner: Owner | null = null
   #order = 0
   #unique = 1
+  #seed = 1
   readonly #heap: Event[] = []
   #held: Event[] = []
 
@@ -40,6 +41,12 @@ export class Clock {
     const event = new Event(this.now + Math.max(0, delay), this.#order++, owner, work)
     this.#push(event)
     return event
+  }
+
+  /** For `Math.random`. */
+  random(): number {
+    this.#seed = (Math.imul(this.#seed, 1_664_525) + 1_013_904_223) >>> 0
+    return this.#seed / 0x1_0000_0000
   }
 
   unique(): number {
@@ -133,6 +140,7 @@ const real = {
   setTimeout: globalThis.setTimeout,
   clearTimeout: globalThis.clearTimeout,
   now: performance.now.bind(performance),
+  random: Math.random,
 }
 
 /** Replaces the timers and the clock of this process by ones that obey `use`. */
@@ -144,11 +152,13 @@ export function takeOverTime(): void {
     else real.clearTimeout(given as NodeJS.Timeout)
   }
   Object.assign(globalThis, { setTimeout: timer, clearTimeout: clear })
+  Math.random = () => current?.random() ?? real.random()
   Object.defineProperty(performance, 'now', { value: () => current?.now ?? real.now(), configurable: true })
 }
 
 export function giveTimeBack(): void {
   Object.assign(globalThis, { setTimeout: real.setTimeout, clearTimeout: real.clearTimeout })
+  Math.random = real.random
   Reflect.deleteProperty(performance, 'now')
 }
 

@@ -1,4 +1,5 @@
 import type { Catalog, CatalogRow } from '../../../src/model/catalog.ts'
+import type { Intent } from '../../../src/model/intent.ts'
 import type { HostPort } from '../../../src/model/node.ts'
 import type { Lineage } from '../../../src/model/observation.ts'
 
@@ -24,6 +25,14 @@ export interface Data {
   readonly addresses: readonly { readonly group: number; readonly address: HostPort }[]
   /** Prepared transactions: what they will have written once committed. */
   readonly prepared: ReadonlyMap<string, readonly Write[]>
+  /** `citus_ha.intent`, with what the server had been set to where it is about the server itself. */
+  readonly intents: readonly (Intent & { readonly settings?: Readonly<Record<string, string>> })[]
+  /** `pg_dist_local_group` says a group that no group has. */
+  readonly retired: boolean
+  /** What clients have written, by number. */
+  readonly client: readonly number[]
+  /** `pg_dist_transaction`: what clients that came in here prepared elsewhere, and have committed. */
+  readonly records: readonly string[]
 }
 
 /** What one statement writes, once it is committed. */

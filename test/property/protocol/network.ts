@@ -5,7 +5,7 @@ import type { Answered, Observation, Testimony, WalReceiver } from '../../../src
 import type { Prober } from '../../../src/observe/survey.ts'
 import type { Access } from '../../../src/walk/access.ts'
 import type { Owner } from './clock.ts'
-import type { Server } from './server.ts'
+import { OURS, type Server } from './server.ts'
 import { Session } from './session.ts'
 import type { World } from './world.ts'
 
@@ -120,8 +120,8 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     instance: server.instance,
     serverVersion: 170_000,
     inRecovery,
-    readOnly: false,
-    retired: false,
+    readOnly: server.readOnly,
+    retired: visible.retired,
     systemIdentifier: server.system,
     timeline: server.timeline,
     history: server.history,
@@ -146,12 +146,12 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       positions: [],
       keepsTransactions: false,
       pauses: [],
-      intents: [],
+      intents: visible.intents,
       spareAddresses: visible.addresses,
     },
     superuser: false,
     readsStatistics: true,
-    prepared: [...visible.prepared.keys()].sort(),
+    prepared: [...visible.prepared.keys()].filter((gid) => gid.startsWith(OURS)).sort(),
     oldestPreparedMs: null,
     databases: ['app'],
     encrypted: false,

@@ -17,7 +17,7 @@ import { World } from './world.ts'
 /** Walks after the faults until everything is right; one more for each group that has to be vouched for. */
 export const WALKS_TO_CONVERGE = 5
 const MOST_RIVALS = 2
-const LONGEST_MS = 300_000
+export const LONGEST_MS = 300_000
 
 export interface Ran {
   readonly world: World
@@ -69,7 +69,7 @@ async function live(world: World, schedule: Schedule): Promise<number> {
   return await converge(world)
 }
 
-function over(world: World): boolean {
+export function over(world: World): boolean {
   world.rethrow()
   return world.instances.every(({ state, walks }) => state === 'dead' || walks === 0)
 }
@@ -214,7 +214,7 @@ function refusedIn(report: Report | null): number[] {
 }
 
 /** Citus's own daemon brings the copies up to date whose flag says that they are not. */
-async function sync(world: World): Promise<void> {
+export async function sync(world: World): Promise<void> {
   const leading = world.leading()
   if (!leading) return
   for (const row of leading.durable.rows) {

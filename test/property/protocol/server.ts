@@ -14,8 +14,22 @@ export interface Surroundings {
   followers(of: string): Server[]
   /** How far behind a standby replays, in milliseconds. */
   lag(): number
+  /** Told of every promotion. */
+  promoted(server: Server): void
   /** Told of everything that became durable. */
   wrote(server: Server, before: Data, after: Data, how: string): void
+}
+
+/** How gids of citus-ha begin. */
+export const OURS = 'citus_ha_'
+
+const READ_ONLY = 'default_transaction_read_only'
+
+interface Daemon {
+  readonly started: number
+  /** In a round of its recovery of two-phase commits, which it brings to its end. */
+  atWork: boolean
+  ending: boolean
 }
 
 interface SyncWait {
@@ -40,6 +54,15 @@ export class Server {
   readsSecondaries = false
   /** Its commits wait for this standby: `synchronous_standby_names`. */
   syncStandby: string | null = null
+  /** What ALTER SYSTEM has set, in its file and as it is in effect. Kept over restarts, not replicated. */
+  file: ReadonlyMap<string, string> = new Map()
+  settings: ReadonlyMap<string, string> = new Map()
+  /** `pg_conf_load_time()` */
+  loaded = 0
+  /** Citus's maintenance daemon. */
+  daemon: Daemon = { started: 0, atWork: false, ending: false }
+  /** gids of what clients that came in here have prepared elsewhere and not finished. */
+  readonly active = new Set<string>()
   starts = 1
   /** What was in the database at each position of its WAL. */
   wal: Data[]
@@ -137,6 +160,8 @@ export class Server {
     for (const backend of [...this.backends.values()]) backend.terminate()
     this.backends.clear()
     this.#waits = []
+    this.#promotion = null
+    this.active.clear()
     this.locks.clear()
     this.visible = this.durable
   }
@@ -145,9 +170,43 @@ export class Server {
     if (this.up) return
     this.up = true
     this.starts += 1
+    this.#load()
+    this.daemon = { started: this.#world.clock.now, atWork: false, ending: false }
     if (!this.inRecovery) this.#recover()
     else this.replay()
     for (const standby of this.#world.followers(this.name)) standby.replay()
+  }
+
+  #promotion: object | null = null
+  /** `pg_promote`: it comes when the startup process gets to it, and not at all where the server dies before. */
+  askToPromote(afterMs: number): void {
+    const asked = {}
+    this.#promotion = asked
+    this.#world.clock.after(afterMs, null, () => {
+      if (this.#promotion === asked) this.promote()
+    })
+  }
+
+  /** `pg_reload_conf`. */
+  reload(afterMs: number): void {
+    const { starts } = this
+    this.#world.clock.after(afterMs, null, () => {
+      if (this.starts === starts && this.up) this.#load()
+    })
+  }
+
+  #load(): void {
+    this.settings = this.file
+    this.loaded = this.#world.clock.now
+  }
+
+  /** `default_transaction_read_only` */
+  get readOnly(): boolean {
+    return this.settings.get(READ_ONLY) === 'on'
+  }
+
+  get readOnlyInFile(): boolean {
+    return this.file.get(READ_ONLY) === 'on'
   }
 
   promote(): void {
@@ -161,6 +220,7 @@ export class Server {
     this.wal.push(this.durable)
     this.visible = this.durable
     this.#recover()
+    this.#world.promoted(this)
   }
 
   /** It is rebuilt from another server and follows it. */
@@ -169,13 +229,16 @@ export class Server {
     this.wal = [...primary.wal]
     this.visible = this.durable
     Object.assign(this, { timeline: primary.timeline, history: primary.history, syncStandby: null })
+    this.file = primary.file
     this.inRecovery = true
     this.upstream = primary.name
     this.start()
   }
 
   #recover(): void {
-    for (const gid of this.durable.prepared.keys()) this.locks.seize('pg_dist_node', this.holderOf(gid))
+    for (const gid of this.durable.prepared.keys())
+      if (gid.startsWith(OURS)) this.locks.seize('pg_dist_node', this.holderOf(gid))
+      else this.locks.seize('shards', this.holderOf(gid), 'shared')
   }
 
   readonly #holders = new Map<string, object>()
@@ -203,6 +266,6 @@ export function lsnAt(position: number): string {
   return `0/${(position * 256).toString(16).toUpperCase()}`
 }
 
-function positionOf(lsn: string): number {
+export function positionOf(lsn: string): number {
   return Number.parseInt(lsn.slice(2), 16) / 256
 }

@@ -23,6 +23,7 @@ export class Session implements SessionLike {
   #backend: Backend | null = null
   #lost: SessionLost | null = null
   #last: Promise<unknown> = Promise.resolve()
+  #told: ((error: Error) => void) | null = null
   readonly #cuts = new Set<(error: SessionLost) => void>()
 
   constructor(world: World, instance: Instance, address: HostPort) {
@@ -37,6 +38,10 @@ export class Session implements SessionLike {
 
   get alive(): boolean {
     return this.#lost === null
+  }
+
+  onLost(told: (error: Error) => void): void {
+    this.#told = told
   }
 
   async connect(): Promise<void> {
@@ -140,6 +145,7 @@ export class Session implements SessionLike {
     this.#instance.sessions.delete(this)
     if (this.#lost) return this.#lost
     this.#lost = new SessionLost(`${formatAddress(this.#address)}: ${message}`, code)
+    if (this.#cuts.size === 0 && code !== 'CLOSED') this.#told?.(this.#lost)
     for (const cut of this.#cuts) cut(this.#lost)
     this.#cuts.clear()
     this.#tellServer()

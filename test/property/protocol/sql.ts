@@ -1,6 +1,7 @@
 /** The statements of one message. */
 export function split(message: string): string[] {
-  return (message.match(/(?:'(?:[^']|'')*'|[^;'])+/g) ?? []).map((text) => text.trim()).filter((text) => text)
+  const spoken = message.replace(/^--.*$/gm, '')
+  return (spoken.match(/(?:'(?:[^']|'')*'|[^;'])+/g) ?? []).map((text) => text.trim()).filter((text) => text)
 }
 
 /** The string literals of a statement, as values. */

@@ -1,24 +1,30 @@
+import { primaryOf } from '../../../src/model/catalog.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../../src/model/node.ts'
 import type { Lineage } from '../../../src/model/observation.ts'
 import type { Step } from '../../../src/model/plan.ts'
 import { readHistory } from '../../../src/observe/rows.ts'
 import { take } from '../../../src/plan/simulate.ts'
 import type { Backend } from './backend.ts'
+import { CLIENTS } from './client-statements.ts'
 import { type Change, type Data, isBefore, rawRow, ServerError, type Stamp } from './copy.ts'
+import type { Lock } from './locks.ts'
+import { OURS } from './server.ts'
 import { intArray, json, numbers, strings, unknownStatement } from './sql.ts'
+import { SWITCHOVER } from './switchover-statements.ts'
 
 export type Rows = Readonly<Record<string, unknown>>[]
 
-type Handler = (backend: Backend, statement: string) => Rows | Promise<Rows>
+export type Handler = (backend: Backend, statement: string) => Rows | Promise<Rows>
 
 // By how a statement begins. As sql/install/*.sql has them, on `Data` instead of tables.
 const HANDLERS: readonly (readonly [string, Handler])[] = [
   ['SELECT pg_advisory_xact_lock(', (backend) => locked(backend, 'change')],
-  ['SELECT citus_ha.lock_copy(', (backend) => locked(backend, 'pg_dist_node')],
-  ['SELECT citus_ha.fence(', (backend) => locked(backend, 'writes')],
+  ['SELECT citus_ha.lock_copy(', (backend, sql) => locked(backend, 'pg_dist_node', ...writesOf(sql))],
+  ['SELECT citus_ha.fence(', (backend, sql) => locked(backend, ...writesOf(sql))],
   ['SELECT citus_ha.lock_shards(', (backend) => locked(backend, 'shards')],
   ['SELECT citus_ha.read_copy(', (backend) => [{ copy: readCopy(backend) }]],
   ['SELECT citus_ha.in_time(', inTime],
+  ['SELECT citus_ha.rewrite(e.', rehearse],
   ['SELECT citus_ha.rewrite(', rewrite],
   ['SELECT citus_ha.decide(', decide],
   ['SELECT citus_ha.record_lineage(', record],
@@ -29,19 +35,28 @@ const HANDLERS: readonly (readonly [string, Handler])[] = [
   ['SELECT FROM citus_ha.change', lookUp],
   ['SELECT pg_cancel_backend(', cancel],
   ['SELECT citus_ha.cancel_metadata_sync(', () => []],
-  ['SELECT citus_ha.end_citus_backends(', () => [{ end_citus_backends: 0 }]],
   ['SELECT citus_ha.recover_citus_transactions(', () => [{ recover_citus_transactions: 0 }]],
   ['SELECT FROM pg_stat_activity a', () => [{}]],
 ]
 
 export async function answerTo(backend: Backend, statement: string): Promise<Rows> {
-  const found = HANDLERS.find(([beginning]) => statement.startsWith(beginning))
+  const found = [...HANDLERS, ...SWITCHOVER, ...CLIENTS].find(([beginning]) =>
+    statement.startsWith(beginning),
+  )
   return found ? await found[1](backend, statement) : unknownStatement(statement)
 }
 
-async function locked(backend: Backend, lock: Parameters<Backend['lock']>[0]): Promise<Rows> {
+async function locked(backend: Backend, ...locks: readonly Lock[]): Promise<Rows> {
   if (backend.server.inRecovery) throw new ServerError('25006', 'cannot acquire lock during recovery')
-  await backend.lock(lock)
+  for (const lock of locks) await backend.lock(lock)
+  return [{}]
+}
+
+const writesOf = (statement: string): Lock[] =>
+  intArray(strings(statement)[0]).map((group): Lock => `writes:${group}`)
+
+function rehearse(backend: Backend): Rows {
+  backend.requireWritable()
   return [{}]
 }
 
@@ -63,6 +78,14 @@ function inTime({ ageMs }: Backend, statement: string): Rows {
   return [{}]
 }
 
+/** Gone with the change that makes the row of its target the primary's. */
+function unlessDone(intents: Data['intents'], rows: Data['rows']): Data['intents'] {
+  return intents.filter(({ group, to }) => {
+    const row = primaryOf(rows, group)
+    return !row || !sameAddress(row.address, to)
+  })
+}
+
 function rewrite(backend: Backend, statement: string): Rows {
   const [timeline = 0, epoch = 0] = numbers(statement)
   const stamp: Stamp = { timeline, epoch }
@@ -80,7 +103,7 @@ function rewrite(backend: Backend, statement: string): Rows {
   // Under its lock nobody else writes these: what it will be is what it is now.
   backend.write((now) => {
     if (!isBefore(now.epoch, stamp)) throw new Error(`epoch ${epoch} is written over ${now.epoch.epoch}`)
-    return { ...now, rows, epoch: stamp, addresses }
+    return { ...now, rows, epoch: stamp, addresses, intents: unlessDone(now.intents, rows) }
   })
   return [{}]
 }
@@ -117,7 +140,12 @@ function decide(backend: Backend, statement: string): Rows {
   if (backend.data.changes.some((each) => each.timeline === timeline && each.epoch === epoch))
     throw new ServerError('23505', 'duplicate key in citus_ha.change')
   const change = { timeline, epoch, gids, after, madeBy }
-  backend.write((now) => ({ ...now, changes: [...now.changes, change], lineage: set(now, proofs, true) }))
+  backend.write((now) => ({
+    ...now,
+    changes: [...now.changes, change],
+    lineage: set(now, proofs, true),
+    intents: unlessDone(now.intents, now.rows),
+  }))
   return [{}]
 }
 
@@ -149,7 +177,8 @@ function holders({ server }: Backend): Rows {
 }
 
 function listPrepared({ data }: Backend): Rows {
-  return [...data.prepared.keys()].sort().map((gid) => ({ gid }))
+  const ours = [...data.prepared.keys()].filter((gid) => gid.startsWith(OURS))
+  return ours.sort().map((gid) => ({ gid }))
 }
 
 function decidedGids({ data }: Backend, statement: string): Rows {

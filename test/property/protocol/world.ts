@@ -3,6 +3,7 @@ import { primaryRow, secondaryRow, systemOf } from '../../support/builders.ts'
 import { checkWrite } from './check.ts'
 import { Clock } from './clock.ts'
 import type { Data } from './copy.ts'
+import type { Ledger } from './ledger.ts'
 import type { Fate, Instance } from './network.ts'
 import type { Fault, Schedule } from './schedule.ts'
 import { Server, type Surroundings } from './server.ts'
@@ -26,6 +27,10 @@ export class World implements Surroundings {
   /** Starts another walk, of another instance. */
   rival: () => void = () => undefined
   calm = false
+  /** Keeps what was acknowledged; null: there are no clients. */
+  ledger: Ledger | null = null
+  /** Promoted by somebody who is no citus-ha. */
+  readonly othersPromoted = new Set<Server>()
   /** Until when no witness that is asked answers. */
   mute = 0
   readonly #schedule: Schedule
@@ -146,8 +151,8 @@ export class World implements Surroundings {
     server.crash()
     this.clock.after(Math.max(RESTART_MS, ms), null, () => {
       // Whoever was replaced meanwhile is kept down by whoever replaced it.
-      if (!server.inRecovery && this.primaries(server.group).some((one) => one.timeline > server.timeline))
-        return
+      const newer = this.primaries(server.group).filter((one) => one.timeline > server.timeline)
+      if (!server.inRecovery && newer.some((one) => this.othersPromoted.has(one))) return
       this.note(`start ${server.name}`)
       this.touch(routeOf(server.name, server.name))
       server.start()
@@ -160,12 +165,18 @@ export class World implements Surroundings {
     this.note(`promote ${server.name} (old: ${old})`)
     for (const { name } of [server, ...before]) this.touch(routeOf(name, name))
     if (old !== 'alive') for (const one of before) one.crash()
+    this.othersPromoted.add(server)
     server.promote()
     for (const one of this.members(server.group)) {
       const follows = one.inRecovery && one.up && this.random() < 0.7
       if (follows) one.upstream = server.name
     }
     if (old === 'follows') for (const one of before) one.follow(server)
+  }
+
+  promoted(server: Server): void {
+    this.note(`promoted: ${server.name}`)
+    this.ledger?.promoted(server, this.othersPromoted.has(server))
   }
 
   count(what: string): void {
@@ -187,7 +198,7 @@ export class World implements Surroundings {
 
   wrote(server: Server, before: Data, after: Data, how: string): void {
     this.note(`${server.name} ${how}`)
-    this.count(how.replace(/ citus_ha_\S+$/, ''))
+    this.count(how.replace(/ citus_\S+$/, ''))
     try {
       checkWrite(this, server, before, after, how)
     } catch (error) {
@@ -276,7 +287,10 @@ export class World implements Surroundings {
 const routeOf = (a: string, b: string): string => (a < b ? `${a}|${b}` : `${b}|${a}`)
 
 function shortened(sql: string): string {
-  return sql.replace(/'(?:[^']|'')*'/g, (text) => (text.length > 60 ? "'…'" : text)).replace(/\s+/g, ' ')
+  return sql
+    .replace(/^--.*$/gm, '')
+    .replace(/'(?:[^']|'')*'/g, (text) => (text.length > 60 ? "'…'" : text))
+    .replace(/\s+/g, ' ')
 }
 
 function initialData(members: readonly number[], recorded: boolean): Data {
@@ -296,5 +310,9 @@ function initialData(members: readonly number[], recorded: boolean): Data {
     lineage: recorded ? members.map((_, group) => line(group)) : [],
     addresses: coordinators,
     prepared: new Map(),
+    intents: [],
+    retired: false,
+    client: [],
+    records: [],
   }
 }

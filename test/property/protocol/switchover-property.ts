@@ -1,0 +1,36 @@
+import fc from 'fast-check'
+import { expect } from 'vitest'
+import { POINTS, switchoverSchedule } from './switchover-schedule.ts'
+import { runSwitchovers } from './switchovers.ts'
+
+// What a run of any length has to have met, so that it says something: per thousand schedules.
+const MET: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(POINTS.map((point) => [`dies at ${point}`, 3])),
+  acknowledged: 10_000,
+  'client: 25006': 1000,
+  prepare: 4000,
+  fault: 300,
+  'two at once': 200,
+  'switchover switched': 150,
+  'switchover blocked': 100,
+  'switchover unproved': 4,
+  'undone by another': 60,
+  'carried on by another': 8,
+  'changed by another': 60,
+}
+
+/** That no random schedule breaks an invariant, and that they have met what they have to meet. */
+export async function holdsFor(runs: number): Promise<void> {
+  const met = new Map<string, number>()
+  await fc.assert(
+    fc.asyncProperty(switchoverSchedule, async (drawn) => {
+      const { tally } = await runSwitchovers(drawn)
+      for (const [what, times] of tally) met.set(what, (met.get(what) ?? 0) + times)
+    }),
+    { numRuns: runs },
+  )
+  const told = JSON.stringify(Object.fromEntries([...met].sort()))
+  if (process.env.CITUS_HA_SCHEDULES) console.log(told)
+  for (const [what, least] of Object.entries(MET))
+    expect(met.get(what) ?? 0, `${what} of ${told}`).toBeGreaterThan((least * runs) / 1000)
+}

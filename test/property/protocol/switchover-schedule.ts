@@ -1,0 +1,63 @@
+import fc from 'fast-check'
+import { FAULTS, type Fault } from './schedule.ts'
+
+/** Where a switchover is told of, in order: the points of its hooks. */
+export const POINTS = [
+  'connect',
+  'look',
+  'fence',
+  'intend',
+  'quiesce',
+  'replay',
+  'promoting',
+  'promoted',
+  'opened',
+  'locked',
+  'prepared:1',
+  'all-prepared',
+  'decided',
+  'committed:1',
+  'change',
+  'drain',
+] as const
+
+/** An outsider who lets two servers of a group take writes is his own doing. */
+const SINGLE = FAULTS.filter((what) => what !== 'promote beside')
+
+const fault: fc.Arbitrary<Fault> = fc.record({
+  on: fc.constantFrom('statement', 'statement', 'statement', 'statement', 'probe'),
+  at: fc.nat(180),
+  what: fc.constantFrom(...SINGLE),
+  whom: fc.nat(11),
+  ms: fc.constantFrom(30, 250, 700, 2500, 6000),
+})
+
+const death = fc.record({
+  at: fc.constantFrom(...POINTS),
+  how: fc.constantFrom('killed', 'killed', 'frozen'),
+})
+
+const order = fc.record({
+  /** When it is given, in milliseconds. */
+  at: fc.constantFrom(0, 0, 20, 90, 200, 400, 900),
+  /** Counted round. */
+  groups: fc.array(fc.nat(3), { minLength: 1, maxLength: 2 }),
+  /** Which of the group's other members, counted round; null: whichever is closest. */
+  to: fc.option(fc.nat(1), { freq: 2 }),
+  dies: fc.option(death, { freq: 2 }),
+})
+
+export const switchoverSchedule = fc.record({
+  /** Of delays and of what clients do; nothing else is left to it. */
+  seed: fc.nat(0xffff),
+  /** Standbys of each group, the coordinator's first. */
+  standbys: fc.tuple(fc.constantFrom(0, 1), fc.array(fc.constantFrom(1, 2), { minLength: 1, maxLength: 3 })),
+  slowReplay: fc.boolean(),
+  clients: fc.constantFrom(1, 2, 4),
+  orders: fc.array(order, { minLength: 1, maxLength: 2 }),
+  /** When others reconcile, in milliseconds. */
+  reconciles: fc.array(fc.constantFrom(100, 300, 600, 1500), { maxLength: 1 }),
+  faults: fc.array(fault, { maxLength: 3 }),
+})
+
+export type SwitchoverSchedule = typeof switchoverSchedule extends fc.Arbitrary<infer T> ? T : never

@@ -1,0 +1,225 @@
+import type { Intent } from '../../../src/model/intent.ts'
+import { sameAddress } from '../../../src/model/node.ts'
+import type { Backend } from './backend.ts'
+import { ServerError } from './copy.ts'
+import { lsnAt, positionOf } from './server.ts'
+import { intArray, json, numbers, strings } from './sql.ts'
+import type { Handler, Rows } from './statements.ts'
+
+/** What a switchover, and whoever undoes one or carries it on, says beyond what a change does. */
+export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
+  ["SELECT has_function_privilege('pg_promote", target],
+  [
+    "SELECT has_function_privilege('pg_reload_conf",
+    () => [{ may_reload: true, has_parameter_privileges: true, superuser: false }],
+  ],
+  ['SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object(', () => [{ busy: [] }]],
+  ["SELECT current_setting('citus.max_cached", () => [{ lifetime: '10min', recent: false }]],
+  ['SELECT count(shard::text) FROM citus_ha.own_shards()', () => [{ count: '1' }]],
+  ['SELECT clock_timestamp()::text AS now', ({ world }) => [{ now: String(world.clock.now) }]],
+  ['SELECT citus_ha.open_transactions(', (backend, sql) => [{ open: open(backend, sql).map(told(backend)) }]],
+  [
+    'SELECT citus_ha.end_open_transactions(',
+    (backend, sql) => [{ open: ended(backend, open(backend, sql)) }],
+  ],
+  ['SELECT citus_ha.held_transactions(', (backend) => [{ held: held(backend).map(told(backend)) }]],
+  ['SELECT citus_ha.end_held_transactions(', (backend) => [{ ended: ended(backend, held(backend)) }]],
+  ['SELECT citus_ha.end_citus_backends(', endCitus],
+  ['SELECT citus_ha.blockers(', (backend, sql) => [{ blockers: blockers(backend, sql).map(told(backend)) }]],
+  ['SELECT citus_ha.intend(', intend],
+  ['SELECT citus_ha.forget_intents(', forget],
+  ['ALTER SYSTEM SET ', alter],
+  ['ALTER SYSTEM RESET ', alter],
+  [
+    'SELECT s.name, has_parameter_privilege(',
+    () => Object.keys(HELD).map((name) => ({ name, may_alter: true })),
+  ],
+  ['SELECT s.name, s.setting, k.settings', heldSettings],
+  ['SELECT citus_ha.end_maintenance_daemons() AS left', endDaemons],
+  ['SELECT citus_ha.hold_recovery() AS held', holdRecovery],
+  ['SELECT citus_ha.retire(', retire],
+  ['SELECT pg_reload_conf()', reload],
+  ['SELECT pg_is_in_recovery() AS standby', ({ server }) => [{ standby: server.inRecovery }]],
+  ['SELECT pg_logical_emit_message(', emit],
+  ['SELECT pg_current_wal_flush_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
+  ['SELECT pg_last_wal_replay_lsn() >= ', replayed],
+  ['SELECT pg_promote(false)', promote],
+]
+
+function target({ server }: Backend): Rows {
+  return [
+    {
+      may_promote: true,
+      prepared_transactions: 100,
+      read_only: server.readOnly,
+      apply_delay: '0',
+      replay_paused: false,
+    },
+  ]
+}
+
+/** Everybody's transactions but our own. */
+function transactions({ server, pid }: Backend): Backend[] {
+  const others = [...server.backends.values()].filter(
+    (one) => one.pid !== pid && one.application !== 'citus-ha' && one.openSince !== null,
+  )
+  return others
+}
+
+function isHeld({ server }: Backend, one: Backend): boolean {
+  const seen = new Set<object>()
+  const next: object[] = [one]
+  for (let holder = next.pop(); holder; holder = next.pop()) {
+    for (const blocker of server.locks.blockersOf(holder)) {
+      if (seen.has(blocker)) continue
+      seen.add(blocker)
+      next.push(blocker)
+    }
+  }
+  return [...server.backends.values()].some((each) => each.application === 'citus-ha' && seen.has(each))
+}
+
+function open(backend: Backend, statement: string): Backend[] {
+  const since = Number(strings(statement)[0] ?? Number.POSITIVE_INFINITY)
+  return transactions(backend).filter((one) => (one.openSince ?? 0) < since && !isHeld(backend, one))
+}
+
+function held(backend: Backend): Backend[] {
+  return transactions(backend).filter((one) => isHeld(backend, one))
+}
+
+function blockers(backend: Backend, statement: string): Backend[] {
+  const { server } = backend
+  const waiting = server.backends.get(numbers(statement)[0] ?? 0)
+  const all = waiting ? server.locks.blockersOf(waiting) : []
+  return [...server.backends.values()].filter((one) => all.includes(one))
+}
+
+const told =
+  ({ world }: Backend) =>
+  ({ pid, application, client, openSince }: Backend) => ({
+    pid,
+    user: 'app',
+    application,
+    state: 'active',
+    ageMs: world.clock.now - (openSince ?? world.clock.now),
+    statement: 'simulated',
+    client,
+    ours: application === 'citus-ha',
+  })
+
+function ended(backend: Backend, whom: readonly Backend[]) {
+  const rows = whom.map(told(backend))
+  for (const one of whom) one.terminate()
+  return rows
+}
+
+function endCitus({ server, pid }: Backend): Rows {
+  const whom = [...server.backends.values()].filter((one) => one.pid !== pid && one.client !== null)
+  for (const one of whom) one.terminate()
+  return [{ end_citus_backends: whom.length }]
+}
+
+function intend(backend: Backend, statement: string): Rows {
+  const said = json<Intent[]>(statement)
+  const known = [...backend.data.rows, ...backend.data.addresses]
+  for (const { group, from, to } of said)
+    for (const address of [from, to])
+      if (!known.some((each) => each.group === group && sameAddress(each.address, address)))
+        throw new ServerError('HA003', `group ${group} may not be given the address ${address.host}`)
+  const groups = said.map(({ group }) => group)
+  const { server } = backend
+  const noted = said.map((intent) => {
+    const before = backend.data.intents.find(({ group }) => group === intent.group)?.settings
+    const own = intent.group === server.group ? { settings: Object.fromEntries(server.file) } : {}
+    return { ...intent, ...own, ...(before ? { settings: before } : {}) }
+  })
+  backend.write((now) => ({
+    ...now,
+    intents: [...now.intents.filter(({ group }) => !groups.includes(group)), ...noted],
+  }))
+  return [{}]
+}
+
+function forget(backend: Backend, statement: string): Rows {
+  const groups = intArray(strings(statement)[0])
+  backend.requireWritable()
+  if (groups.length === 0) return [{}]
+  backend.write((now) => ({ ...now, intents: now.intents.filter(({ group }) => !groups.includes(group)) }))
+  return [{}]
+}
+
+/** What a switchover sets, and what it is where nobody has. */
+const HELD: Readonly<Record<string, string>> = {
+  'citus.background_task_queue_interval': '5000',
+  'citus.defer_shard_delete_interval': '15000',
+  'citus.recover_2pc_interval': '60000',
+  default_transaction_read_only: 'off',
+}
+
+function alter({ server }: Backend, statement: string): Rows {
+  const [, verb, quoted = ''] = /^ALTER SYSTEM (SET|RESET) (\S+)/.exec(statement) ?? []
+  const name = quoted.replaceAll('"', '')
+  if (!(name in HELD)) throw new Error(`nobody is to alter ${name}`)
+  const file = new Map(server.file)
+  if (verb === 'SET') file.set(name, strings(statement)[0] ?? '')
+  else file.delete(name)
+  server.file = file
+  return []
+}
+
+function heldSettings({ server, data }: Backend): Rows {
+  const known = data.intents.find((intent) => intent.settings !== undefined)?.settings ?? null
+  return Object.entries(HELD).map(([name, value]) => {
+    return { name, setting: server.settings.get(name) ?? value, settings: known }
+  })
+}
+
+/** Those that began before the settings that are in effect now; one that is at work ends with its round. */
+function endDaemons({ server, world }: Backend): Rows {
+  if (server.settings.get('citus.recover_2pc_interval') !== '-1')
+    throw new ServerError('HA004', 'citus.recover_2pc_interval is not -1')
+  const { daemon } = server
+  if (daemon.started >= server.loaded) return [{ left: 0 }]
+  if (daemon.atWork) daemon.ending = true
+  else server.daemon = { started: world.clock.now, atWork: false, ending: false }
+  return [{ left: 1 }]
+}
+
+async function holdRecovery(backend: Backend): Promise<Rows> {
+  const late = (error: unknown) => {
+    if (error instanceof ServerError && error.code === '55P03') return false
+    throw error
+  }
+  return [{ held: await backend.lock('pg_dist_transaction').then(() => true, late) }]
+}
+
+function retire(backend: Backend, statement: string): Rows {
+  const { group } = json<{ group: number }>(statement)
+  if (group !== backend.server.group) throw new ServerError('HA002', `this server is not of group ${group}`)
+  backend.write((now) => ({ ...now, retired: true }))
+  return [{}]
+}
+
+function reload({ server, world }: Backend): Rows {
+  server.reload(world.lag() / 40)
+  return [{ pg_reload_conf: true }]
+}
+
+function emit(backend: Backend): Rows {
+  if (backend.server.inRecovery) throw new ServerError('55000', 'recovery is in progress')
+  // It writes in a read-only transaction as well.
+  void backend.server.write([], 'message', false)
+  return [{}]
+}
+
+function replayed({ server }: Backend, statement: string): Rows {
+  const wanted = positionOf(strings(statement)[0] ?? '')
+  return [{ there: server.inRecovery ? server.wal.length >= wanted : null }]
+}
+
+function promote({ server, world }: Backend): Rows {
+  if (!server.inRecovery) throw new ServerError('55000', 'recovery is not in progress')
+  server.askToPromote(5 * world.lag())
+  return [{ pg_promote: true }]
+}

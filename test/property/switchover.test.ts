@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { giveTimeBack, takeOverTime } from './protocol/clock.ts'
+import { holdsFor } from './protocol/switchover-property.ts'
+import type { SwitchoverSchedule } from './protocol/switchover-schedule.ts'
+import { runSwitchovers } from './protocol/switchovers.ts'
+
+vi.mock('node:timers/promises', async () => {
+  const { pause } = await import('./protocol/clock.ts')
+  return { setTimeout: pause }
+})
+vi.mock('node:crypto', async (original) => {
+  const { uniqueBytes } = await import('./protocol/clock.ts')
+  return { ...(await original<typeof import('node:crypto')>()), randomBytes: uniqueBytes }
+})
+
+// test/full has 10,000.
+const RUNS = Number(process.env.CITUS_HA_SCHEDULES ?? 600)
+
+const QUIET: SwitchoverSchedule = {
+  seed: 0,
+  standbys: [0, [1]],
+  slowReplay: false,
+  clients: 1,
+  orders: [],
+  reconciles: [],
+  faults: [],
+}
+const order = (
+  parts: Partial<SwitchoverSchedule['orders'][number]>,
+): SwitchoverSchedule['orders'][number] => {
+  return { at: 0, groups: [0], to: null, dies: null, ...parts }
+}
+
+/** Schedules that broke an invariant once: what became of them. `groups` are counted among those that have a standby. */
+const KNOWN: readonly { readonly was: string; readonly schedule: Partial<SwitchoverSchedule> }[] = [
+  {
+    was: 'two at once, to different standbys: the later one promoted its own beside the new primary, and lost what that had',
+    schedule: { standbys: [0, [2]], orders: [order({}), order({ to: 1 })] },
+  },
+  {
+    was: 'two at once, to the same standby: the later one took the other’s promotion for its own, and left an intent',
+    schedule: { orders: [order({}), order({ at: 20 })] },
+  },
+  {
+    was: 'the coordinator and a worker at once: the later one went on at the old coordinator',
+    schedule: { standbys: [1, [1]], orders: [order({}), order({ at: 90, groups: [1] })] },
+  },
+  {
+    was: 'a worker’s died while the coordinator’s waited for the lock: that one went on over what had been left',
+    schedule: {
+      standbys: [1, [1]],
+      orders: [order({}), order({ groups: [1], dies: { at: 'locked', how: 'killed' } })],
+    },
+  },
+]
+
+describe('real switchovers over simulated servers, in virtual time', () => {
+  beforeAll(takeOverTime)
+  afterAll(giveTimeBack)
+
+  test.each(KNOWN)('known: $was', async ({ schedule }) => {
+    const { tally } = await runSwitchovers({ ...QUIET, ...schedule })
+    expect(tally.get('acknowledged') ?? 0).toBeGreaterThan(0)
+    expect(tally.get('two at once') ?? 0).toBeGreaterThan(0)
+    expect(tally.get('switchover unproved')).toBeUndefined()
+  })
+
+  test('lose no acknowledged write, tell the truth, and whatever dies, one reconcile puts all in order', {
+    timeout: 600_000,
+  }, async () => {
+    await holdsFor(RUNS)
+  })
+})
