@@ -8,6 +8,8 @@ export interface ProbeConnection {
    * @throws what the driver or the server says; Error if there is no row
    */
   one(sql: string, parameters?: readonly (string | number)[]): Promise<unknown>
+  /** Tells of the server's notices and warnings from now on. */
+  onNotice(told: (notice: { readonly code: string; readonly message: string }) => void): void
   /** Cuts the connection, whatever is under way on it. Never throws. */
   close(): Promise<void>
 }
@@ -24,6 +26,7 @@ function withoutSessionAttributes(options: postgres.Options<Record<string, never
 /** @param statementMs the server's own limit for a statement, in milliseconds */
 export function openProbe(target: Target, statementMs: number): ProbeConnection {
   const { host, port, ...options } = postgresOptions(target)
+  let told: Parameters<ProbeConnection['onNotice']>[0] = () => undefined
   const sql = withoutSessionAttributes({
     ...options,
     // Lists are what the driver documents; its types know single ones only.
@@ -34,13 +37,15 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
     // No look-up of array types, and nothing left on a server or a pooler in between.
     fetch_types: false,
     prepare: false,
-    onnotice: () => undefined,
+    onnotice: ({ code, message }) => told({ code: code ?? '', message: message ?? '' }),
     connection: {
       ...options.connection,
       statement_timeout: Math.trunc(statementMs),
       lock_timeout: Math.trunc(statementMs),
       // How long Citus, asked whether it reaches another node, tries. Its default is 30 s.
       'citus.node_connection_timeout': Math.trunc(statementMs / 2),
+      // And it is to try: a connection that it kept says what the other node was then.
+      'citus.max_cached_conns_per_worker': 0,
     },
   })
   return {
@@ -48,6 +53,9 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
       const [row] = await sql.unsafe(text, [...parameters])
       if (row === undefined) throw new Error('a probe gave no row')
       return row
+    },
+    onNotice: (listener) => {
+      told = listener
     },
     close: async () => {
       await sql.end({ timeout: 0 }).catch(() => undefined)

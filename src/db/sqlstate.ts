@@ -1,6 +1,7 @@
 /** The SQLSTATEs on which something is decided; texts never are. */
 export const SqlState = {
   connectionFailure: '08006',
+  internalError: 'XX000',
   invalidPassword: '28P01',
   invalidAuthorization: '28000',
   noSuchDatabase: '3D000',

@@ -5,6 +5,7 @@ import { type Known, knownOf, leaderAmong } from '../model/known.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
+import { ENOUGH, wasSilent } from './witnesses.ts'
 
 /** What the caller adds to a survey. */
 export interface Claims {
@@ -72,7 +73,7 @@ export interface GroupFacts {
 export interface Secondary {
   readonly row: CatalogRow
   readonly seen: Observation | undefined
-  /** Silent, and a witness that can tell says so too; it stays so until it answers. */
+  /** Two at least have seen that it is silent, we among them, and nobody has reached it; it stays so until it answers. */
   readonly isDown: boolean
   /** Its row is lent out or inactive meanwhile. */
   readonly isRemedied: boolean
@@ -183,7 +184,8 @@ function secondariesIn(survey: Survey, catalog: Catalog, group: number): Seconda
     const seen = survey.nodes.find((node) => sameAddress(node.address, row.address))
     const heard = survey.testimony.filter((given) => sameAddress(given.about, row.address))
     const isRemedied = lent.includes(row.nodeid)
-    const told = heard.some(({ says }) => says === 'down') && heard.every(({ says }) => says !== 'alive')
+    const down = heard.filter(({ says }) => says === 'down').length + (wasSilent(seen) ? 1 : 0)
+    const told = down >= ENOUGH && heard.every(({ says }) => says !== 'alive')
     return { row, seen, isDown: seen?.kind === 'unreachable' && (isRemedied || told), isRemedied }
   })
 }

@@ -218,12 +218,12 @@ export const RULES: readonly Rule[] = [
     id: 'D062',
     code: 'primary-alive-elsewhere',
     standing: 'refused',
-    says: 'the registered primary does not answer us, but a witness reaches it',
+    says: 'the registered primary does not answer us, but it answers a witness',
     when: (facts) => {
       const { alive, evidence } = witnesses(facts)
       return alive.length > 0 && facts.registered?.kind !== 'answered'
         ? {
-            summary: `${registeredAt(facts)} does not answer here, but ${alive.join(' and ')} reaches it`,
+            summary: `${registeredAt(facts)} does not answer here, but it answers ${alive.join(' and ')}`,
             evidence: [show(facts.registered), ...evidence],
           }
         : null

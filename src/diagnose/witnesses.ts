@@ -1,9 +1,10 @@
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
+import { proves } from '../model/sight.ts'
 import type { GroupFacts } from './facts.ts'
 
 export interface Witnesses {
-  /** Who reached the registered primary. */
+  /** To whom the registered primary gave any answer. */
   readonly alive: readonly string[]
   /** Two independent witnesses at least say that it is down, and none that it is alive. */
   readonly isDown: boolean
@@ -12,16 +13,17 @@ export interface Witnesses {
 }
 
 /** How many have to agree that a primary is down: ourselves and one more, or two others. */
-const ENOUGH = 2
+export const ENOUGH = 2
 
 /**
  * Whether the registered primary is down. We are one witness, if it was silent towards us (a server that
- * answers with an error is alive); each metadata node asked through Citus and each standby is another.
+ * answers with an error is alive, and of a name that can't be looked up nothing is known); each metadata node asked
+ * through Citus and each standby is another. What each may have seen and what that proves is in `SIGHTS`.
  */
 export function witnesses(facts: GroupFacts): Witnesses {
   const alive = facts.testimony.filter((given) => given.says === 'alive').map(nameOf)
   const independent = facts.testimony.filter((given) => given.says === 'down' && isIndependent(given, facts))
-  const silent = facts.registered?.kind === 'unreachable'
+  const silent = wasSilent(facts.registered)
   const spoke = facts.registered?.kind === 'unreadable'
   const down = new Set(independent.map(nameOf)).size + (silent ? 1 : 0)
   return {
@@ -33,11 +35,16 @@ export function witnesses(facts: GroupFacts): Witnesses {
   }
 }
 
+/** Whether we have seen that nobody answers there. */
+export function wasSilent(node: Observation | undefined): boolean {
+  return node?.kind === 'unreachable' && proves(node.cause) === 'down'
+}
+
 const nameOf = (given: Testimony): string => formatAddress(given.witness)
 
 /**
  * A promoted node is no witness for its own promotion, and a standby of something else none at all. Of the group's
- * own members only those in recovery count, whose WAL receiver is gone.
+ * own members only those in recovery count, by their WAL receivers.
  */
 function isIndependent(given: Testimony, facts: GroupFacts): boolean {
   const member = facts.members.find(({ node, address }) =>

@@ -25,6 +25,7 @@ const INSTALL_LOCK = 'SELECT pg_advisory_xact_lock(1668576371, 1751216128)'
 /** The functions that the role is granted: all that anything but `install` calls. */
 export const CALLABLE = [
   'node_identity()',
+  'untranslate_messages()',
   'read_copy()',
   'lock_copy(int[])',
   'fence(int[])',

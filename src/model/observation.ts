@@ -2,8 +2,9 @@ import type { Catalog } from './catalog.ts'
 import type { Intent } from './intent.ts'
 import type { HostPort } from './node.ts'
 import type { Pause } from './pause.ts'
+import type { Proof, Sight } from './sight.ts'
 
-/** Why a node gave no answer at all. None of these proves that it is down: it may be our network. */
+/** Why a node gave no answer at all; `SIGHTS` says what each proves. It may be our network. */
 export type UnreachableCause = 'refused' | 'reset' | 'timeout' | 'unroutable' | 'dns'
 
 /** Why a node that is alive, since it spoke to us, could not be read. */
@@ -165,9 +166,13 @@ export type Observation = Answered | Unreachable | Unreadable
 export interface Testimony {
   readonly witness: HostPort
   readonly about: HostPort
-  readonly says: 'alive' | 'down' | 'unknown'
+  readonly saw: Sight
+  /** What that proves. */
+  readonly says: Proof
   readonly how: 'citus_check_connection_to_node' | 'wal-receiver'
   readonly detail: string
+  /** What it saw of a server that lives, where it was asked. */
+  readonly control: Sight | null
 }
 
 /** Everything one survey of one database saw. Plain data: diagnosing it needs no clock and no network. */

@@ -5,6 +5,7 @@ import { messageOf } from '../db/sqlstate.ts'
 import type { Inspection, Look, Reach } from '../model/inspection.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import { reachesRow } from './rows.ts'
 
 export interface InspectOptions {
   readonly open: (address: HostPort) => Promise<SessionLike>
@@ -112,7 +113,7 @@ async function reachesOf(
     const late = signal.aborted || performance.now() > until
     const reach = late
       ? ({ kind: 'unseen', why: `no time left after ${REACHES_MS} ms` } as const)
-      : await lookAt(session, 'probe/reaches-one', reachesRow, [to.host, to.port])
+      : await lookAt(session, 'probe/reaches', reachesRow, [to.host, to.port])
     reaches.push({ to, reaches: reach, says: notice })
   }
   return reaches
@@ -188,5 +189,3 @@ const poolsRow = z
       return { nodeid, host: values.get('host') || null, port: port ? Number(port) : null }
     }),
   )
-
-const reachesRow = z.object({ reaches: z.boolean().nullable() }).transform(({ reaches }) => reaches === true)

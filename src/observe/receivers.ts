@@ -1,13 +1,14 @@
 import type { Catalog, CatalogRow } from '../model/catalog.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Testimony } from '../model/observation.ts'
+import { testify } from '../model/sight.ts'
 
 /**
  * What the WAL receivers of a group's standbys say of its registered primary.
  *
  * A receiver that heard something lately proves its sender alive, whatever name it knows it by, unless the
  * sender is another node that answered us (a cascade). `streaming` alone proves nothing: a receiver says so
- * for as long as its TCP connection lasts. A standby without a receiver no longer has a connection at all.
+ * for as long as its TCP connection lasts. A standby without a receiver may never have had one.
  */
 export function heardFrom(
   nodes: readonly Observation[],
@@ -36,14 +37,14 @@ function testimonyOf(
 ): Testimony {
   const given = { witness: standby.address, about, how: 'wal-receiver' } as const
   const { receiver } = standby
-  if (receiver === null) return { ...given, says: 'down', detail: 'its WAL receiver is gone' }
+  if (receiver === null) return testify(given, 'receiver-absent')
   const from = receiver.sender ? formatAddress(receiver.sender) : 'an unnamed sender'
   if (answered.some((node) => formatAddress(node.address) === from)) {
-    return { ...given, says: 'unknown', detail: `streams from ${from}` }
+    return testify(given, 'receiver-elsewhere', `streams from ${from}`)
   }
   if (receiver.heardMsAgo !== null && receiver.heardMsAgo <= freshnessMs) {
-    return { ...given, says: 'alive', detail: `heard from ${from} ${receiver.heardMsAgo} ms ago` }
+    return testify(given, 'receiver-hears', `heard from ${from} ${receiver.heardMsAgo} ms ago`)
   }
   const age = receiver.heardMsAgo === null ? 'never' : `${receiver.heardMsAgo} ms ago`
-  return { ...given, says: 'unknown', detail: `streams from ${from}, last message ${age}` }
+  return testify(given, 'receiver-deaf', `streams from ${from}, last message ${age}`)
 }

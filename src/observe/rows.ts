@@ -141,9 +141,13 @@ export const citusRow = z.object({
   cluster_name: z.string(),
 })
 
-export const reachesRow = z.object({
-  reaches: z.boolean().nullable(),
-  reaches_control: z.boolean().nullable(),
+export const reachesRow = z
+  .object({ reaches: z.boolean().nullable() })
+  .transform(({ reaches }) => reaches === true)
+
+export const messagesRow = z.object({
+  translated: z.boolean(),
+  may_set: z.enum(['itself', 'by function', 'no']),
 })
 
 export const identityRow = z.object({ timeline: z.number().int().nullable(), history: z.string() })

@@ -4,15 +4,17 @@ import type { Environment } from '../config/url.ts'
 import { Session } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
+import { messageOf } from '../db/sqlstate.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
+import { testify } from '../model/sight.ts'
 import { observationOf, wasCut } from '../observe/failure.ts'
 import { probe } from '../observe/probe.ts'
-import { reachesRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
+import { askWitness } from '../observe/witness.ts'
 import type { Access } from './access.ts'
 
 /** The cluster as the configuration says it is reached. One small pool a node and database; close it at the end. */
@@ -75,6 +77,7 @@ class NodeProber implements Prober {
   readonly #target: (address: HostPort) => Promise<Target>
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
+  readonly #asking = new Map<string, Promise<Testimony>>()
   #ended = false
 
   constructor(target: (address: HostPort) => Promise<Target>, timeoutMs: number) {
@@ -90,23 +93,23 @@ class NodeProber implements Prober {
     }
   }
 
+  /** Two who ask one witness about one node at the same time share the answer. */
   async ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
+    const key = `${formatAddress(witness)} about ${formatAddress(about)}`
+    const known = this.#asking.get(key)
+    if (known !== undefined) return await known
+    const asked = this.#ask(key, witness, about, control).finally(() => this.#asking.delete(key))
+    this.#asking.set(key, asked)
+    return await asked
+  }
+
+  /** On a connection of its own: the warnings on it are about this one question, and nobody waits for another's. */
+  async #ask(key: string, witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
     try {
-      const sql = statement('probe/reaches')
-      const row = await this.#within(witness, (connection) =>
-        connection.one(sql, [about.host, about.port, control.host, control.port]),
-      )
-      const { reaches, reaches_control } = reachesRow.parse(row)
-      if (reaches) return { ...given, says: 'alive', detail: 'reaches it' }
-      if (reaches_control) return { ...given, says: 'down', detail: 'does not reach it' }
-      return {
-        ...given,
-        says: 'unknown',
-        detail: `reaches neither it nor ${formatAddress(control)}, which lives`,
-      }
+      return await this.#within(witness, (connection) => askWitness(connection, given, control), key)
     } catch (error) {
-      return { ...given, says: 'unknown', detail: error instanceof Error ? error.message : String(error) }
+      return testify(given, 'no-report', messageOf(error))
     }
   }
 
@@ -127,9 +130,12 @@ class NodeProber implements Prober {
   }
 
   /** A connection that failed or was late is not used again: what it still answers belongs to nobody. */
-  async #within<T>(address: HostPort, work: (connection: ProbeConnection) => Promise<T>): Promise<T> {
+  async #within<T>(
+    address: HostPort,
+    work: (connection: ProbeConnection) => Promise<T>,
+    key = formatAddress(address),
+  ): Promise<T> {
     if (this.#ended) throw new Error('the connections were closed')
-    const key = formatAddress(address)
     const known = this.#open.get(key)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
@@ -149,7 +155,7 @@ class NodeProber implements Prober {
     } finally {
       clearTimeout(timer)
     }
-    return await this.#within(address, work)
+    return await this.#within(address, work, key)
   }
 
   async #connect(key: string, address: HostPort): Promise<ProbeConnection> {

@@ -83,7 +83,7 @@ async function unreached(
     [coordinator, ...readers].map((node) => prober.ask(node.address, address, primary)),
   )
   // The coordinator itself reads from primaries: that it can't say is nothing against a row.
-  const against = asked.find(({ says }, n) => says === 'down' || (n > 0 && says !== 'alive'))
+  const against = asked.find(({ saw, control }, n) => saw !== 'reached' && (n > 0 || control === 'reached'))
   if (!against) return null
   const witness = formatAddress(against.witness)
   return `group ${group}: ${formatAddress(address)} has no row, and gets none: ${witness} ${against.detail}`

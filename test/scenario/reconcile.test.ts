@@ -112,7 +112,7 @@ describe('reconcile after a promotion', () => {
     const evidence = report.refusals[0]?.evidence.join('\n')
     expect(evidence).toContain(`${at('worker-1')}: unreachable (refused)`)
     expect(evidence).toContain(`${at('coordinator')} (citus_check_connection_to_node): down`)
-    expect(evidence).toContain(`${at('worker-1-standby')} (wal-receiver): down`)
+    expect(evidence).toContain(`${at('worker-1-standby')} (wal-receiver): unknown, has no WAL receiver`)
     expect(await scenario.footprint()).toEqual(before)
   })
 

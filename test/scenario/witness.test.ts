@@ -24,20 +24,27 @@ describe('witnesses that can’t log in anywhere', () => {
     await scenario?.stop()
   })
 
-  it('say nothing about a primary that only we have lost', async () => {
+  const url = () => {
     const { host, port } = server('coordinator')
-    const url = `postgres://citus_ha:between-us@${host}:${port}/${scenario.cluster.database}`
+    return `postgres://citus_ha:between-us@${host}:${port}/${scenario.cluster.database}`
+  }
+
+  it('are answered by a primary that only we have lost: it lives', async () => {
     const lost = await scenario.configFile({ addresses: { [at('worker-1')]: { connect: '127.0.0.1:1' } } })
     await server('worker-1-standby').promote()
-    const report = await scenario.reconcileWith(['--coordinator', url, '--config', lost])
+    const report = await scenario.reconcileWith(['--coordinator', url(), '--config', lost])
     expect(report).toMatchObject({
       exitCode: 3,
       changes: [],
-      refusals: [{ group: 1, reason: 'primary-unknown' }],
+      refusals: [{ group: 1, reason: 'primary-alive-elsewhere' }],
     })
     const evidence = report.refusals[0]?.evidence.join('\n')
-    expect(evidence).toMatch(
-      /citus_check_connection_to_node\): unknown, reaches neither it nor .*, which lives/,
-    )
+    expect(evidence).toMatch(/citus_check_connection_to_node\): alive, is answered by it.*no password/)
+  })
+
+  it('see that nothing listens at a dead primary’s port, which takes no password', async () => {
+    await server('worker-1').kill()
+    const report = await scenario.reconcileWith(['--coordinator', url()])
+    expect(report, JSON.stringify(report.refusals)).toMatchObject({ exitCode: 0, outcome: 'changed' })
   })
 })

@@ -15,6 +15,7 @@ import type {
   UnreadableCause,
   WalReceiver,
 } from '../../src/model/observation.ts'
+import { type Sight, testify } from '../../src/model/sight.ts'
 import type { PlanOptions } from '../../src/plan/plan.ts'
 
 /** System identifier of the group's servers: every group is a database system of its own. */
@@ -174,14 +175,20 @@ export function mute(at: string, cause: UnreadableCause): Unreadable {
   return { kind: 'unreadable', address: address(at), cause, detail: `says ${cause}` }
 }
 
-export function testimony(witness: string, about: string, says: Testimony['says']): Testimony {
-  return {
+const SAW = { alive: 'reached', down: 'refused', unknown: 'no-report' } as const
+
+export function testimony(
+  witness: string,
+  about: string,
+  says: Testimony['says'],
+  saw: Sight = SAW[says],
+): Testimony {
+  const asked = {
     witness: address(witness),
     about: address(about),
-    says,
     how: 'citus_check_connection_to_node',
-    detail: 'as asked',
-  }
+  } as const
+  return testify(asked, saw, 'as asked')
 }
 
 /** The same observations with some in the place of others, by address; new ones last. */

@@ -12,6 +12,7 @@ import type {
   TimelineSwitch,
 } from '../../src/model/observation.ts'
 import type { CopyPlan, Plan, Step } from '../../src/model/plan.ts'
+import { testify } from '../../src/model/sight.ts'
 import { type Prober, survey } from '../../src/observe/survey.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { take } from '../../src/plan/simulate.ts'
@@ -113,8 +114,8 @@ export class Simulation implements Prober {
   async ask(witness: HostPort, about: HostPort): Promise<Testimony> {
     const from = this.behind(witness)
     const to = this.behind(about)
-    const says = from && to && this.reaches(from.name, to) ? 'alive' : 'down'
-    return { witness, about, says, how: 'citus_check_connection_to_node', detail: 'simulated' }
+    const saw = from && to && this.reaches(from.name, to) ? 'reached' : 'refused'
+    return testify({ witness, about, how: 'citus_check_connection_to_node' }, saw)
   }
 
   #answer(server: SimServer, at: HostPort): Answered {

@@ -59,7 +59,7 @@ describe('what WAL receivers say of a silent primary', () => {
   test.each([
     ['alive', standby('w1b', 1, 'w1a')],
     ['alive', standby('w1b', 1, '10.0.0.1')],
-    ['down', standby('w1b', 1, null)],
+    ['unknown', standby('w1b', 1, null)],
     ['unknown', standby('w1b', 1, 'w1a', { receiver: receiver('w1a', { heardMsAgo: 5001 }) })],
     ['unknown', standby('w1b', 1, 'w1a', { receiver: receiver('w1a', { heardMsAgo: null }) })],
     [undefined, standby('w1b', 1, null, { readsStatistics: false })],

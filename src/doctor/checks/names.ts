@@ -69,7 +69,7 @@ export const NAME_CHECKS: readonly Check[] = [
     id: 'H063',
     code: 'reaches-nobody',
     severity: 'warning',
-    says: 'a node reaches no node as this role, itself included: it is no witness, and what it resolves was not seen',
+    says: 'a node reaches no node as this role, itself included: what it resolves was not seen',
     when: (facts) =>
       facts.inspections.filter(isCutOff).map((inspection) => {
         const { node, reaches } = inspection

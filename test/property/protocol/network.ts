@@ -2,6 +2,7 @@ import type { SessionLike } from '../../../src/db/pg.ts'
 import type { Blocker } from '../../../src/model/blocker.ts'
 import type { HostPort } from '../../../src/model/node.ts'
 import type { Answered, Observation, Testimony, WalReceiver } from '../../../src/model/observation.ts'
+import { testify } from '../../../src/model/sight.ts'
 import type { Prober } from '../../../src/observe/survey.ts'
 import type { Access } from '../../../src/walk/access.ts'
 import type { Owner } from './clock.ts'
@@ -103,10 +104,9 @@ export class Instance implements Owner, Access, Prober {
         const asked = !lost && from?.up && world.connects(this.name, witness.host)
         const reaches = (to: HostPort) =>
           world.server(to.host)?.up === true && world.connects(witness.host, to.host)
-        const says = !asked ? 'unknown' : reaches(about) ? 'alive' : reaches(control) ? 'down' : 'unknown'
-        world.clock.after(asked ? world.latency() : PROBE_MS, this, () =>
-          resolve({ ...given, says, detail: 'simulated' }),
-        )
+        const silence = reaches(control) ? 'timeout' : 'cut-off'
+        const saw = !asked ? 'no-report' : reaches(about) ? 'reached' : silence
+        world.clock.after(asked ? world.latency() : PROBE_MS, this, () => resolve(testify(given, saw)))
       })
     })
   }

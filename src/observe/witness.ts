@@ -1,0 +1,46 @@
+import type { ProbeConnection } from '../db/postgres.ts'
+import { statement } from '../db/sql.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Testimony } from '../model/observation.ts'
+import { type Asked, proves, SIGHTS, type Sight, testify } from '../model/sight.ts'
+import { messagesRow, reachesRow } from './rows.ts'
+import { type Notice, sightOf } from './sight.ts'
+
+/**
+ * Asks a witness, through Citus, what it sees of a node. Where it does not reach it, the same of a node that is known to
+ * live: one that is cut off itself, or has no password for anybody, is found out.
+ * @param connection on which nobody else asks anything meanwhile
+ * @throws what the driver or the witness says
+ */
+export async function askWitness(
+  connection: ProbeConnection,
+  asked: Asked,
+  control: HostPort,
+): Promise<Testimony> {
+  let notices: Notice[] = []
+  connection.onNotice((notice) => notices.push(notice))
+  await untranslate(connection)
+  const look = async (to: HostPort): Promise<{ saw: Sight; why: string }> => {
+    notices = []
+    const row = await connection.one(statement('probe/reaches'), [to.host, to.port])
+    const saw = sightOf(reachesRow.parse(row), notices)
+    const said = notices.map(({ message }) => message.replace(/\s+/g, ' ')).join('; ')
+    return { saw, why: saw === 'reached' ? 'reaches it' : `${SIGHTS[saw].says}${said && ` (${said})`}` }
+  }
+  const { saw, why } = await look(asked.about)
+  if (saw === 'reached') return testify(asked, saw, why)
+  const other = await look(control)
+  // Whoever is answered by one and not by the other can tell them apart: it need not be let in.
+  if (proves(saw) !== 'down' || proves(other.saw) === 'alive') return testify(asked, saw, why, other.saw)
+  const neither = `reaches neither it nor ${formatAddress(control)}, which lives`
+  return testify(asked, 'cut-off', `${neither} (${why}; ${other.why})`, other.saw)
+}
+
+/** The witness's libpq says why in the language of `lc_messages`; what can't be set to C, is not understood. */
+async function untranslate(connection: ProbeConnection): Promise<void> {
+  const { translated, may_set } = messagesRow.parse(await connection.one(statement('probe/messages')))
+  if (!translated || may_set === 'no') return
+  await connection.one(
+    statement(may_set === 'itself' ? 'probe/untranslate' : 'probe/untranslate-by-function'),
+  )
+}
