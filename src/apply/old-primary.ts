@@ -22,7 +22,7 @@ export interface KeptOldPrimary {
  */
 export async function fenceOldPrimary(
   old: OldPrimary,
-  context: ChangeContext,
+  context: Pick<ChangeContext, 'limits' | 'watch'>,
   roundBegan: number,
 ): Promise<KeptOldPrimary> {
   const { node, session } = old
@@ -45,7 +45,11 @@ export async function fenceOldPrimary(
   return { old, recoveryHeld: told.at(-1)?.[0]?.held === true, why: null }
 }
 
-async function lockShards(old: OldPrimary, context: ChangeContext, roundBegan: number): Promise<void> {
+async function lockShards(
+  old: OldPrimary,
+  context: Pick<ChangeContext, 'limits' | 'watch'>,
+  roundBegan: number,
+): Promise<void> {
   const { node, session } = old
   const { statementMs } = context.limits
   const begin = beginSql(old, idleLimit(context.limits))
@@ -64,7 +68,7 @@ async function lockShards(old: OldPrimary, context: ChangeContext, roundBegan: n
 export async function closeOldPrimary(
   { old, recoveryHeld }: KeptOldPrimary,
   madeBy: string,
-  { limits }: ChangeContext,
+  { limits }: Pick<ChangeContext, 'limits'>,
 ): Promise<string[]> {
   const { node, session, group, successor } = old
   const at = formatAddress(node)

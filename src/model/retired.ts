@@ -1,5 +1,7 @@
+import { primaryOf } from './catalog.ts'
 import type { Diagnosis } from './diagnosis.ts'
-import { formatAddress } from './node.ts'
+import { coordinatorOf } from './kinds.ts'
+import { formatAddress, sameAddress } from './node.ts'
 import type { Answered, Survey } from './observation.ts'
 
 /**
@@ -29,12 +31,44 @@ export interface Retired {
   readonly primary: Answered
 }
 
+/** Those that are known not to be their group's primary: read-only, or retired. */
 export function retiredIn(survey: Survey, diagnoses: readonly Diagnosis[]): Retired[] {
+  return othersIn(survey, diagnoses).filter(({ node }) => node.readOnly || node.retired)
+}
+
+/**
+ * Those that are to be retired: the registered primary's line has left theirs behind. Where they take writes too, which is
+ * split-brain, the primary's timeline has to be the one that was recorded.
+ */
+export function leftRunning(survey: Survey, diagnoses: readonly Diagnosis[]): Retired[] {
+  const known = diagnoses.flatMap((diagnosis): Diagnosis[] => {
+    if (diagnosis.standing === 'sound') return [diagnosis]
+    const primary = diagnosis.code === 'split-brain' ? recordedPrimary(survey, diagnosis.group) : null
+    return primary ? [{ ...diagnosis, primary }] : []
+  })
+  return othersIn(survey, known)
+    .filter(({ node }) => !node.retired && node.citus?.useSecondaryNodes === 'never')
+    .filter(({ node, primary }) => (primary.history ?? []).some(({ timeline }) => timeline === node.timeline))
+}
+
+/** The registered primary, where it is on the timeline that is recorded of its group. */
+function recordedPrimary(survey: Survey, group: number): Answered | null {
+  const coordinator = coordinatorOf(survey.nodes)
+  const row = primaryOf(coordinator?.citus?.catalog ?? [], group)
+  const recorded = coordinator?.installed?.lineage.find((line) => line.group === group)
+  const node = survey.nodes.find((each) => row && sameAddress(each.address, row.address))
+  if (node?.kind !== 'answered' || node.inRecovery || node.retired) return null
+  return node.timeline === recorded?.timeline && node.systemIdentifier === recorded?.systemIdentifier
+    ? node
+    : null
+}
+
+/** Writable servers of a group's line beside its primary. */
+function othersIn(survey: Survey, diagnoses: readonly Diagnosis[]): Retired[] {
   return diagnoses.flatMap(({ group, primary }) => {
     if (!primary) return []
     const old = survey.nodes
       .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
-      .filter((node) => node.readOnly || node.retired)
       .filter(
         (node) => node.citus?.localGroup === group && node.systemIdentifier === primary.systemIdentifier,
       )
@@ -54,5 +88,6 @@ export function rejoinCommand({ primary }: Retired, database: string): string {
 
 export function describeRetired(retired: Retired, database: string): string {
   const { group, node } = retired
-  return `group ${group}: ${formatAddress(node.address)}, an old primary, runs on read-only: ${rejoinCommand(retired, database)}   # or rebuild it by pg_basebackup`
+  const how = node.readOnly ? 'read-only' : 'and takes writes of its own, which are lost'
+  return `group ${group}: ${formatAddress(node.address)}, an old primary, runs on ${how}: ${rejoinCommand(retired, database)}   # or rebuild it by pg_basebackup`
 }

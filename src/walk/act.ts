@@ -19,11 +19,12 @@ import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
 import { forgetStaleRemedies } from './remedies.ts'
+import { retireLeft } from './retire.ts'
 import type { WalkRequest } from './walk.ts'
 
 /** What became of a plan. */
 export type Acted =
-  | { readonly kind: 'nothing'; readonly warnings: readonly string[] }
+  | { readonly kind: 'nothing'; readonly warnings: readonly string[]; readonly unfenced: readonly string[] }
   /** Rows were added on the coordinator, with nothing else to be done; Citus ships them. */
   | ({ readonly kind: 'registered'; readonly decidedAt: number } & Registered)
   | {
@@ -115,9 +116,10 @@ async function keepRecords(
     if (proofs.length > 0) await clock.time('record', () => recordProofs(access, request, view, clock))
     if (remediesStale.length > 0)
       await clock.time('forget', () => forgetStaleRemedies(access, request, view, clock))
-    if (registrations.length === 0) return { kind: 'nothing', warnings: [] }
+    const unfenced = await clock.time('retire', () => retireLeft(access, request, view))
+    if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced }
     const done = await clock.time('register', () => registerAll(access, request, view, watch))
-    if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings }
+    if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings, unfenced }
     return { kind: 'registered', decidedAt: performance.now(), ...done }
   } catch (error) {
     await Promise.all(watch.asked)

@@ -33,7 +33,7 @@ export function reportOf(
     copies,
     refusals,
     blockers,
-    unfenced: acted.kind === 'committed' ? acted.unfenced : [],
+    unfenced: 'unfenced' in acted ? acted.unfenced : [],
     warnings: [...pauseWarning(view), ...view.plan.warnings, ...leftForLater(acted, view), ...told],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
@@ -89,7 +89,7 @@ function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readon
       return refusals.length > 0 ? 'refused' : 'changed'
     case 'nothing':
       if (refusals.length > 0) return 'refused'
-      return proved ? 'converged' : 'unproved'
+      return proved && acted.unfenced.length === 0 ? 'converged' : 'unproved'
   }
 }
 

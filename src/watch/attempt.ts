@@ -2,12 +2,14 @@ import { parseGid } from '../model/gid.ts'
 import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
+import { leftRunning } from '../model/retired.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
 import { settleIntents } from '../walk/intents.ts'
 import type { View } from '../walk/look.ts'
 import { recoverNow } from '../walk/recovery.ts'
+import { retireLeft } from '../walk/retire.ts'
 import { type WalkRequest, walk } from '../walk/walk.ts'
 import type { Acted } from './event.ts'
 
@@ -89,7 +91,11 @@ export async function recover(access: Access, request: WalkRequest, view: View):
     }
     const settled = await settleIntents(access, request, view.survey, clock)
     for (const { line } of settled) request.progress(line)
-    const failed = resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
+    const running = await retireLeft(access, request, view)
+    for (const line of running) request.progress(line)
+    const failed =
+      running.length > 0 ||
+      resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
     return { ...ended, failed, error: null }
   } catch (error) {
     return { ...ended, failed: true, error }
@@ -111,9 +117,9 @@ function stagesOf(
   return { noticedMs: first.ageMs, decidedMs, rightMs: right === null ? null : decidedMs + right }
 }
 
-/** Whether an earlier change left something prepared, or a switchover something undone. */
-export function hasLeftovers({ survey }: View, cluster: string): boolean {
-  if (intentsIn(survey.nodes).length > 0) return true
+/** Whether an earlier change left something prepared or an old primary running, or a switchover something undone. */
+export function hasLeftovers({ survey, diagnoses }: View, cluster: string): boolean {
+  if (intentsIn(survey.nodes).length > 0 || leftRunning(survey, diagnoses).length > 0) return true
   const ours = (gid: string) => parseGid(gid, cluster, survey.database) !== null
   return survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))
 }

@@ -59,6 +59,10 @@ describe('a switchover cut off in the middle', () => {
     expect(await server(name).query('SHOW default_transaction_read_only')).toEqual([
       { default_transaction_read_only: 'off' },
     ])
+    // Nothing that a switchover sets or notes on a server outlives it.
+    expect(await server(name).query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+    const set = `SELECT name FROM pg_settings WHERE sourcefile LIKE '%postgresql.auto.conf'`
+    expect(await server(name).query(set)).toEqual([])
     await traffic?.goesOn()
     await traffic?.stop()
     expect(await traffic?.missing(server('coordinator'))).toEqual(traffic ? [] : undefined)
@@ -112,5 +116,8 @@ describe('a switchover cut off in the middle', () => {
     await sentIsDone(scenario)
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
     await expectPrimary('worker-1-standby')
+    const { database } = scenario.cluster
+    const own = 'SELECT groupid FROM citus_ha.retired'
+    expect(await server('worker-1').query(own, [], { database })).toEqual([{ groupid: 1 }])
   })
 })

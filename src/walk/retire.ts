@@ -1,0 +1,55 @@
+import { closeOldPrimary, fenceOldPrimary } from '../apply/old-primary.ts'
+import { idleLimit, openSession } from '../apply/participants.ts'
+import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
+import { formatAddress } from '../model/node.ts'
+import { leftRunning, type Retired } from '../model/retired.ts'
+import type { Access } from './access.ts'
+import { limitsOf, watchOf } from './act.ts'
+import type { View } from './look.ts'
+import type { WalkRequest } from './walk.ts'
+
+/**
+ * Old primaries that run on without having been retired, though their successors are registered: a change died after its
+ * decision, somebody else has made it, or they were started again. One that is locked just now is left to the next run: a
+ * switchover is about to do it.
+ * @returns why one could not be retired
+ */
+export async function retireLeft(
+  access: Access,
+  request: WalkRequest,
+  { survey, diagnoses }: Pick<View, 'survey' | 'diagnoses'>,
+): Promise<string[]> {
+  const failed = await Promise.all(
+    leftRunning(survey, diagnoses).map((each) => retireOne(access, request, each)),
+  )
+  return failed.flat()
+}
+
+async function retireOne(
+  access: Access,
+  request: WalkRequest,
+  { group, node: { address }, primary }: Retired,
+): Promise<string[]> {
+  const [limits, watch] = [limitsOf(request), watchOf(access, request)]
+  const open = () => access.open(address, request.database)
+  const at = formatAddress(address)
+  try {
+    const session = await openSession(address, 'old primary', { open, limits, idleMs: idleLimit(limits) })
+    try {
+      const old = { group, node: address, successor: primary.address, session, fencedSince: null }
+      const kept = await fenceOldPrimary(old, { limits, watch }, performance.now())
+      const failed = [
+        ...(kept.why === null ? [] : [kept.why]),
+        ...(await closeOldPrimary(kept, request.madeBy, { limits })),
+      ]
+      if (failed.length === 0)
+        request.progress(`group ${group}: ${at}, an old primary that runs on, is retired`)
+      return failed
+    } finally {
+      await session.close()
+    }
+  } catch (error) {
+    if (mayTryAgain(codeOf(error))) return []
+    return [`${at}, an old primary that runs on, could not be retired: ${messageOf(error)}`]
+  }
+}

@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { standin } from '../support/clients.ts'
+import { killedAt, sentIsDone } from '../support/crash.ts'
+import { Scenario } from '../support/scenario.ts'
+import { SHORT_LIVED } from '../support/switching.ts'
+import { EVERY_SECOND, expectWhole } from '../support/two-phase.ts'
+
+interface Way {
+  readonly name: string
+  readonly retire: (group: number, old: Server, primary: Server) => Promise<void>
+}
+
+describe.skipIf(standin)('an old primary that runs on rolls nothing of its successor back', () => {
+  let scenario: Scenario
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const exits = async (code: number, ...args: string[]) => {
+    const ran = await scenario.run(...args)
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: code })
+  }
+
+  const WAYS: readonly Way[] = [
+    {
+      name: 'by a switchover',
+      retire: async (group) => exits(0, 'switchover', '--yes', '--group', `${group}`),
+    },
+    {
+      name: 'by a switchover, and started anew',
+      retire: async (group, old) => {
+        await exits(0, 'switchover', '--yes', '--group', `${group}`)
+        await old.restart()
+      },
+    },
+    {
+      name: 'by a switchover that died when it had promoted',
+      retire: async (group) => {
+        const args = ['switchover', ...scenario.options, '--group', `${group}`, '--yes']
+        expect(await killedAt('promoted', args)).toBe('SIGKILL')
+        await sentIsDone(scenario)
+      },
+    },
+    {
+      name: 'by a switchover that died when it had decided, and a later run',
+      retire: async (group) => {
+        const args = ['switchover', ...scenario.options, '--group', `${group}`, '--yes']
+        expect(await killedAt('decided', args)).toBe('SIGKILL')
+        await sentIsDone(scenario)
+        await exits(0, 'reconcile')
+      },
+    },
+    {
+      name: 'by a change that somebody vouched for, while it takes writes',
+      retire: async (group, _, primary) => {
+        await primary.promote()
+        await exits(0, 'reconcile', '--group', `${group}`, '--promoted', formatAddress(primary))
+      },
+    },
+    {
+      name: 'by such a change, and started anew',
+      retire: async (group, old, primary) => {
+        await primary.promote()
+        await exits(0, 'reconcile', '--group', `${group}`, '--promoted', formatAddress(primary))
+        await old.restart()
+      },
+    },
+  ]
+
+  beforeAll(async () => {
+    const settings = { ...SHORT_LIVED, ...EVERY_SECOND }
+    scenario = await Scenario.start({ coordinatorStandbys: [{ kind: 'standby' }], settings, install: 'no' })
+    await scenario.install('--switchover')
+    await scenario.settle()
+    await scenario.cluster.snapshot()
+  })
+  beforeEach(async () => {
+    await scenario.restore()
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  describe.each([
+    { group: 0, old: 'coordinator' },
+    { group: 1, old: 'worker-1' },
+  ])('group $group', ({ group, old }) => {
+    it.each(WAYS)('$name', async ({ retire }) => {
+      const primary = server(`${old}-standby`)
+      await retire(group, server(old), primary)
+      await expectWhole(scenario, { group, primary, old: server(old) })
+    })
+  })
+
+  it('is told of with the command that rejoins it, after its restart too, and is whole again then', async () => {
+    const { cluster } = scenario
+    const [old, primary] = [server('worker-1'), server('worker-1-standby')]
+    await exits(0, 'switchover', '--yes', '--group', '1')
+    for (const restart of [false, true]) {
+      if (restart) await old.restart()
+      const { stdout } = await scenario.run('status')
+      expect(stdout).toContain(`${formatAddress(old)}, an old primary, runs on read-only`)
+      expect(stdout).toContain('pg_rewind')
+      expect((await scenario.run('doctor')).stdout).toContain('H180')
+    }
+    await cluster.rejoin(old, primary)
+    await exits(0, 'switchover', '--yes', '--group', '1', '--to', formatAddress(old))
+    const own = `SELECT (SELECT groupid FROM pg_dist_local_group) AS group, (SELECT count(*)::int FROM citus_ha.retired) AS retired,
+        current_setting('citus.recover_2pc_interval') AS recovery, current_setting('default_transaction_read_only') AS read_only,
+        (SELECT count(*)::int FROM citus_ha.intent) AS intents`
+    expect(await old.query(own, [], { database: cluster.database })).toEqual([
+      { group: 1, retired: 0, recovery: '1s', read_only: 'off', intents: 0 },
+    ])
+    await expectWhole(scenario, { group: 1, primary: old, old: primary })
+  })
+})
