@@ -33,6 +33,41 @@ BEGIN
   RETURN locked;
 END $$;
 
+-- The other tables here, in the order of their oids: neither shards nor a distributed table's shell, whose writes go to shards,
+-- nor an extension's. None where there are so many that their locks might not find room.
+CREATE OR REPLACE FUNCTION citus_ha.own_other_tables() RETURNS SETOF regclass
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tables regclass[];
+BEGIN
+  PERFORM set_config('citus.override_table_visibility', 'off', true);
+  SELECT array_agg(c.oid::regclass ORDER BY c.oid) INTO tables
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+     AND n.nspname NOT IN ('information_schema', 'citus_ha')
+     AND NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = c.oid)
+     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+     AND c.oid NOT IN (SELECT s::oid FROM citus_ha.own_shards() AS s);
+  IF cardinality(tables) <= current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int / 2 THEN
+    RETURN QUERY SELECT u.found FROM unnest(tables) AS u(found);
+  END IF;
+END $$;
+
+-- The same of those: what a session writes there that calls itself READ WRITE, whatever the server's setting is.
+CREATE OR REPLACE FUNCTION citus_ha.lock_other_tables() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
+DECLARE
+  other regclass;
+  locked int := 0;
+BEGIN
+  FOR other IN SELECT * FROM citus_ha.own_other_tables() LOOP
+    EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', other);
+    locked := locked + 1;
+  END LOOP;
+  RETURN locked;
+END $$;
+
 -- Ends what other nodes have open here, so that nothing there can commit any more.
 CREATE OR REPLACE FUNCTION citus_ha.end_citus_backends() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,31 +1,58 @@
 -- Functions of the schema citus_ha: transactions that a switchover waits for, or ends.
 
--- Transactions of clients and of other nodes that have been open here since before a moment, as citus_ha.blockers: those
--- that wait for a lock of citus-ha's own sessions, be it through others who wait for one; or the rest.
+-- Whether a session is one of citus-ha's: of the role that `install` gave to it, or the caller's own, a superuser's. A name
+-- that a session gives to itself tells nothing.
+CREATE OR REPLACE FUNCTION citus_ha.is_own_session(of_user oid, application text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce((SELECT CASE WHEN r.rolsuper THEN r.rolname = session_user AND application = 'citus-ha'
+                               ELSE has_function_privilege(r.oid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE') END
+                     FROM pg_roles r WHERE r.oid = of_user), false)
+$$;
+
+-- Transactions of clients, of other nodes and of background workers that have been open here since before a moment, in any
+-- database of the server, as citus_ha.blockers: those that wait for a lock of citus-ha's own sessions, be it through others
+-- who wait for one; or the rest, with what is prepared here (pid 0). "database" is null where it is this one.
+-- A statement that began before counts as well: what a procedure or a VACUUM begins after a commit of its own has the
+-- settings from before, since a session reads its configuration anew between two statements only. The workers of
+-- subscriptions always count: they write whatever is read-only. No clients are autovacuum, the senders of WAL, and Citus's
+-- maintenance daemon; a parallel worker is part of its leader.
 CREATE OR REPLACE FUNCTION citus_ha.transactions(since timestamptz, held boolean) RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE waiting AS (
     SELECT w.pid, b.blocker FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b(blocker)
      WHERE w.wait_event_type = 'Lock'
   ), kept AS (  -- UNION: each pid once, so that it ends where some wait in a circle
-    SELECT o.pid FROM pg_stat_activity o
-     WHERE o.application_name = 'citus-ha'
-       AND has_function_privilege(o.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE')
+    SELECT o.pid FROM pg_stat_activity o WHERE citus_ha.is_own_session(o.usesysid, o.application_name)
     UNION
     SELECT w.pid FROM waiting w JOIN kept k ON k.pid = w.blocker
+  ), found AS (
+    SELECT a.xact_start AS began, jsonb_build_object(
+             'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
+             'database', nullif(a.datname, current_database()),
+             'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
+             'statement', left(a.query, 200),
+             'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
+                          FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
+                          JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000
+                         WHERE a.datname = current_database()),
+             'ours', false) AS what
+      FROM pg_stat_activity a
+     WHERE a.datid IS NOT NULL AND a.pid <> pg_backend_pid()
+       AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')
+       AND a.backend_type NOT LIKE 'Citus Maintenance Daemon%'
+       AND NOT citus_ha.is_own_session(a.usesysid, a.application_name)
+       AND (a.xact_start < since OR (a.state <> 'idle' AND a.query_start < since)
+            OR a.backend_type LIKE 'logical replication%worker')
+       AND held = (a.pid IN (SELECT k.pid FROM kept k))
+    UNION ALL
+    SELECT p.prepared, jsonb_build_object(
+             'pid', 0, 'user', p.owner, 'application', NULL, 'state', 'prepared',
+             'database', nullif(p.database, current_database()),
+             'ageMs', round(extract(epoch FROM clock_timestamp() - p.prepared) * 1000), 'statement', p.gid,
+             'client', NULL, 'ours', false)
+      FROM pg_prepared_xacts p WHERE NOT held
   )
-  SELECT coalesce(jsonb_agg(jsonb_build_object(
-           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
-           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
-           'statement', left(a.query, 200),
-           'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
-                        FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
-                        JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000),
-           'ours', false) ORDER BY a.xact_start), '[]')
-    FROM pg_stat_activity a
-   WHERE a.backend_type = 'client backend' AND a.datname = current_database() AND a.pid <> pg_backend_pid()
-     AND a.application_name <> 'citus-ha' AND a.xact_start < since
-     AND held = (a.pid IN (SELECT k.pid FROM kept k))
+  SELECT coalesce(jsonb_agg(f.what ORDER BY f.began), '[]') FROM found f
 $$;
 
 -- What is to be waited for: whatever they did, reading alone included, they would go on here and not on a new primary.
@@ -41,14 +68,14 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   SELECT citus_ha.transactions('infinity', true)
 $$;
 
--- Ends the sessions that are named like that, and gives back which.
+-- Ends the sessions that are named like that, and gives back which. A prepared transaction (pid 0) is its client's to end.
 CREATE OR REPLACE FUNCTION citus_ha.end_sessions(named jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found jsonb;
   ended jsonb := '[]';
 BEGIN
-  FOR found IN SELECT * FROM jsonb_array_elements(named) LOOP
+  FOR found IN SELECT n.found FROM jsonb_array_elements(named) AS n(found) WHERE (n.found ->> 'pid')::int <> 0 LOOP
     IF pg_terminate_backend((found ->> 'pid')::int) THEN
       ended := ended || found;
     END IF;
@@ -66,4 +93,44 @@ $$;
 CREATE OR REPLACE FUNCTION citus_ha.end_held_transactions() RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT citus_ha.end_sessions(citus_ha.transactions('infinity', true))
+$$;
+
+-- Sessions of clients in other databases than those that are switched, an array of names, whatever they do just now: as
+-- citus_ha.blockers. Any of them may have made itself READ WRITE, or do so with its next statement.
+CREATE OR REPLACE FUNCTION citus_ha.other_sessions(switched jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
+           'database', nullif(a.datname, current_database()),
+           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
+           'statement', left(a.query, 200), 'client', NULL, 'ours', false) ORDER BY a.pid), '[]')
+    FROM pg_stat_activity a
+   WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND NOT switched ? a.datname
+     AND NOT citus_ha.is_own_session(a.usesysid, a.application_name)
+$$;
+
+CREATE OR REPLACE FUNCTION citus_ha.end_other_sessions(switched jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.end_sessions(citus_ha.other_sessions(switched))
+$$;
+
+-- Whoever is writing here just now, in any database: transactions that have an id. As citus_ha.blockers.
+CREATE OR REPLACE FUNCTION citus_ha.writing_sessions() RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
+           'database', nullif(a.datname, current_database()),
+           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
+           'statement', left(a.query, 200), 'client', NULL, 'ours', false) ORDER BY a.pid), '[]')
+    FROM pg_stat_activity a
+   WHERE a.datid IS NOT NULL AND a.pid <> pg_backend_pid()
+     AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')
+     AND a.backend_type NOT LIKE 'Citus Maintenance Daemon%'
+     AND a.backend_xid IS NOT NULL
+     AND NOT citus_ha.is_own_session(a.usesysid, a.application_name)
+$$;
+
+CREATE OR REPLACE FUNCTION citus_ha.end_writing_sessions() RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT citus_ha.end_sessions(citus_ha.writing_sessions())
 $$;

@@ -15,28 +15,35 @@ BEGIN
 END $$;
 
 -- What a switchover is about to do, an array of {"group", "from": {host, port}, "to": {host, port}, "phase",
--- "byCommand", "stopped", "madeBy"}. The newest word on a group counts. Every survey connects to both addresses.
+-- "byCommand", "stopped", "madeBy", "run"}. The newest word of a run on a group counts; what another run has left behind is
+-- settled first, and not written over. Every survey connects to both addresses.
 -- On the coordinator, and on the old primary itself, which remembers there what it was set to before.
 CREATE OR REPLACE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  written int;
 BEGIN
   PERFORM citus_ha.require_address((i ->> 'group')::int, a ->> 'host', (a ->> 'port')::int)
      FROM jsonb_array_elements(intents) AS i, LATERAL (VALUES (i -> 'from'), (i -> 'to')) AS named(a);
-  INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, settings)
+  INSERT INTO citus_ha.intent AS own (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, settings, run)
   SELECT (i ->> 'group')::int, i #>> '{from,host}', (i #>> '{from,port}')::int, i #>> '{to,host}',
          (i #>> '{to,port}')::int, i ->> 'phase', (i ->> 'byCommand')::boolean, (i ->> 'stopped')::boolean,
          format('%s as %s from %s', i ->> 'madeBy', session_user, coalesce(host(inet_client_addr()), 'local')),
-         CASE WHEN (i ->> 'group')::int = citus_ha.own_group() THEN citus_ha.own_settings() END
+         CASE WHEN (i ->> 'group')::int = citus_ha.own_group() THEN citus_ha.own_settings() END, i ->> 'run'
     FROM jsonb_array_elements(intents) AS i
   ON CONFLICT (groupid) DO UPDATE
      SET from_host = excluded.from_host, from_port = excluded.from_port, to_host = excluded.to_host,
          to_port = excluded.to_port, phase = excluded.phase, by_command = excluded.by_command,
-         stopped = excluded.stopped, made_by = excluded.made_by,
-         settings = coalesce(citus_ha.intent.settings, excluded.settings);
+         stopped = excluded.stopped, made_by = excluded.made_by, settings = coalesce(own.settings, excluded.settings)
+   WHERE own.run = excluded.run;
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written < jsonb_array_length(intents) THEN
+    RAISE EXCEPTION 'another switchover has left something behind' USING ERRCODE = 'HA002';
+  END IF;
 END $$;
 
--- That it is done with, undone or overtaken.
-CREATE OR REPLACE FUNCTION citus_ha.forget_intents(of_groups int[]) RETURNS void
+-- That a run is done with them, undone or overtaken; of any run with NULL, for what was left behind.
+CREATE OR REPLACE FUNCTION citus_ha.forget_intents(of_groups int[], of_run text) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups)
+  DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups) AND (of_run IS NULL OR i.run = of_run)
 $$;

@@ -20,3 +20,7 @@ CREATE TABLE citus_ha.retired (
   made_by        text NOT NULL,
   retired_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- What a switchover writes down is its own, and ends with it.
+ALTER TABLE citus_ha.intent ADD COLUMN run text NOT NULL DEFAULT '';
+DROP FUNCTION citus_ha.forget_intents(int[]);

@@ -1,7 +1,5 @@
--- Whether this standby can be promoted by this role, and could do a primary's work.
+-- Whether this standby can be promoted by this role, and would be at once.
 -- Parameters: none. Privileges: none. PostgreSQL 12 and later (pg_promote).
 SELECT has_function_privilege('pg_promote(boolean, int)', 'EXECUTE')          AS may_promote,
-       current_setting('max_prepared_transactions')::int                      AS prepared_transactions,
-       current_setting('default_transaction_read_only')::boolean              AS read_only,
        current_setting('recovery_min_apply_delay', true)                      AS apply_delay,
        pg_is_wal_replay_paused()                                              AS replay_paused

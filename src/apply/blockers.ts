@@ -6,6 +6,7 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 const blockers = z.array(
   z.object({
     pid: z.number().int(),
+    database: z.string().nullable().default(null),
     user: z.string().nullable(),
     application: z.string().nullable(),
     state: z.string().nullable(),
@@ -27,11 +28,13 @@ export function readBlockers(node: HostPort, value: unknown, texts: ClientTexts)
 export function describeBlocker(blocker: Blocker): string {
   const { pid, user, application, state, ageMs, statement, client } = blocker
   const node = formatAddress(blocker.node)
-  if (pid === 0) return `${node}: a prepared transaction; it is left alone (pg_prepared_xacts names it)`
+  const where = blocker.database === null ? '' : `, database ${blocker.database}`
+  if (pid === 0)
+    return `${node}${where}: a prepared transaction${statement ? ` '${statement}'` : ''}; it is left alone (pg_prepared_xacts names it)`
   const works = client ? `, for pid ${client.pid} on ${client.node}` : ''
   const age = ageMs === null ? '' : `, open for ${(ageMs / 1000).toFixed(1)} s`
   const said = statement ? `: ${statement.replace(/\s+/g, ' ').slice(0, 80)}` : ''
-  return `${node}: pid ${pid}, ${user ?? '?'}, ${application || 'no application name'}${works}, ${state ?? '?'}${age}${said}`
+  return `${node}${where}: pid ${pid}, ${user ?? '?'}, ${application || 'no application name'}${works}, ${state ?? '?'}${age}${said}`
 }
 
 /** How long of a lock's time limit passes before it is asked who is in the way. */

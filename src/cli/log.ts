@@ -37,7 +37,7 @@ export async function openLog(level: LogLevel, io: Io): Promise<Log> {
         log[refused ? 'warn' : 'debug']({ database, group, rule, code }, summary)
       }
       for (const change of changes) log.info({ database, ...change }, 'row')
-      for (const blocker of ended) log.warn({ database, ...blocker }, 'ended')
+      for (const blocker of ended) log.warn({ ...blocker, database: blocker.database ?? database }, 'ended')
       for (const warning of [...unfenced, ...warnings]) log.warn({ database }, warning)
       log.info({ database, outcome, epoch, durationMs }, 'reconciled')
     },

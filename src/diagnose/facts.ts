@@ -90,7 +90,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
   const row = primaryOf(catalog, group)
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
   const said = claims.vouched && groupOfVouched(survey, catalog, claims) === group ? claims.vouched : null
-  const vouchedAddress = said ?? intendedIn(survey, group)
+  const vouchedAddress = said ?? intendedIn(survey, group, row)
   const members = membersOf(survey, catalog, group, claims, vouchedAddress)
   const registered = row && (coordinatorItself(survey, row) ?? at(row.address))
   const line = lineageOf(survey, group, members, registered)
@@ -134,11 +134,25 @@ export function groupOfVouched(survey: Survey, catalog: Catalog, claims: Claims)
   return registered?.group ?? inFile?.group ?? own
 }
 
-/** The node that a switchover said it would promote, and that was: its word is as good as a caller's. */
-function intendedIn(survey: Survey, group: number): HostPort | null {
+/**
+ * The node that a switchover said it would promote, and that was: its word is as good as a caller's. Not where another
+ * change has overtaken it: the group's row names another primary than it was about, or the group has been promoted since.
+ */
+function intendedIn(survey: Survey, group: number, row: CatalogRow | undefined): HostPort | null {
+  const installed = coordinatorOf(survey.nodes)?.installed
   const intent = intentsIn(survey.nodes).find((each) => each.group === group && each.phase === 'promoting')
-  const node = intent && survey.nodes.find((seen) => sameAddress(seen.address, intent.to))
-  return node?.kind === 'answered' && !node.inRecovery ? node.address : null
+  if (!intent || !row || !isMeant(row, intent.from)) return null
+  const node = survey.nodes.find((seen) => sameAddress(seen.address, intent.to))
+  if (node?.kind !== 'answered' || node.inRecovery) return null
+  const recorded = installed?.lineage.find((line) => line.group === group)
+  const parent = node.history?.at(-1)?.timeline
+  return recorded === undefined || parent === recorded.timeline ? node.address : null
+}
+
+/** A coordinator that was never told its host is in its row as `localhost`. */
+function isMeant(row: CatalogRow, from: HostPort): boolean {
+  const unnamed = row.group === COORDINATOR_GROUP && LOOPBACK.test(row.address.host)
+  return sameAddress(row.address, from) || (unnamed && row.address.port === from.port)
 }
 
 function membersOf(

@@ -4,6 +4,7 @@ import { METADATA_CHECKS } from './checks/metadata.ts'
 import { NAME_CHECKS } from './checks/names.ts'
 import { RETIRED_CHECKS } from './checks/retired.ts'
 import { SERVER_CHECKS } from './checks/servers.ts'
+import { SLOT_CHECKS } from './checks/slots.ts'
 import { TRANSACTION_CHECKS } from './checks/transactions.ts'
 import { VERSION_CHECKS } from './checks/versions.ts'
 
@@ -16,4 +17,5 @@ export const CHECKS: readonly Check[] = [
   ...VERSION_CHECKS,
   ...SERVER_CHECKS,
   ...RETIRED_CHECKS,
+  ...SLOT_CHECKS,
 ]

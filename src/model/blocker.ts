@@ -11,6 +11,8 @@ export interface Blocker {
   /** Where it runs. */
   readonly node: HostPort
   readonly pid: number
+  /** Where it is another one than that which was asked. */
+  readonly database: string | null
   readonly user: string | null
   readonly application: string | null
   readonly state: string | null

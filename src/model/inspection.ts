@@ -52,6 +52,25 @@ export interface AttachedStandby {
   readonly clientHost: string | null
 }
 
+/** A row of `pg_replication_slots`, of any database. */
+export interface ReplicationSlot {
+  readonly name: string
+  readonly type: 'physical' | 'logical'
+  /** null: a physical one. */
+  readonly database: string | null
+  readonly active: boolean
+  /** Gone with the session that made it. */
+  readonly temporary: boolean
+  /** PostgreSQL 17: kept on the standbys too; false before. */
+  readonly failover: boolean
+  /** As that: it came from the primary. */
+  readonly synced: boolean
+  /** Bytes of WAL; null where nothing is kept for it. */
+  readonly unread: number | null
+  /** Its name and where it comes from; null or empty where there is none, or it says none. */
+  readonly consumer: string | null
+}
+
 /** A background process of Citus in this database. */
 export interface Daemon {
   readonly name: string
@@ -83,6 +102,7 @@ export interface Inspection {
   readonly prepared: Look<Prepared>
   readonly attached: Look<readonly AttachedStandby[]>
   readonly daemons: Look<readonly Daemon[]>
+  readonly slots: Look<readonly ReplicationSlot[]>
   /** Functions of the schema `citus_ha` that this role may not execute; empty where the schema can't be used at all. */
   readonly missingRights: Look<readonly string[]>
   readonly pools: Look<readonly PoolRow[]>

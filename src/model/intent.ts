@@ -17,6 +17,8 @@ export interface Intent {
   /** The primary was stopped first, by such a command. */
   readonly stopped: boolean
   readonly madeBy: string
+  /** The run of a switchover that wrote it, and ends it. */
+  readonly run: string
 }
 
 export function describeIntent({ group, from, to, phase, madeBy }: Intent): string {

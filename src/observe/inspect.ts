@@ -66,6 +66,7 @@ async function inspectOn(
     prepared: await look('probe/prepared', preparedRow),
     attached: await look('probe/attached', attachedRow),
     daemons: await look('probe/daemons', daemonsRow),
+    slots: await look('probe/slots', slotsRow),
     missingRights: usable
       ? await look('probe/rights', rightsRow, [JSON.stringify(functions)])
       : { kind: 'seen', value: [] },
@@ -128,6 +129,7 @@ function unseen(node: Answered, why: string): Inspection {
     prepared: nothing,
     attached: nothing,
     daemons: nothing,
+    slots: nothing,
     missingRights: nothing,
     pools: nothing,
     reaches: [],
@@ -168,6 +170,24 @@ const daemonsRow = z
     daemons: z.array(z.object({ name: z.string(), pid: z.number().int(), busy_ms: z.number().nullable() })),
   })
   .transform(({ daemons }) => daemons.map(({ busy_ms, ...rest }) => ({ ...rest, busyMs: busy_ms })))
+
+const slotsRow = z
+  .object({
+    slots: z.array(
+      z.object({
+        name: z.string(),
+        type: z.enum(['physical', 'logical']),
+        database: z.string().nullable(),
+        active: z.boolean(),
+        temporary: z.boolean(),
+        failover: z.boolean(),
+        synced: z.boolean(),
+        unread: z.number().nullable(),
+        consumer: z.string().nullable(),
+      }),
+    ),
+  })
+  .transform(({ slots }) => slots)
 
 const rightsRow = z.object({ missing: z.array(z.string()) }).transform(({ missing }) => missing)
 

@@ -179,6 +179,8 @@ export const intentRow = z
     by_command: z.boolean(),
     stopped: z.boolean(),
     made_by: z.string(),
+    // Before migration 3 there is none.
+    run: z.string().default(''),
   })
   .transform(
     (row): Intent => ({
@@ -189,6 +191,7 @@ export const intentRow = z
       byCommand: row.by_command,
       stopped: row.stopped,
       madeBy: row.made_by,
+      run: row.run,
     }),
   )
 

@@ -1,5 +1,5 @@
 import type { SessionLike } from '../db/pg.ts'
-import { intArrayLiteral, jsonLiteral } from '../db/sql.ts'
+import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import type { Intent } from '../model/intent.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Scope } from './stage.ts'
@@ -15,18 +15,21 @@ interface Notebook {
 /** What is written down before it is done, on the coordinator of each database, so that a later run knows. */
 export class Intents {
   readonly #notebooks: readonly Notebook[]
+  readonly #run: string
 
-  private constructor(notebooks: readonly Notebook[]) {
+  private constructor(notebooks: readonly Notebook[], run: string) {
     this.#notebooks = notebooks
+    this.#run = run
   }
 
   /**
+   * @param run of whom they are: no other's are touched
    * @param at where it is written; null: on the coordinator as it was checked
    * @throws what the driver or the server says, after closing what was opened
    */
-  static async open(scopes: readonly Scope[], at: HostPort | null = null): Promise<Intents> {
+  static async open(scopes: readonly Scope[], run: string, at: HostPort | null = null): Promise<Intents> {
     const notebooks: Notebook[] = []
-    const intents = new Intents(notebooks)
+    const intents = new Intents(notebooks, run)
     try {
       for (const { access, request, checked } of scopes) {
         const [coordinator] = checked.entries.entries
@@ -57,7 +60,7 @@ export class Intents {
   }
 
   async forget(groups: readonly number[]): Promise<void> {
-    const sql = `SELECT citus_ha.forget_intents(${intArrayLiteral(groups)})`
+    const sql = `SELECT citus_ha.forget_intents(${intArrayLiteral(groups)}, ${literal(this.#run)})`
     await Promise.all(
       this.#notebooks.map(async ({ session, written }) => {
         await inTransaction(session, sql)

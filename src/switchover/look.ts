@@ -2,25 +2,32 @@ import { z } from 'zod'
 import { describeBlocker, readBlockers } from '../apply/blockers.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, statement } from '../db/sql.ts'
+import { errorsAfter } from '../doctor/after.ts'
+import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
+import { factsAbout } from '../walk/doctor.ts'
 import { requireUsable } from '../walk/install.ts'
 import { settleIntents } from '../walk/intents.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
+import { judgeClients, readClients } from './clients.ts'
 import type { SwitchoverOrder } from './order.ts'
 
 export interface Looked {
+  readonly databases: readonly string[]
   /** A database each. */
   readonly checked: readonly Checked[]
   readonly refusals: readonly string[]
   readonly warnings: readonly string[]
   /** Who would be waited for, a line each. */
   readonly waits: readonly string[]
+  /** What else becomes of the old primaries' own. */
+  readonly plan: readonly string[]
 }
 
 const LIMIT_MS = 5000
@@ -36,23 +43,51 @@ export async function lookBefore(
   order: SwitchoverOrder,
 ): Promise<Looked> {
   const checked: Checked[] = []
-  const told = { refusals: [] as string[], warnings: [] as string[], waits: [] as string[] }
+  const told: Told = { refusals: [], warnings: [], waits: [], plan: [] }
   for (const request of requests) {
     const seen = await look(access, request, order)
     const own = check(seen, order, access.migration)
     checked.push(own)
     told.refusals.push(...own.refusals)
+    told.refusals.push(...(await leftOut(access, requests, own.moves)))
     told.warnings.push(...own.warnings)
     for (const move of own.moves) await askServers(access, request, move, told)
+    await askDoctor(access, request, seen, own.moves, order, told)
     if (own.moves.length > 0) await askCoordinator(access, request, seen, own.moves, told)
   }
   const distinct = (lines: readonly string[]) => [...new Set(lines)]
   return {
+    databases: requests.map(({ database }) => database),
     checked,
     refusals: distinct(told.refusals),
     warnings: distinct(told.warnings),
     waits: distinct(told.waits),
+    plan: distinct(told.plan),
   }
+}
+
+/** Databases of the old primaries that have Citus and are not switched: their rows would name a read-only server. */
+async function leftOut(
+  access: Access,
+  requests: readonly WalkRequest[],
+  moves: readonly Move[],
+): Promise<string[]> {
+  const switched = requests.map(({ database }) => database)
+  const others = moves.flatMap(({ from }) =>
+    from.databases.filter((name) => !switched.includes(name)).map((name) => ({ from, name })),
+  )
+  const found = await Promise.all(
+    others.map(async ({ from, name }) => {
+      const seen = await access.prober(name).probe(from.address)
+      const at = `${formatAddress(from.address)}: database ${name}`
+      if (seen.kind === 'answered') {
+        const isNode = (seen.citus?.catalog.length ?? 0) > 0
+        return isNode ? [`${at} has Citus as well, and would not be switched: name it under "databases"`] : []
+      }
+      return seen.cause === 'no-database' ? [] : [`${at} can’t be looked into (${seen.cause})`]
+    }),
+  )
+  return found.flat()
 }
 
 async function look(access: Access, request: WalkRequest, order: SwitchoverOrder): Promise<View> {
@@ -80,12 +115,11 @@ interface Told {
   readonly refusals: string[]
   readonly warnings: string[]
   readonly waits: string[]
+  readonly plan: string[]
 }
 
 const targetRow = z.object({
   may_promote: z.boolean(),
-  prepared_transactions: z.number(),
-  read_only: z.boolean(),
   apply_delay: z.string().nullable(),
   replay_paused: z.boolean(),
 })
@@ -108,9 +142,6 @@ async function askServers(
     const at = formatAddress(to.address)
     const seen = targetRow.parse(rows?.[0])
     if (!seen.may_promote) told.refusals.push(`${at}: this role may not call pg_promote(); ${grant}`)
-    if (seen.prepared_transactions === 0) told.refusals.push(`${at}: max_prepared_transactions is 0`)
-    if (seen.read_only)
-      told.refusals.push(`${at}: default_transaction_read_only is on: as a primary it would take no writes`)
     if (seen.replay_paused) told.refusals.push(`${at}: its replay is paused`)
     if (seen.apply_delay !== null && seen.apply_delay !== '0')
       told.refusals.push(`${at}: recovery_min_apply_delay is ${seen.apply_delay}`)
@@ -128,9 +159,46 @@ async function askServers(
     if (names !== '') told.refusals.push(`${at}: this role may not set ${names}; ${why}`)
     if (!superuser && !may_reload)
       told.refusals.push(`${at}: this role may not call pg_reload_conf(); ${grant}`)
+    const clients = judgeClients(from.address, await readClients(session))
+    told.refusals.push(...clients.refusals)
+    told.warnings.push(...clients.warnings)
     const [open] = await session.run('SELECT citus_ha.open_transactions(clock_timestamp()) AS open', LIMIT_MS)
     told.waits.push(...readBlockers(from.address, open?.[0]?.open, access.clientTexts).map(describeBlocker))
   })
+}
+
+/** What doctor would say of the servers as they will be; and what the old ones have that the new ones have not. */
+async function askDoctor(
+  access: Access,
+  request: WalkRequest,
+  seen: View,
+  moves: readonly Move[],
+  { maxLag, slotLoss }: SwitchoverOrder,
+  told: Told,
+): Promise<void> {
+  const servers = moves.flatMap(({ from, to }) => [from, to])
+  if (servers.length === 0) return
+  const facts = await factsAbout(access, request, seen, servers, maxLag)
+  told.refusals.push(
+    ...errorsAfter(facts, moves).map(({ id, summary, mend }) => `${id}: ${summary}: ${mend}`),
+  )
+  for (const { from, to } of moves) {
+    const [was, is] = [from, to].map((node) =>
+      facts.inspections.find((each) => each.node.instance === node.instance),
+    )
+    if (!was || !is) continue
+    const at = formatAddress(from.address)
+    if (was.slots.kind === 'unseen')
+      told.refusals.push(`${at}: its replication slots could not be looked at: ${was.slots.why}`)
+    const lost = lostSlots(was, [is])
+    for (const slot of was.slots.kind === 'seen' ? was.slots.value : []) {
+      const what = describeSlot(slot)
+      if (lost.includes(slot)) {
+        told.plan.push(`${at}: ${what} is not on ${formatAddress(to.address)}: what is unread then is lost`)
+        if (slotLoss === 'refuse') told.refusals.push(`${at}: ${what} would be lost (--allow-slot-loss)`)
+      } else if (slot.type === 'physical') told.plan.push(`${at}: ${what} stays there`)
+    }
+  }
 }
 
 const busyRow = z.object({
@@ -182,7 +250,7 @@ async function asking(
 }
 
 /** The whole plan, a line each. */
-export function planLines({ checked, waits, warnings }: Looked, order: SwitchoverOrder): string[] {
+export function planLines({ checked, waits, plan, warnings }: Looked, order: SwitchoverOrder): string[] {
   const [first] = checked
   const entries = (first?.entries.entries ?? []).map(({ node }) => formatAddress(node))
   const demote =
@@ -194,6 +262,7 @@ export function planLines({ checked, waits, warnings }: Looked, order: Switchove
     }),
     `writes to ${(first?.moves ?? []).map(({ group }) => `group ${group}`).join(', ')} wait at ${entries.join(', ')}, for ${order.totalLimitMs} ms at most; reads go on`,
     `promoted by ${order.promoteCommand ?? 'pg_promote()'}; the old primary is ${demote}${order.demote === 'first' ? ', before the promotion: reads fail meanwhile' : ''}`,
+    ...plan,
     ...waits.map((line) => `open now, would be waited for: ${line}`),
     ...warnings.map((line) => `warning: ${line}`),
   ]

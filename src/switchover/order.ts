@@ -20,6 +20,8 @@ export interface SwitchoverOrder {
   /** Bytes of WAL that the target may be behind when it begins. */
   readonly maxLag: number
   readonly unreachable: 'refuse' | 'allow'
+  /** Of logical replication slots that the new primary does not have, with what is unread in them. */
+  readonly slotLoss: 'refuse' | 'allow'
   readonly mode: 'apply' | 'dry-run'
   /** Shown the plan, a line each, before anything is touched. @returns whether to go on */
   readonly confirm: (lines: readonly string[]) => Promise<boolean>

@@ -12,6 +12,11 @@ export class TooLate extends Error {
   }
 }
 
+/** What was checked is not so any more: another change was quicker. Nothing was touched since. */
+export class Overtaken extends Error {
+  override readonly name = 'Overtaken'
+}
+
 /** Those who would have to be waited for wait for us. */
 export class GaveWay extends TooLate {}
 

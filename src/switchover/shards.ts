@@ -38,7 +38,7 @@ const PAUSE_MS = 20
 const SHORTEST_MS = 50
 
 /**
- * No write to any shard there from now on, by whomever: tried again for as long as there is time.
+ * No write to any shard there from now on, by whomever, nor to another table: tried again for as long as there is time.
  * @param until `performance.now()`; one try is made whatever it is
  * @param forceAt as that: from when on whoever is in the way is ended; null: never
  * @throws what another try does not mend
@@ -76,7 +76,8 @@ async function lockOnce({ node, guard }: Holder, watch: Watch, lockTimeoutMs: nu
   const limits = { lockTimeoutMs, lockAnswerMs: ANSWER_MS, statementMs: ANSWER_MS, decisionWaitMs: 0 }
   const waiting = { node, session: guard, roundBegan: null }
   await withinRound(waiting, { limits, watch }, (limitMs) => {
-    const lock = [limitSql(limitMs), 'SELECT citus_ha.lock_shards()', limitSql(ANSWER_MS)]
+    const locks = 'SELECT citus_ha.lock_shards(), citus_ha.lock_other_tables()'
+    const lock = [limitSql(limitMs), locks, limitSql(ANSWER_MS)]
     return guard.run([BEGIN, ...lock].join('; '), limitMs + ANSWER_MS)
   })
 }

@@ -1,5 +1,4 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { readBlockers } from '../apply/blockers.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
@@ -9,7 +8,9 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 import { daemonsEnded, forgetHold, holdServer, releaseServer } from '../walk/hold-server.ts'
 import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
-import { giveWayTo, type Patience, TooLate } from './patience.ts'
+import { giveWayTo, Overtaken, type Patience, TooLate } from './patience.ts'
+import { follow, followToTheEnd } from './replay.ts'
+import { OldSessions } from './sessions.ts'
 import { holdShards } from './shards.ts'
 
 export interface SideOptions {
@@ -38,6 +39,7 @@ export class Side {
   readonly ended: Blocker[] = []
   /** Clients of the old primary itself that were ended with what they wanted to write there. */
   readonly cutOff: Blocker[] = []
+  readonly sessions: OldSessions
   readonly #options: SideOptions
   readonly #lockTimeoutMs: number
   readonly #target: SessionLike
@@ -46,7 +48,8 @@ export class Side {
   /** One a database, to hold its shards. */
   #guards: readonly SessionLike[]
   #held = false
-  #noted = false
+  /** The run whose intent it has. */
+  #noted: string | null = null
 
   private constructor(options: SideOptions, target: SessionLike, old: readonly SessionLike[]) {
     this.move = options.move
@@ -55,6 +58,7 @@ export class Side {
     this.#target = target
     this.#watches = old.slice(0, options.databases.length)
     this.#guards = old.slice(options.databases.length)
+    this.sessions = new OldSessions(options, () => this.#watches)
   }
 
   /** @throws what the driver or a server says, everything closed */
@@ -88,7 +92,8 @@ export class Side {
   async #warmUp(): Promise<void> {
     const shards = 'SELECT count(shard::text) FROM citus_ha.own_shards() AS shard'
     await Promise.all(this.#guards.map((guard) => guard.run(shards, ANSWER_MS)))
-    await this.openSince(await this.now())
+    await this.now()
+    await this.sessions.warmUp()
   }
 
   get #control(): SessionLike {
@@ -133,7 +138,7 @@ export class Side {
    */
   async note(intent: Intent): Promise<void> {
     if (this.move.group === COORDINATOR_GROUP) return
-    this.#noted = true
+    this.#noted = intent.run
     await this.#write(`SELECT citus_ha.intend(${jsonLiteral([intent])})`)
   }
 
@@ -165,7 +170,7 @@ export class Side {
         throw new Error(
           `${at}: ${name} does not take effect; it may be set on the command line of the server`,
         )
-      this.warnings.push(`${at}: ${name} is not on: a role or database has its own`)
+      throw new TooLate(`${at}: ${name} is not on: something else sets it`)
     }
     return await this.now()
   }
@@ -184,16 +189,6 @@ export class Side {
     return String(rows?.[0]?.now)
   }
 
-  /** Transactions that have been open there since before a moment of its clock. */
-  async openSince(since: string, what: 'look' | 'end' = 'look'): Promise<Blocker[]> {
-    const verb = what === 'look' ? 'open_transactions' : 'end_open_transactions'
-    const sql = `SELECT citus_ha.${verb}(${literal(since)}::timestamptz) AS open`
-    const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
-    return found.flatMap(([rows]) =>
-      readBlockers(this.move.from.address, rows?.[0]?.open, this.#options.texts),
-    )
-  }
-
   /**
    * Waits for what was open before it was read-only, writers and readers alike: they would go on writing here. Those who
    * wait for our locks would write as soon as we are gone: they are ended, when nobody else has to be waited for.
@@ -202,14 +197,15 @@ export class Side {
   async quiet(since: string, { until, forceAt, waiting }: Patience): Promise<void> {
     let askAt = performance.now() + ASK_MS
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
-      const open = await this.openSince(since)
-      const held = open.length === 0 ? await this.endHeld() : []
+      const open = await this.sessions.openSince(since)
+      const held = open.length === 0 ? await this.sessions.endHeld() : []
       if (open.length + held.length === 0) return
       this.cutOff.push(...held)
       const now = performance.now()
       if (now >= until)
         throw new TooLate('transactions that have touched the group are still open', [...open, ...held])
-      if (forceAt !== null && now >= forceAt) this.ended.push(...(await this.openSince(since, 'end')))
+      if (forceAt !== null && now >= forceAt)
+        this.ended.push(...(await this.sessions.openSince(since, 'end')))
       else if (now >= askAt) {
         giveWayTo(open, await waiting())
         askAt = performance.now() + ASK_MS
@@ -218,32 +214,30 @@ export class Side {
     }
   }
 
+  /** Whom nothing else keeps from writing loses his connection. @throws TooLate */
+  async clear(until: number): Promise<void> {
+    this.cutOff.push(...(await this.sessions.endClients('other databases', until)))
+  }
+
+  /**
+   * The last before another takes its place: nobody writes there, whatever he calls himself, and what has been written until
+   * now is replayed. @throws TooLate with who can't be kept from it
+   */
+  async settle(until: number): Promise<void> {
+    this.cutOff.push(...(await this.sessions.endWriting()))
+    const open = await this.sessions.openSince('-infinity')
+    if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
+    await this.follow(until)
+  }
+
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
   async follow(until: number): Promise<void> {
-    // Its commit, which `synchronous_commit` lets return when it is flushed here, flushes everything before it.
-    const flush = `BEGIN; SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover'); COMMIT`
-    const told = await this.#control.run(
-      `${flush}; SELECT pg_current_wal_flush_lsn()::text AS lsn`,
-      ANSWER_MS,
-    )
-    const lsn = String(told.at(-1)?.[0]?.lsn)
-    await this.#replayed(`pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn`, until)
+    await follow(this.#control, this.#target, until)
   }
 
   /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */
   async followToTheEnd(until: number): Promise<void> {
-    const gone = 'NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver() w WHERE w.pid IS NOT NULL)'
-    await this.#replayed(`${gone} AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()`, until)
-  }
-
-  async #replayed(condition: string, until: number): Promise<void> {
-    for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
-      const [rows] = await this.#target.run(`SELECT ${condition} AS there`, ANSWER_MS)
-      if (rows?.[0]?.there === true) return
-      if (performance.now() >= until)
-        throw new TooLate(`${formatAddress(this.move.to.address)} has not replayed what is written`)
-      await pause(waitMs)
-    }
+    await followToTheEnd(this.#target, until)
   }
 
   /** @throws the server's error: then it was not asked for */
@@ -256,6 +250,22 @@ export class Side {
     await untilPromoted(this.#target, until)
   }
 
+  /** The two are what they were when they were checked. @throws Overtaken */
+  async requireRoles(): Promise<void> {
+    const sql = 'SELECT pg_is_in_recovery() AS standby'
+    const [[was], [is]] = await Promise.all([
+      this.#control.run(sql, ANSWER_MS),
+      this.#target.run(sql, ANSWER_MS),
+    ])
+    const { group, from, to } = this.move
+    if (was?.[0]?.standby === false && is?.[0]?.standby === true) return
+    const which =
+      was?.[0]?.standby === false
+        ? `${formatAddress(to.address)} is promoted already`
+        : `${formatAddress(from.address)} is a standby by now`
+    throw new Overtaken(`group ${group}: another change was quicker: ${which}`)
+  }
+
   async isPromoted(): Promise<boolean> {
     const [rows] = await this.#target.run('SELECT pg_is_in_recovery() AS standby', ANSWER_MS)
     return rows?.[0]?.standby === false
@@ -263,7 +273,8 @@ export class Side {
 
   /**
    * Lets what still reads from the old primary come to its end, ends the rest and what Citus keeps open there, retires it,
-   * and lets its shards go. @returns whose transactions were ended
+   * and lets its shards go. Its clients lose their connections with that: those that call themselves READ WRITE would write here.
+   * @returns who was ended
    */
   async close(patienceMs: number, madeBy: string): Promise<Blocker[]> {
     const { group, to } = this.move
@@ -272,31 +283,23 @@ export class Side {
     const since = await this.now()
     for (;;) {
       const gone = performance.now() - began
-      const open = (await this.openSince(await this.now())).filter(
+      const open = (await this.sessions.openSince(await this.now())).filter(
         // Others' reads to the last; a client's own that it begins here now go on, read-only.
-        ({ client, ageMs }) => client !== null || (ageMs ?? 0) >= gone,
+        ({ pid, client, ageMs }) => pid !== 0 && (client !== null || (ageMs ?? 0) >= gone),
       )
       if (open.length === 0 || gone >= patienceMs) {
-        await this.openSince(since, 'end')
-        const held = await this.endHeld()
+        await this.sessions.openSince(since, 'end')
+        const held = await this.sessions.endHeld()
+        const rest = await this.sessions.endClients('all databases', performance.now() + ANSWER_MS)
         await Promise.all(
           this.#guards.map((guard) =>
             guard.run(`SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`, ANSWER_MS),
           ),
         )
-        return [...open, ...held]
+        return [...open, ...held, ...rest.filter(isClient)]
       }
       await pause(POLL_MS)
     }
-  }
-
-  /** Ends those who wait for our locks there: they would write where nobody looks any more. @returns who they are */
-  async endHeld(): Promise<Blocker[]> {
-    const sql = 'SELECT citus_ha.end_held_transactions() AS ended'
-    const found = await Promise.all(this.#watches.map((watch) => watch.run(sql, ANSWER_MS)))
-    return found.flatMap(([rows]) =>
-      readBlockers(this.move.from.address, rows?.[0]?.ended, this.#options.texts),
-    )
   }
 
   /** Has it stopped, to come back as a standby that is not held for ever. @throws what `demote` does */
@@ -315,8 +318,10 @@ export class Side {
   async undo(): Promise<void> {
     await Promise.all(this.#guards.map((guard) => (guard.alive ? guard.run('ROLLBACK', ANSWER_MS) : null)))
     if (this.#held) await releaseServer(this.#control)
-    if (this.#noted)
-      await this.#write(`SELECT citus_ha.forget_intents(${intArrayLiteral([this.move.group])})`)
+    if (this.#noted !== null)
+      await this.#write(
+        `SELECT citus_ha.forget_intents(${intArrayLiteral([this.move.group])}, ${literal(this.#noted)})`,
+      )
   }
 
   /** New sessions to an old primary that was stopped, and is started again by now. @throws as `open` */
@@ -335,4 +340,9 @@ export class Side {
     const all = [this.#target, ...this.#watches, ...this.#guards]
     await Promise.all(all.map((session) => session.close()))
   }
+}
+
+/** Not a session of Citus that keeps for itself what a client of another node may need again. */
+function isClient({ client, application }: Blocker): boolean {
+  return client === null && !/^citus_/.test(application ?? '')
 }

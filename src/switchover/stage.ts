@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Fence } from '../apply/fence.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
@@ -50,6 +51,8 @@ export class Stage {
   #stopped = false
   #asked = false
   #intended = false
+  /** Of this switchover, in what it writes down. */
+  readonly #run = randomUUID()
 
   constructor(scopes: readonly Scope[], moves: readonly Move[], order: SwitchoverOrder) {
     this.#scopes = scopes
@@ -110,7 +113,7 @@ export class Stage {
         await Side.open({ move, databases, open, texts: first.access.clientTexts, lockTimeoutMs, idleMs }),
       )
     })
-    this.#intents = await Intents.open(this.#scopes)
+    this.#intents = await Intents.open(this.#scopes, this.#run)
     await this.#spare()
   }
 
@@ -194,9 +197,12 @@ export class Stage {
     }
   }
 
-  /** That another run has not been faster. @throws TooLate */
+  /** What was checked is so still, now that nobody else can change it. @throws Overtaken, or TooLate */
   async requireUnchanged(): Promise<void> {
-    await each(this.#scopes, (scope) => requireUnchanged(scope, this.#moves))
+    await Promise.all([
+      each(this.#scopes, (scope) => requireUnchanged(scope, this.#moves)),
+      each(this.#sides, (side) => side.requireRoles()),
+    ])
   }
 
   /** For the time in which others are at work. Never throws. */
@@ -212,7 +218,7 @@ export class Stage {
     const byCommand = this.#order.promoteCommand !== null
     const [stopped, madeBy] = [this.#stopped, this.#scopes[0]?.request.madeBy ?? '']
     const intentOf = ({ group, from, to }: Move): Intent => {
-      return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy }
+      return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy, run: this.#run }
     }
     await Promise.all([
       this.#intents?.write(of.map(({ move }) => intentOf(move))),
@@ -247,6 +253,11 @@ export class Stage {
     })
   }
 
+  /** Clients of databases that nothing else fences lose their connections. @throws TooLate */
+  async clear(): Promise<void> {
+    await each(this.#sides, (side) => side.clear(this.until))
+  }
+
   async follow(): Promise<void> {
     // Asked again: a daemon that was just starting when they were ended had not been seen.
     await each(this.#sides, async (side) => {
@@ -275,15 +286,17 @@ export class Stage {
       throw new TooLate(`writes would wait longer than ${this.#order.totalLimitMs} ms (--total-limit)`)
   }
 
-  /** That a new coordinator knows what the old one was told last. @throws TooLate */
-  async tellNewCoordinator(): Promise<void> {
-    const side = this.#sides.find(({ move }) => move.group === COORDINATOR_GROUP)
-    if (side && !this.#stopped) await side.follow(this.until)
+  /**
+   * The last before the promotion: nobody writes on an old primary any more, and what was written is replayed, what the old
+   * coordinator was told last as well. @throws TooLate
+   */
+  async settle(): Promise<void> {
+    if (!this.#stopped) await each(this.#sides, (side) => side.settle(this.until))
   }
 
   /** Once the coordinator is another: what is intended is written down there from now on. @throws as `connect` */
   async writeOn(coordinator: HostPort): Promise<void> {
-    const intents = await Intents.open(this.#scopes, coordinator)
+    const intents = await Intents.open(this.#scopes, this.#run, coordinator)
     await this.#intents?.close()
     this.#intents = intents
   }

@@ -11,9 +11,9 @@ import { SpareSessions } from '../watch/spares.ts'
 import { changeRows } from './change.ts'
 import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
-import { lookBefore, planLines } from './look.ts'
+import { type Looked, lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
-import { TooLate } from './patience.ts'
+import { Overtaken, TooLate } from './patience.ts'
 import { NotAskedFor, promoteOne } from './promote.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { holdInRounds } from './rounds.ts'
@@ -26,6 +26,8 @@ const DRAIN_MS = 1000
 const COMMAND_MS = 60_000
 const SPARE_MS = 2000
 const LOCK_MS = 300
+/** What was checked longer ago is checked again. */
+const OLD_MS = 200
 
 /**
  * Swaps primaries and standbys without a failed statement: fence, quiesce, promote, change, and only then demote. Before
@@ -40,27 +42,50 @@ export async function switchover(
 ): Promise<SwitchoverReport> {
   const clock = new Clock()
   const looked = await clock.time('check', () => lookBefore(access, requests, order))
-  const { refusals, checked } = looked
   const plan = planLines(looked, order)
-  const scopes = requests.flatMap((given, n): Scope[] => {
+  const before = new Run([], looked, order, clock)
+  if (looked.refusals.length > 0) return { ...before.refused(looked.refusals), plan }
+  if (order.mode === 'dry-run') return { ...before.report('planned', null), plan }
+  const asked = performance.now()
+  if (!(await order.confirm(plan))) return { ...before.report('blocked', 'it was not confirmed'), plan }
+  // Whoever has thought it over has agreed to what was, and not to what is by now.
+  const isOld = performance.now() - asked > OLD_MS
+  const now = isOld ? await clock.time('check again', () => lookBefore(access, requests, order)) : looked
+  const changed = sameMoves(looked, now)
+    ? []
+    : ['what would be done now is not what was agreed to: give the order again']
+  const refusals = [...now.refusals, ...changed]
+  if (refusals.length > 0) return { ...before.refused(refusals), plan }
+  const scopes = scopesOf(access, requests, now, order)
+  try {
+    for (const scope of scopes) scope.access.keep(nodesOf(scope.checked))
+    return { ...(await new Run(scopes, now, order, clock).carryOut()), plan }
+  } finally {
+    await Promise.all(scopes.map((scope) => scope.access.close()))
+  }
+}
+
+function sameMoves(one: Looked, other: Looked): boolean {
+  const told = ({ checked }: Looked) =>
+    checked.map(({ moves }) => moves.map(({ group, from, to }) => [group, from.instance, to.instance]))
+  return JSON.stringify(told(one)) === JSON.stringify(told(other))
+}
+
+function scopesOf(
+  access: Access,
+  requests: readonly WalkRequest[],
+  { checked }: Looked,
+  { totalLimitMs }: SwitchoverOrder,
+): Scope[] {
+  // Whoever plans a pause has more patience within a round than a change that nobody waited for.
+  const patience = Math.min(LOCK_MS, totalLimitMs / 4)
+  return requests.flatMap((given, n): Scope[] => {
     const own = checked[n]
-    // Whoever plans a pause has more patience within a round than a change that nobody waited for.
-    const patience = Math.min(LOCK_MS, order.totalLimitMs / 4)
     const request = { ...given, lockTimeoutMs: Math.max(given.lockTimeoutMs, patience) }
     return own
       ? [{ request, checked: own, access: new SpareSessions(access, request.database, SPARE_MS) }]
       : []
   })
-  const run = new Run(scopes, order, looked.warnings, clock)
-  try {
-    if (refusals.length > 0) return { ...run.report('refused', refusals.join('; ')), refusals, plan }
-    if (order.mode === 'dry-run') return { ...run.report('planned', null), plan }
-    for (const scope of scopes) scope.access.keep(nodesOf(scope.checked))
-    if (!(await order.confirm(plan))) return { ...run.report('blocked', 'it was not confirmed'), plan }
-    return { ...(await run.carryOut()), plan }
-  } finally {
-    await Promise.all(scopes.map((scope) => scope.access.close()))
-  }
 }
 
 /** Some groups are promoted, others not. */
@@ -73,6 +98,7 @@ interface Stuck {
 class Run {
   readonly #scopes: readonly Scope[]
   readonly #order: SwitchoverOrder
+  readonly #databases: readonly string[]
   readonly #moves: readonly Move[]
   readonly #clock: Clock
   readonly #stage: Stage
@@ -86,10 +112,16 @@ class Run {
   #pauseEnded: number | null = null
   #othersMs = 0
 
-  constructor(scopes: readonly Scope[], order: SwitchoverOrder, warnings: readonly string[], clock: Clock) {
+  constructor(
+    scopes: readonly Scope[],
+    { databases, checked, warnings }: Looked,
+    order: SwitchoverOrder,
+    clock: Clock,
+  ) {
     this.#scopes = scopes
     this.#order = order
-    this.#moves = scopes[0]?.checked.moves ?? []
+    this.#databases = databases
+    this.#moves = checked[0]?.moves ?? []
     this.#clock = clock
     this.#stage = new Stage(scopes, this.#moves, order)
     this.#warnings = [...warnings]
@@ -135,6 +167,7 @@ class Run {
     const stage = this.#stage
     await this.#step('connect', () => stage.connect())
     await holdInRounds(stage, this.#first, (name, work) => this.#step(name, work))
+    await this.#step('clear', () => stage.clear())
     await this.#step('replay', () => stage.follow())
     signal.throwIfAborted()
     if (this.#order.demote === 'first') {
@@ -151,7 +184,7 @@ class Run {
     const stage = this.#stage
     try {
       await this.#step('promoting', () => stage.intend('promoting'))
-      await stage.tellNewCoordinator()
+      await this.#step('settle', () => stage.settle())
       stage.requireWhole()
     } catch (error) {
       return { undo: error }
@@ -239,14 +272,19 @@ class Run {
     await stage.release('the switchover was undone')
     this.#pauseEnded = performance.now()
     const interrupted = error instanceof Error && error.name === 'AbortError'
+    if (error instanceof Overtaken && !goesOn && this.#left.length === 0) return this.refused([error.message])
     return this.report(goesOn ? 'unproved' : 'blocked', interrupted ? 'interrupted' : messageOf(error))
+  }
+
+  refused(refusals: readonly string[]): SwitchoverReport {
+    return { ...this.report('refused', refusals.join('; ')), refusals }
   }
 
   report(outcome: SwitchoverOutcome, why: string | null): SwitchoverReport {
     const { began, waitedFor, ended, sides } = this.#stage
     return {
       outcome,
-      databases: this.#scopes.map(({ request }) => request.database),
+      databases: this.#databases,
       moves: this.#moves
         .filter(({ group }) => !this.#failed.some(({ move }) => move.group === group))
         .map(({ group, from, to }) => {
@@ -273,5 +311,6 @@ class Run {
 const tenths = (ms: number): number => Math.round(ms * 10) / 10
 
 function distinct(blockers: readonly Blocker[]): Blocker[] {
-  return [...new Map(blockers.map((one) => [`${formatAddress(one.node)} ${one.pid}`, one])).values()]
+  const keyOf = ({ node, pid, statement }: Blocker) => `${formatAddress(node)} ${pid === 0 ? statement : pid}`
+  return [...new Map(blockers.map((one) => [keyOf(one), one])).values()]
 }

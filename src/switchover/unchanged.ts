@@ -2,13 +2,13 @@ import { primaryOf, sameCatalog } from '../model/catalog.ts'
 import { intentsIn } from '../model/intent.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Move } from './check.ts'
-import { TooLate } from './patience.ts'
+import { Overtaken, TooLate } from './patience.ts'
 import type { Scope } from './stage.ts'
 
 /**
  * What was checked may be over by the time in which the locks come: another run may have been before us in the line for
  * them. Asked with the locks in hand, so that it stays true.
- * @throws TooLate with what is different
+ * @throws Overtaken with what is different; TooLate where that can't be said, or something is left to be settled
  */
 export async function requireUnchanged(
   { access, request, checked }: Scope,
@@ -24,7 +24,7 @@ export async function requireUnchanged(
   const at = formatAddress(coordinator.node)
   if (seen?.kind !== 'answered') throw new TooLate(`${at} does not answer: ${seen?.detail}`)
   if (seen.instance !== coordinator.server.instance || seen.inRecovery || seen.retired || seen.readOnly)
-    throw new TooLate(
+    throw new Overtaken(
       `${at} is not the coordinator any more, as it was when this was checked: order it again`,
     )
   for (const { group } of moves) {
@@ -33,7 +33,7 @@ export async function requireUnchanged(
     )
     const primary = primaryOf(is ?? [], group)
     if (!was || !is || !sameCatalog(was, is))
-      throw new TooLate(
+      throw new Overtaken(
         `group ${group}: its rows were changed by another run meanwhile${primary ? `; its primary is ${formatAddress(primary.address)}` : ''}: order it again`,
       )
   }

@@ -111,6 +111,23 @@ function factsOf(
   }
 }
 
+/**
+ * What the checks look at, of some servers only and without asking whom they reach.
+ * @throws CitusHaError where the request is given up
+ */
+export async function factsAbout(
+  access: Access,
+  request: WalkRequest,
+  view: View,
+  servers: readonly Answered[],
+  maxLagBytes: number,
+): Promise<Facts> {
+  const open = (address: HostPort) => access.open(address, request.database)
+  const options = { open, targets: [], functions: CALLABLE, signal: request.signal }
+  const inspections = await Promise.all(distinctServers(servers).map((node) => inspect(node, options)))
+  return factsOf(access, request, view, inspections, maxLagBytes)
+}
+
 function unclearness({ survey, coordinator, diagnoses }: View): string | null {
   try {
     requireCoordinator(survey)

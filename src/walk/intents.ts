@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
-import { intArrayLiteral } from '../db/sql.ts'
+import { intArrayLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { type Intent, intentsIn, primariesWithIntents } from '../model/intent.ts'
@@ -48,11 +48,12 @@ export async function settleIntents(
     const told = [coordinator, ...primariesWithIntents(survey.nodes)]
     const seen = await Promise.all(told.map(({ address }) => access.prober(database).probe(address)))
     const rows = coordinatorOf(seen)?.citus?.catalog ?? []
-    const settled = await Promise.all(
-      intentsIn(seen).map((intent) => settleOne(access, database, intent, rows)),
-    )
-    const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
-    await session.run(`SELECT citus_ha.forget_intents(${intArrayLiteral(over)}); COMMIT`, limitMs)
+    const intents = intentsIn(seen)
+    const settled = await Promise.all(intents.map((intent) => settleOne(access, database, intent, rows)))
+    const forget = intents
+      .filter((_, n) => settled[n]?.what === 'undone')
+      .map(({ group, run }) => `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, ${literal(run)})`)
+    await session.run([...forget, 'COMMIT'].join('; '), limitMs)
     return settled
   } catch (error) {
     if (codeOf(error) === SqlState.lockNotAvailable) return []
@@ -126,7 +127,7 @@ async function forgetThere(
   group: number,
   primary: HostPort,
 ): Promise<void> {
-  const forget = `SELECT citus_ha.forget_intents(${intArrayLiteral([group])})`
+  const forget = `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, NULL)`
   await withSession(access, database, primary, async (session) => {
     if (group !== COORDINATOR_GROUP)
       await session.run(`SET synchronous_commit = local; ${BEGIN}; ${forget}; COMMIT`, LIMIT_MS)

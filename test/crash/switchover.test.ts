@@ -8,7 +8,7 @@ import { Scenario } from '../support/scenario.ts'
 import { Traffic } from '../support/traffic.ts'
 
 /** After these nothing has been asked to promote. */
-const BEFORE = ['connect', 'look', 'fence', 'intend', 'quiesce', 'replay']
+const BEFORE = ['connect', 'look', 'fence', 'intend', 'quiesce', 'clear', 'replay']
 /** After these there is no way back. */
 const AFTER = [
   'promoting',

@@ -91,8 +91,9 @@ describe.skipIf(standin)('who is in the way of the shards of an old primary', ()
         const { host, port } = switching.server(name)
         return (await connections.prober(database).probe({ host, port })) as Answered
       }
+      const from = await seen('worker-1')
       const side = await Side.open({
-        move: { group: 1, from: await seen('worker-1'), to: await seen('worker-1-standby') },
+        move: { group: 1, from, to: await seen('worker-1-standby') },
         databases: [database],
         open: (address: HostPort, name: string) => connections.open(address, name),
         texts: 'shown',
@@ -173,11 +174,13 @@ describe.skipIf(standin)('who is in the way of the shards of an old primary', ()
       const waiting: Promise<unknown>[] = []
       await withSide(async (side) => {
         await side.hold(performance.now() + 1000, null)
-        const first = await begin('UPDATE notes SET n = 1')
+        const first = await begin('SELECT pg_advisory_xact_lock(1)')
         waiting.push((await waits(first, `INSERT INTO items VALUES (${id}, 'late')`)).done)
-        waiting.push((await waits(await begin(), 'UPDATE notes SET n = 2')).done.catch(() => undefined))
+        waiting.push(
+          (await waits(await begin(), 'SELECT pg_advisory_xact_lock(1)')).done.catch(() => undefined),
+        )
         const reader = await begin('SELECT count(*) FROM notes')
-        const open = await side.openSince(await side.now())
+        const open = await side.sessions.openSince(await side.now())
         expect(open.map(({ pid }) => pid)).toEqual([await pidOf(reader)])
       })
       await waiting[0]

@@ -91,7 +91,7 @@ describe('what the role that citus-ha runs as may do', () => {
   it('may note an intent of a group’s own addresses only: every survey connects to them', async () => {
     const intend = (change: object) => {
       const own = { group: 1, from: address('worker-1'), to: address('worker-1-standby') }
-      const rest = { phase: 'quiescing', byCommand: false, stopped: false, madeBy: 'me' }
+      const rest = { phase: 'quiescing', byCommand: false, stopped: false, madeBy: 'me', run: 'one' }
       const sql = jsonLiteral([{ ...own, ...rest, ...change }])
       return as(`BEGIN; SELECT citus_ha.intend(${sql}); ROLLBACK`)
     }

@@ -187,7 +187,7 @@ describe('what citus-ha writes down beside a change', () => {
           const request = requestFor(config, name, caller)
           return { request, checked, access: new SpareSessions(connections, name, 1000) }
         })
-        await expect(Intents.open(scopes)).rejects.toThrow('no_such_database')
+        await expect(Intents.open(scopes, 'one')).rejects.toThrow('no_such_database')
       } finally {
         await connections.close()
       }
@@ -213,7 +213,8 @@ describe('what citus-ha writes down beside a change', () => {
         opened.push(session)
         return session
       }
-      const move = { group: 1, from: await seen('worker-1'), to: await seen('worker-1-standby') }
+      const from = await seen('worker-1')
+      const move = { group: 1, from, to: await seen('worker-1-standby') }
       const limits = { texts: 'shown', lockTimeoutMs: 200, idleMs: 10_000 } as const
       const side = await Side.open({ move, databases: [database, database], open, ...limits })
       left = 1

@@ -1,5 +1,5 @@
 import type { Catalog } from '../../src/model/catalog.ts'
-import type { PreparedTransaction } from '../../src/model/inspection.ts'
+import type { PreparedTransaction, ReplicationSlot } from '../../src/model/inspection.ts'
 import type { Answered } from '../../src/model/observation.ts'
 import { address, installed, TWO_WORKERS, writable } from './builders.ts'
 import { type Case, KNOWN_LINES, look, session } from './examined.ts'
@@ -63,3 +63,15 @@ export const senders = (...states: string[]) =>
   }))
 export const citus = (version: string) => ({ citus: { version } })
 export const OURS = 'citus_ha_c1_app_1_7_deadbeef_1'
+export const slot = (parts: Partial<ReplicationSlot>): ReplicationSlot => ({
+  name: 'feed',
+  type: 'logical',
+  database: 'app',
+  active: false,
+  temporary: false,
+  failover: false,
+  synced: false,
+  unread: 4096,
+  consumer: null,
+  ...parts,
+})

@@ -1,4 +1,4 @@
-import { type Ailment, citus, cn, OURS, prepared, senders, setting } from './ailment.ts'
+import { type Ailment, citus, cn, OURS, prepared, senders, setting, slot } from './ailment.ts'
 import { installed, receiver, standby, writable } from './builders.ts'
 import { look, session, unlooked } from './examined.ts'
 
@@ -76,10 +76,39 @@ export const TRANSACTIONS: readonly Ailment[] = [
     name: 'the group’s only standby would wait for another',
     finds: setting('w1b', 'synchronous_standby_names', '*'),
     mend: /psql -h w1b .*RESET/,
-    misses: 'there is another',
+    misses: 'another streams from it already',
     near: {
+      nodes: [standby('w1b', 1, 'w1a', { senders: senders('async') }), standby('w1c', 1, 'w1b')],
+      ...setting('w1b', 'synchronous_standby_names', 'FIRST 1 (other, "B")'),
+    },
+  },
+  {
+    id: 'H121',
+    name: 'one of two would wait for the other, which does not follow by itself',
+    finds: {
       nodes: [standby('w1c', 1, 'w1a')],
       ...setting('w1b', 'synchronous_standby_names', '*'),
+    },
+    mend: /psql -h w1b .*RESET/,
+    misses: 'the one that streams from it is not among those it waits for, but nobody is waited for',
+    near: { ...setting('w1b', 'synchronous_standby_names', '') },
+  },
+  {
+    id: 'H190',
+    name: 'a logical slot that the standby does not have',
+    finds: {
+      seen: {
+        w1a: { slots: look([slot({})]) },
+        w1b: { slots: look([slot({ name: 'other', synced: true })]) },
+      },
+    },
+    mend: /psql -h w1a .*feed/,
+    misses: 'it is kept on the standby',
+    near: {
+      seen: {
+        w1a: { slots: look([slot({ failover: true })]) },
+        w1b: { slots: look([slot({ synced: true })]) },
+      },
     },
   },
   {

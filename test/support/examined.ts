@@ -29,6 +29,7 @@ export function inspected(node: Answered, parts: Partial<Inspection> = {}): Insp
     prepared: look({ inUse: 0, transactions: [] }),
     attached: look([]),
     daemons: look([{ name: 'Citus Maintenance Daemon', pid: 7, busyMs: null }]),
+    slots: look([]),
     missingRights: look([]),
     pools: look([]),
     reaches: [],

@@ -220,6 +220,7 @@ test('no secret is written, wherever it stands', async () => {
     ageMs: 5,
     statement,
     client: null,
+    database: null,
     ours: false,
   }
   const failing = report({ outcome: 'blocked', warnings: [url], blockers: [blocker] })

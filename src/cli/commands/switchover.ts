@@ -18,6 +18,7 @@ interface SwitchoverOptions extends ClusterOptions {
   readonly undoCommand?: string
   readonly totalLimit: number
   readonly allowUnreachable?: boolean
+  readonly allowSlotLoss?: boolean
   readonly forceAfter?: number
   readonly timeout?: number
   readonly dryRun?: boolean
@@ -51,6 +52,10 @@ export function switchoverCommand(program: Command, io: Io, exit: (code: number)
     .option('--timeout <duration>', 'how long to go on while locks are in the way', durationOption)
     .option('--force-after <duration>', 'end sessions that are in the way after this time', durationOption)
     .option('--allow-unreachable', 'go on where a copy can’t be fenced; it is named')
+    .option(
+      '--allow-slot-loss',
+      'go on where the new primary lacks a logical replication slot of the old one',
+    )
     .option('--dry-run', 'check, and show the plan; change nothing, lock nothing')
     .option('--yes', 'do not ask')
     .option('--json', 'one JSON document on stdout')
@@ -106,6 +111,7 @@ function orderOf(options: SwitchoverOptions, io: Io): Omit<SwitchoverOrder, 'max
     undoCommand: options.undoCommand ?? null,
     totalLimitMs: options.totalLimit,
     unreachable: options.allowUnreachable ? 'allow' : 'refuse',
+    slotLoss: options.allowSlotLoss ? 'allow' : 'refuse',
     mode: dryRun ? 'dry-run' : 'apply',
     confirm,
   }

@@ -210,6 +210,7 @@ function unlooked(facts: Facts, inspection: Inspection): Found[] {
     ['prepared transactions', inspection.prepared],
     ['attached standbys', inspection.attached],
     ['daemons', inspection.daemons],
+    ['replication slots', inspection.slots],
     ['rights', inspection.missingRights],
     ['pg_dist_poolinfo', inspection.pools],
     ...reaches.map(({ to, reaches: look }): [string, Look<unknown>] => [

@@ -1,9 +1,9 @@
 import { parseGid } from '../../model/gid.ts'
 import type { Inspection, PreparedTransaction } from '../../model/inspection.ts'
 import { formatAddress } from '../../model/node.ts'
+import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
 import { ageOf, type Check, type Facts, type Found, psql, quoted } from '../check.ts'
 import { groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
-import { standbysWaitedFor } from '../sync-names.ts'
 
 /** What passes between PREPARE and its end takes milliseconds, whoever does it; in milliseconds. */
 const LEFTOVER_MS = 5_000
@@ -162,6 +162,8 @@ function waitedFor(inspection: Inspection): { names: string; count: number } | n
   return count === 0 ? null : { names, count }
 }
 
+const standbys = (count: number) => `${count} synchronous standby${count === 1 ? '' : 's'}`
+
 function hanging(facts: Facts, inspection: Inspection): Found[] {
   const { node } = inspection
   const waits = waitedFor(inspection)
@@ -170,7 +172,7 @@ function hanging(facts: Facts, inspection: Inspection): Found[] {
     ({ state, syncState }) => state === 'streaming' && (syncState === 'sync' || syncState === 'quorum'),
   )
   if (there.length >= waits.count) return []
-  const summary = `every commit waits for ${waits.count} synchronous standbys, and ${there.length} are there`
+  const summary = `every commit waits for ${standbys(waits.count)}, and ${there.length} ${there.length === 1 ? 'is' : 'are'} there`
   return [syncFound(facts, inspection, summary, waits.names)]
 }
 
@@ -182,8 +184,17 @@ function wouldHang(facts: Facts, inspection: Inspection): Found[] {
   const left = facts.inspections.filter(
     ({ node }) => node.inRecovery && node.systemIdentifier === systemIdentifier && node.instance !== instance,
   )
-  if (left.length >= waits.count) return []
-  const summary = `once promoted, it would wait for ${waits.count} synchronous standbys, and ${left.length} would be left`
+  const would = `once promoted, it would wait for ${standbys(waits.count)}`
+  // Whoever streams from it already goes on; all others stream from a primary that is gone.
+  const attached = inspection.node.senders.filter(({ state, applicationName }) => {
+    return state === 'streaming' && isWaitedFor(waits.names, applicationName ?? '')
+  })
+  if (attached.length >= waits.count) return []
+  const names = left.map(({ node }) => formatAddress(nameOf(facts, node)))
+  const summary =
+    left.length < waits.count
+      ? `${would}, and ${left.length} would be left`
+      : `${would}: no write would come to its end until ${names.join(', ')} stream from it, which they don’t do by themselves`
   return [syncFound(facts, inspection, summary, waits.names)]
 }
 

@@ -56,6 +56,7 @@ const blocker = z
   .strictObject({
     node: hostPort,
     pid: z.int(),
+    database: nullableText,
     user: nullableText,
     application: nullableText,
     state: nullableText,

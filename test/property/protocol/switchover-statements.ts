@@ -17,13 +17,29 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ["SELECT current_setting('citus.max_cached", () => [{ lifetime: '10min', recent: false }]],
   ['SELECT count(shard::text) FROM citus_ha.own_shards()', () => [{ count: '1' }]],
   ['SELECT clock_timestamp()::text AS now', ({ world }) => [{ now: String(world.clock.now) }]],
-  ['SELECT citus_ha.open_transactions(', (backend, sql) => [{ open: open(backend, sql).map(told(backend)) }]],
+  // Of one database alone: nobody is in another, and nobody calls himself READ WRITE.
+  ["SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('role'", nobodyElse],
+  ['SELECT citus_ha.open_transactions(', (backend, sql) => named(open(backend, sql).map(told(backend)))],
+  ['SELECT citus_ha.end_open_transactions(', (backend, sql) => named(ended(backend, open(backend, sql)))],
+  ['SELECT citus_ha.held_transactions(', (backend) => named(held(backend).map(told(backend)))],
+  ['SELECT citus_ha.end_held_transactions(', (backend) => named(ended(backend, held(backend)))],
+  ['SELECT citus_ha.other_sessions(', (backend, sql) => named(clients(backend, sql).map(told(backend)))],
+  ['SELECT citus_ha.end_other_sessions(', (backend, sql) => named(ended(backend, clients(backend, sql)))],
+  ['SELECT citus_ha.writing_sessions(', () => named([])],
+  ['SELECT citus_ha.end_writing_sessions(', () => named([])],
+  ['SELECT current_user::text', sound],
+  ['SELECT (extract(epoch FROM clock_timestamp())', ({ world }) => [{ ms: world.clock.now }]],
+  ['SELECT (SELECT count(*)::int FROM pg_prepared_xacts)', () => [{ in_use: 0, transactions: [] }]],
+  ["SELECT coalesce(jsonb_agg(jsonb_build_object('application_name'", () => [{ standbys: [] }]],
   [
-    'SELECT citus_ha.end_open_transactions(',
-    (backend, sql) => [{ open: ended(backend, open(backend, sql)) }],
+    "SELECT coalesce(jsonb_agg(jsonb_build_object(\n                  'name', a.application_name",
+    () => [{ daemons: [] }],
   ],
-  ['SELECT citus_ha.held_transactions(', (backend) => [{ held: held(backend).map(told(backend)) }]],
-  ['SELECT citus_ha.end_held_transactions(', (backend) => [{ ended: ended(backend, held(backend)) }]],
+  [
+    "SELECT coalesce(jsonb_agg(jsonb_build_object(\n                  'name', s.slot_name",
+    () => [{ slots: [] }],
+  ],
+  ['SELECT coalesce(jsonb_agg(f.signature', () => [{ missing: [] }]],
   ['SELECT citus_ha.end_citus_backends(', endCitus],
   ['SELECT citus_ha.blockers(', (backend, sql) => [{ blockers: blockers(backend, sql).map(told(backend)) }]],
   ['SELECT citus_ha.intend(', intend],
@@ -46,16 +62,30 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT pg_promote(false)', promote],
 ]
 
-function target({ server }: Backend): Rows {
-  return [
-    {
-      may_promote: true,
-      prepared_transactions: 100,
-      read_only: server.readOnly,
-      apply_delay: '0',
-      replay_paused: false,
-    },
-  ]
+/** Under every name by which somebody asks for it. */
+const named = (found: Rows): Rows => [{ found, open: found, held: found, ended: found }]
+
+function nobodyElse(): Rows {
+  return [{ overriding: [], subscriptions: [], prepared: [], closed: [] }]
+}
+
+/** The settings of a session, as doctor looks at them. */
+function sound({ server }: Backend): Rows {
+  const settings = {
+    max_prepared_transactions: { value: '100', source: 'configuration file' },
+    default_transaction_read_only: { value: server.readOnly ? 'on' : 'off', source: 'configuration file' },
+  }
+  return [{ role: 'citus_ha', extension: '13.2-1', has_pools: false, settings }]
+}
+
+function target(): Rows {
+  return [{ may_promote: true, apply_delay: '0', replay_paused: false }]
+}
+
+/** All of them, where the database is not among those that are spared. */
+function clients({ server, pid }: Backend, statement: string): Backend[] {
+  if (json<string[]>(statement).length > 0) return []
+  return [...server.backends.values()].filter((one) => one.pid !== pid && one.application !== 'citus-ha')
 }
 
 /** Everybody's transactions but our own. */
@@ -129,6 +159,9 @@ function intend(backend: Backend, statement: string): Rows {
         throw new ServerError('HA003', `group ${group} may not be given the address ${address.host}`)
   const groups = said.map(({ group }) => group)
   const { server } = backend
+  const isOthers = ({ group, run }: Intent) => said.some((each) => each.group === group && each.run !== run)
+  if (backend.data.intents.some(isOthers))
+    throw new ServerError('HA002', 'another switchover has left something behind')
   const noted = said.map((intent) => {
     const before = backend.data.intents.find(({ group }) => group === intent.group)?.settings
     const own = intent.group === server.group ? { settings: Object.fromEntries(server.file) } : {}
@@ -142,10 +175,12 @@ function intend(backend: Backend, statement: string): Rows {
 }
 
 function forget(backend: Backend, statement: string): Rows {
-  const groups = intArray(strings(statement)[0])
+  const [list, of] = strings(statement)
+  const groups = intArray(list)
   backend.requireWritable()
   if (groups.length === 0) return [{}]
-  backend.write((now) => ({ ...now, intents: now.intents.filter(({ group }) => !groups.includes(group)) }))
+  const isOver = ({ group, run }: Intent) => groups.includes(group) && (of === undefined || run === of)
+  backend.write((now) => ({ ...now, intents: now.intents.filter((intent) => !isOver(intent)) }))
   return [{}]
 }
 

@@ -186,6 +186,7 @@ function orderOf(world: World, groups: readonly number[], { to }: Given): Switch
     totalLimitMs: TOTAL_LIMIT_MS,
     maxLag: 1_000_000,
     unreachable: 'refuse',
+    slotLoss: 'refuse',
     mode: 'apply',
     confirm: async () => true,
   }

@@ -1,0 +1,73 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { z } from 'zod'
+import type { SessionLike } from '../db/pg.ts'
+import { identifier, literal, statement } from '../db/sql.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+
+const ANSWER_MS = 5000
+/** What a client prepares it also ends, within milliseconds as a rule. */
+const PREPARED_MS = 1000
+const POLL_MS = 50
+
+const clientsRow = z.object({
+  overriding: z.array(z.object({ role: z.string().nullable(), database: z.string().nullable() })),
+  subscriptions: z.array(z.object({ name: z.string(), database: z.string() })),
+  prepared: z.array(z.object({ gid: z.string(), owner: z.string(), database: z.string() })),
+  closed: z.array(z.object({ name: z.string(), citus: z.boolean() })),
+})
+
+export type Clients = z.infer<typeof clientsRow>
+
+/**
+ * What would write on an old primary that is read-only by default, and can't be waited for.
+ * @param session of that primary, in any database
+ * @throws what the driver or the server says
+ */
+export async function readClients(session: SessionLike): Promise<Clients> {
+  const until = performance.now() + PREPARED_MS
+  for (;;) {
+    const [rows] = await session.run(statement('switchover/clients'), ANSWER_MS)
+    const seen = clientsRow.parse(rows?.[0])
+    if (seen.prepared.length === 0 || performance.now() >= until) return seen
+    await pause(POLL_MS)
+  }
+}
+
+/** What of it refuses a switchover, a line each with what is to be done; and what is only worth knowing. Pure. */
+export function judgeClients(
+  node: HostPort,
+  { overriding, subscriptions, prepared, closed }: Clients,
+): { readonly refusals: readonly string[]; readonly warnings: readonly string[] } {
+  const at = formatAddress(node)
+  return {
+    refusals: [
+      ...overriding.map(({ role, database }) => {
+        const whose =
+          role === null
+            ? `DATABASE ${identifier(database ?? '')}`
+            : `ROLE ${identifier(role)}${database === null ? '' : ` IN DATABASE ${identifier(database)}`}`
+        return `${at}: a setting of its own would keep it writing there (default_transaction_read_only = off): ALTER ${whose} RESET default_transaction_read_only`
+      }),
+      ...subscriptions.map(
+        ({ name, database }) =>
+          `${at}, database ${database}: the subscription ${name} would go on writing there: ALTER SUBSCRIPTION ${identifier(name)} DISABLE, and ENABLE on the new primary`,
+      ),
+      ...prepared.map(
+        ({ gid, owner, database }) =>
+          `${at}, database ${database}: ${owner} has prepared ${literal(gid)}, which could be committed there afterwards: have it committed or rolled back first`,
+      ),
+      ...closed
+        .filter(({ citus }) => citus)
+        .map(
+          ({ name }) =>
+            `${at}: database ${name} has Citus as well, and this role may not connect to it: citus-ha install, as a superuser, in that database`,
+        ),
+    ],
+    warnings: closed
+      .filter(({ citus }) => !citus)
+      .map(
+        ({ name }) =>
+          `${at}: this role may not connect to database ${name}: whether it has Citus is not known; its clients are waited for like all others`,
+      ),
+  }
+}

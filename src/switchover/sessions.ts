@@ -1,0 +1,94 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { readBlockers } from '../apply/blockers.ts'
+import type { SessionLike } from '../db/pg.ts'
+import { jsonLiteral, literal } from '../db/sql.ts'
+import type { Blocker, ClientTexts } from '../model/blocker.ts'
+import type { HostPort } from '../model/node.ts'
+import type { Move } from './check.ts'
+import { TooLate } from './patience.ts'
+
+const ANSWER_MS = 5000
+const SHORTEST_MS = 1
+const POLL_MS = 10
+
+interface About {
+  readonly move: Move
+  /** Those that are switched. */
+  readonly databases: readonly string[]
+  readonly texts: ClientTexts
+}
+
+/** Who is at work on an old primary, in any of its databases, by whatever name. */
+export class OldSessions {
+  readonly #node: HostPort
+  readonly #texts: ClientTexts
+  /** One a database that is switched, outside of a transaction. */
+  readonly #watches: () => readonly SessionLike[]
+  readonly #databases: string
+
+  constructor(about: About, watches: () => readonly SessionLike[]) {
+    this.#node = about.move.from.address
+    this.#texts = about.texts
+    this.#watches = watches
+    this.#databases = jsonLiteral(about.databases)
+  }
+
+  /** Once before it counts: the first time in a session takes longer. */
+  async warmUp(): Promise<void> {
+    await this.openSince('-infinity')
+    await this.#ask('held_transactions')
+    await this.#ask('writing_sessions')
+    await this.#ask('other_sessions', this.#databases)
+  }
+
+  /**
+   * Transactions that have been open there since before a moment of its clock, and statements that have; always what is
+   * prepared there, and workers of subscriptions.
+   */
+  async openSince(since: string, what: 'look' | 'end' = 'look'): Promise<Blocker[]> {
+    const verb = what === 'look' ? 'open_transactions' : 'end_open_transactions'
+    return await this.#ask(verb, `${literal(since)}::timestamptz`)
+  }
+
+  /** Ends those who wait for our locks there: they would write where nobody looks any more. @returns who they are */
+  async endHeld(): Promise<Blocker[]> {
+    return await this.#ask('end_held_transactions')
+  }
+
+  /** Ends whoever is writing there just now, which is not acknowledged then. @returns who they are */
+  async endWriting(): Promise<Blocker[]> {
+    return await this.#ask('end_writing_sessions')
+  }
+
+  /**
+   * Ends the clients of other databases, or of all: an idle session may have made itself READ WRITE, and where there is no
+   * lock of ours nothing would keep it from writing. Whoever comes afterwards comes to a read-only server.
+   * @param until `performance.now()`
+   * @returns who they are
+   * @throws TooLate with who is still there
+   */
+  async endClients(of: 'other databases' | 'all databases', until: number): Promise<Blocker[]> {
+    const spared = of === 'all databases' ? jsonLiteral([]) : this.#databases
+    const ended = await this.#ask('end_other_sessions', spared)
+    for (let waitMs = SHORTEST_MS; ended.length > 0; waitMs = Math.min(2 * waitMs, POLL_MS)) {
+      const there = await this.#ask('other_sessions', spared)
+      const left = there.filter(({ pid }) => ended.some((each) => each.pid === pid))
+      if (left.length === 0) break
+      if (performance.now() >= until) throw new TooLate(`sessions of ${of} did not end`, left)
+      await pause(waitMs)
+    }
+    return ended
+  }
+
+  /** Asked in each database: it is in its own that the client of a session of Citus is known. */
+  async #ask(verb: string, argument = ''): Promise<Blocker[]> {
+    const sql = `SELECT citus_ha.${verb}(${argument}) AS found`
+    const answers = await Promise.all(this.#watches().map((watch) => watch.run(sql, ANSWER_MS)))
+    const known = new Map<string, Blocker>()
+    for (const each of answers.flatMap(([rows]) => readBlockers(this.#node, rows?.[0]?.found, this.#texts))) {
+      const key = each.pid === 0 ? `prepared ${each.statement}` : `${each.pid}`
+      if (!known.has(key) || each.database === null) known.set(key, each)
+    }
+    return [...known.values()]
+  }
+}

@@ -1,0 +1,114 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { ChangeHooks } from '../../src/apply/context.ts'
+import { run } from '../../src/cli/program.ts'
+import { standin } from '../support/clients.ts'
+import { Switching } from '../support/switching.ts'
+
+const LONG_MS = 300_000
+
+interface Race {
+  readonly says: string
+  /** Until where the one that loses has come when the other is quicker. */
+  readonly at: 'prompt' | 'connect' | 'look' | 'fence'
+  /** What the other one does. */
+  readonly other: (switching: Switching) => Promise<unknown>
+  readonly refused: RegExp
+  /** Who is the primary afterwards. */
+  readonly primary: string
+}
+
+const switched = (switching: Switching) => switching.switched('--group', '1')
+
+const RACES: readonly Race[] = [
+  {
+    says: 'another switchover, while its question waited for an answer',
+    at: 'prompt',
+    other: switched,
+    refused: /is its primary already|is not right|agreed to/,
+    primary: 'worker-1-standby',
+  },
+  {
+    says: 'another switchover, when it was connected',
+    at: 'connect',
+    other: switched,
+    refused: /another change was quicker/,
+    primary: 'worker-1-standby',
+  },
+  {
+    says: 'another switchover, when it had looked',
+    at: 'look',
+    other: switched,
+    refused: /another change was quicker/,
+    primary: 'worker-1-standby',
+  },
+  {
+    says: 'a promotion by hand, when the fence was held',
+    at: 'fence',
+    other: (switching) => switching.server('worker-1-standby').promote(),
+    refused: /is promoted already/,
+    primary: 'worker-1',
+  },
+]
+
+/** What was checked is checked again after every wait; whoever has lost ends at once, and leaves nothing behind. */
+describe.skipIf(standin)('a switchover that another change overtakes', () => {
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start({ coordinatorStandbys: [] })
+  }, LONG_MS)
+  beforeEach(async () => {
+    await switching.scenario.restore()
+  })
+  afterEach(async () => {
+    await switching.tidy()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  it.each(RACES)(
+    'is refused: $says',
+    async ({ at, other, refused, primary }) => {
+      let isFirst = true
+      const once = async () => {
+        if (isFirst) {
+          isFirst = false
+          await other(switching)
+        }
+      }
+      const { exitCode, report, stderr } = await losing(at, once)
+      expect(exitCode, JSON.stringify(report) + stderr).toBe(3)
+      expect(report.outcome).toBe('refused')
+      expect(report.refusals.join('\n')).toMatch(refused)
+      // It has not waited for what can't come any more, and writes have not waited for it.
+      expect(report.pauseMs ?? 0).toBeLessThan(2000)
+      await switching.expectNoIntent()
+      await switching.expectWritable(primary)
+    },
+    LONG_MS,
+  )
+
+  async function losing(at: Race['at'], overtaken: () => Promise<void>) {
+    const out: string[] = []
+    const err: string[] = []
+    const hooks: ChangeHooks = { reached: (point) => (point === at ? overtaken() : Promise.resolve()) }
+    const yes = at === 'prompt' ? [] : ['--yes']
+    const exitCode = await run(
+      ['switchover', ...switching.scenario.options, '--group', '1', '--json', '--total-limit', '5s', ...yes],
+      {
+        stdout: { write: (text) => out.push(text) },
+        stderr: { write: (text) => err.push(text) },
+        env: { PATH: process.env.PATH, HOME: '/nonexistent' },
+        signal: new AbortController().signal,
+        ask: async () => {
+          await overtaken()
+          return true
+        },
+        hooks,
+      },
+    )
+    const stderr = err.join('')
+    return { exitCode, stderr, report: out.length === 0 ? {} : JSON.parse(out.join('')) }
+  }
+})

@@ -1,0 +1,168 @@
+import { describe, expect, it } from 'vitest'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
+import { errorsAfter } from '../../src/doctor/after.ts'
+import type { Intent } from '../../src/model/intent.ts'
+import type { Answered } from '../../src/model/observation.ts'
+import { type Clients, judgeClients } from '../../src/switchover/clients.ts'
+import { senders, setting } from '../support/ailment.ts'
+import {
+  address,
+  installed,
+  left,
+  lineage,
+  silent,
+  standby,
+  surveyOf,
+  writable,
+} from '../support/builders.ts'
+import { type Case, factsOf, KNOWN_LINES } from '../support/examined.ts'
+
+describe('what doctor would say of the servers of a switchover, as they will be', () => {
+  const cases: readonly { says: string; given: Case; errors: readonly string[] }[] = [
+    { says: 'nothing of a sound target', given: {}, errors: [] },
+    {
+      says: 'that it waits for a standby, and none is attached',
+      given: setting('w1b', 'synchronous_standby_names', '*'),
+      errors: ['H120'],
+    },
+    {
+      says: 'that it waits for one that will not follow by itself',
+      given: {
+        nodes: [standby('w1c', 1, 'w1a')],
+        ...setting('w1b', 'synchronous_standby_names', 'w1c'),
+      },
+      errors: ['H120'],
+    },
+    {
+      says: 'that it waits for more than stream from it already',
+      given: {
+        nodes: [standby('w1b', 1, 'w1a', { senders: senders('async') })],
+        ...setting('w1b', 'synchronous_standby_names', 'ANY 2 (*)'),
+      },
+      errors: ['H120'],
+    },
+    {
+      says: 'nothing where enough stream from it already',
+      given: {
+        nodes: [standby('w1b', 1, 'w1a', { senders: senders('async') })],
+        ...setting('w1b', 'synchronous_standby_names', '*'),
+      },
+      errors: [],
+    },
+    {
+      says: 'that it can take part in no change',
+      given: setting('w1b', 'max_prepared_transactions', '0'),
+      errors: ['H110'],
+    },
+    {
+      says: 'that it ends sessions',
+      given: setting('w1b', 'idle_session_timeout', '10'),
+      errors: ['H150'],
+    },
+    {
+      says: 'nothing of what ails another server',
+      given: setting('w2b', 'max_prepared_transactions', '0'),
+      errors: [],
+    },
+  ]
+
+  it('nothing of a coordinator’s standby that takes its place', () => {
+    const facts = factsOf({ nodes: [standby('cn2', 0, 'cn1')] })
+    const at = (name: string) => facts.survey.nodes.find((node) => node.address.host === name) as Answered
+    expect(errorsAfter(facts, [{ from: at('cn1'), to: at('cn2') }])).toEqual([])
+  })
+
+  it.each(cases)('$says', ({ given, errors }) => {
+    const facts = factsOf(given)
+    const at = (name: string) => facts.survey.nodes.find((node) => node.address.host === name) as Answered
+    const found = errorsAfter(facts, [{ from: at('w1a'), to: at('w1b') }])
+    expect(found.map(({ id }) => id)).toEqual(errors)
+  })
+})
+
+describe('what would write on a read-only primary', () => {
+  const none: Clients = { overriding: [], subscriptions: [], prepared: [], closed: [] }
+  const cases: readonly { given: Partial<Clients>; refused: RegExp }[] = [
+    {
+      given: { overriding: [{ role: 'a b', database: null }] },
+      refused: /ALTER ROLE "a b" RESET default_transaction_read_only/,
+    },
+    { given: { overriding: [{ role: null, database: 'app' }] }, refused: /ALTER DATABASE "app" RESET/ },
+    {
+      given: { overriding: [{ role: 'a', database: 'app' }] },
+      refused: /ALTER ROLE "a" IN DATABASE "app" RESET/,
+    },
+    { given: { subscriptions: [{ name: 's', database: 'app' }] }, refused: /ALTER SUBSCRIPTION "s" DISABLE/ },
+    {
+      given: { prepared: [{ gid: `it's`, owner: 'ann', database: 'app' }] },
+      refused: /ann has prepared 'it''s'/,
+    },
+    { given: { closed: [{ name: 'second', citus: true }] }, refused: /database second has Citus as well/ },
+  ]
+
+  it.each(cases)('is refused by name: $given', ({ given, refused }) => {
+    expect(judgeClients(address('w1a'), { ...none, ...given }).refusals).toEqual([
+      expect.stringMatching(refused),
+    ])
+  })
+
+  it('nothing is, where there is nothing; what is not known is said', () => {
+    expect(judgeClients(address('w1a'), none)).toEqual({ refusals: [], warnings: [] })
+    const closed = [{ name: 'plain', citus: false }]
+    expect(judgeClients(address('w1a'), { ...none, closed })).toEqual({
+      refusals: [],
+      warnings: [expect.stringContaining('may not connect to database plain')],
+    })
+  })
+})
+
+describe('what a switchover has intended', () => {
+  const intent: Intent = {
+    group: 1,
+    from: address('w1a'),
+    to: address('w1b'),
+    phase: 'promoting',
+    byCommand: false,
+    stopped: false,
+    madeBy: 'a test',
+    run: 'one',
+  }
+  const codeOf = (
+    intents: readonly Intent[],
+    promoted: Answered,
+    lines = KNOWN_LINES,
+  ): string | undefined => {
+    const coordinator = writable('cn1', 0, { installed: installed({ lineage: lines, intents }) })
+    const nodes = [coordinator, silent('w1a'), promoted, writable('w2a', 2)]
+    return diagnose(surveyOf(nodes), NO_CLAIMS).find(({ group }) => group === 1)?.rule
+  }
+  const next = { timeline: 2, history: [left(1, '0/50')] }
+
+  it('vouches for the target of the promotion that it was about', () => {
+    expect(codeOf([intent], writable('w1b', 1, next))).toBe('D040')
+    expect(codeOf([], writable('w1b', 1, next))).not.toBe('D040')
+  })
+
+  it.each([
+    {
+      says: 'the row names another primary by now',
+      intents: [{ ...intent, from: address('w1c') }],
+      on: next,
+    },
+    {
+      says: 'the group has been promoted since',
+      intents: [intent],
+      on: next,
+      lines: [lineage(0), lineage(1, 2, left(1, '0/50')), lineage(2)],
+    },
+    {
+      says: 'the target has been promoted a second time',
+      intents: [intent],
+      on: { timeline: 3, history: [left(1, '0/50'), left(2, '0/60')] },
+    },
+    { says: 'the target’s history can’t be read', intents: [intent], on: { timeline: 2, history: null } },
+  ])('does not vouch where $says', ({ intents, on, lines }) => {
+    expect(codeOf(intents, writable('w1b', 1, on), lines)).not.toBe('D040')
+  })
+})
