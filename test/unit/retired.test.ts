@@ -88,6 +88,7 @@ describe('what a switchover has written down', () => {
       byCommand: false,
       stopped: false,
       madeBy: 'a test',
+      run: 'one',
     }
   }
   const ON_COORDINATOR = intent(1, 'w1a', 'w1b', 'promoting')
