@@ -93,6 +93,10 @@ export class Instance implements Owner, Access, Prober {
     })
   }
 
+  async held(): Promise<null> {
+    return null
+  }
+
   async ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
     const world = this.#world
