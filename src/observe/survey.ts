@@ -11,8 +11,6 @@ export interface Prober {
   probe(address: HostPort): Promise<Observation>
   /** Asks `witness` through Citus whether it reaches `about`; `control` is a node that is known to live. */
   ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony>
-  /** Why a standby holds back what it has received, for people; null: it does not, or can't be asked. */
-  held(address: HostPort): Promise<string | null>
 }
 
 export interface SurveyRequest {

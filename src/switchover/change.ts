@@ -4,6 +4,7 @@ import { messageOf } from '../db/sqlstate.ts'
 import { primaryOf } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
+import type { RowChange } from '../model/plan.ts'
 import { Clock } from '../walk/clock.ts'
 import { observe, view } from '../walk/look.ts'
 import { walk } from '../walk/walk.ts'
@@ -44,8 +45,10 @@ export async function changeRows(
   const results = await Promise.allSettled(
     scopes.map(async (scope, n) => {
       const report = await changeOne(scope, n, { moves, moved }, during)
-      // Nothing was to be done, it says: of what it has seen.
-      if (report.outcome === 'converged') await requireMoved(scope, moved)
+      // Nothing was to be done, it says, of what it has seen; or something else: a failover has come between.
+      const isDone = moved.every((move) => report.changes.some((row) => isMoved(row, move)))
+      if (report.outcome === 'converged' || (report.outcome === 'changed' && !isDone))
+        await requireMoved(scope, moved)
       return report
     }),
   )
@@ -91,6 +94,10 @@ async function changeOne(
     deadlineMs: CHANGE_MS,
     signal: new AbortController().signal,
   })
+}
+
+function isMoved({ group, kind, to }: RowChange, move: Move): boolean {
+  return group === move.group && kind === 'primary-moved' && to === formatAddress(move.to.address)
 }
 
 /** @throws Error where the row of a group's primary names another server than its new one */

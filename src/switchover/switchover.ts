@@ -6,7 +6,6 @@ import type { Report } from '../model/outcome.ts'
 import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
-import { behind } from '../walk/report.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { SpareSessions } from '../watch/spares.ts'
 import { changeRows } from './change.ts'
@@ -302,11 +301,7 @@ class Run {
       cutOff: distinct([...this.#cutOff, ...sides.flatMap(({ cutOff }) => cutOff)]),
       rolledBack: null,
       left: this.#left,
-      warnings: [
-        ...this.#warnings,
-        ...sides.flatMap(({ warnings }) => warnings),
-        ...this.#reports.flatMap(({ copies }) => behind(copies)),
-      ],
+      warnings: [...this.#warnings, ...sides.flatMap(({ warnings }) => warnings)],
       reports: this.#reports,
       durationMs: this.#clock.totalMs,
     }

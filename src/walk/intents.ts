@@ -7,7 +7,8 @@ import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { type Intent, intentsIn, primariesWithIntents } from '../model/intent.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Survey } from '../model/observation.ts'
+import type { Answered, Survey } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import { releaseServer } from './hold-server.ts'
@@ -49,7 +50,9 @@ export async function settleIntents(
     const seen = await Promise.all(told.map(({ address }) => access.prober(database).probe(address)))
     const rows = coordinatorOf(seen)?.citus?.catalog ?? []
     const intents = intentsIn(seen)
-    const settled = await Promise.all(intents.map((intent) => settleOne(access, database, intent, rows)))
+    const settled = await Promise.all(
+      intents.map((intent) => settleOne(access, database, intent, { rows, survey })),
+    )
     const forget = intents
       .filter((_, n) => settled[n]?.what === 'undone')
       .map(({ group, run }) => `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, ${literal(run)})`)
@@ -81,7 +84,18 @@ export async function leftBehind(
   return goesOn ? { error: new Error('a switchover that was left behind goes on') } : null
 }
 
-async function settleOne(access: Access, database: string, intent: Intent, rows: Catalog): Promise<Settled> {
+interface Seen {
+  /** Of the coordinator, under the lock. */
+  readonly rows: Catalog
+  readonly survey: Survey
+}
+
+async function settleOne(
+  access: Access,
+  database: string,
+  intent: Intent,
+  { rows, survey }: Seen,
+): Promise<Settled> {
   const { group, from, to, phase, byCommand } = intent
   const told = (what: Settled['what'], line: string): Settled => ({
     group,
@@ -89,10 +103,10 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
     line: `group ${group}: ${line}`,
   })
   const registered = primaryOf(rows, group)?.address
-  if (!registered || !sameAddress(registered, from)) {
+  if (!registered || !sameAddress(registered, from) || isOvertaken(intent, survey)) {
     // They may be gone for good.
     await withSession(access, database, from, releaseStandby).catch(() => undefined)
-    if (registered) await forgetThere(access, database, group, registered).catch(() => undefined)
+    await forgetThere(access, database, group, survey).catch(() => undefined)
     return told('undone', 'a switchover that died was overtaken by another change')
   }
   const target = await access.prober(database).probe(to)
@@ -101,7 +115,7 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
   try {
     if (phase === 'quiescing') {
       await withSession(access, database, from, releaseServer)
-      await forgetThere(access, database, group, from)
+      await forgetThere(access, database, group, survey)
       return told('undone', `a switchover that died is undone: ${formatAddress(from)} takes writes again`)
     }
     if (byCommand) {
@@ -120,18 +134,46 @@ async function settleOne(access: Access, database: string, intent: Intent, rows:
   }
 }
 
-/** A primary's own record of it; the coordinator's goes when all of them are settled. */
-async function forgetThere(
-  access: Access,
-  database: string,
-  group: number,
-  primary: HostPort,
-): Promise<void> {
+/**
+ * Whether others have promoted another server of the group meanwhile: then the old primary must not take writes again, nor
+ * the target be promoted, beside that one.
+ */
+function isOvertaken({ group, from, to }: Intent, { nodes }: Survey): boolean {
+  const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
+  const known = answered.filter(({ address }) => sameAddress(address, from) || sameAddress(address, to))
+  return answered.some(
+    (node) =>
+      !(node.inRecovery || node.readOnly || node.retired) &&
+      node.citus?.localGroup === group &&
+      node.citus.useSecondaryNodes === 'never' &&
+      known.some(({ systemIdentifier }) => systemIdentifier === node.systemIdentifier) &&
+      !known.some(({ instance }) => instance === node.instance),
+  )
+}
+
+/**
+ * What servers of the group have written down themselves, the one that a failover has put in its place too: it has come
+ * there with the WAL. A standby's goes with its primary's, the coordinator's when all of them are settled.
+ */
+async function forgetThere(access: Access, database: string, group: number, survey: Survey): Promise<void> {
+  if (group === COORDINATOR_GROUP) return
   const forget = `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, NULL)`
-  await withSession(access, database, primary, async (session) => {
-    if (group !== COORDINATOR_GROUP)
+  const noted = survey.nodes.filter(
+    (node): node is Answered =>
+      node.kind === 'answered' &&
+      node.citus?.localGroup === group &&
+      (node.installed?.intents ?? []).some((each) => each.group === group),
+  )
+  for (const { address } of distinctServers(noted))
+    await withSession(access, database, address, async (session) => {
+      if (await isStandby(session)) return
       await session.run(`SET synchronous_commit = local; ${BEGIN}; ${forget}; COMMIT`, LIMIT_MS)
-  })
+    })
+}
+
+async function isStandby(session: SessionLike): Promise<boolean> {
+  const [rows] = await session.run('SELECT pg_is_in_recovery() AS standby', LIMIT_MS)
+  return rows?.[0]?.standby === true
 }
 
 async function withSession(
@@ -153,8 +195,7 @@ async function withSession(
  * any reload would bring it into effect that they are gone.
  */
 async function releaseStandby(session: SessionLike): Promise<void> {
-  const [rows] = await session.run('SELECT pg_is_in_recovery() AS standby', LIMIT_MS)
-  if (rows?.[0]?.standby === true) await releaseServer(session)
+  if (await isStandby(session)) await releaseServer(session)
 }
 
 /** @throws the server's error: then it was not asked for */
