@@ -79,14 +79,13 @@ function checkDecision(world: World, before: Catalog, change: Change, say: (what
     if (!server.everPrimary) say(`${server.name} is no primary`)
     if (group === COORDINATOR_GROUP || vouchedBy(world, change) === server) continue
     const atWork = (one: Server) =>
-      one.up &&
-      !one.inRecovery &&
-      !one.durable.retired &&
-      !one.readOnly &&
-      world.quietSince(decider.surveyed, one.name)
+      one.up && !one.inRecovery && !one.readOnly && world.quietSince(decider.surveyed, one.name)
     for (const rival of world.members(group)) {
-      if (rival !== server && atWork(rival) && world.quietSince(decider.surveyed, decider.name, rival.name))
-        say(`${rival.name} took writes all the time, and ${decider.name} reached it`)
+      if (rival === server || !atWork(rival) || !world.quietSince(decider.surveyed, decider.name, rival.name))
+        continue
+      // Of a switchover, which looks at those alone whom it has promoted: two promote at the same moment.
+      if (decider.switches && world.othersPromoted.has(rival)) world.count('promoted beside others')
+      else say(`${rival.name} took writes all the time, and ${decider.name} reached it`)
     }
     const old = world.get(was.address.host)
     const others = [...world.servers.values()].filter((one) => one !== old && one !== server)

@@ -6,7 +6,7 @@ import { testify } from '../../../src/model/sight.ts'
 import type { Prober } from '../../../src/observe/survey.ts'
 import type { Access } from '../../../src/walk/access.ts'
 import type { Owner } from './clock.ts'
-import { bytesAt, OURS, type Server } from './server.ts'
+import { OURS, type Server } from './server.ts'
 import { Session } from './session.ts'
 import type { World } from './world.ts'
 
@@ -34,6 +34,8 @@ export class Instance implements Owner, Access, Prober {
   /** How many walks are under way or still to come. */
   walks = 0
   vouched: string | null = null
+  /** It switches over, and promotes by itself. */
+  switches = false
   readonly #world: World
 
   constructor(world: World, name: string) {
@@ -93,10 +95,6 @@ export class Instance implements Owner, Access, Prober {
     })
   }
 
-  async held(): Promise<null> {
-    return null
-  }
-
   async ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
     const world = this.#world
@@ -129,7 +127,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     systemIdentifier: server.system,
     timeline: server.timeline,
     history: server.history,
-    lsn: bytesAt(server.wal.length),
+    lsn: BigInt(server.wal.length),
     receivedLsn: null,
     lastCommit: null,
     receiver: receiverOf(world, server),
@@ -147,11 +145,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       mayExecute: true,
       lineage: visible.lineage,
       remedies: [],
-      positions: visible.positions
-        .filter(({ group, timeline }) =>
-          visible.lineage.some((line) => line.group === group && line.timeline === timeline),
-        )
-        .map(({ at, ...position }) => ({ ...position, ageMs: server.now - at })),
+      positions: [],
       keepsTransactions: false,
       pauses: [],
       intents: visible.intents,

@@ -32,10 +32,12 @@ export function checkReport(world: World, instance: Instance, report: Switchover
     if (own.length > 0) say('it has made a change')
     if (report.left.length > 0 || others.length > 0) return
     const kept = leading?.durable.intents.filter(({ madeBy }) => madeBy === instance.name) ?? []
-    if (kept.length > 0) say('what it intended is still written down')
+    // A standby that others have promoted may not have got the last word.
+    if (kept.length > 0 && leading && !world.othersPromoted.has(leading))
+      say('what it intended is still written down')
     for (const { group, from } of report.moves) {
       const server = world.server(from.replace(/:\d+$/, ''))
-      // Another run has switched it meanwhile, or has died in the middle.
+      // Another run has switched it meanwhile, or has died in the middle; or as above.
       if (leading?.durable.intents.some((intent) => intent.group === group)) continue
       if (primaryOf(leading?.durable.rows ?? [], group)?.address.host !== server?.name) continue
       if (server?.up && (server.readOnly || server.readOnlyInFile)) say(`${from} is read-only`)
@@ -75,6 +77,10 @@ export function flawsAfterSwitchovers(world: World): string[] {
     const rivals = world.primaries(group).filter((one) => one !== named && !one.readOnly)
     if (rivals.length > 0)
       flaws.push(`group ${group}: ${rivals.map(({ name }) => name)} takes writes as well`)
+  }
+  for (const named of copiesOf(world, leading)) {
+    const noted = named.durable.intents.some(({ group }) => group === named.group)
+    if (noted && named !== leading) flaws.push(`${named.name} still has an intent about its group`)
   }
   for (const { group, phase } of leading.durable.intents)
     flaws.push(`group ${group}: an intent is left, ${phase}`)

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { HAPPENS, type Meanwhile } from './meanwhile.ts'
 import { FAULTS, type Fault } from './schedule.ts'
 
 /** Where a switchover is told of, in order: the points of its hooks. */
@@ -37,6 +38,11 @@ const death = fc.record({
   how: fc.constantFrom('killed', 'killed', 'frozen'),
 })
 
+const meanwhile = fc.record({
+  at: fc.constantFrom(...POINTS),
+  what: fc.constantFrom(...(Object.keys(HAPPENS) as Meanwhile[])),
+})
+
 const order = fc.record({
   /** When it is given, in milliseconds. */
   at: fc.constantFrom(0, 0, 20, 90, 200, 400, 900),
@@ -45,6 +51,7 @@ const order = fc.record({
   /** Which of the group's other members, counted round; null: whichever is closest. */
   to: fc.option(fc.nat(1), { freq: 2 }),
   dies: fc.option(death, { freq: 2 }),
+  meanwhile: fc.option(meanwhile, { freq: 2 }),
 })
 
 export const switchoverSchedule = fc.record({

@@ -9,6 +9,7 @@ import { recoverTwoPhase, setGoing } from './clients.ts'
 import { use } from './clock.ts'
 import { ServerError } from './copy.ts'
 import { Ledger } from './ledger.ts'
+import { HAPPENS } from './meanwhile.ts'
 import { Instance } from './network.ts'
 import { LONGEST_MS, over, requestOf, sync } from './run.ts'
 import type { Schedule } from './schedule.ts'
@@ -139,6 +140,7 @@ type Given = SwitchoverSchedule['orders'][number]
 function orderSwitchover(world: World, given: Given): void {
   world.clock.after(given.at, null, () => {
     begin(world, 'sw', async (instance) => {
+      instance.switches = true
       const able = world.groups.filter((group) => world.members(group).length > 1)
       const groups = [...new Set(given.groups.map((n) => able[n % able.length] ?? 0))]
       const busy = world.instances.filter(
@@ -147,10 +149,17 @@ function orderSwitchover(world: World, given: Given): void {
       if (busy.some(({ state }) => state !== 'dead')) world.count('two at once')
       world.note(`${instance.name} switches over ${groups}`)
       const order = orderOf(world, groups, given)
-      const { dies } = given
+      const { dies, meanwhile } = given
+      const [group = 0] = groups
+      const [from, to] = [registered(world, group)?.name ?? '', order.to?.host ?? null]
       const hooks = {
         reached: async (point: string) => {
           world.note(`${instance.name} reached ${point}`)
+          if (point === meanwhile?.at) {
+            world.note(`MEANWHILE ${meanwhile.what}`)
+            world.count(`meanwhile: ${meanwhile.what}`)
+            HAPPENS[meanwhile.what](world, { group, from, to })
+          }
           if (point !== dies?.at) return
           world.count(`dies at ${point}`)
           if (dies.how === 'killed') instance.kill()
