@@ -2,9 +2,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
 
-/** Of the server, to a statement that waited at the old primary; what is sent there later is refused. */
+/**
+ * Of the server, to a statement that waited at the old primary; what is sent there later is refused, and at the end its
+ * sessions are ended, which the driver tells of in words of its own.
+ */
 const CUT_OFF =
-  /terminating connection due to administrator command|in a read-only transaction|connection not open/
+  /terminating connection due to administrator command|in a read-only transaction|connection not open|connection error and is not queryable|Connection terminated/
 
 describe.skipIf(standin)('a switchover, for clients of the server that is switched itself', () => {
   let switching: Switching
@@ -22,7 +25,7 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     await switching?.scenario.stop()
   })
 
-  it('fails a write of each session or two, which are not made, and no read; others see nothing', async () => {
+  it('fails a write of each session or two, which are not made, and a read at the end; others see nothing', async () => {
     const both = 'worker-1 or worker-1-standby'
     const running = await switching.clients(['coordinator', both, 'worker-2'])
     const { report } = await switching.switched('--group', '1')
@@ -34,7 +37,8 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     for (const failure of cut) expect(failure).toMatch(CUT_OFF)
     // Once more where it has come to the new primary before the change was made.
     for (const writer of running.writers) expect(writer.failures.length).toBeLessThanOrEqual(2)
-    for (const reader of running.readers) expect(reader.failures).toEqual([])
+    // It loses its connection with the old primary, and has another at once.
+    for (const reader of running.readers) expect(reader.failures.length).toBeLessThanOrEqual(1)
     const { coordinator } = switching.scenario.cluster
     expect(await running.missing(coordinator)).toEqual([])
     expect(await running.halves(coordinator)).toEqual([])
