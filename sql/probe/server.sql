@@ -6,6 +6,7 @@ SELECT current_setting('server_version_num')::int                             AS
        current_setting('default_transaction_read_only')::boolean              AS read_only,
        (SELECT c.system_identifier::text FROM pg_control_system() c)          AS system_identifier,
        to_char(extract(epoch FROM pg_postmaster_start_time()), 'FM99999999990.000000') AS started,
+       to_char(extract(epoch FROM pg_conf_load_time()), 'FM99999999990.000000') AS configured,
        current_setting('port')                                                AS port,
        CASE WHEN NOT pg_is_in_recovery()
             THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline,

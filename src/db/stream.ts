@@ -1,6 +1,8 @@
-import { connect as connectTcp, type Socket } from 'node:net'
+import type { LookupAddress } from 'node:dns'
+import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import { NAMES, NameError, type Names } from './names.ts'
 import type { SslPlan } from './ssl.ts'
 import { encrypt, offersTls, once, TlsError } from './tls.ts'
 
@@ -48,6 +50,7 @@ class ConnectTimeout extends Error {
  */
 export class ServerStream extends Duplex {
   readonly #target: Peer
+  readonly #names: Names
   readonly #steps: Step[]
   #timer: NodeJS.Timeout | undefined
   #dialling: Socket | null = null
@@ -62,8 +65,12 @@ export class ServerStream extends Duplex {
   /** What the first connection's server said. */
   #refusal: Buffer | null = null
 
-  constructor(target: Peer) {
+  /** Why a silence would prove nothing of the server: its name was not looked up. */
+  #doubt: string | null = null
+
+  constructor(target: Peer, names = NAMES) {
     super()
+    this.#names = names
     this.once('end', () => this.destroy()) // all that came was read; nobody goes on writing to a closed server
     this.#target = target
     this.#steps = [...STEPS[target.ssl.mode]]
@@ -85,7 +92,8 @@ export class ServerStream extends Duplex {
 
   async #dial(port: number, host: string): Promise<Socket> {
     const step = this.#steps.shift() ?? 'plain'
-    const socket = connectTcp({ port, host, noDelay: true })
+    const addresses = await this.#addressesOf(host)
+    const socket = connectTcp({ port, host, noDelay: true, lookup: answering(addresses) })
     this.#dialling = socket
     try {
       await once(socket, 'connect')
@@ -102,6 +110,14 @@ export class ServerStream extends Duplex {
     }
   }
 
+  async #addressesOf(host: string): Promise<readonly LookupAddress[]> {
+    this.#doubt = `the name ${host} is still being looked up`
+    const { addresses, doubt } = await this.#names.find(host, this.#target.connectTimeoutMs)
+    this.#doubt = doubt
+    if (this.destroyed) throw new Error('the connection was given up')
+    return addresses
+  }
+
   /** @param greeting what was said on the connection before, to be said again */
   #attach(wire: Socket, port: number, host: string, greeting: Buffer | null = null): void {
     this.#dialling = null
@@ -112,8 +128,8 @@ export class ServerStream extends Duplex {
     this.#wire = wire
     wire.on('data', (chunk: Buffer) => this.#hear(chunk, port, host))
     wire.on('error', (error) => this.destroy(error))
-    wire.on('end', () => this.push(null))
-    wire.on('close', () => this.push(null))
+    wire.on('end', () => this.#end())
+    wire.on('close', () => this.#end())
     if (this.#keepAlive) wire.setKeepAlive(...this.#keepAlive)
     if (greeting) wire.write(greeting)
     const waiting = this.#waiting
@@ -124,11 +140,15 @@ export class ServerStream extends Duplex {
   /** Until the server's first answer. A driver's own limit goes on after that, but `pg` gives its error no code. */
   #limit(): void {
     const { connectTimeoutMs } = this.#target
-    this.#timer = setTimeout(() => this.destroy(new ConnectTimeout(this.#target)), connectTimeoutMs)
+    this.#timer = setTimeout(() => {
+      if (this.#refusal) this.#passRefusal(this.#refusal)
+      else this.destroy(new ConnectTimeout(this.#target))
+    }, connectTimeoutMs)
   }
 
   #hear(chunk: Buffer, port: number, host: string): void {
     clearTimeout(this.#timer)
+    this.#doubt = null
     if (!this.#authenticating) {
       this.#pass(chunk)
       return
@@ -169,12 +189,24 @@ export class ServerStream extends Duplex {
     this.#limit()
     this.#dial(port, host).then(
       (wire) => this.#attach(wire, port, host, this.#startup),
-      () => {
-        this.#settle()
-        this.push(answer)
-        this.push(null)
-      },
+      () => this.#passRefusal(answer),
     )
+  }
+
+  /** Whatever becomes of the second connection, the first one's server has answered. */
+  #passRefusal(answer: Buffer): void {
+    clearTimeout(this.#timer)
+    if (this.#steps.length === 0 && !this.#authenticating) return
+    this.#settle()
+    this.#dialling?.destroy()
+    this.#detach()
+    this.push(answer)
+    this.push(null)
+  }
+
+  #end(): void {
+    if (this.#doubt === null) this.push(null)
+    else this.destroy(Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' }))
   }
 
   #detach(): void {
@@ -220,7 +252,8 @@ export class ServerStream extends Duplex {
     clearTimeout(this.#timer)
     this.#dialling?.destroy()
     this.#detach()
-    done(error)
+    const doubted = error !== null && this.#doubt !== null && !(error instanceof TlsError)
+    done(doubted ? silenceInDoubt(error, this.#doubt ?? '') : error)
   }
 
   // What the drivers ask of a socket.
@@ -248,5 +281,20 @@ export class ServerStream extends Duplex {
   unref(): this {
     this.#wire?.unref()
     return this
+  }
+}
+
+/** Silence at an address that was not looked up proves nothing: it may be somebody else's by now. */
+function silenceInDoubt(error: Error, doubt: string): NameError {
+  if (error instanceof NameError) return error
+  return new NameError(`${doubt}; at the last known address: ${error.message}`)
+}
+
+/** For `net`, which tries all of them in turn. */
+function answering(addresses: readonly LookupAddress[]): LookupFunction {
+  return (_, { all }, done) => {
+    const [first] = addresses
+    if (all) done(null, [...addresses])
+    else done(null, first?.address ?? '', first?.family)
   }
 }

@@ -131,7 +131,8 @@ export function postgresOptions(target: Target): PostgresOptions {
     socket: () => new ServerStream(target).connect(port, host),
     ssl: false,
     sslnegotiation: null,
-    connect_timeout: connectTimeoutMs / 1000,
+    // The stream has the limit, and knows more of why.
+    connect_timeout: (connectTimeoutMs + 250) / 1000,
     connection: { application_name: 'citus-ha', options: sessionOptions(options) },
   }
 }

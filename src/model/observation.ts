@@ -103,6 +103,8 @@ export interface Answered {
   readonly address: HostPort
   /** Equal for two addresses exactly if the same running server is behind both. */
   readonly instance: string
+  /** When it last read its configuration, by its own clock; as text, to be compared. */
+  readonly configured: string
   readonly serverVersion: number
   readonly inRecovery: boolean
   /** Takes no writes unless a session insists (`default_transaction_read_only`): an old primary after a switchover. */

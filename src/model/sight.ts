@@ -123,8 +123,9 @@ export const SIGHTS = {
     says: 'streamed from it until it fell silent, and has had no WAL receiver since',
     byUs: null,
     byWitness:
-      'no WAL receiver for longer than `detect.witnessFreshness`, of a standby that had one from this very address in ' +
-      'the last survey in which the primary answered (only `watch` looks that long)',
+      'no WAL receiver for longer than `detect.witnessFreshness`, of a standby that had one from this very address ' +
+      'until the primary fell silent towards us, and has neither restarted nor read its configuration since (only ' +
+      '`watch` looks that long)',
   },
   'receiver-absent': {
     proves: 'unknown',

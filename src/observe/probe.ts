@@ -26,6 +26,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     address,
     instance: [server.system_identifier, server.started, server.port].join('/'),
     serverVersion: server.server_version,
+    configured: server.configured,
     inRecovery: server.in_recovery,
     readOnly: server.read_only,
     retired: own?.retired ?? false,

@@ -2,6 +2,7 @@ import type { Catalog, CatalogRow } from '../model/catalog.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Testimony } from '../model/observation.ts'
 import { testify } from '../model/sight.ts'
+import { ReceiverHistory } from './receiver-history.ts'
 
 /**
  * What the WAL receivers of a group's standbys say of its registered primary.
@@ -15,6 +16,8 @@ export function heardFrom(
   catalog: Catalog,
   primary: CatalogRow,
   freshnessMs: number,
+  history = new ReceiverHistory(),
+  now = performance.now(),
 ): Testimony[] {
   const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
   const registered = new Set(
@@ -26,7 +29,10 @@ export function heardFrom(
       node.readsStatistics &&
       (registered.has(formatAddress(node.address)) || node.citus?.localGroup === primary.group),
   )
-  return standbys.map((standby) => testimonyOf(standby, primary.address, answered, freshnessMs))
+  return standbys.map((standby) => {
+    const endedMsAgo = history.endedMsAgo(standby, primary.address, now)
+    return testimonyOf(standby, primary.address, answered, freshnessMs, endedMsAgo)
+  })
 }
 
 function testimonyOf(
@@ -34,9 +40,12 @@ function testimonyOf(
   about: HostPort,
   answered: readonly Answered[],
   freshnessMs: number,
+  endedMsAgo: number | null,
 ): Testimony {
   const given = { witness: standby.address, about, how: 'wal-receiver' } as const
   const { receiver } = standby
+  if (receiver === null && endedMsAgo !== null && endedMsAgo > freshnessMs)
+    return testify(given, 'receiver-ended')
   if (receiver === null) return testify(given, 'receiver-absent')
   const from = receiver.sender ? formatAddress(receiver.sender) : 'an unnamed sender'
   if (answered.some((node) => formatAddress(node.address) === from)) {

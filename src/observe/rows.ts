@@ -115,6 +115,7 @@ export const serverRow = z.object({
   read_only: z.boolean(),
   system_identifier: z.string(),
   started: z.string(),
+  configured: z.string(),
   port: z.string(),
   timeline: z.number().int().nullable(),
   lsn: z.string().nullable(),

@@ -4,6 +4,7 @@ import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
+import type { ReceiverHistory } from './receiver-history.ts'
 import { heardFrom } from './receivers.ts'
 
 /** How the survey reaches nodes. One implementation speaks PostgreSQL; it never throws for a node's sake. */
@@ -11,6 +12,8 @@ export interface Prober {
   probe(address: HostPort): Promise<Observation>
   /** Asks `witness` through Citus whether it reaches `about`; `control` is a node that is known to live. */
   ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony>
+  /** What earlier surveys saw of WAL receivers; none where it is the only one. */
+  readonly receivers?: ReceiverHistory
 }
 
 export interface SurveyRequest {
@@ -90,7 +93,9 @@ async function hearWitnesses(
   const askedToo = secondaries.flatMap((row) =>
     few.map((witness) => prober.ask(witness.address, row.address, controlFor(witness, living))),
   )
-  const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs))
+  const now = performance.now()
+  prober.receivers?.note(nodes, catalog, freshnessMs, now)
+  const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs, prober.receivers, now))
   return [...heard, ...(await Promise.all([...asked, ...askedToo]))]
 }
 

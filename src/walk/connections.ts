@@ -13,6 +13,7 @@ import type { Observation, Testimony } from '../model/observation.ts'
 import { testify } from '../model/sight.ts'
 import { observationOf, wasCut } from '../observe/failure.ts'
 import { probe } from '../observe/probe.ts'
+import { ReceiverHistory } from '../observe/receiver-history.ts'
 import type { Prober } from '../observe/survey.ts'
 import { askWitness } from '../observe/witness.ts'
 import type { Access } from './access.ts'
@@ -61,7 +62,9 @@ export class Connections implements Access {
     const settings =
       coordinators.find((candidate) => sameAddress(candidate.address, address))?.settings ?? connection
     const target = await resolveTarget(at, database, settings, this.#env)
-    return { ...target, connectTimeoutMs: Math.min(target.connectTimeoutMs, detect.timeout) }
+    // Before a probe's own limit: the connection knows more of why it was late.
+    const limitMs = Math.max(100, detect.timeout - 100)
+    return { ...target, connectTimeoutMs: Math.min(target.connectTimeoutMs, limitMs) }
   }
 
   async close(): Promise<void> {
@@ -74,6 +77,7 @@ class ProbeTimeout extends Error {
 }
 
 class NodeProber implements Prober {
+  readonly receivers = new ReceiverHistory()
   readonly #target: (address: HostPort) => Promise<Target>
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()

@@ -122,6 +122,7 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     address: address(at),
     instance: at,
     serverVersion: 150_020,
+    configured: '1.000000',
     inRecovery: false,
     readOnly: false,
     retired: false,

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { factsOf, groupOfVouched, NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { descent } from '../../src/diagnose/timelines.ts'
 import { witnesses } from '../../src/diagnose/witnesses.ts'
-import type { TimelineSwitch } from '../../src/model/observation.ts'
+import type { Observation, TimelineSwitch } from '../../src/model/observation.ts'
+import { ReceiverHistory } from '../../src/observe/receiver-history.ts'
 import { heardFrom } from '../../src/observe/receivers.ts'
 import {
   address,
@@ -67,6 +68,83 @@ describe('what WAL receivers say of a silent primary', () => {
     [undefined, writable('w1b', 1)],
   ] as const)('%s', (says, node) => {
     expect(heard(node)).toBe(says)
+  })
+
+  describe('and what is remembered of them', () => {
+    const SECOND = 1000
+    const streams = standby('w1b', 1, 'w1a')
+    const gone = standby('w1b', 1, null)
+    const well = writable('w1a', 1)
+    /** Surveys, a second apart: what was seen of the standby and of its primary; nothing: neither was asked. */
+    const after = (...surveys: (readonly Observation[])[]) => {
+      const history = new ReceiverHistory()
+      const primary = TWO_WORKERS[1] ?? expect.fail()
+      let last: string | undefined
+      surveys.forEach((nodes, n) => {
+        history.note(nodes, TWO_WORKERS, 5000, n * SECOND)
+        last = heardFrom(nodes, TWO_WORKERS, primary, 5000, history, n * SECOND)[0]?.saw
+      })
+      return last
+    }
+    const times = (n: number, ...nodes: Observation[]) => Array.from({ length: n }, () => nodes)
+    const lost = silent('w1a')
+
+    test.each<[string, string, (readonly Observation[])[]]>([
+      ['receiver-ended', 'longer than a message proves life', [[streams, well], ...times(7, gone, lost)]],
+      [
+        'receiver-absent',
+        'a moment only: it is connecting again',
+        [[streams, well], ...times(5, gone, lost)],
+      ],
+      [
+        'receiver-ended',
+        'it lasted longer than our own view',
+        [[streams, well], [streams, lost], ...times(7, gone, lost)],
+      ],
+      ['receiver-absent', 'it was never there', [[gone, well], ...times(7, gone, lost)]],
+      ['receiver-absent', 'we begin in the middle', times(9, gone, lost)],
+      [
+        'receiver-absent',
+        'it went while the primary answered',
+        [[streams, well], [gone, well], ...times(7, gone, lost)],
+      ],
+      [
+        'receiver-absent',
+        'it went while the primary was ailing',
+        [[streams, well], [gone, mute('w1a', 'auth')], ...times(7, gone, lost)],
+      ],
+      ['receiver-absent', 'from another node', [[standby('w1b', 1, 'w1x'), well], ...times(7, gone, lost)]],
+      [
+        'receiver-absent',
+        'it was deaf all the time',
+        [
+          [standby('w1b', 1, 'w1a', { receiver: receiver('w1a', { heardMsAgo: 9000 }) }), well],
+          ...times(7, gone, lost),
+        ],
+      ],
+      [
+        'receiver-absent',
+        'the standby was restarted',
+        [[streams, well], ...times(7, { ...gone, instance: 'anew' }, lost)],
+      ],
+      [
+        'receiver-absent',
+        'its configuration was read again',
+        [[streams, well], ...times(7, { ...gone, configured: '2' }, lost)],
+      ],
+      [
+        'receiver-absent',
+        'the standby was away meanwhile',
+        [[streams, well], [silent('w1b'), lost], ...times(7, gone, lost)],
+      ],
+      [
+        'receiver-elsewhere',
+        'it follows the promoted one',
+        [[streams, well], ...times(7, standby('w1b', 1, 'w1c'), writable('w1c', 1), lost)],
+      ],
+    ])('%s: %s', (saw, _, surveys) => {
+      expect(after(...surveys)).toBe(saw)
+    })
   })
 
   test('a cascade says nothing of it', () => {

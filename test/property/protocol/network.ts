@@ -121,6 +121,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     address,
     instance: server.instance,
     serverVersion: 170_000,
+    configured: '1.000000',
     inRecovery,
     readOnly: server.readOnly,
     retired: visible.retired,
