@@ -1,7 +1,16 @@
 -- Functions of the schema citus_ha: what is recorded of a change.
 
--- What was proved of a group's line: an array of {"group", "systemIdentifier", "timeline", "history"}.
--- Outside of a decision it only goes forward: whoever was stopped and wakes up late must not undo newer truth.
+-- Whether a line with that history came from a timeline, by the way that one came. Both as in citus_ha.lineage.
+CREATE OR REPLACE FUNCTION citus_ha.continues(history text, of_timeline int, of_history text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT left(history, length(f.first)) = f.first
+    FROM (SELECT CASE of_history WHEN '' THEN '' ELSE of_history || E'\n' END || of_timeline || E'\t') AS f(first)
+$$;
+
+-- What was proved of a group's line: an array of {"group", "systemIdentifier", "timeline", "history", "vouched"}.
+-- Outside of a decision it only goes forward, to a timeline that came from the recorded one: whoever was stopped and wakes
+-- up late, or believes in a backup, must not undo newer truth. What a person vouched for may be another line. How far the
+-- servers were known to be counts for that line alone.
 CREATE OR REPLACE FUNCTION citus_ha.set_lineage(proofs jsonb, may_go_back boolean) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO citus_ha.lineage AS l (groupid, system_identifier, timeline, history)
@@ -9,16 +18,56 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     FROM jsonb_array_elements(proofs) AS p
   ON CONFLICT (groupid) DO UPDATE
      SET system_identifier = excluded.system_identifier, timeline = excluded.timeline,
-         history = excluded.history, recorded_at = now()
-   WHERE (l.system_identifier, l.timeline, l.history)
-           IS DISTINCT FROM (excluded.system_identifier, excluded.timeline, excluded.history)
-     AND (may_go_back OR (l.system_identifier = excluded.system_identifier AND l.timeline < excluded.timeline))
+         history = excluded.history, positions = '[]', recorded_at = now()
+   WHERE CASE WHEN may_go_back OR EXISTS (SELECT FROM jsonb_array_elements(proofs) AS v
+                                           WHERE (v ->> 'group')::int = l.groupid AND (v ->> 'vouched')::boolean)
+              THEN (l.system_identifier, l.timeline, l.history, l.positions)
+                     IS DISTINCT FROM (excluded.system_identifier, excluded.timeline, excluded.history, '[]'::jsonb)
+              ELSE l.system_identifier = excluded.system_identifier AND l.timeline < excluded.timeline
+                   AND citus_ha.continues(excluded.history, l.timeline, l.history) END
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT citus_ha.set_lineage(proofs, false)
 $$;
+
+-- How far servers were seen to be: an array of {"group", "systemIdentifier", "timeline", "history", "host", "port",
+-- "inRecovery", "lsn"}. What is not of the line that is on record is left out; of each server the furthest is kept.
+CREATE OR REPLACE FUNCTION citus_ha.record_positions(seen jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE citus_ha.lineage l
+     SET positions = (
+       SELECT coalesce(jsonb_agg(jsonb_build_object('host', k.host, 'port', k.port, 'in_recovery', k.in_recovery,
+                                                    'lsn', k.lsn::text, 'at_ms', k.at_ms) ORDER BY k.host, k.port), '[]')
+         FROM (SELECT DISTINCT ON (u.host, u.port) u.*
+                 FROM (SELECT p ->> 'host', (p ->> 'port')::int, (p ->> 'in_recovery')::boolean,
+                              (p ->> 'lsn')::numeric, (p ->> 'at_ms')::numeric
+                         FROM jsonb_array_elements(l.positions) AS p
+                       UNION ALL
+                       SELECT s ->> 'host', (s ->> 'port')::int, (s ->> 'inRecovery')::boolean, (s ->> 'lsn')::numeric,
+                              trunc(extract(epoch FROM clock_timestamp())::numeric * 1000::numeric)
+                         FROM jsonb_array_elements(seen) AS s
+                        WHERE (s ->> 'group')::int = l.groupid AND s ->> 'systemIdentifier' = l.system_identifier
+                          AND (s ->> 'timeline')::int = l.timeline AND s ->> 'history' = l.history
+                      ) AS u(host, port, in_recovery, lsn, at_ms)
+                ORDER BY u.host, u.port, u.lsn DESC, u.at_ms DESC) AS k)
+   WHERE l.groupid IN (SELECT (s ->> 'group')::int FROM jsonb_array_elements(seen) AS s)
+$$;
+
+-- What a person vouched for, where no row changed with it, written down as a decision.
+CREATE OR REPLACE FUNCTION citus_ha.record_vouched(proofs jsonb, evidence jsonb, made_by text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  proof jsonb;
+BEGIN
+  LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
+  FOR proof IN SELECT * FROM jsonb_array_elements(proofs) LOOP
+    PERFORM citus_ha.record_own_change((proof ->> 'group')::int, format('vouched for timeline %s', proof ->> 'timeline'),
+      evidence, citus_ha.read_copy() -> 'rows', made_by);
+  END LOOP;
+  PERFORM citus_ha.set_lineage(proofs, true);
+END $$;
 
 -- The decision, on the coordinator, in the transaction whose commit makes it: the change, what it proved,
 -- the remedies it set and those it ended.

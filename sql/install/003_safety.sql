@@ -24,3 +24,10 @@ CREATE TABLE citus_ha.retired (
 -- What a switchover writes down is its own, and ends with it.
 ALTER TABLE citus_ha.intent ADD COLUMN run text NOT NULL DEFAULT '';
 DROP FUNCTION citus_ha.forget_intents(int[]);
+
+-- What is known of a line.
+
+-- How far the group's servers were known to be on the line's timeline: [{"host", "port", "in_recovery", "lsn" (bytes, as
+-- text), "at_ms" (since 1970, by this server's clock)}]. Lower bounds. On every node that takes part in changes there is a
+-- line of group 0: who led them, and how far he was.
+ALTER TABLE citus_ha.lineage ADD COLUMN positions jsonb NOT NULL DEFAULT '[]';

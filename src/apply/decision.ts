@@ -3,7 +3,7 @@ import { jsonLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf } from '../db/sqlstate.ts'
 import type { Catalog } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
-import type { Lineage, Remedy } from '../model/observation.ts'
+import type { Lineage, LineProof, Remedy } from '../model/observation.ts'
 import type { ChangeContext } from './context.ts'
 import type { Participant } from './participants.ts'
 import { BEGIN, decideSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
@@ -18,7 +18,7 @@ export interface Decision extends Stamp {
   readonly reason: string
   readonly evidence: readonly string[]
   readonly madeBy: string
-  readonly proofs: readonly Lineage[]
+  readonly proofs: readonly LineProof[]
   readonly remedies: readonly Remedy[]
   readonly remediesEnded: readonly number[]
 }
@@ -30,8 +30,7 @@ export type Decided =
 
 /** Writes the decision down; part of the transaction whose commit makes it. */
 export function decisionSql(decision: Decision): string {
-  const proofs = decision.proofs.map((proof) => ({ ...proof, history: historyText(proof) }))
-  return decideSql({ ...decision, proofs })
+  return decideSql({ ...decision, proofs: decision.proofs.map(proofText) })
 }
 
 /**
@@ -125,6 +124,11 @@ async function lookUp(
   } finally {
     await session?.close()
   }
+}
+
+/** As the record has it. */
+export function proofText(proof: LineProof): object {
+  return { ...proof, history: historyText(proof) }
 }
 
 /** As a timeline history file has it, for the record. */

@@ -106,6 +106,24 @@ export function registerSql(standby: object): string {
   return `SELECT citus_ha.register_secondary(${jsonLiteral(standby)}) AS nodeid`
 }
 
+/** @param proofs with their histories as text */
+export function recordLineageSql(proofs: readonly object[]): string {
+  return `SELECT citus_ha.record_lineage(${jsonLiteral(proofs)})`
+}
+
+/** @param positions with their histories as text, and bytes too */
+export function recordPositionsSql(positions: readonly object[]): string {
+  return `SELECT citus_ha.record_positions(${jsonLiteral(positions)})`
+}
+
+export function recordVouchedSql(
+  proofs: readonly object[],
+  evidence: readonly string[],
+  madeBy: string,
+): string {
+  return `SELECT citus_ha.record_vouched(${jsonLiteral(proofs)}, ${jsonLiteral(evidence)}, ${literal(madeBy)})`
+}
+
 export function decideSql(decision: object): string {
   return `SELECT citus_ha.decide(${jsonLiteral(decision)})`
 }

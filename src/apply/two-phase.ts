@@ -2,13 +2,14 @@ import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 import type { ChangeContext } from './context.ts'
-import { type Decision, decisionSql } from './decision.ts'
+import { type Decision, decisionSql, proofText } from './decision.ts'
 import type { LockedCopy } from './locking.ts'
 import {
   commitPreparedSql,
   guardSql,
   inTimeSql,
   prepareSql,
+  recordLineageSql,
   rewriteSql,
   rollbackPreparedSql,
   type Stamp,
@@ -22,7 +23,7 @@ export interface Prepared {
 }
 
 /** Of the plan, for every copy. */
-export type Flags = Pick<Plan, 'unsynced' | 'degraded'>
+export type Flags = Pick<Plan, 'unsynced' | 'degraded' | 'leader'>
 
 /** Step 4 on the coordinator: rewritten, and the decision written down; nothing counts before it is committed. */
 export async function rewriteCoordinator(
@@ -43,14 +44,16 @@ export async function rewriteCoordinator(
 export async function rewriteAndPrepare(
   { locked, gid }: Prepared,
   stamp: Stamp,
-  { unsynced, degraded }: Flags,
+  { unsynced, degraded, leader }: Flags,
   { limits }: ChangeContext,
 ): Promise<void> {
   // A server that was stopped, and goes on when we have long given it up, must not prepare what nobody waits for.
   const ageMs = performance.now() - locked.began + limits.statementMs / 2
   const { copy } = locked.participant
   const rewrite = [rewriteSql(stamp, locked.steps, unsyncedIn(copy, unsynced)), ...guarded(locked, degraded)]
-  const sql = [inTimeSql(ageMs), ...rewrite, prepareSql(gid)].join('; ')
+  // Who led this change is known here too, where no backup of the coordinator can come and say otherwise.
+  const led = leader ? [recordLineageSql([proofText(leader)])] : []
+  const sql = [inTimeSql(ageMs), ...rewrite, ...led, prepareSql(gid)].join('; ')
   await locked.participant.session.run(sql, limits.statementMs)
 }
 

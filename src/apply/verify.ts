@@ -7,6 +7,7 @@ import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey, UnreadableCause } from '../model/observation.ts'
 import type { CopyReport } from '../model/outcome.ts'
 import type { CopyPlan, Plan } from '../model/plan.ts'
+import { unreadStandbys } from './unread.ts'
 
 /** A copy that has to become, or to be, `expected`. */
 export interface Expectation {
@@ -18,12 +19,22 @@ export interface Expectation {
   readonly seen: Observation | undefined
   /** What is known against it from the start: the reason for which it took no part. */
   readonly reservation: string | null
-  /** A standby that does not follow is no copy. */
+  /** Of a standby: whom it has to stream from. */
+  readonly upstream: Answered | null
+  /** False for a standby of which the survey showed that it does not stream from there. */
   readonly follows: boolean
 }
 
-/** Every copy that a query may be routed by: those written, those left out, and the standbys that replay them. */
-export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Diagnosis[]): Expectation[] {
+/**
+ * Every copy that a query may be routed by: those written, those left out, and the standbys that replay them.
+ * @param candidates addresses at which a standby of the coordinator may be, whether or not it answers
+ */
+export function expectations(
+  survey: Survey,
+  plan: Plan,
+  diagnoses: readonly Diagnosis[],
+  candidates: readonly HostPort[] = [],
+): Expectation[] {
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
   const truth = plan.copies[0]?.after ?? []
   const written = plan.copies.map((copy): Expectation => {
@@ -35,6 +46,7 @@ export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Dia
       firsts: firstsOf(copy),
       seen: at(node),
       reservation: null,
+      upstream: null,
       follows: true,
     }
   })
@@ -47,6 +59,7 @@ export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Dia
       firsts: [],
       seen: at(node),
       reservation: why,
+      upstream: null,
       follows: true,
     }
   })
@@ -58,12 +71,23 @@ export function expectations(survey: Survey, plan: Plan, diagnoses: readonly Dia
       const own = plan.copies.find((copy) => primary && sameAddress(copy.node, primary.address))
       const out = plan.leftOut.find((each) => primary && sameAddress(each.node, primary.address))
       const reservation = out ? `its primary’s copy: ${out.why}` : null
-      const follows = streamsFrom(node, primary)
+      // Without the right to see its receiver nothing is known of it, and it is read as any other.
+      const follows = streamsFrom(node, primary) || !node.readsStatistics
       const expected = own?.after ?? truth
       const firsts = own ? firstsOf(own) : []
-      return { node: node.address, role: kindOf(node), expected, firsts, seen: node, reservation, follows }
+      const role = kindOf(node)
+      return {
+        node: node.address,
+        role,
+        expected,
+        firsts,
+        seen: node,
+        reservation,
+        upstream: primary,
+        follows,
+      }
     })
-  return distinct([...written, ...left, ...standbys])
+  return distinct([...written, ...left, ...standbys, ...unreadStandbys(survey, candidates, truth)])
 }
 
 function firstsOf({ steps }: CopyPlan): number[] {
@@ -104,6 +128,8 @@ export function truthOf({ copies, changes }: Plan): Truth | null {
 export interface VerifyOptions {
   readonly truth: Truth | null
   readonly probe: (address: HostPort) => Promise<Observation>
+  /** Why a standby replays nothing, or late, on purpose; null: it does not, or nobody can tell. */
+  readonly held: (address: HostPort) => Promise<string | null>
   /**
    * Told of a copy that is not right yet, and asked to resolve what an interrupted change left prepared there: it
    * would keep everybody, Citus's own sync as well, from that copy.
@@ -124,6 +150,13 @@ const GRACE_MS = 3000
  * (`citus.metadata_sync_retry_interval`), and after that it may take a minute.
  */
 const SYNC_MS = 6000
+/**
+ * How long a receiver may be away that streamed before: it tries again every `wal_retrieve_retry_interval`, 5 s where nobody
+ * has set another one.
+ */
+const RECONNECT_MS = 6000
+/** A standby replays a change within milliseconds; one that has not is asked whether it is meant to. */
+const REPLAYED_MS = 100
 /** What a node says that no waiting mends; others (it starts, it is full) pass. */
 const PERSISTENT: readonly UnreadableCause[] = ['auth', 'tls', 'no-database', 'privilege']
 
@@ -141,22 +174,32 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
   ): CopyReport => {
     return { node: formatAddress(node), role: each.role, state, convergedMs, detail }
   }
-  if (!each.follows)
-    return report('does not follow', null, 'a standby that does not stream from its group’s primary')
   const { decidedAt, patienceMs, signal } = options
   const waitMs = reservation === null ? patienceMs : Math.min(SYNC_MS, patienceMs)
-  const end = performance.now() + waitMs
+  const began = performance.now()
+  const end = began + waitMs
   let awayUntil: number | null = null
-  for (let seen = decidedAt === null ? each.seen : undefined; ; seen = undefined) {
+  let wasAsked = false
+  // What followed nobody and gave no answer is not asked for another one, which would take as long again.
+  const isGone = !each.follows && each.seen?.kind !== 'answered'
+  for (let seen = decidedAt === null || isGone ? each.seen : undefined; ; seen = undefined) {
     seen ??= await options.probe(node)
     if (await isRight(seen, each, options))
       return report('right', decidedAt === null ? 0 : performance.now() - decidedAt, reservation)
-    awayUntil = isAway(seen) ? (awayUntil ?? performance.now() + graceOf(each)) : null
-    const givenUp = awayUntil !== null && performance.now() >= awayUntil
-    if (givenUp || performance.now() >= end || signal.aborted) {
-      if (seen.kind !== 'answered')
-        return report(seen.kind, null, reservation ?? `${seen.cause}: ${seen.detail}`)
-      if (isAway(seen)) return report('does not follow', null, 'it no longer streams')
+    const now = performance.now()
+    // What was known before is not waited for, unless it has begun to follow since.
+    if (!each.follows && !streams(seen, each)) return report('does not follow', null, whyNot(seen, each))
+    awayUntil = isAway(seen) ? (awayUntil ?? now + graceOf(seen, each)) : null
+    const isOver = now >= end || signal.aborted || (awayUntil !== null && now >= awayUntil)
+    if (each.upstream && streams(seen, each) && (isOver || (now - began >= REPLAYED_MS && !wasAsked))) {
+      wasAsked = true
+      const held = await options.held(node)
+      if (held !== null) return report('does not follow', null, held)
+    }
+    if (isOver) {
+      if (seen.kind !== 'answered') return report(seen.kind, null, reservation ?? whyNot(seen, each))
+      if (each.upstream && reservation === null)
+        return report('stale', null, `${whyNot(seen, each)}; waited for ${seconds(now - began)}`)
       const left =
         reservation && `${reservation}; left to Citus’s own sync, which was waited for ${seconds(waitMs)}`
       return report('stale', null, left)
@@ -194,13 +237,35 @@ function asPlanned(rows: Catalog, { expected, written }: Truth): boolean {
     .every((row) => rows.some((one) => sameRow(one, row)))
 }
 
+function streams(seen: Observation, { upstream }: Expectation): boolean {
+  return seen.kind === 'answered' && streamsFrom(seen, upstream)
+}
+
+/** What keeps a standby's copy from being right, and where to look, for people. */
+function whyNot(seen: Observation, each: Expectation): string {
+  const { upstream } = each
+  if (seen.kind !== 'answered') {
+    const next = upstream && each.follows ? '; what is read through it is not known: citus-ha status' : ''
+    return `${seen.cause}: ${seen.detail}${next}`
+  }
+  const from = upstream ? formatAddress(upstream.address) : 'any primary'
+  const { receiver, timeline } = seen
+  if (!seen.readsStatistics) return 'whether it streams can’t be seen: this role may not read its statistics'
+  if (receiver === null)
+    return `it does not stream from ${from}: its log says why (primary_conninfo, pg_hba.conf)`
+  if (streams(seen, each)) return `it streams from ${from}, and has not replayed the change`
+  const line = receiver.timeline ?? timeline
+  return `it does not stream from ${from}: its WAL receiver is ${receiver.status}, on timeline ${line}: point primary_conninfo at the primary`
+}
+
 /** Silent, closed to us, or a standby whose upstream is gone: nothing will come of it unless that changes. */
 function isAway(seen: Observation): boolean {
   if (seen.kind === 'unreadable') return PERSISTENT.includes(seen.cause)
-  return seen.kind === 'unreachable' || (seen.inRecovery && seen.receiver === null)
+  return seen.kind === 'unreachable' || (seen.inRecovery && seen.receiver === null && seen.readsStatistics)
 }
 
 /** A node that was silent from the start, and took no part for that reason, is not waited for. */
-function graceOf({ seen }: Expectation): number {
-  return seen?.kind === 'answered' ? GRACE_MS : 0
+function graceOf(now: Observation, { seen }: Expectation): number {
+  if (seen?.kind !== 'answered') return 0
+  return now.kind === 'answered' ? RECONNECT_MS : GRACE_MS
 }

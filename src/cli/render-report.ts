@@ -1,10 +1,8 @@
 import { describeBlocker } from '../apply/blockers.ts'
-import type { Outcome, Report } from '../model/outcome.ts'
+import { everyCopy, type Outcome, type Report } from '../model/outcome.ts'
 import { type Colors, colorsFor, type Io } from './io.ts'
 
-const HEADLINES: Readonly<Record<Outcome, string>> = {
-  converged: 'converged: every copy is right, nothing had to change',
-  changed: 'changed: committed, and every copy was proved right',
+const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed'>, string>> = {
   planned: 'dry run: this would be done; nothing was changed',
   refused: 'refused: the evidence does not allow it',
   blocked: 'blocked: nothing was changed',
@@ -43,10 +41,21 @@ export function renderReport(report: Report, io: Io): string {
 }
 
 function headline(report: Report, colors: Colors): string {
-  const text =
-    report.epoch === null ? HEADLINES[report.outcome] : `${HEADLINES[report.outcome]} (epoch ${report.epoch})`
+  const said = outcomeText(report)
+  const text = report.epoch === null ? said : `${said} (epoch ${report.epoch})`
   const good = report.outcome === 'converged' || report.outcome === 'changed' || report.outcome === 'planned'
   return good ? colors.green(text) : colors.red(text)
+}
+
+function outcomeText({ outcome, copies }: Report): string {
+  switch (outcome) {
+    case 'converged':
+      return `converged: ${everyCopy(copies)} is right, nothing had to change`
+    case 'changed':
+      return `changed: committed, and ${everyCopy(copies)} was proved right`
+    default:
+      return HEADLINES[outcome]
+  }
 }
 
 function steps({ timings }: Report): string {

@@ -1,9 +1,10 @@
 import { describeBlocker } from '../apply/blockers.ts'
+import { everyCopy } from '../model/outcome.ts'
 import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
 import { colorsFor, type Io } from './io.ts'
 
 const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
-  switched: 'switched: every copy was proved right',
+  switched: 'switched',
   planned: 'dry run: this would be done; nothing was changed',
   refused: 'refused: nothing was touched',
   blocked: 'blocked: it came to nothing, and was undone',
@@ -18,7 +19,9 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
   const colors = colorsFor(io.stdout, io.env)
   const { outcome, databases, moves, refusals, plan, why, pauseMs, othersMs, timings } = report
   const paint = outcome === 'switched' || outcome === 'planned' ? colors.green : colors.red
-  const headline = outcome === 'blocked' && pauseMs === null ? UNTOUCHED : HEADLINES[outcome]
+  const proved = `: ${everyCopy(report.reports.flatMap(({ copies }) => copies))} was proved right`
+  const said = outcome === 'switched' ? HEADLINES.switched + proved : HEADLINES[outcome]
+  const headline = outcome === 'blocked' && pauseMs === null ? UNTOUCHED : said
   const pause = pauseMs === null ? [] : [`  writes waited ${pauseMs} ms${share(pauseMs, othersMs)}`]
   const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
   const lines = [

@@ -24,6 +24,7 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
       summary: verdict.summary,
       evidence: verdict.evidence ?? [],
       warnings: verdict.warnings ?? [],
+      byPerson: isByPerson(facts, primary),
       primary,
       secondaries: catalog
         .filter((row) => row.group === facts.group && row.role === 'secondary')
@@ -31,6 +32,11 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
     }
   }
   throw new Error('the last rule applies to everything')
+}
+
+function isByPerson({ vouched }: GroupFacts, primary: Answered | null): boolean {
+  if (vouched?.by !== 'person' || vouched.observation?.kind !== 'answered') return false
+  return vouched.observation.instance === primary?.instance
 }
 
 function secondaryState(

@@ -124,7 +124,7 @@ export const RULES: readonly Rule[] = [
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered?.node.readOnly || facts.vouched) return null
       return {
-        summary: `${at(registered)} is the primary, but takes no writes: default_transaction_read_only is on there. If a switchover left it so, citus-ha reconcile undoes it; else: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf()`,
+        summary: `${at(registered)} is the primary, but takes no writes: default_transaction_read_only is on there. If a switchover left it so, citus-ha reconcile undoes it; else: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf(); what else was left there says citus-ha doctor (H181)`,
         evidence: [show(registered.node)],
         warnings: [`${at(registered)} takes no writes`, ...othersThatWrite(facts, registered)],
         primary: registered.node,

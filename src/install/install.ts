@@ -53,6 +53,8 @@ export const CALLABLE = [
   'rewrite(int, bigint, jsonb, int[])',
   'guard_transactions(int[])',
   'record_lineage(jsonb)',
+  'record_positions(jsonb)',
+  'record_vouched(jsonb, jsonb, text)',
   'decide(jsonb)',
   'register_secondary(jsonb)',
   'forget_node(text, int, text)',

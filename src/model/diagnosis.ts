@@ -42,6 +42,8 @@ export interface Diagnosis {
   /** What was seen, a sentence each. */
   readonly evidence: readonly string[]
   readonly warnings: readonly string[]
+  /** A person vouched for that primary: what speaks against it was overridden. */
+  readonly byPerson: boolean
   /** The proved or registered primary that answers; null if the standing is `refused`. */
   readonly primary: Answered | null
   /** State of each other registered row of the group. */

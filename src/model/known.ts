@@ -1,5 +1,5 @@
 import { type Catalog, COORDINATOR_GROUP } from './catalog.ts'
-import { type Holds, holds, type Point } from './line.ts'
+import { type Holds, holds, type Point, pointOf } from './line.ts'
 import { formatAddress, type HostPort } from './node.ts'
 import type { Answered, Lineage, Observation, Position } from './observation.ts'
 import { distinctServers } from './servers.ts'
@@ -119,12 +119,6 @@ function livingPoints(node: Answered): Known[] {
   }
   return [replayed, received]
 }
-
-export const pointOf = ({ timeline, history, lsn }: Answered): Point => ({
-  timeline: timeline ?? 0,
-  history,
-  lsn,
-})
 
 /**
  * The timeline up to which a server's line was decided: the newest on record, its own word included, that its line has. What

@@ -1,4 +1,4 @@
-import type { TimelineSwitch } from './observation.ts'
+import type { Answered, TimelineSwitch } from './observation.ts'
 
 /** A place on a line of WAL: what is before it on its timeline, and on the timelines that this one came from. */
 export interface Point {
@@ -8,6 +8,13 @@ export interface Point {
   /** In bytes; null: only that the timeline was begun is known. */
   readonly lsn: bigint | null
 }
+
+/** Where a server is, or was when it answered. */
+export const pointOf = ({ timeline, history, lsn }: Answered): Point => ({
+  timeline: timeline ?? 0,
+  history,
+  lsn,
+})
 
 /** What a server has of the WAL up to a point that is known to exist. */
 export type Holds =

@@ -70,6 +70,12 @@ export interface Lineage {
   readonly history: readonly TimelineSwitch[]
 }
 
+/** What is to be written down of a line. */
+export interface LineProof extends Lineage {
+  /** By a person: it may be another line than the one on record. */
+  readonly vouched?: true
+}
+
 /** How far a server of a group was known to be, when that was last written down with the group's line: a lower bound. */
 export interface Position {
   readonly group: number

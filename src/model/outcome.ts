@@ -20,10 +20,22 @@ export type Outcome =
 export interface CopyReport {
   readonly node: string
   readonly role: string
+  /** `does not follow`: a standby of which that is known from the start, or meant to be so; its copy is not right. */
   readonly state: 'right' | 'stale' | 'unreachable' | 'unreadable' | 'does not follow'
   /** Milliseconds from the decision until this copy was seen right; null where it was not. */
   readonly convergedMs: number | null
   readonly detail: string | null
+}
+
+/** Whether nothing is left to be proved: a standby that is known not to follow is told of in a warning instead. */
+export function areProved(copies: readonly CopyReport[]): boolean {
+  return copies.every(({ state }) => state === 'right' || state === 'does not follow')
+}
+
+/** "every copy" where that is so, for headlines. */
+export function everyCopy(copies: readonly CopyReport[]): string {
+  const isSo = copies.every(({ state }) => state !== 'does not follow')
+  return isSo ? 'every copy' : 'every copy that follows its primary'
 }
 
 export interface Refusal {

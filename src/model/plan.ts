@@ -1,6 +1,6 @@
 import type { Catalog } from './catalog.ts'
 import type { HostPort } from './node.ts'
-import type { Lineage, Remedy } from './observation.ts'
+import type { LineProof, Remedy } from './observation.ts'
 
 /** One change of one row, with what it expects to find. Carried out by `citus_ha.take_step`. */
 export type Step =
@@ -100,7 +100,9 @@ export interface Plan {
   readonly leftOut: readonly LeftOut[]
   /** Groups whose primary's row names a standby, once this is carried out. */
   readonly degraded: readonly number[]
-  readonly proofs: readonly Lineage[]
+  readonly proofs: readonly LineProof[]
+  /** The coordinator's own line, which every other copy that takes part writes down; null where it could not be read. */
+  readonly leader: LineProof | null
   readonly remedies: readonly Remedy[]
   /** nodeids of remedies that end. */
   readonly remediesEnded: readonly number[]

@@ -151,6 +151,15 @@ export const messagesRow = z.object({
   may_set: z.enum(['itself', 'by function', 'no']),
 })
 
+export const replayRow = z.object({ paused: z.boolean(), delay: z.string().nullable() })
+
+/** Why a standby replays nothing, or late, on purpose, and what to type; null: it does not. */
+export function heldBack({ paused, delay }: z.output<typeof replayRow>): string | null {
+  if (paused) return 'its replay is paused: SELECT pg_wal_replay_resume() there'
+  if (delay !== null) return `its recovery_min_apply_delay is ${delay}: it shows what was ${delay} ago`
+  return null
+}
+
 export const identityRow = z.object({ timeline: z.number().int().nullable(), history: z.string() })
 
 export const pauseRow = z

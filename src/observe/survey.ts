@@ -14,6 +14,8 @@ export interface Prober {
   ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony>
   /** What earlier surveys saw of WAL receivers; none where it is the only one. */
   readonly receivers?: ReceiverHistory
+  /** Why a standby holds back what it has received, for people; null: it does not, or can't be asked. */
+  held(address: HostPort): Promise<string | null>
 }
 
 export interface SurveyRequest {

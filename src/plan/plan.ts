@@ -1,7 +1,8 @@
 import { type CatalogRow, COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
-import type { Answered, Lineage, Survey } from '../model/observation.ts'
+import { holds } from '../model/line.ts'
+import type { Answered, LineProof, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
 import { isStale, remedyOf } from '../model/remedy.ts'
 import { distinctServers } from '../model/servers.ts'
@@ -67,6 +68,7 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     forbidden: drafts.flatMap((draft) => draft.forbidden),
     degraded,
     proofs: wanted.flatMap((diagnosis) => proofOf(diagnosis, coordinator)),
+    leader: leads ? leaderOf(own) : null,
     remedies: target.remedies.filter((remedy) => !remedies.some((known) => same(known, remedy))),
     remediesEnded: remedies
       .filter((known) => !target.remedies.some((remedy) => remedy.nodeid === known.nodeid))
@@ -140,13 +142,30 @@ function stillWritable(survey: Survey, { standing, primary, group }: Diagnosis):
 }
 
 /** What is now known of a group's line, where it differs from the record. */
-function proofOf(diagnosis: Diagnosis, coordinator: Answered): Lineage[] {
-  const { primary, group, standing } = diagnosis
-  if (standing === 'refused' || !primary || primary.timeline === null || primary.history === null) return []
+function proofOf(diagnosis: Diagnosis, coordinator: Answered): LineProof[] {
+  const line = lineageOf(diagnosis)
+  if (!line) return []
+  const { lineage = [], positions = [] } = coordinator.installed ?? {}
+  const known = lineage.find(({ group }) => group === line.group)
+  if (!known) return [line]
+  const lsn = diagnosis.primary?.lsn ?? 0n
+  const isBehind = positions.some((each) => each.group === line.group && each.lsn > lsn)
+  const isAnother = holds({ ...line, lsn: null }, { ...known, lsn: null }).has === 'another line'
+  const overrides = diagnosis.byPerson && (isBehind || isAnother)
+  if (overrides) return [{ ...line, vouched: true }]
+  return same(known, line) ? [] : [line]
+}
+
+function lineageOf({ primary, group, standing }: Diagnosis): LineProof | null {
+  if (standing === 'refused' || !primary || primary.timeline === null || primary.history === null) return null
   const { systemIdentifier, timeline, history } = primary
-  const known = coordinator.installed?.lineage.find((line) => line.group === group)
-  const proof = { group, systemIdentifier, timeline, history }
-  return known && JSON.stringify(known) === JSON.stringify(proof) ? [] : [proof]
+  return { group, systemIdentifier, timeline, history }
+}
+
+/** As every other server is to have it that takes part. What a person vouched for overrides what they have on record. */
+function leaderOf(own: Diagnosis | undefined): LineProof | null {
+  const line = own ? lineageOf(own) : null
+  return line && own?.byPerson ? { ...line, vouched: true } : line
 }
 
 const same = (a: object, b: object): boolean => JSON.stringify(a) === JSON.stringify(b)

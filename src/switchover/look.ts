@@ -120,11 +120,13 @@ interface Told {
 
 const targetRow = z.object({
   may_promote: z.boolean(),
+  recovers: z.boolean(),
   apply_delay: z.string().nullable(),
   replay_paused: z.boolean(),
 })
 const primaryRow = z.object({
   may_reload: z.boolean(),
+  recovers: z.boolean(),
   has_parameter_privileges: z.boolean(),
   superuser: z.boolean(),
 })
@@ -137,10 +139,12 @@ async function askServers(
   told: Told,
 ): Promise<void> {
   const grant = 'citus-ha install --switchover, as a superuser, grants it'
+  let targetRecovers = true
   await asking(access, to.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/target'), LIMIT_MS)
     const at = formatAddress(to.address)
     const seen = targetRow.parse(rows?.[0])
+    targetRecovers = seen.recovers
     if (!seen.may_promote) told.refusals.push(`${at}: this role may not call pg_promote(); ${grant}`)
     if (seen.replay_paused) told.refusals.push(`${at}: its replay is paused`)
     if (seen.apply_delay !== null && seen.apply_delay !== '0')
@@ -148,7 +152,12 @@ async function askServers(
   })
   await asking(access, from.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/primary'), LIMIT_MS)
-    const { may_reload, has_parameter_privileges, superuser } = primaryRow.parse(rows?.[0])
+    const { may_reload, recovers, has_parameter_privileges, superuser } = primaryRow.parse(rows?.[0])
+    // Left over from when it was an old primary itself, and started again as it was.
+    if (recovers && !targetRecovers)
+      told.refusals.push(
+        `${formatAddress(to.address)}: citus.recover_2pc_interval is -1: as a primary its Citus would finish no transaction that was interrupted; there: ALTER SYSTEM RESET citus.recover_2pc_interval, and SELECT pg_reload_conf()`,
+      )
     const [alter] = has_parameter_privileges
       ? await session.run(statement('switchover/may-alter'), LIMIT_MS)
       : [[{ name: 'default_transaction_read_only', may_alter: false }]]

@@ -6,6 +6,7 @@ import type { Report } from '../model/outcome.ts'
 import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
+import { behind } from '../walk/report.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { SpareSessions } from '../watch/spares.ts'
 import { changeRows } from './change.ts'
@@ -301,7 +302,11 @@ class Run {
       cutOff: distinct([...this.#cutOff, ...sides.flatMap(({ cutOff }) => cutOff)]),
       rolledBack: null,
       left: this.#left,
-      warnings: [...this.#warnings, ...sides.flatMap(({ warnings }) => warnings)],
+      warnings: [
+        ...this.#warnings,
+        ...sides.flatMap(({ warnings }) => warnings),
+        ...this.#reports.flatMap(({ copies }) => behind(copies)),
+      ],
       reports: this.#reports,
       durationMs: this.#clock.totalMs,
     }

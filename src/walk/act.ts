@@ -16,6 +16,7 @@ import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
 import { leftBehind } from './intents.ts'
 import type { View } from './look.ts'
+import { recordPositions } from './positions.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
 import { forgetStaleRemedies } from './remedies.ts'
@@ -116,6 +117,7 @@ async function keepRecords(
     if (proofs.length > 0) await clock.time('record', () => recordProofs(access, request, view, clock))
     if (remediesStale.length > 0)
       await clock.time('forget', () => forgetStaleRemedies(access, request, view, clock))
+    await recordPositions(access, request, view)
     const unfenced = await clock.time('retire', () => retireLeft(access, request, view))
     if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced }
     const done = await clock.time('register', () => registerAll(access, request, view, watch))

@@ -14,6 +14,7 @@ import { testify } from '../model/sight.ts'
 import { observationOf, wasCut } from '../observe/failure.ts'
 import { probe } from '../observe/probe.ts'
 import { ReceiverHistory } from '../observe/receiver-history.ts'
+import { heldBack, replayRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
 import { askWitness } from '../observe/witness.ts'
 import type { Access } from './access.ts'
@@ -114,6 +115,16 @@ class NodeProber implements Prober {
       return await this.#within(witness, (connection) => askWitness(connection, given, control), key)
     } catch (error) {
       return testify(given, 'no-report', messageOf(error))
+    }
+  }
+
+  async held(address: HostPort): Promise<string | null> {
+    try {
+      const row = await this.#within(address, (connection) => connection.one(statement('probe/replay')))
+      return heldBack(replayRow.parse(row))
+    } catch {
+      // It is in recovery no more, or away: what it shows next says so.
+      return null
     }
   }
 

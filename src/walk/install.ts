@@ -1,11 +1,11 @@
-import { historyText } from '../apply/decision.ts'
-import { jsonLiteral } from '../db/sql.ts'
+import { proofText } from '../apply/decision.ts'
+import { BEGIN, recordLineageSql, recordVouchedSql, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import { type InstallOrder, install } from '../install/install.ts'
 import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Answered, Lineage } from '../model/observation.ts'
+import type { Answered } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
@@ -113,16 +113,29 @@ export async function installOne(
 export async function recordProofs(
   access: Access,
   request: WalkRequest,
-  { coordinator, plan }: View,
+  { coordinator, plan, diagnoses }: View,
   clock: Clock,
 ): Promise<void> {
   const session = await access.open(coordinator.address, request.database)
-  const proofs = plan.proofs.map((proof: Lineage) => ({ ...proof, history: historyText(proof) }))
+  const vouched = plan.proofs.filter((proof) => proof.vouched).map(proofText)
+  const evidence = diagnoses
+    .filter(({ byPerson }) => byPerson)
+    .flatMap(({ group, rule, summary, warnings }) =>
+      [`${rule}: ${summary}`, ...warnings].map((line) => `group ${group}: ${line}`),
+    )
   try {
-    // Not worth a wait for a synchronous standby that is gone: any later run records it again.
     const limitMs = clock.limit(LIMIT_MS)
-    const settings = `SET synchronous_commit = local; SET statement_timeout = ${Math.ceil(limitMs)}`
-    await session.run(`${settings}; SELECT citus_ha.record_lineage(${jsonLiteral(proofs)})`, limitMs)
+    const timeout = `SET statement_timeout = ${Math.ceil(limitMs)}`
+    if (vouched.length > 0) {
+      // A person's word that overrides the record is a decision: it is not said again.
+      const decide = recordVouchedSql(vouched, evidence, request.madeBy)
+      await session.run(`${timeout}; ${BEGIN}; ${TAKE_CHANGE_LOCK}; ${decide}; COMMIT`, limitMs)
+    }
+    const others = plan.proofs.filter((proof) => !proof.vouched).map(proofText)
+    if (others.length === 0) return
+    // Not worth a wait for a synchronous standby that is gone: any later run records it again.
+    const record = recordLineageSql(others)
+    await session.run(`${timeout}; SET synchronous_commit = local; ${record}`, limitMs)
   } finally {
     await session.close()
   }

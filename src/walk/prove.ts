@@ -1,4 +1,5 @@
 import { expectations, truthOf, verify } from '../apply/verify.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyReport } from '../model/outcome.ts'
 import type { Access } from './access.ts'
@@ -19,9 +20,12 @@ export async function prove(
   clock: Clock,
 ): Promise<CopyReport[]> {
   const prober = access.prober(request.database)
-  return await verify(expectations(seen.survey, seen.plan, seen.diagnoses), {
+  const named = request.claims.standbys.filter(({ group }) => group === COORDINATOR_GROUP)
+  const candidates = [...request.seeds, ...named.map(({ address }) => address)]
+  return await verify(expectations(seen.survey, seen.plan, seen.diagnoses, candidates), {
     truth: truthOf(seen.plan),
     probe: (address) => prober.probe(address),
+    held: (address) => prober.held(address),
     resolve: resolverFor(access, request, seen, clock),
     patienceMs: Math.max(1000, clock.leftMs),
     decidedAt,

@@ -1,6 +1,6 @@
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
-import type { CopyReport, Outcome, Refusal, Report } from '../model/outcome.ts'
+import { areProved, type CopyReport, type Outcome, type Refusal, type Report } from '../model/outcome.ts'
 import { describePause } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { describeRegistration } from '../plan/registrations.ts'
@@ -34,7 +34,13 @@ export function reportOf(
     refusals,
     blockers,
     unfenced: 'unfenced' in acted ? acted.unfenced : [],
-    warnings: [...pauseWarning(view), ...view.plan.warnings, ...leftForLater(acted, view), ...told],
+    warnings: [
+      ...pauseWarning(view),
+      ...view.plan.warnings,
+      ...leftForLater(acted, view),
+      ...behind(copies),
+      ...told,
+    ],
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,
@@ -63,6 +69,16 @@ function leftForLater({ kind }: Acted, { plan }: View): string[] {
   return plan.registrations.map((each) => `left for the next run: ${describeRegistration(each)}`)
 }
 
+/** Known from the start, or meant to be so: not waited for, and said for as long as it is so. */
+export function behind(copies: readonly CopyReport[]): string[] {
+  return copies
+    .filter(({ state }) => state === 'does not follow')
+    .map(
+      ({ node, role, detail }) =>
+        `${node}, ${role}, does not follow, and sends queries by old rows: ${detail}`,
+    )
+}
+
 /** A pause is for watch; a call that somebody makes acts all the same, and says whose wish it goes against. */
 function pauseWarning({ coordinator, groups }: View): string[] {
   const pauses = (coordinator.installed?.pauses ?? []).filter(
@@ -73,7 +89,7 @@ function pauseWarning({ coordinator, groups }: View): string[] {
 }
 
 function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readonly Refusal[]): Outcome {
-  const proved = copies.every((copy) => copy.state === 'right' || copy.state === 'does not follow')
+  const proved = areProved(copies)
   switch (acted.kind) {
     case 'blocked':
       return 'blocked'

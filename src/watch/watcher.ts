@@ -6,6 +6,7 @@ import { Clock } from '../walk/clock.ts'
 import { guardTransactions } from '../walk/guard.ts'
 import { requireUsable } from '../walk/install.ts'
 import { observe, type View, view } from '../walk/look.ts'
+import { recordPositions } from '../walk/positions.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { Alarm } from './alarm.ts'
 import { attempt, hasLeftovers, type Promotion, recover } from './attempt.ts'
@@ -195,6 +196,7 @@ export class Watcher {
       this.#nextAt = intent.nextAt
       if (intent.kind !== 'nothing') await this.#act(seen, intent, signal)
       await guardTransactions(this.#access, this.request, seen)
+      if (this.#leadership === 'leading') await recordPositions(this.#access, this.request, seen)
       await this.#fences.extend(this.#access, this.request, seen)
       if (intent.kind !== 'nothing' || intent.nextAt === null) this.#failure = null
     } catch (error) {

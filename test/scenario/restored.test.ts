@@ -107,4 +107,54 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     expect(alone.refusals).toMatchObject([{ group: 0, reason: 'lineage-mismatch' }])
     for (const name of ['worker-1', 'worker-2']) expect(await scenario.rows(server(name)), name).toEqual(rows)
   })
+
+  it('is refused by what is on record of it, where nobody who lives has more', async () => {
+    await write(server('coordinator'))
+    const { cluster } = scenario
+    for (const name of ['worker-1-standby', 'worker-1-standby-2'])
+      await cluster.waitForReplay(server(name), server('worker-1'))
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+    await server('worker-1').kill()
+    await server('worker-1-standby').kill()
+    await restoreAt(server('worker-1-standby-2'), workerBackup)
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'less-than-known' }] })
+    expect(report.refusals[0]?.summary).toContain(
+      `${at('worker-1-standby-2')} had (on record at ${at('coordinator')}) it up to`,
+    )
+  })
+
+  it('is refused at the registered address too; once vouched for it is believed, and that is on record', async () => {
+    await write(server('coordinator'))
+    await scenario.reconcile()
+    await restoreAt(server('worker-1'), workerBackup)
+    expect(await scenario.reconcile()).toMatchObject({
+      exitCode: 3,
+      refusals: [{ group: 1, reason: 'less-than-known' }],
+    })
+    const word = await scenario.reconcile('--promoted', at('worker-1'))
+    expect(word).toMatchObject({ exitCode: 0, refusals: [] })
+    expect(word.warnings.join('\n')).toMatch(/data loss: /)
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', exitCode: 0, refusals: [] })
+  })
+
+  it('leaves who led a change on every worker that took part in it', async () => {
+    await server('coordinator').kill()
+    await server('coordinator-standby').promote()
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    const lines = async (name: string) => {
+      const sql = 'SELECT timeline, history FROM citus_ha.lineage WHERE groupid = 0'
+      return await server(name).query<{ timeline: number; history: string }>(sql, [], {
+        database: database(),
+      })
+    }
+    const [led] = await lines('coordinator-standby')
+    expect(led).toMatchObject({ timeline: 2, history: expect.stringMatching(/^1\t0\//) })
+    for (const name of ['worker-1', 'worker-2']) expect(await lines(name), name).toEqual([led])
+    // A late or misled one can't write another line over it, whatever its number.
+    const other = `SELECT citus_ha.record_lineage(jsonb_build_array(jsonb_build_object('group', 0,
+      'systemIdentifier', system_identifier, 'timeline', 9, 'history', E'1\\t0/1'))) FROM citus_ha.lineage WHERE groupid = 0`
+    await server('worker-1').query(other, [], { database: database() })
+    expect(await lines('worker-1')).toEqual([led])
+  })
 })

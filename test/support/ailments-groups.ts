@@ -1,5 +1,5 @@
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
-import { type Ailment, cn, copyOfGroup0, reaches, withRows } from './ailment.ts'
+import { type Ailment, cn, copyOfGroup0, reaches, setting, withRows } from './ailment.ts'
 import {
   address,
   installed,
@@ -77,6 +77,14 @@ export const GROUPS: readonly Ailment[] = [
     near: {},
   },
   {
+    id: 'H181',
+    name: 'a standby that was a retired primary, started again as it was',
+    finds: setting('w1b', 'citus.recover_2pc_interval', '-1'),
+    mend: /psql .*RESET citus.recover_2pc_interval.* && .*pg_reload_conf/,
+    misses: 'one that recovers rarely',
+    near: setting('w1b', 'citus.recover_2pc_interval', '3600000'),
+  },
+  {
     id: 'H031',
     name: 'a promotion that nobody wrote down',
     finds: {
@@ -138,7 +146,7 @@ export const GROUPS: readonly Ailment[] = [
     finds: { nodes: [writable('w1a', 1, { lsn: 5000n })] },
     mend: /replay_lag/,
     misses: 'one just behind enough',
-    near: { nodes: [writable('w1a', 1, { lsn: 1100n })] },
+    near: { nodes: [writable('w1a', 1, { lsn: 1000n })] },
   },
   {
     id: 'H050',

@@ -195,7 +195,7 @@ export class Scenario {
       `SELECT jsonb_build_object('rows', (SELECT jsonb_agg(n ORDER BY nodeid) FROM pg_dist_node n),
          'versions', (SELECT jsonb_agg(n.xmin::text ORDER BY nodeid) FROM pg_dist_node n),
          'changes', (SELECT count(*) FROM citus_ha.change), 'epoch', (SELECT jsonb_agg(e) FROM citus_ha.epoch e),
-         'lineage', (SELECT jsonb_agg(l ORDER BY groupid) FROM citus_ha.lineage l),
+         'lineage', (SELECT jsonb_agg(to_jsonb(l) - 'positions' ORDER BY groupid) FROM citus_ha.lineage l),
          'prepared', (SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE 'citus\\_ha%')) AS footprint`,
       [],
       { database },

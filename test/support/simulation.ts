@@ -111,6 +111,10 @@ export class Simulation implements Prober {
     return server.hiddenFromUs ? { ...none, cause: 'timeout' } : this.#answer(server, at)
   }
 
+  async held(): Promise<null> {
+    return null
+  }
+
   async ask(witness: HostPort, about: HostPort): Promise<Testimony> {
     const from = this.behind(witness)
     const to = this.behind(about)

@@ -16,7 +16,7 @@ import { FAILED_OVER, planned } from '../support/planned.ts'
 
 function diagnosis(group: number, code: DiagnosisCode): Diagnosis {
   const given = { rule: 'D000', standing: 'sound', summary: '', evidence: [], warnings: [] } as const
-  return { group, code, ...given, primary: null, secondaries: [] }
+  return { group, code, ...given, byPerson: false, primary: null, secondaries: [] }
 }
 
 const CONFIRM = { surveys: 3, apartMs: 1000 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress, type HostPort } from '../../model/node.ts'
-import type { CopyReport } from '../../model/outcome.ts'
+import { areProved, type CopyReport, everyCopy } from '../../model/outcome.ts'
 import { Clock } from '../../walk/clock.ts'
 import { describeError } from '../../walk/describe-error.ts'
 import { type ForgetOrder, type Forgettable, findForgettable, forget } from '../../walk/forget.ts'
@@ -97,8 +97,7 @@ async function everywhere(
 
 async function forgetOne(session: Session, each: Forgettable, order: ForgetOrder): Promise<Line> {
   const { copies } = await forget(session.access, each, order, new Clock(each.request.deadlineMs))
-  const proved = copies.every(({ state }) => state === 'right' || state === 'does not follow')
-  return lineOf(each, proved ? 'forgotten' : 'unproved', copies)
+  return lineOf(each, areProved(copies) ? 'forgotten' : 'unproved', copies)
 }
 
 function lineOf(
@@ -136,7 +135,7 @@ function exitCodeOf({ outcome }: Line): number {
 }
 
 const SAYS: Readonly<Record<Line['outcome'], string>> = {
-  forgotten: 'forgotten on every copy',
+  forgotten: 'forgotten on',
   planned: 'would be forgotten; nothing was changed',
   refused: 'not forgotten: reads would have nobody left in its group; --force removes it all the same',
   failed: 'not forgotten',
@@ -146,7 +145,7 @@ const SAYS: Readonly<Record<Line['outcome'], string>> = {
 function render({ database, address, group, nodeid, outcome, bereft, copies, warnings }: Line): string {
   const open = copies.filter(({ state }) => state !== 'right')
   const lines = [
-    `${database}: ${address} (group ${group}, node ${nodeid}): ${SAYS[outcome]}`,
+    `${database}: ${address} (group ${group}, node ${nodeid}): ${SAYS[outcome]}${outcome === 'forgotten' ? ` ${everyCopy(copies)}` : ''}`,
     ...bereft.map((name) => `  reads of ${name} would fail`),
     ...open.map(
       ({ node, role, state, detail }) => `  ${node} (${role}): ${state}${detail ? `: ${detail}` : ''}`,

@@ -1,7 +1,9 @@
 import { formatAddress } from '../../model/node.ts'
 import { rejoinCommand, retiredIn } from '../../model/retired.ts'
-import type { Check } from '../check.ts'
-import { serverFound } from '../servers.ts'
+import { type Check, psql } from '../check.ts'
+import { members, nameOf, serverFound, settingOf } from '../servers.ts'
+
+const NAME = 'citus.recover_2pc_interval'
 
 /** What a switchover leaves to people. */
 export const RETIRED_CHECKS: readonly Check[] = [
@@ -17,5 +19,28 @@ export const RETIRED_CHECKS: readonly Check[] = [
         const evidence = [`timeline ${node.timeline ?? '?'}, the primary’s is ${primary.timeline ?? '?'}`]
         return serverFound(facts, node, what, evidence, rejoinCommand(retired, facts.survey.database))
       }),
+  },
+  {
+    id: 'H181',
+    code: 'recovery-off',
+    severity: 'warning',
+    says: 'Citus on a server that is, or may become, a primary recovers no transactions: an old primary was started again as it was',
+    when: (facts) => {
+      const old = retiredIn(facts.survey, facts.diagnoses).map(({ node }) => node.instance)
+      return members(facts)
+        .filter((each) => settingOf(each, NAME) === '-1' && !old.includes(each.node.instance))
+        .map(({ node }) =>
+          serverFound(
+            facts,
+            node,
+            `${NAME} is -1: transactions over several nodes that are interrupted keep their locks for ever`,
+            [`${NAME} = -1`],
+            // ALTER SYSTEM can't be in one message with anything else.
+            [`ALTER SYSTEM RESET ${NAME}`, 'SELECT pg_reload_conf()']
+              .map((sql) => psql(nameOf(facts, node), facts.survey.database, sql))
+              .join(' && '),
+          ),
+        )
+    },
   },
 ]

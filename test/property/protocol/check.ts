@@ -79,7 +79,11 @@ function checkDecision(world: World, before: Catalog, change: Change, say: (what
     if (!server.everPrimary) say(`${server.name} is no primary`)
     if (group === COORDINATOR_GROUP || vouchedBy(world, change) === server) continue
     const atWork = (one: Server) =>
-      one.up && !one.inRecovery && !one.readOnly && world.quietSince(decider.surveyed, one.name)
+      one.up &&
+      !one.inRecovery &&
+      !one.durable.retired &&
+      !one.readOnly &&
+      world.quietSince(decider.surveyed, one.name)
     for (const rival of world.members(group)) {
       if (rival === server || !atWork(rival) || !world.quietSince(decider.surveyed, decider.name, rival.name))
         continue

@@ -1,7 +1,7 @@
 import type { Catalog, CatalogRow } from '../../../src/model/catalog.ts'
 import type { Intent } from '../../../src/model/intent.ts'
 import type { HostPort } from '../../../src/model/node.ts'
-import type { Lineage } from '../../../src/model/observation.ts'
+import type { Lineage, Position } from '../../../src/model/observation.ts'
 
 export interface Stamp {
   readonly timeline: number
@@ -15,12 +15,16 @@ export interface Change extends Stamp {
   readonly after: Catalog
 }
 
+/** How far a server was known to be, and when that was written down, by the world's clock. */
+export type Recorded = Omit<Position, 'ageMs'> & { readonly at: number }
+
 /** All that is in one server's database, at one position of its WAL. */
 export interface Data {
   readonly rows: Catalog
   readonly epoch: Stamp
   readonly changes: readonly Change[]
   readonly lineage: readonly Lineage[]
+  readonly positions: readonly Recorded[]
   /** `allowed_address` and `former_address`. */
   readonly addresses: readonly { readonly group: number; readonly address: HostPort }[]
   /** Prepared transactions: what they will have written once committed. */

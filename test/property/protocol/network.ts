@@ -6,7 +6,7 @@ import { testify } from '../../../src/model/sight.ts'
 import type { Prober } from '../../../src/observe/survey.ts'
 import type { Access } from '../../../src/walk/access.ts'
 import type { Owner } from './clock.ts'
-import { OURS, type Server } from './server.ts'
+import { bytesAt, OURS, type Server } from './server.ts'
 import { Session } from './session.ts'
 import type { World } from './world.ts'
 
@@ -95,6 +95,10 @@ export class Instance implements Owner, Access, Prober {
     })
   }
 
+  async held(): Promise<null> {
+    return null
+  }
+
   async ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
     const world = this.#world
@@ -128,7 +132,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     systemIdentifier: server.system,
     timeline: server.timeline,
     history: server.history,
-    lsn: BigInt(server.wal.length),
+    lsn: bytesAt(server.wal.length),
     receivedLsn: null,
     lastCommit: null,
     receiver: receiverOf(world, server),
@@ -146,7 +150,11 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       mayExecute: true,
       lineage: visible.lineage,
       remedies: [],
-      positions: [],
+      positions: visible.positions
+        .filter(({ group, timeline }) =>
+          visible.lineage.some((line) => line.group === group && line.timeline === timeline),
+        )
+        .map(({ at, ...position }) => ({ ...position, ageMs: server.now - at })),
       keepsTransactions: false,
       pauses: [],
       intents: visible.intents,

@@ -90,6 +90,11 @@ export class Server {
     return `${this.system}/${this.name}.${this.starts}/5432`
   }
 
+  /** Milliseconds. */
+  get now(): number {
+    return this.#world.clock.now
+  }
+
   get durable(): Data {
     return this.wal.at(-1) as Data
   }
@@ -263,7 +268,12 @@ export class Server {
 }
 
 export function lsnAt(position: number): string {
-  return `0/${(position * 256).toString(16).toUpperCase()}`
+  return `0/${bytesAt(position).toString(16).toUpperCase()}`
+}
+
+/** A record is 256 bytes long. */
+export function bytesAt(position: number): bigint {
+  return BigInt(position) * 256n
 }
 
 export function positionOf(lsn: string): number {

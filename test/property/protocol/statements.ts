@@ -1,3 +1,4 @@
+import { historyText } from '../../../src/apply/decision.ts'
 import { primaryOf } from '../../../src/model/catalog.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../../src/model/node.ts'
 import type { Lineage } from '../../../src/model/observation.ts'
@@ -28,6 +29,8 @@ const HANDLERS: readonly (readonly [string, Handler])[] = [
   ['SELECT citus_ha.rewrite(', rewrite],
   ['SELECT citus_ha.decide(', decide],
   ['SELECT citus_ha.record_lineage(', record],
+  ['SELECT citus_ha.record_positions(', recordPositions],
+  ['SELECT citus_ha.record_vouched(', recordVouched],
   ['SELECT a.pid FROM pg_locks', holders],
   ['SELECT p.gid FROM pg_prepared_xacts', listPrepared],
   ['SELECT g.gid FROM citus_ha.change', decidedGids],
@@ -155,11 +158,57 @@ function record(backend: Backend, statement: string): Rows {
   return [{}]
 }
 
+function recordVouched(backend: Backend, statement: string): Rows {
+  const proofs = json<RawProof[]>(statement)
+  const madeBy = strings(statement).at(-1) ?? ''
+  backend.write((now) => {
+    const epoch = { timeline: backend.server.timeline, epoch: now.epoch.epoch + 1 }
+    const change = { ...epoch, gids: [], after: now.rows, madeBy }
+    return {
+      ...now,
+      epoch,
+      changes: [...now.changes, change],
+      lineage: set(now, proofs, true),
+      positions: [],
+    }
+  })
+  return [{}]
+}
+
+type RawPosition = RawProof & HostPort & { readonly inRecovery: boolean; readonly lsn: string }
+
+function recordPositions(backend: Backend, statement: string): Rows {
+  const seen = json<RawPosition[]>(statement)
+  const at = backend.server.now
+  backend.write((now) => {
+    const news = seen.filter(({ group, timeline, history }) =>
+      now.lineage.some(
+        (line) => line.group === group && line.timeline === timeline && historyText(line) === history,
+      ),
+    )
+    const read = news.map(({ group, timeline, host, port, inRecovery, lsn }) => {
+      return { group, timeline, inRecovery, at, address: { host, port }, lsn: BigInt(lsn) }
+    })
+    const isAgain = (old: (typeof read)[number]) =>
+      read.some(
+        (one) => one.group === old.group && one.address.host === old.address.host && one.lsn >= old.lsn,
+      )
+    return { ...now, positions: [...now.positions.filter((old) => !isAgain(old)), ...read] }
+  })
+  return [{}]
+}
+
 function set({ lineage }: Data, proofs: readonly RawProof[], mayGoBack: boolean): Lineage[] {
   const lines = new Map(lineage.map((line) => [line.group, line]))
   for (const proof of proofs) {
     const known = lines.get(proof.group)
-    const forward = known?.systemIdentifier === proof.systemIdentifier && known.timeline <= proof.timeline
+    const text = (line: RawProof['history'] | undefined) =>
+      line === undefined || line === '' ? '' : `${line}\n`
+    const first = known && `${text(historyText(known))}${known.timeline}\t`
+    const forward =
+      first !== undefined &&
+      known?.systemIdentifier === proof.systemIdentifier &&
+      proof.history.startsWith(first)
     if (!known || mayGoBack || forward)
       lines.set(proof.group, {
         group: proof.group,

@@ -308,6 +308,7 @@ function initialData(members: readonly number[], recorded: boolean): Data {
     epoch: { timeline: 0, epoch: 0 },
     changes: [],
     lineage: recorded ? members.map((_, group) => line(group)) : [],
+    positions: [],
     addresses: coordinators,
     prepared: new Map(),
     intents: [],

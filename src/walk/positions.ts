@@ -1,0 +1,116 @@
+import { historyText, proofText } from '../apply/decision.ts'
+import { recordLineageSql, recordPositionsSql } from '../apply/statements.ts'
+import { messageOf } from '../db/sqlstate.ts'
+import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import { holds, pointOf } from '../model/line.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Answered, Lineage } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
+import type { Access } from './access.ts'
+import { ownNodes } from './install.ts'
+import type { View } from './look.ts'
+import type { WalkRequest } from './walk.ts'
+
+const LIMIT_MS = 2000
+/** Whoever holds the row is a change, or writes the same: not waited for. */
+const LOCK_MS = 100
+/** How old what is on record may become where there is something newer to write, in milliseconds. */
+const RENEWED_MS = 30_000
+
+/** What a server was seen to have, of a line that was proved. */
+interface Seen extends Lineage {
+  readonly node: Answered
+}
+
+/**
+ * Writes down how far the servers of the groups that are well were seen to be: on the coordinator, and of group 0 on every
+ * other node that takes part in changes, which a backup of the coordinator can't rewrite. Every `RENEWED_MS` at the most,
+ * so a lower bound. What fails now is done at the next look.
+ */
+export async function recordPositions(access: Access, request: WalkRequest, view: View): Promise<void> {
+  if (request.mode !== 'apply') return
+  const { coordinator, plan } = view
+  const seen = seenOf(view)
+  const first = { node: coordinator, seen, line: null }
+  const ofCoordinators = seen.filter(({ group }) => group === COORDINATOR_GROUP)
+  const others = ownNodes(view)
+    .filter((node) => node.instance !== coordinator.instance)
+    .map((node) => ({ node, seen: ofCoordinators, line: plan.leader }))
+  await Promise.all(
+    [first, ...others]
+      .filter(
+        ({ node }) => (node.installed?.migration ?? 0) >= access.migration && node.installed?.mayExecute,
+      )
+      .map(async ({ node, seen: all, line }) => {
+        const news = all.filter((each) => isNews(node, each))
+        const isNewLine = line !== null && !isOnRecord(node, line)
+        if (news.length === 0 && !isNewLine) return
+        const sql = [
+          `SET synchronous_commit = local; SET lock_timeout = ${LOCK_MS}; SET statement_timeout = ${LIMIT_MS}`,
+          ...(isNewLine ? [recordLineageSql([proofText(line)])] : []),
+          ...(news.length > 0 ? [recordPositionsSql(news.map(positionText))] : []),
+        ]
+        await write(access, request, node, sql.join('; '))
+      }),
+  )
+}
+
+async function write(
+  access: Access,
+  request: WalkRequest,
+  { address }: Answered,
+  sql: string,
+): Promise<void> {
+  let session: Awaited<ReturnType<Access['open']>> | undefined
+  try {
+    session = await access.open(address, request.database)
+    await session.run(sql, LIMIT_MS)
+  } catch (error) {
+    request.progress(
+      `${formatAddress(address)}: how far the servers are could not be written down: ${messageOf(error)}`,
+    )
+  } finally {
+    await session?.close()
+  }
+}
+
+/** The servers of each group that are on its primary's own line. */
+function seenOf({ survey, diagnoses, coordinator }: View): Seen[] {
+  const servers = distinctServers(survey.nodes.filter((node): node is Answered => node.kind === 'answered'))
+  return diagnoses.flatMap(({ group, primary, standing }): Seen[] => {
+    if (standing === 'refused' || !primary || primary.timeline === null || primary.history === null) return []
+    const { systemIdentifier, timeline, history } = primary
+    const clones = (coordinator.citus?.catalog ?? []).filter((row) => row.isclone)
+    return servers
+      .filter((node) => node.systemIdentifier === systemIdentifier && node.citus?.localGroup === group)
+      .filter((node) => node.timeline === timeline && node.lsn !== null)
+      .filter((node) => node.inRecovery || node.instance === primary.instance)
+      .filter((node) => !clones.some((row) => sameAddress(row.address, node.address)))
+      .filter(
+        (node) => holds({ ...pointOf(node), lsn: null }, { timeline, history, lsn: null }).has === 'all',
+      )
+      .map((node) => ({ group, systemIdentifier, timeline, history, node }))
+  })
+}
+
+function isNews(at: Answered, { group, timeline, node }: Seen): boolean {
+  const known = at.installed?.positions.find(
+    (each) => each.group === group && each.timeline === timeline && sameAddress(each.address, node.address),
+  )
+  return known === undefined || (known.ageMs >= RENEWED_MS && known.lsn < (node.lsn ?? 0n))
+}
+
+function isOnRecord(
+  { installed }: Answered,
+  { group, systemIdentifier, timeline, history }: Lineage,
+): boolean {
+  const known = installed?.lineage.find((line) => line.group === group)
+  const line = { group, systemIdentifier, timeline, history }
+  return JSON.stringify(known) === JSON.stringify(line)
+}
+
+function positionText({ node, ...line }: Seen): object {
+  const { host, port } = node.address
+  const lsn = String(node.lsn ?? 0n)
+  return { ...line, history: historyText(line), host, port, inRecovery: node.inRecovery, lsn }
+}
