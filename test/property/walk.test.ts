@@ -130,12 +130,21 @@ function doubtsOf(
   if (old?.alive && !(old.inRecovery && !old.hiddenFromUs) && reached(cluster, old, seen))
     doubts.push(`${old.name} is reached by a witness`)
   if (line && !descends(server, line)) doubts.push('it is on another line')
+  for (const one of seen) {
+    if (hasMore(one, server)) doubts.push(`${one.name}, which was seen, has more of the line`)
+  }
   return doubts
 }
 
 function reached(cluster: Simulation, old: SimServer, seen: readonly SimServer[]): boolean {
   const asked = seen.filter((one) => !one.inRecovery && one.catalog.length > 0)
   return !old.hiddenFromUs || asked.some((one) => cluster.reaches(one.name, old))
+}
+
+/** It is of the line that the other one left, has not left it itself, and is beyond that place. */
+function hasMore(one: SimServer, promoted: SimServer): boolean {
+  const isOfLine = one.group === promoted.group && one.system === promoted.system && one.inRecovery
+  return isOfLine && promoted.leftAt !== null && one.timeline < promoted.timeline && one.lsn > promoted.leftAt
 }
 
 /** Every switch of the record is a switch of the server's, up to the record's own timeline. */

@@ -18,6 +18,8 @@ const EVENTS = [
   'usurped',
   'foreign group',
   'restored',
+  'backup',
+  'stale',
   'collision',
   'hidden',
   'standby dead',
@@ -86,7 +88,8 @@ export function build(draw: ClusterDraw): Built {
   const spare = installed({ spareAddresses: file })
   const schema = { ...spare, lineage: lines }
   groups.forEach(({ standbys, line }, group) => {
-    const given = { group, system: systemOf(group), timeline: line, history: historyTo(line), catalog }
+    const lsn = BigInt(`0x${line}400`)
+    const given = { group, system: systemOf(group), timeline: line, history: historyTo(line), lsn, catalog }
     const primary = nameOf(group, 0)
     cluster.add(primary, { ...given, installed: group === 0 ? schema : spare })
     standbys.forEach((_, n) => {
@@ -198,11 +201,16 @@ function happen(cluster: Simulation, { event, standbys, line }: GroupDraw, group
   if (event === 'standby hidden') cluster.get(next).hiddenFromUs = true
   const unpromoted: readonly Event[] = ['none', 'dead', 'hidden', 'standby dead', 'standby hidden']
   if (unpromoted.includes(event)) return
-  const promoted = cluster.promote(next, `0/${line}500`)
+  // A backup, or a standby that was behind, leaves the line before the others' position.
+  const isLess = event === 'backup' || event === 'stale'
+  if (isLess) old.alive = false
+  const promoted = cluster.promote(next, `0/${line}${isLess ? '200' : '500'}`)
+  // The archive knew of a timeline that died.
+  if (event === 'backup') promoted.timeline += 1
   replace(cluster, old, promoted, event, line, other)
   // Some of the others follow the new primary, as far as they can.
   for (const name of followers.slice(event === 'twins' ? 2 : 1)) {
-    if (event !== 'collision') cluster.follow(name, next)
+    if (event !== 'collision' && !isLess) cluster.follow(name, next)
   }
   if (group === 0 && cluster.servers.get('ex')?.upstream === 'g0a') cluster.get('ex').upstream = next
 }

@@ -28,6 +28,10 @@ export interface SimServer {
   system: string
   timeline: number
   history: readonly TimelineSwitch[]
+  /** Of the WAL that it has. */
+  lsn: bigint
+  /** Where it left the line of its upstream; null: it was not promoted. */
+  leftAt: bigint | null
   /** Where it streams from, while that lives and is reached. */
   upstream: string | null
   catalog: Catalog
@@ -52,6 +56,8 @@ export class Simulation implements Prober {
       inRecovery: false,
       timeline: 1,
       history: [],
+      lsn: 0x40n,
+      leftAt: null,
       upstream: null,
       catalog: [],
       installed: installed(),
@@ -81,12 +87,14 @@ export class Simulation implements Prober {
     server.upstream = null
     server.history = [...server.history, { timeline: server.timeline, lsn }]
     server.timeline += 1
+    server.leftAt = BigInt(`0x${lsn.slice(2)}`)
+    server.lsn = server.leftAt
     return server
   }
 
   /** It follows another server from now on, its data and metadata as there. */
   follow(name: string, upstream: string): void {
-    const { catalog, installed: schema, timeline, history } = this.get(upstream)
+    const { catalog, installed: schema, timeline, history, lsn } = this.get(upstream)
     Object.assign(this.get(name), {
       inRecovery: true,
       upstream,
@@ -94,6 +102,8 @@ export class Simulation implements Prober {
       installed: schema,
       timeline,
       history,
+      lsn,
+      leftAt: null,
     })
   }
 
@@ -123,7 +133,7 @@ export class Simulation implements Prober {
   }
 
   #answer(server: SimServer, at: HostPort): Answered {
-    const { name, group, system, timeline, history, inRecovery, expand, upstream } = server
+    const { name, group, system, timeline, history, lsn, inRecovery, expand, upstream } = server
     const sender = upstream === null ? undefined : this.get(upstream)
     const hears = inRecovery && sender !== undefined && this.reaches(name, sender)
     const node = writable(name, group, {
@@ -132,6 +142,7 @@ export class Simulation implements Prober {
       systemIdentifier: system,
       timeline,
       history,
+      lsn,
       receiver: hears && upstream !== null ? receiver(upstream, { timeline: sender.timeline }) : null,
       installed: server.installed,
       catalog: server.catalog,
@@ -159,7 +170,10 @@ export class Simulation implements Prober {
       const ended = [...planned.remediesEnded, ...planned.remedies.map((remedy) => remedy.nodeid)]
       server.installed = {
         ...server.installed,
-        lineage: [...lineage.filter((line) => !proved.includes(line.group)), ...planned.proofs],
+        lineage: [
+          ...lineage.filter((line) => !proved.includes(line.group)),
+          ...planned.proofs.map(({ vouched: _, ...line }) => line),
+        ],
         remedies: [...remedies.filter((one) => !ended.includes(one.nodeid)), ...planned.remedies],
       }
     }
