@@ -32,6 +32,13 @@ export function areProved(copies: readonly CopyReport[]): boolean {
   return copies.every(({ state }) => state === 'right' || state === 'does not follow')
 }
 
+/** The copies that keep an outcome `unproved`, a line each. */
+export function unprovedLines(copies: readonly CopyReport[]): string[] {
+  return copies
+    .filter((copy) => !areProved([copy]))
+    .map(({ node, role, state, detail }) => `${node}, ${role}, is ${state}${detail ? `: ${detail}` : ''}`)
+}
+
 /** "every copy" where that is so, for headlines. */
 export function everyCopy(copies: readonly CopyReport[]): string {
   const isSo = copies.every(({ state }) => state !== 'does not follow')

@@ -2,6 +2,7 @@ import { describeBlocker } from '../apply/blockers.ts'
 import type { LogLevel } from '../config/log-level.ts'
 import { redact } from '../config/redact.ts'
 import { formatAddress } from '../model/node.ts'
+import { unprovedLines } from '../model/outcome.ts'
 import type { Acted, Diagnosed, Held, Noticed, WatchEvent } from './event.ts'
 import { type Fields, scrubbed } from './scrub.ts'
 
@@ -141,7 +142,8 @@ class Narrator {
       warnings,
       blockers: inTheWay,
     }
-    const why = refusals[0]?.summary ?? warnings.at(-1) ?? 'no reason was given'
+    const [open] = unprovedLines(report.copies)
+    const why = refusals[0]?.summary ?? open ?? warnings.at(-1) ?? 'no reason was given'
     const text = `${groupsText(groups)}: ${outcome}: ${why}`
     return [{ level: repeated ? 'debug' : 'error', text, fields }]
   }
@@ -161,7 +163,9 @@ class Narrator {
     return [
       ...rows,
       { level, text: `${groupsText(groups)}: ${outcome}`, fields: { ...fields, rules } },
-      ...warnings.map((text): Line => ({ level: 'warn', text, fields: { event: 'warning', database } })),
+      ...[...unprovedLines(report.copies), ...warnings].map(
+        (text): Line => ({ level: 'warn', text, fields: { event: 'warning', database } }),
+      ),
       ...groups.flatMap((group) => this.#recovered(database, group)),
     ]
   }

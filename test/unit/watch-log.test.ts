@@ -114,6 +114,18 @@ describe('one line a fact', () => {
     }
   })
 
+  test.each([
+    ['after a commit', 0, 'warn'],
+    ['where nothing was left to commit', 1, 'error'],
+  ] as const)('a copy that is not proved is named, %s', async (_, failures, level) => {
+    const { told } = await logAt('info')
+    const copy = { node: 'cn2:5432', role: 'standby coordinator', state: 'unreachable' } as const
+    const copies = [{ ...copy, convergedMs: null, detail: 'timeout: no answer' }]
+    const open = acted({ failures, report: report({ outcome: 'unproved', copies, warnings: ['else'] }) })
+    const msg = expect.stringContaining('cn2:5432, standby coordinator, is unreachable: timeout: no answer')
+    expect(told(open)).toContainEqual(expect.objectContaining({ level, msg }))
+  })
+
   test('why nobody is known to lead', async () => {
     const { told } = await logAt('info')
     const [line] = told({ kind: 'leadership', database: 'app', now: 'none', why: 'no answer within 300 ms' })
