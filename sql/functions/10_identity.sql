@@ -3,7 +3,7 @@
 -- Identity and history of this server. Callable on standbys too.
 CREATE OR REPLACE FUNCTION citus_ha.node_identity(
   OUT system_identifier text, OUT in_recovery boolean, OUT timeline int, OUT history text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   system_identifier := (SELECT s.system_identifier::text FROM pg_control_system() s);
   in_recovery := pg_is_in_recovery();
@@ -20,26 +20,26 @@ END $$;
 
 -- Two spellings of one address count as one here: case of a DNS name, and IPv4 mapped into IPv6.
 CREATE OR REPLACE FUNCTION citus_ha.canonical_host(host text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT regexp_replace(lower(host), '^::ffff:', '')
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.parking_host(of_nodeid int) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT 'citus-ha-moving-' || of_nodeid || '.invalid'
 $$;
 
 -- The group that this server is of, or was before it was retired: that one says so by a group id that no group has
 -- (citus_ha.retire).
 CREATE OR REPLACE FUNCTION citus_ha.own_group() RETURNS int
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT g.groupid % 1000000000 FROM pg_dist_local_group g
 $$;
 
 -- This copy as it is now, with the highest epoch it has seen and who this server is. A statement of its own
 -- after the one that locked: under READ COMMITTED it sees what the lock waited for.
 CREATE OR REPLACE FUNCTION citus_ha.read_copy() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   identity record;
 BEGIN

@@ -6,7 +6,7 @@
 -- soon, it is us who give way. Citus's own search for deadlocks would end him. All that was fenced since is let go with
 -- the block, and begun anew, within the caller's statement_timeout.
 CREATE OR REPLACE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
 BEGIN
   FOR attempt IN 1 .. 50 LOOP
     BEGIN
@@ -19,7 +19,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.fence_once(fenced_groups int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   primary_nodeid int;
   shards bigint[];
@@ -49,7 +49,7 @@ END $$;
 -- Holds this copy of pg_dist_node for the transaction, then the writes to the given groups that enter here.
 -- The table first: a table created between the two would not be fenced.
 CREATE OR REPLACE FUNCTION citus_ha.lock_copy(fenced_groups int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   PERFORM citus_ha.fence(fenced_groups);
@@ -58,7 +58,7 @@ END $$;
 -- A metadata sync of Citus that sits on pg_dist_node, waiting for a node that hangs, would keep every change
 -- out. It runs again by itself; pg_terminate_backend does not reach it, pg_cancel_backend does.
 CREATE OR REPLACE FUNCTION citus_ha.cancel_metadata_sync() RETURNS SETOF int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   daemon int;
 BEGIN
@@ -80,9 +80,16 @@ END $$;
 
 -- Fails where the transaction is older than that: this server was stopped meanwhile, and the change given up.
 CREATE OR REPLACE FUNCTION citus_ha.in_time(age_ms int) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   IF clock_timestamp() - now() > age_ms * interval '1 ms' THEN
     RAISE EXCEPTION 'too late for this change' USING ERRCODE = 'HA002';
   END IF;
+END $$;
+
+-- Serialises changes and recovery, until the end of the transaction. Waits no longer than the session's lock_timeout.
+CREATE OR REPLACE FUNCTION citus_ha.take_change_lock() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  LOCK TABLE citus_ha.change_lock IN EXCLUSIVE MODE;
 END $$;

@@ -3,7 +3,7 @@
 -- Who keeps the session `waiter` from its lock, for people. A prepared transaction has pid 0; of a session that
 -- works for a client of another node (`citus_internal gpid=`: nodeid times 10^10 plus pid) that client is named.
 CREATE OR REPLACE FUNCTION citus_ha.blockers(waiter int) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', b.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
            'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
@@ -21,7 +21,7 @@ $$;
 -- Never another change of citus-ha, never Citus's own daemons (its 2PC recovery runs in one), never a prepared
 -- transaction.
 CREATE OR REPLACE FUNCTION citus_ha.end_blockers(waiter int) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   blocker jsonb;
   ended jsonb := '[]';

@@ -2,41 +2,53 @@
 
 -- The tables of the shards that are placed here, in the order of their ids.
 CREATE OR REPLACE FUNCTION citus_ha.own_shards() RETURNS SETOF regclass
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   PERFORM set_config('citus.override_table_visibility', 'off', true);
-  -- A shard's table is in its distributed table's schema and its name ends in _<shardid>, however it was cut.
+  -- A shard's table is in its distributed table's schema, its name ends in _<shardid>, however it was cut, and it is its
+  -- owner's: whoever may CREATE in that schema can give a table of his own such a name.
   RETURN QUERY
     SELECT c.oid::regclass
       FROM pg_dist_placement p
       JOIN pg_dist_shard s USING (shardid)
       JOIN pg_class l ON l.oid = s.logicalrelid
-      JOIN pg_class c ON c.relnamespace = l.relnamespace AND substring(c.relname FROM '_(\d{1,18})$')::bigint = s.shardid
+      JOIN pg_class c ON c.relnamespace = l.relnamespace AND c.relowner = l.relowner AND c.oid <> l.oid
+                     AND substring(c.relname FROM '_([0-9]{1,18})$')::bigint = s.shardid
+                     AND (c.relname = l.relname || '_' || s.shardid OR octet_length(c.relname::text) >= 56)
      WHERE p.groupid = citus_ha.own_group() AND c.relkind IN ('r', 'p')
      ORDER BY s.shardid;
 END $$;
 
 -- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
--- transactions did before take no lock that would show. Taken after the metadata fences.
+-- transactions did before take no lock that would show. Taken after the metadata fences. Fewer than are placed here is an
+-- error: whoever asks has to know that there is no write to any.
 -- An autovacuum gives way to whoever has waited for deadlock_timeout: its default, a second, is more than we wait.
 CREATE OR REPLACE FUNCTION citus_ha.lock_shards() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
 DECLARE
   shard regclass;
   locked int := 0;
+  placed int;
 BEGIN
   PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true);
   FOR shard IN SELECT * FROM citus_ha.own_shards() LOOP
     EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', shard);
     locked := locked + 1;
   END LOOP;
+  placed := (SELECT count(DISTINCT p.shardid) FROM pg_dist_placement p
+               JOIN pg_dist_shard s USING (shardid) JOIN pg_class l ON l.oid = s.logicalrelid
+              WHERE p.groupid = citus_ha.own_group() AND l.relkind IN ('r', 'p'));
+  IF locked < placed THEN
+    RAISE EXCEPTION 'the tables of % of % shards that are placed here were found and locked', locked, placed
+      USING ERRCODE = 'HA004';
+  END IF;
   RETURN locked;
 END $$;
 
 -- The other tables here, in the order of their oids: neither shards nor a distributed table's shell, whose writes go to shards,
 -- nor an extension's. None where there are so many that their locks might not find room.
 CREATE OR REPLACE FUNCTION citus_ha.own_other_tables() RETURNS SETOF regclass
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   tables regclass[];
 BEGIN
@@ -56,7 +68,7 @@ END $$;
 
 -- The same of those: what a session writes there that calls itself READ WRITE, whatever the server's setting is.
 CREATE OR REPLACE FUNCTION citus_ha.lock_other_tables() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET deadlock_timeout = '20ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
 DECLARE
   other regclass;
   locked int := 0;
@@ -70,7 +82,7 @@ END $$;
 
 -- Ends what other nodes have open here, so that nothing there can commit any more.
 CREATE OR REPLACE FUNCTION citus_ha.end_citus_backends() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   backend int;
   ended int := 0;
@@ -89,6 +101,6 @@ END $$;
 -- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
 -- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.
 CREATE OR REPLACE FUNCTION citus_ha.recover_citus_transactions() RETURNS int
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT recover_prepared_transactions()
 $$;

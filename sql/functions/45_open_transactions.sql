@@ -3,7 +3,7 @@
 -- Whether a session is one of citus-ha's: of the role that `install` gave to it, or the caller's own, a superuser's. A name
 -- that a session gives to itself tells nothing.
 CREATE OR REPLACE FUNCTION citus_ha.is_own_session(of_user oid, application text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT coalesce((SELECT CASE WHEN r.rolsuper THEN r.rolname = session_user AND application = 'citus-ha'
                                ELSE has_function_privilege(r.oid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE') END
                      FROM pg_roles r WHERE r.oid = of_user), false)
@@ -17,7 +17,7 @@ $$;
 -- subscriptions always count: they write whatever is read-only. No clients are autovacuum, the senders of WAL, and Citus's
 -- maintenance daemon; a parallel worker is part of its leader.
 CREATE OR REPLACE FUNCTION citus_ha.transactions(since timestamptz, held boolean) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   WITH RECURSIVE waiting AS (
     SELECT w.pid, b.blocker FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b(blocker)
      WHERE w.wait_event_type = 'Lock'
@@ -58,19 +58,19 @@ $$;
 -- What is to be waited for: whatever they did, reading alone included, they would go on here and not on a new primary.
 -- Who waits for us would be waited for in vain; he does not go on before we let him.
 CREATE OR REPLACE FUNCTION citus_ha.open_transactions(since timestamptz) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.transactions(since, false)
 $$;
 
 -- Those that wait for a lock of ours, on any node.
 CREATE OR REPLACE FUNCTION citus_ha.held_transactions() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.transactions('infinity', true)
 $$;
 
 -- Ends the sessions that are named like that, and gives back which. A prepared transaction (pid 0) is its client's to end.
 CREATE OR REPLACE FUNCTION citus_ha.end_sessions(named jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   found jsonb;
   ended jsonb := '[]';
@@ -85,20 +85,20 @@ END $$;
 
 -- Ends the sessions of such, and gives back whose.
 CREATE OR REPLACE FUNCTION citus_ha.end_open_transactions(since timestamptz) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.end_sessions(citus_ha.transactions(since, false))
 $$;
 
 -- The same of those that wait for a lock of ours: before it is let go where they should not be any more.
 CREATE OR REPLACE FUNCTION citus_ha.end_held_transactions() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.end_sessions(citus_ha.transactions('infinity', true))
 $$;
 
 -- Sessions of clients in other databases than those that are switched, an array of names, whatever they do just now: as
 -- citus_ha.blockers. Any of them may have made itself READ WRITE, or do so with its next statement.
 CREATE OR REPLACE FUNCTION citus_ha.other_sessions(switched jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
            'database', nullif(a.datname, current_database()),
@@ -110,13 +110,13 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.end_other_sessions(switched jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.end_sessions(citus_ha.other_sessions(switched))
 $$;
 
 -- Whoever is writing here just now, in any database: transactions that have an id. As citus_ha.blockers.
 CREATE OR REPLACE FUNCTION citus_ha.writing_sessions() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
            'database', nullif(a.datname, current_database()),
@@ -131,6 +131,6 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.end_writing_sessions() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.end_sessions(citus_ha.writing_sessions())
 $$;

@@ -3,7 +3,7 @@
 -- May a row of this group be given this address? Its own rows' addresses, those it had, those a superuser
 -- allowed. A superuser's own session may do anything anyway.
 CREATE OR REPLACE FUNCTION citus_ha.may_have_address(of_group int, host text, port int) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT EXISTS (
     SELECT FROM (SELECT groupid, nodename, nodeport FROM pg_dist_node
                  UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.allowed_address
@@ -14,7 +14,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.require_address(of_group int, host text, port int) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   IF citus_ha.may_have_address(of_group, host, port) IS NOT TRUE THEN
     RAISE EXCEPTION 'group % may not be given the address %:%', of_group, host, port
@@ -24,7 +24,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.move_node(of_nodeid int, host text, port int) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   IF to_regprocedure('citus_update_node(int, text, int, boolean, int)') IS NOT NULL THEN
     EXECUTE 'SELECT citus_update_node($1, $2, $3)' USING of_nodeid, host, port;

@@ -3,7 +3,7 @@
 -- Makes the row the one that Citus reads of its group's secondaries in its cluster: the first in the table's physical
 -- order. Every update of another one writes it to a new place; the free places in front run out.
 CREATE OR REPLACE FUNCTION citus_ha.read_first(of_nodeid int) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   other int;
 BEGIN
@@ -23,7 +23,7 @@ END $$;
 -- and committed what is prepared on the primary. A record of what is nowhere prepared is deleted by the next recovery.
 -- Two may be at it at once.
 CREATE OR REPLACE FUNCTION citus_ha.guard_transactions(degraded int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   INSERT INTO citus_ha.kept_transaction (groupid, gid, record)
   SELECT t.groupid, t.gid, to_jsonb(t) FROM pg_dist_transaction t WHERE t.groupid = ANY (degraded)
@@ -42,7 +42,7 @@ END $$;
 -- or {"op": "set", "nodeid", "column": "isactive" | "noderack" | "shouldhaveshards", "from", "to"}
 -- or {"op": "first", "nodeid"}.
 CREATE OR REPLACE FUNCTION citus_ha.take_step(step jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   node pg_dist_node;
   host text := step #>> '{to,host}';
@@ -84,12 +84,20 @@ END $$;
 --             them up to date when they are back. The flag of every other row is left as it was.
 CREATE OR REPLACE FUNCTION citus_ha.rewrite(change_timeline int, change_epoch bigint, steps jsonb, unsynced int[])
 RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   synced int[];
+  last citus_ha.epoch;
   step jsonb;
   flagged record;
 BEGIN
+  -- A change counts on from the last: who could write any number down here would keep every later change out.
+  SELECT * INTO last FROM citus_ha.epoch;
+  IF change_epoch > last.epoch + 1000000
+     OR change_timeline > (CASE last.coordinator_timeline WHEN 0 THEN 100000 ELSE last.coordinator_timeline + 1000 END) THEN
+    RAISE EXCEPTION 'epoch % of coordinator timeline % can’t follow epoch % of %', change_epoch, change_timeline,
+      last.epoch, last.coordinator_timeline USING ERRCODE = 'HA004';
+  END IF;
   UPDATE citus_ha.epoch e SET coordinator_timeline = change_timeline, epoch = change_epoch
    WHERE (e.coordinator_timeline, e.epoch) < (change_timeline, change_epoch);
   IF NOT FOUND THEN

@@ -2,7 +2,7 @@
 
 -- Whether a line with that history came from a timeline, by the way that one came. Both as in citus_ha.lineage.
 CREATE OR REPLACE FUNCTION citus_ha.continues(history text, of_timeline int, of_history text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT left(history, length(f.first)) = f.first
     FROM (SELECT CASE of_history WHEN '' THEN '' ELSE of_history || E'\n' END || of_timeline || E'\t') AS f(first)
 $$;
@@ -12,7 +12,7 @@ $$;
 -- up late, or believes in a backup, must not undo newer truth. What a person vouched for may be another line. How far the
 -- servers were known to be counts for that line alone.
 CREATE OR REPLACE FUNCTION citus_ha.set_lineage(proofs jsonb, may_go_back boolean) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   INSERT INTO citus_ha.lineage AS l (groupid, system_identifier, timeline, history)
   SELECT (p ->> 'group')::int, p ->> 'systemIdentifier', (p ->> 'timeline')::int, p ->> 'history'
     FROM jsonb_array_elements(proofs) AS p
@@ -28,14 +28,14 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT citus_ha.set_lineage(proofs, false)
 $$;
 
 -- How far servers were seen to be: an array of {"group", "systemIdentifier", "timeline", "history", "host", "port",
 -- "inRecovery", "lsn"}. What is not of the line that is on record is left out; of each server the furthest is kept.
 CREATE OR REPLACE FUNCTION citus_ha.record_positions(seen jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   UPDATE citus_ha.lineage l
      SET positions = (
        SELECT coalesce(jsonb_agg(jsonb_build_object('host', k.host, 'port', k.port, 'in_recovery', k.in_recovery,
@@ -57,7 +57,7 @@ $$;
 
 -- What a person vouched for, where no row changed with it, written down as a decision.
 CREATE OR REPLACE FUNCTION citus_ha.record_vouched(proofs jsonb, evidence jsonb, made_by text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   proof jsonb;
 BEGIN
@@ -72,7 +72,7 @@ END $$;
 -- The decision, on the coordinator, in the transaction whose commit makes it: the change, what it proved,
 -- the remedies it set and those it ended.
 CREATE OR REPLACE FUNCTION citus_ha.decide(decision jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   INSERT INTO citus_ha.change (coordinator_timeline, epoch, gids, groups, reason, evidence, rows_before, rows_after, made_by)
   VALUES ((decision ->> 'timeline')::int, (decision ->> 'epoch')::bigint,
@@ -100,7 +100,7 @@ END $$;
 -- Writes down a change of the coordinator's rows in which no other copy took part: Citus's own sync ships it.
 CREATE OR REPLACE FUNCTION citus_ha.record_own_change(of_group int, reason text, evidence jsonb, rows_before jsonb, made_by text)
 RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   UPDATE citus_ha.epoch e
      SET coordinator_timeline = i.timeline, epoch = e.epoch + 1

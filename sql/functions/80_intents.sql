@@ -2,7 +2,7 @@
 
 -- What this server was given by ALTER SYSTEM of the settings that a switchover changes, by name.
 CREATE OR REPLACE FUNCTION citus_ha.own_settings() RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   -- Whoever installed the schema may be no superuser: then nothing is known to have been set.
   IF NOT has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') THEN
@@ -19,7 +19,7 @@ END $$;
 -- settled first, and not written over. Every survey connects to both addresses.
 -- On the coordinator, and on the old primary itself, which remembers there what it was set to before.
 CREATE OR REPLACE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   written int;
 BEGIN
@@ -44,6 +44,6 @@ END $$;
 
 -- That a run is done with them, undone or overtaken; of any run with NULL, for what was left behind.
 CREATE OR REPLACE FUNCTION citus_ha.forget_intents(of_groups int[], of_run text) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups) AND (of_run IS NULL OR i.run = of_run)
 $$;

@@ -4,7 +4,7 @@
 -- Gives back {"changed", "pause": the row in force, "pauses": all of them}. The table lock, and a transaction that
 -- is READ COMMITTED, make of two calls at once one after the other.
 CREATE OR REPLACE FUNCTION citus_ha.pause_changes(of_group int, made_by text, why text) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   changed boolean;
 BEGIN
@@ -22,7 +22,7 @@ END $$;
 -- Ends the pause of a group, or with NULL the whole cluster's; never another one. Gives back {"changed", "pause": the
 -- one that was ended or null, "pauses": those that are left}.
 CREATE OR REPLACE FUNCTION citus_ha.resume_changes(of_group int) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   ended jsonb;
 BEGIN
@@ -32,23 +32,12 @@ BEGIN
     'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST), '[]') FROM citus_ha.pause p));
 END $$;
 
--- Takes the lease, or renews it, where it is free, expired or the caller's own; by this server's clock, read when the
--- row is locked. For sessions that are READ COMMITTED: others get 40001 where somebody else was quicker.
-CREATE OR REPLACE FUNCTION citus_ha.hold_lease(who text, ttl_ms int) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Takes the lead for the transaction, where it is free or the caller's own already.
+CREATE OR REPLACE FUNCTION citus_ha.take_lead() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
-  -- For the transaction, past the end of this function: a lease is nothing to wait for a standby for.
-  PERFORM set_config('synchronous_commit', 'local', true);
-  INSERT INTO citus_ha.lease AS l (holder, expires_at) VALUES (who, clock_timestamp() + ttl_ms * interval '1 ms')
-  ON CONFLICT (singleton) DO UPDATE
-     SET holder = who, expires_at = clock_timestamp() + ttl_ms * interval '1 ms'
-   WHERE l.holder = who OR l.expires_at <= clock_timestamp();
-  RETURN FOUND;
-END $$;
-
-CREATE OR REPLACE FUNCTION citus_ha.drop_lease(who text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM set_config('synchronous_commit', 'local', true);
-  DELETE FROM citus_ha.lease l WHERE l.holder = who;
+  LOCK TABLE citus_ha.lead_lock IN EXCLUSIVE MODE NOWAIT;
+  RETURN true;
+EXCEPTION WHEN lock_not_available THEN  -- caught here: as an error of the statement it would be in the server's log each time
+  RETURN false;
 END $$;

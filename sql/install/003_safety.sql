@@ -31,3 +31,11 @@ DROP FUNCTION citus_ha.forget_intents(int[]);
 -- text), "at_ms" (since 1970, by this server's clock)}]. Lower bounds. On every node that takes part in changes there is a
 -- line of group 0: who led them, and how far he was.
 ALTER TABLE citus_ha.lineage ADD COLUMN positions jsonb NOT NULL DEFAULT '[]';
+
+-- What keeps instances apart: locks on empty tables, which are taken by functions of ours and by nobody else. An advisory
+-- lock could be taken by anybody who may log in. Both are on the coordinator; no row is ever in them.
+CREATE TABLE citus_ha.lead_lock ();
+CREATE TABLE citus_ha.change_lock ();
+DROP FUNCTION citus_ha.hold_lease(text, int);
+DROP FUNCTION citus_ha.drop_lease(text);
+DROP TABLE citus_ha.lease;

@@ -22,7 +22,11 @@ BEGIN
     EXECUTE $q$SELECT concat_ws('|', (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g),
                  (SELECT string_agg(n::text, '|' ORDER BY n.ctid) FROM pg_catalog.pg_dist_node n))$q$ INTO copy;
   END IF;
-  IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha' AND has_schema_privilege(n.oid, 'USAGE')) THEN
+  -- Tables of superusers alone: a view would be somebody's code. `probe/schema` looks closer, and at more.
+  IF EXISTS (SELECT FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
+              WHERE n.nspname = 'citus_ha' AND o.rolsuper AND has_schema_privilege(n.oid, 'USAGE'))
+     AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
+                      WHERE n.nspname = 'citus_ha' AND (c.relkind NOT IN ('r', 'i', 't') OR NOT o.rolsuper)) THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT max(m.number) FROM citus_ha.migration m),
                  (SELECT string_agg(r::text, '|' ORDER BY r.nodeid) FROM citus_ha.remedy r),
                  (SELECT string_agg((l.groupid, l.system_identifier, l.timeline, l.history)::text, '|' ORDER BY l.groupid) FROM citus_ha.lineage l),

@@ -1,4 +1,4 @@
--- The schema citus_ha as found on this node. Only where it exists and the role may use it.
+-- What is stored in the schema citus_ha of this node. Only where it is found in order and the role may use it.
 -- Parameters: none. Privileges: what `citus-ha install` grants.
 SELECT (SELECT max(m.number) FROM citus_ha.migration m)                      AS migration,
        (SELECT to_jsonb(e) FROM citus_ha.epoch e)                             AS epoch,
@@ -9,5 +9,4 @@ SELECT (SELECT max(m.number) FROM citus_ha.migration m)                      AS 
        EXISTS (SELECT FROM citus_ha.kept_transaction)                         AS keeps_transactions,
        (SELECT coalesce(jsonb_agg(to_jsonb(i) ORDER BY i.groupid), '[]') FROM citus_ha.intent i)  AS intents,
        (SELECT coalesce(jsonb_agg(to_jsonb(a)), '[]')
-          FROM (SELECT * FROM citus_ha.allowed_address UNION SELECT * FROM citus_ha.former_address) a) AS addresses,
-       (SELECT to_jsonb(i) FROM citus_ha.node_identity() i)                   AS identity
+          FROM (SELECT * FROM citus_ha.allowed_address UNION SELECT * FROM citus_ha.former_address) a) AS addresses

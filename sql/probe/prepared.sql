@@ -5,6 +5,9 @@
 SELECT (SELECT count(*)::int FROM pg_prepared_xacts)                           AS in_use,
        coalesce(jsonb_agg(jsonb_build_object(
                   'gid', p.gid, 'owner', p.owner,
+                  'may_be_ours', (SELECT r.rolsuper OR coalesce(has_function_privilege(r.oid,
+                                           to_regprocedure('citus_ha.rewrite(int, bigint, jsonb, int[])')::oid, 'EXECUTE'), false)
+                                    FROM pg_roles r WHERE r.rolname = p.owner) IS TRUE,
                   'age_ms', round(extract(epoch FROM clock_timestamp() - p.prepared) * 1000),
                   'locks', (SELECT coalesce(jsonb_agg(DISTINCT held.what), '[]')
                               FROM pg_locks own

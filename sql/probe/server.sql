@@ -1,6 +1,14 @@
 -- What any PostgreSQL (10 and later) says of itself, in one row.
 -- Parameters: none. Privileges: pg_read_all_stats for the columns of receiver and senders.
 -- pg_control_checkpoint() is late after a promotion, so a primary's timeline is read from its WAL file's name.
+-- Anybody may prepare a transaction under any name. Ours are those of superusers and of roles that may change rows.
+WITH named AS (
+  SELECT p.gid, p.owner::text, p.prepared,
+         coalesce(r.rolsuper OR has_function_privilege(r.oid,
+                    to_regprocedure('citus_ha.rewrite(int, bigint, jsonb, int[])')::oid, 'EXECUTE'), false) AS ours
+    FROM pg_prepared_xacts p LEFT JOIN pg_roles r ON r.rolname = p.owner
+   WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%'
+)
 SELECT current_setting('server_version_num')::int                             AS server_version,
        pg_is_in_recovery()                                                    AS in_recovery,
        current_setting('default_transaction_read_only')::boolean              AS read_only,
@@ -26,10 +34,11 @@ SELECT current_setting('server_version_num')::int                             AS
           FROM pg_stat_replication s)                                         AS senders,
        (SELECT coalesce(jsonb_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
          WHERE d.datallowconn AND NOT d.datistemplate AND has_database_privilege(d.oid, 'CONNECT')) AS databases,
-       (SELECT coalesce(jsonb_agg(p.gid ORDER BY p.gid), '[]') FROM pg_prepared_xacts p
-         WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%') AS prepared,
-       (SELECT round(extract(epoch FROM clock_timestamp() - min(p.prepared)) * 1000)::float8 FROM pg_prepared_xacts p
-         WHERE p.database = current_database() AND p.gid LIKE 'citus\_ha\_%') AS oldest_prepared_ms,
+       (SELECT coalesce(jsonb_agg(p.gid ORDER BY p.gid), '[]') FROM named p WHERE p.ours)      AS prepared,
+       (SELECT round(extract(epoch FROM clock_timestamp() - min(p.prepared)) * 1000)::float8
+          FROM named p WHERE p.ours)                                          AS oldest_prepared_ms,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('gid', p.gid, 'owner', p.owner) ORDER BY p.gid), '[]')
+          FROM named p WHERE NOT p.ours)                                      AS lookalikes,
        (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)     AS superuser,
        pg_has_role('pg_read_all_stats', 'USAGE')                              AS reads_statistics,
        coalesce((SELECT s.ssl FROM pg_stat_ssl s WHERE s.pid = pg_backend_pid()), false) AS encrypted,

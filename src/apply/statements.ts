@@ -3,9 +3,6 @@ import type { CopyPlan, Step } from '../model/plan.ts'
 
 // What a change sends, as text: one place for those who run it and for `--dry-run`, which shows it.
 
-/** The two keys of the advisory lock that serialises changes and recovery: on the coordinator, per database. */
-const CHANGE_LOCK = [0x63697475, 0x73686100] as const
-
 /**
  * READ COMMITTED whatever the role's default is: what is read after a lock has to be what the lock waited for.
  */
@@ -35,8 +32,11 @@ export function rollbackSql({ fencedSince }: Begun): string {
   return fencedSince === null ? 'ROLLBACK' : BACK_TO_FENCE
 }
 
-/** Held until the transaction ends. Waits no longer than the session's `lock_timeout` (55P03). */
-export const TAKE_CHANGE_LOCK = `SELECT pg_advisory_xact_lock(${CHANGE_LOCK.join(', ')})`
+/**
+ * Serialises changes and recovery, on the coordinator, per database. Held until the transaction ends. Waits no longer than
+ * the session's `lock_timeout` (55P03).
+ */
+export const TAKE_CHANGE_LOCK = 'SELECT citus_ha.take_change_lock()'
 
 /**
  * All locks of one statement, which may be thousands of shards' and come one by one, each within `lock_timeout`: past

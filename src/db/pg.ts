@@ -44,11 +44,13 @@ export class Session implements SessionLike {
   readonly #client: pg.Client
   readonly pid: number
   #lost: SessionLost | null = null
+  readonly #mayRun: (sql: string) => void
   #told: ((lost: SessionLost) => void) | null = null
 
-  private constructor(client: pg.Client, pid: number) {
+  private constructor(client: pg.Client, pid: number, mayRun: (sql: string) => void) {
     this.#client = client
     this.pid = pid
+    this.#mayRun = mayRun
     client.on('error', (error) => {
       if (this.#lost) return
       this.#lost = new SessionLost(error.message, codeOf(error) ?? 'ECONNRESET', { cause: error })
@@ -56,8 +58,11 @@ export class Session implements SessionLike {
     })
   }
 
-  /** @throws what `pg` or the server says, within the target's time limit */
-  static async open(target: Target): Promise<Session> {
+  /**
+   * @param mayRun throws for what is not to be sent to this server
+   * @throws what `pg` or the server says, within the target's time limit
+   */
+  static async open(target: Target, mayRun: (sql: string) => void = () => undefined): Promise<Session> {
     const client = new pg.Client(pgClientConfig(target))
     // Without a listener an error between two statements would end the process.
     client.on('error', () => undefined)
@@ -69,7 +74,7 @@ export class Session implements SessionLike {
     }
     // `pg` keeps the backend's pid for cancel requests; its types do not say so.
     const pid = (client as pg.Client & { processID?: number | null }).processID ?? 0
-    return new Session(client, pid)
+    return new Session(client, pid, mayRun)
   }
 
   get alive(): boolean {
@@ -88,6 +93,7 @@ export class Session implements SessionLike {
 
   async run(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]> {
     if (this.#lost) throw this.#lost
+    this.#mayRun(sql)
     let timer: NodeJS.Timeout | undefined
     const limit = new Promise<never>((_, reject) => {
       timer = setTimeout(

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import pg from 'pg'
 
 /** Where `sql/` of this package is: the same two steps up from `src/db` and from `dist/db`. */
@@ -13,6 +13,14 @@ export function statement(name: string): string {
   const text = readFileSync(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
   statements.set(name, text)
   return text
+}
+
+/** `sql/functions`, one text a file: applied after the migrations, in this order, each time something differs. */
+export function functionFiles(): string[] {
+  return readdirSync(new URL('functions/', SQL_DIRECTORY))
+    .filter((file) => /^\d{2}_\w+\.sql$/.test(file))
+    .sort()
+    .map((file) => statement(`functions/${file.replace(/\.sql$/, '')}`))
 }
 
 /**

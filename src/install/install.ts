@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
-import { identifier, literal, statement } from '../db/sql.ts'
-import { CitusHaError } from '../model/failure.ts'
-import type { HostPort } from '../model/node.ts'
+import { functionFiles, identifier, literal, statement } from '../db/sql.ts'
+import { CitusHaError, untrustedSchema } from '../model/failure.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import { HELD_SETTINGS } from '../model/retired.ts'
-import { currentMigration, functionFiles, migrations } from './migrations.ts'
+import { schemaRow, trustOf } from '../observe/trust.ts'
+import { currentMigration, migrations } from './migrations.ts'
 
 export interface InstallOrder {
   /** A role that is made if it is missing, and may do what citus-ha needs; null: no role is touched. */
@@ -18,15 +19,19 @@ export interface InstallOrder {
 export interface Installed {
   /** Numbers of the migrations that were applied; empty if the schema was up to date. */
   readonly applied: readonly number[]
+  /** Functions that were not as in this program, and what was wrong with each, where no migration made all of them anew. */
+  readonly mended: readonly string[]
 }
 
 const LIMIT_MS = 30_000
-const INSTALL_LOCK = 'SELECT pg_advisory_xact_lock(1668576371, 1751216128)'
+/** Against itself alone, and by superusers alone: anybody may take an advisory lock. */
+const INSTALL_LOCK = 'LOCK TABLE pg_catalog.pg_namespace IN SHARE UPDATE EXCLUSIVE MODE'
 /** The functions that the role is granted: all that anything but `install` calls. */
 export const CALLABLE = [
   'node_identity()',
   'untranslate_messages()',
   'read_copy()',
+  'take_change_lock()',
   'lock_copy(int[])',
   'fence(int[])',
   'cancel_metadata_sync()',
@@ -63,16 +68,16 @@ export const CALLABLE = [
   'forget_intents(int[], text)',
   'pause_changes(int, text, text)',
   'resume_changes(int)',
-  'hold_lease(text, int)',
-  'drop_lease(text)',
+  'take_lead()',
 ]
 
 /**
  * Brings the schema `citus_ha` of one database on one writable node up to date, in one transaction. Again:
  * nothing is done. The session has to be a superuser's.
- * @throws CitusHaError where the database is ahead of this program; what the server says otherwise
+ * @throws CitusHaError where the database is ahead of this program, or a schema of that name is somebody else's; what the
+ *   server says otherwise
  */
-export async function install(session: SessionLike, order: InstallOrder): Promise<Installed> {
+export async function install(session: SessionLike, node: HostPort, order: InstallOrder): Promise<Installed> {
   // Every node is installed by itself, so Citus must not spread the DDL; and a node whose standby is gone
   // must not hang on it.
   await session.run(
@@ -86,7 +91,8 @@ export async function install(session: SessionLike, order: InstallOrder): Promis
     LIMIT_MS,
   )
   try {
-    const present = await appliedMigration(session)
+    const drift = await requireOurs(session, node)
+    const present = drift === null ? 0 : await appliedMigration(session)
     const needed = currentMigration()
     if (present > needed) {
       throw new CitusHaError(
@@ -99,7 +105,7 @@ export async function install(session: SessionLike, order: InstallOrder): Promis
       const record = `INSERT INTO citus_ha.migration (number, name) VALUES (${literal(number)}, ${literal(name)})`
       await session.run(`${sql}; ${record}`, LIMIT_MS)
     }
-    if (missing.length > 0) await replaceFunctions(session)
+    if (missing.length > 0 || (drift ?? []).length > 0) await replaceFunctions(session)
     for (const sql of [
       ...(order.role === null ? [] : await grants(session, order.role)),
       ...(await switchoverGrants(session, order)),
@@ -108,11 +114,33 @@ export async function install(session: SessionLike, order: InstallOrder): Promis
       await session.run(sql, LIMIT_MS)
     }
     await session.run('COMMIT', LIMIT_MS)
-    return { applied: missing.map((migration) => migration.number) }
+    return {
+      applied: missing.map((migration) => migration.number),
+      mended: missing.length > 0 ? [] : (drift ?? []),
+    }
   } catch (error) {
     if (session.alive) await session.run('ROLLBACK', LIMIT_MS)
     throw error
   }
+}
+
+const IS_SUPERUSER = 'SELECT r.rolsuper AS superuser FROM pg_roles r WHERE r.rolname = current_user'
+
+/**
+ * What a superuser calls in a schema runs as a superuser. One of the name of ours is trusted by its owners and its content.
+ * @returns how its functions differ from ours; null where it is not there
+ */
+async function requireOurs(session: SessionLike, node: HostPort): Promise<readonly string[] | null> {
+  const [who] = await session.run(IS_SUPERUSER, LIMIT_MS)
+  if (who?.[0]?.superuser !== true) {
+    const why = 'this session is no superuser’s; is a role set for it by ALTER DATABASE or ALTER ROLE?'
+    throw new CitusHaError('configuration', `${formatAddress(node)}: ${why}`)
+  }
+  const [rows] = await session.run(statement('probe/schema'), LIMIT_MS)
+  const facts = schemaRow.parse(rows?.[0])
+  const { untrusted, drift } = trustOf(facts)
+  if (untrusted.length > 0) throw new CitusHaError('configuration', untrustedSchema(node, untrusted))
+  return facts.owner === null ? null : drift
 }
 
 async function appliedMigration(session: SessionLike): Promise<number> {

@@ -21,14 +21,6 @@ export function migrations(): Migration[] {
     .sort((a, b) => a.number - b.number)
 }
 
-/** `sql/functions`, one text a file: applied after the migrations, in this order, each time something differs. */
-export function functionFiles(): string[] {
-  return readdirSync(new URL('functions/', SQL_DIRECTORY))
-    .filter((file) => /^\d{2}_\w+\.sql$/.test(file))
-    .sort()
-    .map((file) => statement(`functions/${file.replace(/\.sql$/, '')}`))
-}
-
 /** The migration a copy has to have for this program to rewrite it. */
 export function currentMigration(): number {
   return migrations().at(-1)?.number ?? 0

@@ -1,3 +1,5 @@
+import { formatAddress, type HostPort } from './node.ts'
+
 /** What can go wrong before or beside a verdict, as the exit codes tell them apart. */
 export type FailureCode =
   /** The call is not one that can be carried out: a word, a group that does not exist. */
@@ -22,6 +24,11 @@ export class CitusHaError extends Error {
     super(message, options)
     this.code = code
   }
+}
+
+/** What is to be said and typed where the schema `citus_ha` of a node is somebody else's. */
+export function untrustedSchema(node: HostPort, untrusted: readonly string[]): string {
+  return `${formatAddress(node)}: the schema citus_ha is not ours: ${untrusted.join('; ')}. Nothing in it is called. A superuser looks at it, and drops it: DROP SCHEMA citus_ha CASCADE; then: citus-ha install`
 }
 
 const EXIT_CODES: Readonly<Record<FailureCode, 2 | 3 | 4>> = {

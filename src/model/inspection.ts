@@ -33,6 +33,8 @@ export interface ClockOffset {
 export interface PreparedTransaction {
   readonly gid: string
   readonly owner: string
+  /** By its owner: a superuser, or a role that may change rows through citus-ha. */
+  readonly mayBeOurs: boolean
   /** By the node's own clock, in milliseconds. */
   readonly ageMs: number
   /** Of the locks it holds those that a change of the metadata needs: `pg_dist_node`, `shard metadata`. */

@@ -60,6 +60,8 @@ export interface Installed {
   readonly intents: readonly Intent[]
   /** Addresses a row of the group may be given though no row has them. */
   readonly spareAddresses: readonly { readonly group: number; readonly address: HostPort }[]
+  /** Functions that are not as in this program, and what is wrong with each. */
+  readonly drift: readonly string[]
 }
 
 /** The line of primaries a group is known to have (`citus_ha.lineage`). */
@@ -139,13 +141,18 @@ export interface Answered {
     readonly useSecondaryNodes: 'never' | 'always'
     readonly clusterName: string
   } | null
+  /** The schema `citus_ha`; null where it is missing, or `untrusted`. */
   readonly installed: Installed | null
+  /** Why a schema of that name is not ours, a line each: nothing in it is read or called then. */
+  readonly untrusted: readonly string[]
   readonly superuser: boolean
   /** Has `pg_read_all_stats`; without it a standby's receiver and a primary's senders look absent. */
   readonly readsStatistics: boolean
-  /** gids of prepared transactions in this database that look like citus-ha's. */
+  /** gids of prepared transactions in this database that are named like citus-ha's, by a role that may be citus-ha's. */
   readonly prepared: readonly string[]
-  /** Age of the oldest of them by the node's own clock, in milliseconds; null where there is none. */
+  /** Those that are named like it, by anybody else: never taken for a change, and never resolved. */
+  readonly lookalikes: readonly { readonly gid: string; readonly owner: string }[]
+  /** Age of the oldest of `prepared` by the node's own clock, in milliseconds; null where there is none. */
   readonly oldestPreparedMs: number | null
   /** Other databases of this server that may be connected to. */
   readonly databases: readonly string[]

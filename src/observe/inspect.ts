@@ -149,12 +149,22 @@ const preparedRow = z
   .object({
     in_use: z.number().int(),
     transactions: z.array(
-      z.object({ gid: z.string(), owner: z.string(), age_ms: z.number(), locks: z.array(z.string()) }),
+      z.object({
+        gid: z.string(),
+        owner: z.string(),
+        may_be_ours: z.boolean(),
+        age_ms: z.number(),
+        locks: z.array(z.string()),
+      }),
     ),
   })
   .transform(({ in_use, transactions }) => ({
     inUse: in_use,
-    transactions: transactions.map(({ age_ms, ...rest }) => ({ ...rest, ageMs: age_ms })),
+    transactions: transactions.map(({ age_ms, may_be_ours, ...rest }) => ({
+      ...rest,
+      ageMs: age_ms,
+      mayBeOurs: may_be_ours,
+    })),
   }))
 
 const attachedRow = z

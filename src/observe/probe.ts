@@ -5,6 +5,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { readLocalGroup } from '../model/retired.ts'
 import { citusRow, identityRow, installedRow, readHistory, readReceiver, serverRow } from './rows.ts'
+import { schemaRow, trustOf } from './trust.ts'
 
 /**
  * Reads everything one survey wants of one node, in two round trips.
@@ -12,15 +13,18 @@ import { citusRow, identityRow, installedRow, readHistory, readReceiver, serverR
  */
 export async function probe(connection: ProbeConnection, address: HostPort): Promise<Answered> {
   const began = performance.now()
-  const server = serverRow.parse(await connection.one(statement('probe/server')))
-  const [citus, schema] = await Promise.all([
+  const [server, trust] = await Promise.all([
+    connection.one(statement('probe/server')).then((row) => serverRow.parse(row)),
+    connection.one(statement('probe/schema')).then((row) => trustOf(schemaRow.parse(row))),
+  ])
+  const usable = server.may_use_schema && trust.untrusted.length === 0
+  const [citus, installed, ownIdentified] = await Promise.all([
     server.has_citus ? connection.one(statement('probe/citus')).then((row) => citusRow.parse(row)) : null,
-    server.may_use_schema
-      ? connection.one(statement('probe/installed')).then((row) => installedRow.parse(row))
-      : null,
+    usable ? connection.one(statement('probe/installed')).then((row) => installedRow.parse(row)) : null,
+    usable && trust.knowsItself ? ownIdentity(connection) : null,
   ])
   const own = citus && readLocalGroup(citus.local_group)
-  const identity = schema?.identity ?? (server.superuser ? await superuserIdentity(connection) : null)
+  const identity = ownIdentified ?? (server.superuser ? await superuserIdentity(connection) : null)
   return {
     kind: 'answered',
     address,
@@ -45,10 +49,14 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
       useSecondaryNodes: citus.use_secondary_nodes,
       clusterName: citus.cluster_name,
     },
-    installed: schema?.installed ?? lockedOut(server.has_schema),
+    installed: installed
+      ? { ...installed, drift: trust.drift }
+      : lockedOut(server.has_schema, trust.untrusted),
+    untrusted: trust.untrusted,
     superuser: server.superuser,
     readsStatistics: server.reads_statistics,
     prepared: server.prepared,
+    lookalikes: server.lookalikes,
     oldestPreparedMs: server.oldest_prepared_ms,
     databases: server.databases,
     encrypted: server.encrypted,
@@ -62,14 +70,26 @@ function historyOf({ timeline, history }: z.infer<typeof identityRow>): Answered
   return switches.length === 0 && (timeline ?? 1) > 1 ? null : switches
 }
 
+async function ownIdentity(connection: ProbeConnection) {
+  return identityRow.parse(await connection.one(statement('probe/own-identity')))
+}
+
 async function superuserIdentity(connection: ProbeConnection) {
   return identityRow.parse(await connection.one(statement('probe/identity')))
 }
 
 /** The schema is there, but this role may not use it. */
-function lockedOut(hasSchema: boolean): Answered['installed'] {
-  if (!hasSchema) return null
+function lockedOut(hasSchema: boolean, untrusted: readonly string[]): Answered['installed'] {
+  if (!hasSchema || untrusted.length > 0) return null
   const epoch = { timeline: 0, epoch: 0 }
-  const lists = { lineage: [], positions: [], remedies: [], pauses: [], intents: [], spareAddresses: [] }
+  const lists = {
+    lineage: [],
+    positions: [],
+    remedies: [],
+    pauses: [],
+    intents: [],
+    spareAddresses: [],
+    drift: [],
+  }
   return { migration: 0, epoch, mayExecute: false, keepsTransactions: false, ...lists }
 }

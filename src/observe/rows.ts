@@ -125,6 +125,7 @@ export const serverRow = z.object({
   senders: z.array(sender),
   databases: z.array(z.string()),
   prepared: z.array(z.string()),
+  lookalikes: z.array(z.object({ gid: z.string(), owner: z.string() })),
   oldest_prepared_ms: z.number().nullable(),
   superuser: z.boolean(),
   reads_statistics: z.boolean(),
@@ -247,11 +248,9 @@ export const installedRow = z
     addresses: z.array(
       z.object({ groupid: z.number().int(), nodename: z.string(), nodeport: z.number().int() }),
     ),
-    identity: identityRow,
   })
-  .transform((row): { installed: Installed; identity: z.infer<typeof identityRow> } => ({
-    identity: row.identity,
-    installed: {
+  .transform(
+    (row): Omit<Installed, 'drift'> => ({
       migration: row.migration,
       epoch: { timeline: row.epoch.coordinator_timeline, epoch: row.epoch.epoch },
       mayExecute: true,
@@ -286,5 +285,5 @@ export const installedRow = z
         group: spare.groupid,
         address: { host: spare.nodename, port: spare.nodeport },
       })),
-    },
-  }))
+    }),
+  )

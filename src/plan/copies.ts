@@ -97,9 +97,11 @@ export function draftCopy(
   const goal = own ? ownRows(before, truth, target.catalog) : inOrderOf(before, target.catalog)
   const differs = !sameCatalog(before, goal)
   const installed = server.installed
+  if (server.untrusted.length > 0) {
+    return leave(`the schema citus_ha there is not ours: ${server.untrusted.join('; ')}`, differs)
+  }
   // A superuser's walk installs the schema first.
-  const usable = server.superuser || (installed?.mayExecute && installed.migration >= options.migration)
-  if (!usable) {
+  if (!server.superuser && !isCurrent(installed, options.migration)) {
     return leave('the schema citus_ha is missing or old there: run citus-ha install', differs)
   }
   const rewrite = stepsBetween(before, goal)
@@ -135,6 +137,11 @@ export function draftCopy(
     differs,
     changes: drifted ? driftOf(node, before, rewrite) : moved,
   }
+}
+
+/** Whether a role may use it, and it is the one of this program. */
+function isCurrent(installed: Answered['installed'], migration: number): boolean {
+  return installed?.mayExecute === true && installed.migration >= migration && installed.drift.length === 0
 }
 
 /** The same rows in the order in which they stand in this copy. */

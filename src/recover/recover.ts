@@ -41,8 +41,9 @@ const timelineRow = z.object({ timeline: z.number().int() })
 const LIST = `SELECT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)
   WHERE a.application_name = 'citus-ha' AND a.datname = current_database() AND l.granted
     AND l.relation = 'pg_catalog.pg_dist_node'::regclass AND l.mode = 'ExclusiveLock';
-SELECT p.gid FROM pg_prepared_xacts p
-  WHERE p.database = current_database() AND p.gid LIKE 'citus\\_ha\\_%' ORDER BY p.gid`
+SELECT p.gid FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner
+  WHERE p.database = current_database() AND p.gid LIKE 'citus\\_ha\\_%'
+    AND (r.rolsuper OR has_function_privilege(r.oid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE')) ORDER BY p.gid`
 const POLL_MS = 20
 
 /**

@@ -8,6 +8,7 @@ import { messageOf } from '../db/sqlstate.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
+import { CitusHaError, untrustedSchema } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
 import { testify } from '../model/sight.ts'
@@ -48,7 +49,10 @@ export class Connections implements Access {
   }
 
   async open(address: HostPort, database: string): Promise<Session> {
-    return await Session.open(await this.#target(address, database))
+    const prober = this.prober(database)
+    return await Session.open(await this.#target(address, database), (sql) =>
+      prober.requireOurs(address, sql),
+    )
   }
 
   /** Closes the probes of all other databases, so that those may be dropped; whoever asks again opens new ones. */
@@ -73,6 +77,9 @@ export class Connections implements Access {
   }
 }
 
+/** Text that reads or calls anything in the schema; names of settings of ours begin like that too. */
+const CALLS_OURS = /citus_ha\.\w+\s*\(|\b(FROM|JOIN|INTO|UPDATE|TABLE) citus_ha\./i
+
 class ProbeTimeout extends Error {
   readonly code = 'PROBE_TIMEOUT'
 }
@@ -83,6 +90,7 @@ class NodeProber implements Prober {
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
   readonly #asking = new Map<string, Promise<Testimony>>()
+  readonly #untrusted = new Map<string, readonly string[]>()
   #ended = false
 
   constructor(target: (address: HostPort) => Promise<Target>, timeoutMs: number) {
@@ -92,7 +100,9 @@ class NodeProber implements Prober {
 
   async probe(address: HostPort): Promise<Observation> {
     try {
-      return await this.#within(address, (connection) => probe(connection, address))
+      const seen = await this.#within(address, (connection) => probe(connection, address))
+      this.#untrusted.set(formatAddress(address), seen.untrusted)
+      return seen
     } catch (error) {
       return observationOf(error, address)
     }
@@ -112,7 +122,9 @@ class NodeProber implements Prober {
   async #ask(key: string, witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
     try {
-      return await this.#within(witness, (connection) => askWitness(connection, given, control), key)
+      const ask = (connection: ProbeConnection) =>
+        askWitness(this.#guarded(witness, connection), given, control)
+      return await this.#within(witness, ask, key)
     } catch (error) {
       return testify(given, 'no-report', messageOf(error))
     }
@@ -128,7 +140,27 @@ class NodeProber implements Prober {
     }
   }
 
+  /**
+   * What is called in a schema that somebody else made would run as us, a superuser or not. Known from the last probe:
+   * nobody but a superuser can change one that was found in order.
+   * @throws CitusHaError (`configuration`) where such a statement is for a node with such a schema
+   */
+  requireOurs(address: HostPort, sql: string): void {
+    const untrusted = this.#untrusted.get(formatAddress(address)) ?? []
+    if (untrusted.length === 0 || !CALLS_OURS.test(sql) || sql.includes(statement('probe/await'))) return
+    throw new CitusHaError('configuration', untrustedSchema(address, untrusted))
+  }
+
+  #guarded(address: HostPort, connection: ProbeConnection): ProbeConnection {
+    const one: ProbeConnection['one'] = async (sql, parameters) => {
+      this.requireOurs(address, sql)
+      return await connection.one(sql, parameters)
+    }
+    return { ...connection, one }
+  }
+
   async blockers(address: HostPort, sql: string, pid: number): Promise<unknown> {
+    this.requireOurs(address, sql)
     const row = await this.#within(address, (connection) => connection.one(sql, [pid]))
     return (row as { blockers: unknown }).blockers
   }

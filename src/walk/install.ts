@@ -1,8 +1,8 @@
 import { proofText } from '../apply/decision.ts'
 import { BEGIN, recordLineageSql, recordVouchedSql, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
-import { type InstallOrder, install } from '../install/install.ts'
+import { type Installed, type InstallOrder, install } from '../install/install.ts'
 import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
-import { CitusHaError } from '../model/failure.ts'
+import { CitusHaError, untrustedSchema } from '../model/failure.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
@@ -38,7 +38,10 @@ export async function installWhereMissing(
   view: View,
 ): Promise<boolean> {
   const missing = ownNodes(view).filter(
-    (node) => (node.installed?.migration ?? 0) < access.migration && node.superuser,
+    (node) =>
+      node.superuser &&
+      node.untrusted.length === 0 &&
+      ((node.installed?.migration ?? 0) < access.migration || (node.installed?.drift ?? []).length > 0),
   )
   const allowed = allowedOf(request, view)
   for (const node of missing) {
@@ -68,12 +71,20 @@ export function allowedOf(
 
 /** @throws CitusHaError where the coordinator lacks the schema and this role may not install it, saying what to run */
 export function requireUsable(coordinator: Answered, migration: number): void {
+  requireOurs(coordinator)
   if (coordinator.superuser && (coordinator.installed?.migration ?? 0) <= migration) return
   requireInstalled(coordinator, migration)
 }
 
+/** @throws CitusHaError where a schema of that name is not ours */
+function requireOurs({ address, untrusted }: Answered): void {
+  if (untrusted.length > 0) throw new CitusHaError('configuration', untrustedSchema(address, untrusted))
+}
+
 /** @throws CitusHaError where the coordinator lacks the schema as this program knows it, saying what to run */
-export function requireInstalled({ address, installed }: Answered, migration: number): void {
+export function requireInstalled(coordinator: Answered, migration: number): void {
+  requireOurs(coordinator)
+  const { address, installed } = coordinator
   const node = formatAddress(address)
   if (installed && installed.migration > migration) {
     throw new CitusHaError(
@@ -93,6 +104,12 @@ export function requireInstalled({ address, installed }: Answered, migration: nu
       `${node}: the schema citus_ha is ${installed ? 'old' : 'missing'}; a superuser installs it with: citus-ha install --coordinator URL`,
     )
   }
+  if (installed.drift.length > 0) {
+    throw new CitusHaError(
+      'not-installed',
+      `${node}: functions in the schema citus_ha are not as in this citus-ha (${installed.drift.join(', ')}); a superuser makes them anew with: citus-ha install --coordinator URL`,
+    )
+  }
 }
 
 export async function installOne(
@@ -100,10 +117,10 @@ export async function installOne(
   database: string,
   node: Answered,
   order: InstallOrder,
-): Promise<readonly number[]> {
+): Promise<Installed> {
   const session = await access.open(node.address, database)
   try {
-    return (await install(session, order)).applied
+    return await install(session, node.address, order)
   } finally {
     await session.close()
   }

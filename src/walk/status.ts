@@ -1,11 +1,13 @@
 import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
+import { untrustedSchema } from '../model/failure.ts'
 import { describeIntent, intentsIn } from '../model/intent.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { describeRetired, retiredIn } from '../model/retired.ts'
+import { distinctServers } from '../model/servers.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { View } from './look.ts'
@@ -98,10 +100,31 @@ export function statusOf(view: View): Status {
     warnings: [
       ...plan.warnings,
       ...impostorsTold(view),
+      ...untrustedTold(survey),
+      ...lookalikesTold(survey),
       ...retiredIn(survey, diagnoses).map((retired) => describeRetired(retired, survey.database)),
       ...intentsIn(survey.nodes).map(describeIntent),
     ],
   }
+}
+
+/** Schemas of the name of ours that somebody else has made. */
+function untrustedTold({ nodes }: View['survey']): string[] {
+  const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
+  return distinctServers(answered.filter(({ untrusted }) => untrusted.length > 0)).map(
+    ({ address, untrusted }) => untrustedSchema(address, untrusted),
+  )
+}
+
+/** Prepared transactions that are named like ours, and are not: they hold a slot, and whatever locks they have. */
+function lookalikesTold({ nodes, database }: View['survey']): string[] {
+  const writable = nodes.filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
+  return distinctServers(writable).flatMap(({ address, lookalikes }) =>
+    lookalikes.map(
+      ({ gid, owner }) =>
+        `${formatAddress(address)}: somebody else’s prepared transaction ${gid} in database ${database}, owner ${owner}: it is not taken for a change of citus-ha`,
+    ),
+  )
 }
 
 /** The groups with their nodes, and the nodes that are in none. */

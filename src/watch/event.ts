@@ -13,7 +13,7 @@ export type WatchEvent =
       readonly kind: 'leadership'
       readonly database: string
       readonly now: Leadership
-      /** Why it is `none`; else null. */
+      /** Why it is `none`; who leads, as far as that is known; else null. */
       readonly why: string | null
     }
   | {

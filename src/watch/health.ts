@@ -24,7 +24,7 @@ export function allTurn(states: readonly WatchState[]): boolean {
   return loops(states).every(({ turns }) => turns)
 }
 
-/** Whether one database is looked after: this instance leads, or knows who does, and sees the coordinator. */
+/** Whether one database is looked after: this instance leads, or somebody who does his work, and it sees the coordinator. */
 export interface Readiness {
   readonly database: string
   readonly leadership: WatchState['leadership']
@@ -41,9 +41,10 @@ export function readiness(states: readonly WatchState[]): Readiness[] {
   })
 }
 
-function whyNotReady({ leadership, coordinator, failure }: WatchState): string | null {
+function whyNotReady({ leadership, coordinator, failure, undone }: WatchState): string | null {
   if (coordinator === null) return firstLine(failure) ?? 'no coordinator was found yet'
-  return leadership === 'none' ? 'it neither leads nor follows yet' : null
+  if (leadership === 'none') return 'it neither leads nor follows yet'
+  return firstLine(undone)
 }
 
 /** Nothing is ready where nothing is watched. */

@@ -1,61 +1,57 @@
-import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
-import { literal } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Leadership } from './event.ts'
-
-/**
- * `lock`: a session-level advisory lock, with `idle_session_timeout` (PostgreSQL 14) to end it for a client that was
- * stopped. `lease`: the row of `citus_ha.lease`, for servers that have no such limit.
- */
-type LeadKind = 'lock' | 'lease'
 
 export interface LeadOptions {
   /** Opens a session of its own to a node, within a limit. */
   readonly open: (address: HostPort) => Promise<SessionLike>
   /** Whoever is silent for two of these has lost the lead; milliseconds. */
   readonly intervalMs: number
-  /** Who leads, for people. Need not be unique. */
-  readonly holder: string
-  /** By the server's version where it is not given. */
-  readonly kind?: LeadKind
 }
 
 /** Where the lead is asked for. */
 interface Seat {
   readonly at: HostPort
   readonly session: SessionLike
-  readonly kind: LeadKind
+  /** Whether the schema is there. Without it, a superuser's instance leads until it has installed it: `install` serialises. */
+  readonly hasSchema: boolean
 }
-
-/** The two keys of the advisory lock: "citu", "lead". On the coordinator, per database. */
-const LEAD_LOCK = [0x63697475, 0x6c656164] as const
 
 /** For the first statement of a session: nothing is held yet. */
 const FIRST_ANSWER_MS = 2_000
 
 const heldRow = z.object({ held: z.boolean() })
-const serverRow = z.object({ version: z.number().int(), in_recovery: z.boolean() })
+const serverRow = z.object({ in_recovery: z.boolean(), superuser: z.boolean(), has_schema: z.boolean() })
+const holderRow = z.object({ holder: z.string() })
+
+const SERVER = `SELECT pg_is_in_recovery() AS in_recovery,
+  (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) AS superuser,
+  EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'citus_ha') AS has_schema`
+
+/** A table lock of ours: an advisory lock could be held by anybody who may log in. */
+const TAKE = 'SELECT citus_ha.take_lead() AS held'
+const HOLDER = `SELECT format('%s, process %s of %s', coalesce(host(a.client_addr), 'a local client'), a.pid, a.usename) AS holder
+  FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+ WHERE l.relation = to_regclass('citus_ha.lead_lock') AND l.mode = 'ExclusiveLock' AND l.granted`
 
 /**
  * Who of several instances leads, in one database: decided by its coordinator. Others take over within three
- * intervals of the leader's death, stop or loss of the network: two until the server ends its session or its lease,
- * and half a one until they ask again. A leader that is merely cut off knows it earlier, since an answer that takes
+ * intervals of the leader's death, stop or loss of the network: two until the server ends its session, and half a one
+ * until they ask again. A leader that is merely cut off knows it earlier, since an answer that takes
  * longer than an interval counts as none.
  *
- * A session-level lock cannot be lost while its session lives: only that session itself can unlock it. So any answer
- * on the session proves the lock, and no look into `pg_locks` is needed, which would stop all lock traffic of the
- * server for a moment. A connection pooler in between (pgbouncer) breaks this, whatever its mode: it answers for
+ * The lead is a lock on an empty table, in a transaction that stays open. It cannot be lost while that lives, so any answer
+ * on the session proves it, and no look into `pg_locks` is needed, which would stop all lock traffic of the server for a
+ * moment. The transaction has no snapshot and no transaction id between its statements, so it holds up no vacuum; and
+ * `idle_in_transaction_session_timeout` ends it for a client that was stopped. A connection pooler in between in between (pgbouncer) breaks this, whatever its mode: it answers for
  * sessions that are gone. Not supported.
  *
  * Calls are carried out one after the other.
  */
 export class Lead {
   readonly #options: LeadOptions
-  /** In the lease: nobody else's, whatever name was given. */
-  readonly #holder: string
   #seat: Seat | null = null
   #leads = false
   #why: string | null = null
@@ -63,10 +59,9 @@ export class Lead {
 
   constructor(options: LeadOptions) {
     this.#options = options
-    this.#holder = `${options.holder} ${randomUUID()}`
   }
 
-  /** Why the last call gave `none`, or lost the lead, in one line; else null. */
+  /** Why the last call gave `none`, or lost the lead; or who leads, as far as that is known. Else null. */
   get why(): string | null {
     return this.#why
   }
@@ -80,8 +75,11 @@ export class Lead {
     return await this.#inTurn(async () => {
       try {
         const seat = await this.#seatAt(coordinator)
-        this.#leads = await this.#ask(seat, this.#leads ? this.#keeping(seat) : this.#taking(seat))
-        this.#why = null
+        if (!seat.hasSchema) return await this.#pioneer(seat)
+        const led = this.#leads
+        this.#leads = await this.#ask(seat, led ? 'SELECT true AS held' : TAKE)
+        if (this.#leads) this.#why = null
+        else this.#why ??= await this.#leader(seat)
         return this.#leads ? 'leading' : 'following'
       } catch (error) {
         await this.#leave(messageOf(error))
@@ -92,15 +90,14 @@ export class Lead {
 
   /**
    * Whether the lead is still ours, by the server's word of this moment: one statement, for the moment before something
-   * is done. A process that was stopped finds its session ended, or its lease run out. Never throws.
+   * is done. A process that was stopped finds its session ended. Never throws.
    */
   async stillLeads(): Promise<boolean> {
     return await this.#inTurn(async () => {
       const seat = this.#seat
       if (!this.#leads || seat === null) return false
       try {
-        this.#leads = await this.#ask(seat, this.#looking(seat))
-        if (!this.#leads) this.#why = 'the lease ran out'
+        this.#leads = await this.#ask(seat, 'SELECT true AS held')
       } catch (error) {
         await this.#leave(messageOf(error))
       }
@@ -112,7 +109,8 @@ export class Lead {
   async release(): Promise<void> {
     await this.#inTurn(async () => {
       const seat = this.#seat
-      if (seat !== null && this.#leads) await this.#ask(seat, this.#dropping(seat)).catch(() => false)
+      if (seat !== null && this.#leads)
+        await this.#ask(seat, 'ROLLBACK; SELECT false AS held').catch(() => false)
       await this.#leave(null)
     })
   }
@@ -129,8 +127,7 @@ export class Lead {
     await this.#leave(null)
     const session = await this.#options.open(coordinator)
     try {
-      const kind = await this.#prepare(session, coordinator)
-      this.#seat = { at: coordinator, session, kind }
+      this.#seat = { at: coordinator, session, hasSchema: await this.#prepare(session, coordinator) }
       return this.#seat
     } catch (error) {
       await session.close()
@@ -138,22 +135,41 @@ export class Lead {
     }
   }
 
-  async #prepare(session: SessionLike, at: HostPort): Promise<LeadKind> {
-    const { intervalMs, kind } = this.#options
+  /** A superuser's instance on a coordinator without the schema: it is about to install it. */
+  async #pioneer(seat: Seat): Promise<Leadership> {
+    const [rows] = await seat.session.run(SERVER, this.#options.intervalMs)
+    if (serverRow.parse(rows?.[0]).has_schema) {
+      await this.#leave(null)
+      return 'none'
+    }
+    this.#leads = true
+    return 'leading'
+  }
+
+  /** Asked once each time somebody else is found to lead. */
+  async #leader({ session }: Seat): Promise<string | null> {
+    const [rows] = await session.run(HOLDER, this.#options.intervalMs)
+    const found = holderRow.safeParse(rows?.[0])
+    return found.success ? found.data.holder : null
+  }
+
+  /** @returns whether the schema is there */
+  async #prepare(session: SessionLike, at: HostPort): Promise<boolean> {
+    const { intervalMs } = this.#options
     const results = await session.run(
       [
         `SET statement_timeout = ${Math.trunc(intervalMs)}`,
-        // For the lease: whoever waited for its row has to see what the other one wrote.
-        `SET default_transaction_isolation = 'read committed'`,
-        `SELECT set_config('idle_session_timeout', '${Math.trunc(2 * intervalMs)}', false)
-          WHERE current_setting('server_version_num')::int >= 140000`,
-        `SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery`,
+        `SET idle_in_transaction_session_timeout = ${Math.trunc(2 * intervalMs)}`,
+        // PostgreSQL 17: the transaction is meant to stay open.
+        `SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('transaction_timeout', true) IS NOT NULL`,
+        SERVER,
+        'BEGIN ISOLATION LEVEL READ COMMITTED',
       ].join('; '),
       FIRST_ANSWER_MS,
     )
-    const { version, in_recovery } = serverRow.parse(results.at(-1)?.[0])
+    const { in_recovery, superuser, has_schema } = serverRow.parse(results.at(-2)?.[0])
     if (in_recovery) throw new Error(`${formatAddress(at)} is in recovery: nobody leads there`)
-    return kind ?? (version >= 140_000 ? 'lock' : 'lease')
+    return has_schema || !superuser
   }
 
   /** @throws also for an answer that came too late: this process was stopped, and the answer is of another time */
@@ -163,27 +179,6 @@ export class Lead {
     const results = await session.run(sql, intervalMs)
     if (performance.now() - began > intervalMs) throw new Error(`no answer within ${intervalMs} ms`)
     return heldRow.parse(results.at(-1)?.[0]).held
-  }
-
-  #taking({ kind }: Seat): string {
-    if (kind === 'lock') return `SELECT pg_try_advisory_lock(${LEAD_LOCK.join(', ')}) AS held`
-    return `SELECT citus_ha.hold_lease(${literal(this.#holder)}, ${Math.trunc(2 * this.#options.intervalMs)}) AS held`
-  }
-
-  /** A lock is counted: taken twice, it would have to be given back twice. */
-  #keeping(seat: Seat): string {
-    return seat.kind === 'lock' ? 'SELECT true AS held' : this.#taking(seat)
-  }
-
-  #looking({ kind }: Seat): string {
-    if (kind === 'lock') return 'SELECT true AS held'
-    return `SELECT EXISTS (SELECT FROM citus_ha.lease l
-      WHERE l.holder = ${literal(this.#holder)} AND l.expires_at > clock_timestamp()) AS held`
-  }
-
-  #dropping({ kind }: Seat): string {
-    if (kind === 'lock') return `SELECT NOT pg_advisory_unlock(${LEAD_LOCK.join(', ')}) AS held`
-    return `SELECT citus_ha.drop_lease(${literal(this.#holder)}); SELECT false AS held`
   }
 
   async #leave(why: string | null): Promise<void> {

@@ -158,18 +158,18 @@ export class WatchService {
     const { config, tell, hooks } = this.#options
     const { interval, timeout, confirm, cooldown } = config.detect
     const access = this.#access
-    const holder = `citus-ha watch (${hostname()}, pid ${process.pid})`
+    const madeBy = `citus-ha watch (${hostname()}, pid ${process.pid})`
     const progress = (line: string) => tell({ kind: 'progress', database, line })
     const request = requestFor(config, database, { signal, progress, ...(hooks && { hooks }) })
     const open = (address: Parameters<Connections['open']>[0]) => access.open(address, database)
     return new Watcher({
       access,
-      request: { ...request, madeBy: holder },
+      request: { ...request, madeBy },
       intervalMs: interval,
       timeoutMs: timeout,
       confirm,
       cooldownMs: cooldown,
-      lead: new Lead({ open, intervalMs: interval, holder }),
+      lead: new Lead({ open, intervalMs: interval }),
       openPulse: open,
       tell,
     })

@@ -20,6 +20,8 @@ export interface WatchState {
   readonly coordinator: HostPort | null
   /** Why the last turn came to nothing, in one line; null if it did not. */
   readonly failure: string | null
+  /** What has to be done and is not, by whoever leads; null where there is nothing of the kind, and for a leader. */
+  readonly undone: string | null
   /** The last full survey with its diagnoses and plan; null before the first. */
   readonly view: View | null
   readonly pulses: readonly PulseState[]

@@ -15,6 +15,7 @@ import { Coordinators } from './coordinators.ts'
 import type { Leadership, Noticed, WatchEvent } from './event.ts'
 import { Fences } from './fences.ts'
 import { Groups } from './groups.ts'
+import { IdleLeader } from './idle-leader.ts'
 import type { Intent } from './intent.ts'
 import type { Lead } from './leadership.ts'
 import { News } from './news.ts'
@@ -62,6 +63,9 @@ export class Watcher {
   readonly #fences: Fences
   #view: View | null = null
   #leadership: Leadership = 'none'
+  readonly #idleLeader: IdleLeader
+  /** What whoever leads does not do. */
+  #undone: string | null = null
   /** Why what should be done could not be done. */
   #failure: string | null = null
   #nextAt: number | null = null
@@ -78,6 +82,7 @@ export class Watcher {
     const confirm = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
     this.#blindness = new Blindness(confirm, this.#news)
     this.#groups = new Groups(confirm, options.cooldownMs)
+    this.#idleLeader = new IdleLeader(intervalMs, options.cooldownMs)
     this.#fences = new Fences(this.database, options.tell)
     this.#coordinators = new Coordinators(request.seeds)
     this.#access = new SpareSessions(options.access, this.database, timeoutMs)
@@ -102,6 +107,7 @@ export class Watcher {
       surveys: this.#surveys,
       coordinator: this.#coordinator,
       failure: this.#blindness.why ?? this.#failure,
+      undone: this.#undone,
       view: this.#view,
       pulses: this.#pulses.states,
       groups: groupStates(
@@ -250,7 +256,14 @@ export class Watcher {
       leftovers: hasLeftovers(seen, clusterName(this.#options.request, seen.coordinator)),
     })
     this.#news.held(intent)
+    this.#noticeIdleLeader(seen, intent)
     return intent
+  }
+
+  #noticeIdleLeader({ coordinator }: View, intent: Intent): void {
+    const pauses = coordinator.installed?.pauses ?? []
+    const idle = this.#idleLeader.see(intent, pauses, performance.now(), this.#options.lead.why)
+    this.#undone = idle === null ? null : this.#news.failed(idle, this.#undone)
   }
 
   async #act(seen: View, intent: Intent, signal: AbortSignal): Promise<void> {
@@ -284,7 +297,7 @@ export class Watcher {
       const now = at === null ? 'none' : await lead.hold(at)
       if (now !== this.#leadership) {
         this.#leadership = now
-        const why = now === 'none' ? (lead.why ?? 'no coordinator') : null
+        const why = now === 'none' ? (lead.why ?? 'no coordinator') : lead.why
         tell({ kind: 'leadership', database: this.database, now, why })
         this.#alarm.ring()
       }

@@ -59,7 +59,9 @@ describe('the package that npm pack makes', () => {
 
   it('holds the program, its types and all SQL, and nothing of sources or tests', () => {
     const unexpected = paths().filter(
-      (path) => !/^(dist|sql)\//.test(path) && !['package.json', 'README.md', 'LICENSE'].includes(path),
+      (path) =>
+        !/^(dist|sql)\//.test(path) &&
+        !['package.json', 'README.md', 'SECURITY.md', 'LICENSE'].includes(path),
     )
     expect(unexpected).toEqual([])
     expect(paths().filter((path) => /\.test\.|(?<!\.d)\.ts$|tsconfig/.test(path))).toEqual([])

@@ -11,7 +11,7 @@ const INTERVAL_MS = 1000
 const DETECT = { interval: `${INTERVAL_MS}ms`, timeout: '1s', cooldown: '0s' }
 /** From the cut until every copy is right. The server frees what a stopped leader has locked after a few seconds. */
 const LIMIT_MS = 20_000
-const LEAD_LOCK = `locktype = 'advisory' AND classid = ${0x63697475} AND objid = ${0x6c656164} AND granted`
+const LEAD_LOCK = `relation = 'citus_ha.lead_lock'::regclass AND granted`
 
 describe('a leader that loses its lead in the middle of a change', () => {
   let scenario: Scenario

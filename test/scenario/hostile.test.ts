@@ -117,4 +117,169 @@ describe('a hostile user of the database', () => {
       }
     })
   })
+
+  interface Imposture {
+    readonly what: string
+    /** By whom, and what; in the application's database, on the coordinator and both workers. */
+    readonly made: readonly (readonly [user: string, sql: string])[]
+    readonly named: RegExp
+  }
+  const TRAP = `BEGIN RAISE LOG 'hostile code ran: as %', current_user; ALTER ROLE mallory SUPERUSER; RETURN NULL; END`
+  const FAKE = `
+    CREATE SCHEMA citus_ha; GRANT USAGE ON SCHEMA citus_ha TO PUBLIC;
+    CREATE FUNCTION citus_ha.trap() RETURNS int LANGUAGE plpgsql AS $$ ${TRAP} $$;
+    CREATE VIEW citus_ha.migration AS SELECT 3 AS number, citus_ha.trap();
+    CREATE VIEW citus_ha.epoch AS SELECT 1 AS coordinator_timeline, 1 AS epoch, citus_ha.trap();
+    GRANT SELECT ON ALL TABLES IN SCHEMA citus_ha TO PUBLIC;
+    CREATE FUNCTION citus_ha.node_identity(OUT system_identifier text, OUT in_recovery boolean, OUT timeline int,
+      OUT history text) LANGUAGE plpgsql AS $$ ${TRAP.replace('RETURN NULL', 'RETURN')} $$;`
+  const impostures: readonly Imposture[] = [
+    {
+      what: 'made by whoever may CREATE in the database, before install',
+      made: [
+        ['postgres', 'DROP SCHEMA citus_ha CASCADE'],
+        ['postgres', 'GRANT CREATE ON DATABASE app TO mallory'],
+        ['mallory', FAKE],
+      ],
+      named: /the schema of mallory, who is no superuser/,
+    },
+    {
+      what: 'his, and given to a superuser afterwards',
+      made: [
+        ['postgres', 'DROP SCHEMA citus_ha CASCADE'],
+        ['postgres', 'GRANT CREATE ON DATABASE app TO mallory'],
+        ['mallory', FAKE],
+        ['postgres', 'REASSIGN OWNED BY mallory TO postgres'],
+      ],
+      named: /unexpected: rule _RETURN on (epoch|migration)/,
+    },
+    {
+      what: 'in which he may CREATE',
+      made: [
+        ['postgres', 'GRANT CREATE, USAGE ON SCHEMA citus_ha TO mallory'],
+        [
+          'mallory',
+          `CREATE FUNCTION citus_ha.may_have_address(int, text, bigint) RETURNS int LANGUAGE plpgsql AS $$ ${TRAP} $$`,
+        ],
+      ],
+      named:
+        /function may_have_address of mallory, who is no superuser.*mallory, who is no superuser, may CREATE in it/,
+    },
+    {
+      what: 'with a trigger of his on one of our tables',
+      made: [
+        [
+          'postgres',
+          'GRANT TRIGGER ON ALL TABLES IN SCHEMA citus_ha TO mallory; GRANT USAGE ON SCHEMA citus_ha TO mallory',
+        ],
+        ['postgres', 'CREATE SCHEMA evil AUTHORIZATION mallory'],
+        [
+          'mallory',
+          `CREATE FUNCTION evil.trap() RETURNS trigger LANGUAGE plpgsql AS $$ ${TRAP} $$;
+           CREATE TRIGGER trap BEFORE INSERT OR UPDATE OR DELETE ON citus_ha.epoch EXECUTE FUNCTION evil.trap();
+           CREATE TRIGGER trap BEFORE INSERT OR UPDATE OR DELETE ON citus_ha.pause EXECUTE FUNCTION evil.trap();`,
+        ],
+      ],
+      named: /unexpected: trigger trap on epoch/,
+    },
+  ]
+
+  it.each(impostures)('a schema citus_ha $what is named, and nothing in it runs', async ({ made, named }) => {
+    const { database } = scenario.cluster
+    for (const node of nodes()) {
+      await on(node, 'SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN')
+      for (const [user, sql] of made) {
+        const here = sql.replace(/DATABASE app\b/, `DATABASE ${database}`)
+        await on(node, `SET citus.enable_ddl_propagation = off; ${here}`, user)
+      }
+    }
+    await scenario.settle()
+    const caught = new Caught(scenario.cluster.servers)
+    for (const user of ['postgres', 'citus_ha']) {
+      const coordinator = ['--coordinator', server('coordinator').url(database, user)]
+      for (const [command, ...rest] of COMMANDS) {
+        if (command === 'install' && user !== 'postgres') continue
+        const ran = await citusHa([command, ...coordinator, ...rest])
+        const told = `${user}: ${command}: ${ran.exitCode}\n${ran.stdout}${ran.stderr}`
+        expect.soft(caught.lines(), told).toEqual([])
+        if (command === 'history' && user === 'citus_ha') continue
+        expect.soft(`${ran.stdout}${ran.stderr}`, told).toMatch(named)
+        expect.soft(ran.exitCode, told).not.toBe(1)
+      }
+    }
+    expect(
+      await on(server('coordinator'), `SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'`),
+    ).toEqual([{ rolsuper: false }])
+  })
+
+  it('finds each function fixed in its definition, and makes those anew that are not ours', async () => {
+    const { database } = scenario.cluster
+    const loose = `SELECT proname FROM pg_proc WHERE pronamespace = 'citus_ha'::regnamespace
+      AND NOT (proconfig @> ARRAY['search_path=pg_catalog, pg_temp', 'standard_conforming_strings=on'])`
+    expect(await on(server('worker-1'), loose)).toEqual([])
+    const edit = `SET citus.enable_ddl_propagation = off; CREATE OR REPLACE FUNCTION citus_ha.fence(fenced_groups int[])
+      RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT'`
+    await on(server('coordinator'), edit)
+    const doctor = await scenario.run('doctor')
+    expect(doctor.stdout).toContain('the schema citus_ha is not as in this citus-ha: fence() is another one')
+    expect(await scenario.run('pause')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('fence() is another one'),
+    })
+    const install = await citusHa(['install', '--coordinator', server('coordinator').url(database)])
+    expect(install.stdout).toContain('functions made anew: fence() is another one')
+    expect((await scenario.run('doctor')).stdout).not.toContain('not as in this citus-ha')
+    const again = await citusHa(['install', '--coordinator', server('coordinator').url(database)])
+    expect(again.stdout).not.toContain('anew')
+  })
+
+  it('locks every shard whatever the session is set to, and no table that only has a shard’s name', async () => {
+    const worker = server('worker-1')
+    const [shards] = await on(worker, 'SELECT count(*)::int AS n FROM citus_ha.own_shards()')
+    const [name] = await on(worker, `SELECT min(shard::text) AS shard FROM citus_ha.own_shards() AS shard`)
+    const id = String(name?.shard).split('_').at(-1)
+    await on(
+      worker,
+      `SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory`,
+    )
+    await on(worker, `CREATE TABLE public.mine_${id} (); CREATE TABLE public.items_${id}0 ()`, 'mallory')
+    const lock = 'SET standard_conforming_strings = off; BEGIN; SELECT citus_ha.lock_shards() AS n'
+    expect(await on(worker, lock, 'citus_ha')).toEqual([shards])
+    expect(Number(shards?.n)).toBeGreaterThan(0)
+  })
+
+  it('has no transaction that he prepared taken for a change of ours, and each is named', async () => {
+    const { database } = scenario.cluster
+    const gid = `citus_ha_x_${database}_1_99_abcdef_1`
+    for (const node of nodes()) {
+      await on(node, 'SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN')
+      const open = await node.connect({ database, user: 'mallory' })
+      await open.query(`BEGIN; SELECT 1; PREPARE TRANSACTION '${gid}'`).finally(() => open.end())
+    }
+    const named = new RegExp(
+      `somebody else’s prepared transaction ${gid} in database ${database}, owner mallory`,
+    )
+    const status = await scenario.run('status')
+    expect(`${status.stdout}${status.stderr}`).toMatch(named)
+    const dry = await scenario.run('switchover', '--group', '1', '--dry-run')
+    expect(`${dry.stdout}${dry.stderr}`).not.toContain('in doubt')
+    expect(await scenario.run('recover')).toMatchObject({ exitCode: 0, stdout: 'nothing is in doubt\n' })
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    const left = `SELECT gid FROM pg_prepared_xacts WHERE owner = 'mallory'`
+    for (const node of nodes()) {
+      expect(await on(node, left)).toEqual([{ gid }])
+      await on(node, `ROLLBACK PREPARED '${gid}'`)
+    }
+  })
+
+  it.each([
+    ['rewrite', `SELECT citus_ha.rewrite(2147483647, 9223372036854775807, '[]', '{}')`],
+    ['rewrite, a little', `SELECT citus_ha.rewrite(1, 1000001, '[]', '{}')`],
+  ])('lets our own role not spoil the order of changes: %s', async (_, sql) => {
+    for (const node of nodes())
+      await expect(on(node, sql, 'citus_ha')).rejects.toMatchObject({ code: 'HA004' })
+    await expect(
+      on(server('worker-1'), `BEGIN; SELECT citus_ha.rewrite(1, 1, '[]', '{}'); ROLLBACK`, 'citus_ha'),
+    ).resolves.toBeDefined()
+  })
 })

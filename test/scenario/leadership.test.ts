@@ -1,20 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Session } from '../../src/db/pg.ts'
 import { resolveTarget } from '../../src/db/target.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { type HostPort, parseAddress } from '../../src/model/node.ts'
-import { Lead, type LeadOptions } from '../../src/watch/leadership.ts'
+import { Lead } from '../../src/watch/leadership.ts'
 import { Valve } from '../support/proxy.ts'
-import { client, Scenario } from '../support/scenario.ts'
+import { Scenario } from '../support/scenario.ts'
 
 const INTERVAL_MS = 600
 const CHILD = fileURLToPath(new URL('../support/leader.mjs', import.meta.url))
-
-type Kind = NonNullable<LeadOptions['kind']>
 
 /** Calls `hold` as the loop does, until it is told to stop. */
 class Holder {
@@ -52,8 +50,8 @@ describe('leading', () => {
     return await Session.open({ ...target, connectTimeoutMs: 1000 })
   }
 
-  function lead(kind?: Kind): Lead {
-    const made = new Lead({ open, intervalMs: INTERVAL_MS, holder: 'the same name', ...(kind && { kind }) })
+  function lead(): Lead {
+    const made = new Lead({ open, intervalMs: INTERVAL_MS })
     leads.push(made)
     return made
   }
@@ -71,9 +69,6 @@ describe('leading', () => {
   beforeAll(async () => {
     scenario = await Scenario.start({ workers: [{}] })
   })
-  beforeEach(async () => {
-    await ask('DELETE FROM citus_ha.lease')
-  })
   afterEach(async () => {
     for (const end of ends) await end()
     await Promise.all(leads.map((each) => each.release()))
@@ -84,9 +79,9 @@ describe('leading', () => {
     await scenario?.stop()
   })
 
-  describe.each<Kind>(['lock', 'lease'])('by a %s', (kind) => {
+  describe('an instance', () => {
     it('one leads, the others follow, however often they ask', async () => {
-      const all = [lead(kind), lead(kind), lead(kind)]
+      const all = [lead(), lead(), lead()]
       const held = await Promise.all(all.map((each) => each.hold(coordinator())))
       expect([...held].sort()).toEqual(['following', 'following', 'leading'])
       for (const [n, each] of all.entries()) {
@@ -96,7 +91,7 @@ describe('leading', () => {
     })
 
     it('is taken over at once when it is given up, and may be held again', async () => {
-      const [first, second] = [lead(kind), lead(kind)]
+      const [first, second] = [lead(), lead()]
       for (let times = 0; times < 3; times++) expect(await first.hold(coordinator())).toBe('leading')
       await first.release()
       expect(await first.stillLeads()).toBe(false)
@@ -105,7 +100,7 @@ describe('leading', () => {
     })
 
     it('is kept for as long as it is renewed, and no longer', async () => {
-      const [first, second] = [lead(kind), lead(kind)]
+      const [first, second] = [lead(), lead()]
       const renewed = holder(first, coordinator())
       await leadsWithin(renewed, 3 * INTERVAL_MS)
       const until = performance.now() + 4 * INTERVAL_MS
@@ -119,10 +114,10 @@ describe('leading', () => {
     })
 
     it('is taken over when its process is stopped, which finds that out before anything else', async () => {
-      const child = new Child(kind, { at: coordinator(), database: scenario.cluster.database })
+      const child = new Child({ at: coordinator(), database: scenario.cluster.database })
       ends.push(() => child.end())
       await child.says({ now: 'leading' })
-      const second = holder(lead(kind), coordinator())
+      const second = holder(lead(), coordinator())
       await waitUntil('the other one follows', () => second.now === 'following')
       child.signal('SIGSTOP')
       await leadsWithin(second, 3 * INTERVAL_MS)
@@ -136,7 +131,7 @@ describe('leading', () => {
     it('is taken over when it is cut off, which it knows first', async () => {
       const valve = await Valve.open(server('coordinator'))
       ends.push(() => valve.close())
-      const [first, second] = [lead(kind), lead(kind)]
+      const [first, second] = [lead(), lead()]
       const cutOff = holder(first, addressOf(valve))
       await leadsWithin(cutOff, 3 * INTERVAL_MS)
       const other = holder(second, coordinator())
@@ -158,7 +153,7 @@ describe('leading', () => {
     })
 
     it('is lost with the server and found again, without an error', async () => {
-      const only = lead(kind)
+      const only = lead()
       expect(await only.hold(coordinator())).toBe('leading')
       ends.push(() => server('coordinator').start())
       await server('coordinator').kill()
@@ -171,7 +166,7 @@ describe('leading', () => {
     })
 
     it('goes with the coordinator: what was held on another node is let go', async () => {
-      const [first, second] = [lead(kind), lead(kind)]
+      const [first, second] = [lead(), lead()]
       expect(await first.hold(coordinator())).toBe('leading')
       expect(await first.hold(server('worker-1'))).toBe('leading')
       await waitUntil('the first one is free', async () => {
@@ -183,55 +178,74 @@ describe('leading', () => {
     })
 
     it('is held on no standby', async () => {
-      const only = lead(kind)
+      const only = lead()
       expect(await only.hold(server('coordinator-standby'))).toBe('none')
       expect(only.why).toMatch(/is in recovery/)
     })
   })
 
-  it('is by a lock where the server ends idle sessions, else by a lease', async () => {
+  it('is taken by nobody who may only log in, by whatever number or name', async () => {
+    await ask('CREATE ROLE mallory LOGIN')
+    ends.push(async () => void (await ask('DROP ROLE mallory')))
+    const other = await server('coordinator').connect({
+      database: scenario.cluster.database,
+      user: 'mallory',
+    })
+    ends.push(() => other.end())
+    await other.query(`SET application_name = 'citus-ha'`)
+    await other.query(
+      `SELECT pg_advisory_lock(${0x63697475}, ${0x6c656164}), pg_advisory_lock(${0x63697475}, ${0x73686100})`,
+    )
+    for (const table of ['lead_lock', 'change_lock', 'pause', 'epoch']) {
+      const lock = other.query(`BEGIN; LOCK TABLE citus_ha.${table} IN ACCESS SHARE MODE`)
+      await expect(lock).rejects.toMatchObject({ code: '42501' })
+      await other.query('ROLLBACK')
+    }
+    await expect(other.query('SELECT citus_ha.take_lead()')).rejects.toMatchObject({ code: '42501' })
     const only = lead()
     expect(await only.hold(coordinator())).toBe('leading')
-    const [{ version } = { version: 0 }] = await server('coordinator').query<{ version: number }>(
-      `SELECT current_setting('server_version_num')::int AS version`,
-    )
-    const locks = await ask(
-      `SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = ${0x63697475} AND objid = ${0x6c656164}`,
-    )
-    const leases = await ask('SELECT FROM citus_ha.lease')
-    expect([locks.length, leases.length]).toEqual(version >= 140_000 ? [1, 0] : [0, 1])
+    expect(await scenario.run('pause', '--group', '1')).toMatchObject({ exitCode: 0 })
+    expect(await scenario.run('resume', '--group', '1')).toMatchObject({ exitCode: 0 })
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+  })
+
+  it('holds up no vacuum, and names who leads', async () => {
+    const [only, other] = [lead(), lead()]
+    expect(await only.hold(coordinator())).toBe('leading')
+    expect(await only.stillLeads()).toBe(true)
+    const held = `SELECT a.pid, a.backend_xid, a.backend_xmin FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+      WHERE l.relation = 'citus_ha.lead_lock'::regclass AND l.granted`
+    const [holder] = await ask(held)
+    expect(holder).toMatchObject({ backend_xid: null, backend_xmin: null })
+    expect(await other.hold(coordinator())).toBe('following')
+    expect(other.why).toBe(`127.0.0.1, process ${holder?.pid} of citus_ha`)
   })
 
   it('is told no by a server that ends the session in between', async () => {
-    const only = lead('lock')
+    const only = lead()
     expect(await only.hold(coordinator())).toBe('leading')
     await ask(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'citus_ha'`)
     expect(await only.stillLeads()).toBe(false)
   })
 
   it('believes no answer that lay there while its process was stopped', async () => {
-    const only = lead('lease')
+    const only = lead()
     expect(await only.hold(coordinator())).toBe('leading')
-    const other = await client(server('coordinator'), scenario.cluster.database)
-    ends.push(() => other.end())
-    await other.query('BEGIN; SELECT FROM citus_ha.lease FOR UPDATE')
-    const freed = other.query('SELECT pg_sleep(0.3); COMMIT')
+    ends.push(() => server('coordinator').thaw())
+    server('coordinator').freeze()
     const held = only.hold(coordinator())
     // From a timer: what the sockets have comes next, before the timer of the limit.
     await delay(50)
+    server('coordinator').thaw()
     block(2 * INTERVAL_MS)
     expect(await held).toBe('none')
-    await freed
   })
 
-  it('goes to one of many, of a lease that ran out, for a role whose transactions are repeatable read', async () => {
+  it('goes to one of many, for a role whose transactions are repeatable read', async () => {
     await ask(`ALTER ROLE citus_ha SET default_transaction_isolation = 'repeatable read'`)
     ends.push(async () => void (await ask('ALTER ROLE citus_ha RESET default_transaction_isolation')))
     for (let round = 0; round < 10; round++) {
-      await ask(
-        `DELETE FROM citus_ha.lease; INSERT INTO citus_ha.lease (holder, expires_at) VALUES ('gone', now())`,
-      )
-      const racers = Array.from({ length: 8 }, () => lead('lease'))
+      const racers = Array.from({ length: 8 }, () => lead())
       const held = await Promise.all(racers.map((racer) => racer.hold(coordinator())))
       expect(held.filter((each) => each === 'leading')).toHaveLength(1)
       expect(held.filter((each) => each === 'following')).toHaveLength(7)
@@ -242,10 +256,10 @@ describe('leading', () => {
   it('does not wait for a synchronous standby that is gone', async () => {
     await server('coordinator').configure({ synchronous_standby_names: 'gone', synchronous_commit: 'on' })
     ends.push(() => server('coordinator').configure({ synchronous_standby_names: '' }))
-    const only = lead('lease')
+    const only = lead()
     expect(await only.hold(coordinator())).toBe('leading')
     await only.release()
-    expect(await lead('lease').hold(coordinator())).toBe('leading')
+    expect(await lead().hold(coordinator())).toBe('leading')
   })
 })
 
@@ -265,8 +279,8 @@ class Child {
   readonly told: unknown[] = []
   readonly #process: ChildProcess
 
-  constructor(kind: Kind, where: { readonly at: HostPort; readonly database: string }) {
-    const given = JSON.stringify({ ...where, intervalMs: INTERVAL_MS, kind })
+  constructor(where: { readonly at: HostPort; readonly database: string }) {
+    const given = JSON.stringify({ ...where, intervalMs: INTERVAL_MS })
     this.#process = spawn(process.execPath, [CHILD, given], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })

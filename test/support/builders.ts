@@ -98,6 +98,7 @@ export function installed(parts: Partial<Installed> = {}): Installed {
     pauses: [],
     intents: [],
     spareAddresses: [],
+    drift: [],
     ...parts,
   }
 }
@@ -137,9 +138,11 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     senders: [],
     citus: citus === null ? null : { ...own, ...citus },
     installed: installed(),
+    untrusted: [],
     superuser: false,
     readsStatistics: true,
     prepared: [],
+    lookalikes: [],
     oldestPreparedMs: null,
     databases: ['app'],
     encrypted: false,

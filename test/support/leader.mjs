@@ -5,10 +5,10 @@ import { Session } from '../../dist/db/pg.js'
 import { resolveTarget } from '../../dist/db/target.js'
 import { Lead } from '../../dist/watch/leadership.js'
 
-const { at, database, intervalMs, kind } = JSON.parse(process.argv[2])
+const { at, database, intervalMs } = JSON.parse(process.argv[2])
 const open = async (address) =>
   await Session.open(await resolveTarget(address, database, { user: 'citus_ha' }, {}))
-const lead = new Lead({ open, intervalMs, holder: 'child', kind })
+const lead = new Lead({ open, intervalMs })
 
 /** What `work` gave, and whether this process was stopped meanwhile. */
 async function watched(work) {

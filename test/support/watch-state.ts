@@ -39,6 +39,7 @@ export function stateOf(parts: Partial<WatchState> = {}): WatchState {
     surveys: 3,
     coordinator: address('cn1'),
     failure: null,
+    undone: null,
     view: viewOf(),
     pulses: [],
     groups: [0, 1, 2].map((group) => groupState(group)),

@@ -60,6 +60,11 @@ describe('/readyz', () => {
   test.each([
     [200, [stateOf()], [null]],
     [200, [stateOf({ leadership: 'following' })], [null]],
+    [
+      503,
+      [stateOf({ leadership: 'following', undone: 'nothing was done for 30 s' })],
+      ['nothing was done for 30 s'],
+    ],
     [503, [], []],
     [503, [stateOf({ leadership: 'none' })], ['it neither leads nor follows yet']],
     [503, [stateOf(), stateOf({ coordinator: null })], [null, 'no coordinator was found yet']],

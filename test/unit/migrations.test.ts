@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { functionFiles, migrations } from '../../src/install/migrations.ts'
+import { functionFiles } from '../../src/db/sql.ts'
+import { migrations } from '../../src/install/migrations.ts'
 
 /** Migrations that somebody has installed: they never change, and a correction is a further one. */
 const RELEASED: Readonly<Record<number, string>> = {

@@ -10,7 +10,9 @@ import {
   isUnsettled,
   withFreshHope,
 } from '../../src/watch/belief.ts'
-import { type Circumstances, intentOf } from '../../src/watch/intent.ts'
+import type { Held } from '../../src/watch/event.ts'
+import { IdleLeader } from '../../src/watch/idle-leader.ts'
+import { type Circumstances, type Intent, intentOf } from '../../src/watch/intent.ts'
 import { OPTIONS, silent } from '../support/builders.ts'
 import { FAILED_OVER, planned } from '../support/planned.ts'
 
@@ -284,5 +286,39 @@ describe('what a watcher does next', () => {
       kind: 'recovery',
       groups: [],
     })
+  })
+})
+
+describe('a follower', () => {
+  const held = (why: Held['why'], would = ['moved: node 2, a -> b']) => ({
+    kind: 'nothing' as const,
+    groups: [],
+    held: [{ group: 1, why, would }],
+    nextAt: null,
+  })
+  const everything = { group: null, since: '', by: 'me', why: null }
+
+  it.each<[string, Intent[], readonly Pause[], boolean]>([
+    ['complains of a leader that does nothing', [held('following'), held('following')], [], true],
+    ['not where it is paused', [held('following'), held('following')], [everything], false],
+    [
+      'not where something else is to be done by now',
+      [held('following', ['x']), held('following')],
+      [],
+      false,
+    ],
+    ['not where it was done meanwhile', [held('following'), { ...held('following'), held: [] }], [], false],
+    ['not of itself', [held('unconfirmed'), held('unconfirmed')], [], false],
+  ])('%s', (_, [first, then], pauses, complains) => {
+    if (!first || !then) throw new Error('two looks')
+    const eye = new IdleLeader(1000, 10_000)
+    expect(eye.see(first, pauses, 0, null)).toBeNull()
+    expect(eye.see(first, pauses, 29_000, null)).toBeNull()
+    const found = eye.see(then, pauses, 30_000, 'cn1, process 7 of citus_ha')
+    expect(found?.message ?? null).toEqual(
+      complains
+        ? expect.stringMatching(/^for 30 s nothing .*group 1: moved: node 2.*process 7 of citus_ha/)
+        : null,
+    )
   })
 })

@@ -54,12 +54,17 @@ async function installDatabase(
         `${address}: installing takes a superuser; connect as one, for example postgres`,
       )
     }
-    const applied = await installOne(access, database, node, {
+    const { applied, mended } = await installOne(access, database, node, {
       role,
       switchover: switchover ? 'grant' : 'leave',
       allowed,
     })
-    const what = applied.length > 0 ? `migrations ${applied.join(', ')}` : 'up to date'
+    const what =
+      applied.length > 0
+        ? `migrations ${applied.join(', ')}`
+        : mended.length > 0
+          ? `functions made anew: ${mended.join(', ')}`
+          : 'up to date'
     io.stdout.write(`${address}, database ${database}: ${what}\n`)
     for (const grant of switchover ? SWITCHOVER_GRANTS : [])
       io.stdout.write(`${address}, database ${database}: ${role} may ${grant}\n`)

@@ -4,6 +4,7 @@ import { formatAddress } from '../../model/node.ts'
 import type { Resolved } from '../../recover/recover.ts'
 import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
+import { requireInstalled } from '../../walk/install.ts'
 import { settleIntents } from '../../walk/intents.ts'
 import { observe } from '../../walk/look.ts'
 import { recoverNow } from '../../walk/recovery.ts'
@@ -57,6 +58,7 @@ async function recoverOne(session: Session, options: RecoverOptions, io: Io): Pr
   const clock = new Clock(request.deadlineMs)
   const survey = await observe(access, request, clock)
   const view = { survey, coordinator: requireCoordinator(survey) }
+  requireInstalled(view.coordinator, access.migration)
   const resolved = await recoverNow(access, request, view, options.dryRun ? 'look' : 'resolve', clock)
   const left = intentsIn(survey.nodes)
   const settled =

@@ -16,14 +16,19 @@ export const SERVER_CHECKS: readonly Check[] = [
     id: 'H140',
     code: 'not-installed',
     severity: 'error',
-    says: 'the schema citus_ha is missing, old or newer than this citus-ha, or may not be used',
+    says: 'the schema citus_ha is missing, somebody else’s, other than this citus-ha’s, or may not be used',
     when: (facts) =>
       writers(facts).flatMap(({ node }) => {
-        const what = installTrouble(node.installed, facts.migration)
+        const what =
+          node.untrusted.length > 0
+            ? `is not ours: ${node.untrusted.join('; ')}`
+            : installTrouble(node.installed, facts.migration)
         const mend =
-          node.installed && node.installed.migration > facts.migration
-            ? 'npm install -g citus-ha@latest'
-            : `citus-ha install --coordinator ${urlOf(facts)}`
+          node.untrusted.length > 0
+            ? psql(node.address, facts.survey.database, 'DROP SCHEMA citus_ha CASCADE')
+            : node.installed && node.installed.migration > facts.migration
+              ? 'npm install -g citus-ha@latest'
+              : `citus-ha install --coordinator ${urlOf(facts)}`
         return what === null
           ? []
           : [
@@ -111,9 +116,8 @@ function installTrouble(installed: Inspection['node']['installed'], migration: n
   if (!installed) return 'is missing'
   if (!installed.mayExecute) return 'may not be used by this role'
   if (installed.migration < migration) return `is old (migration ${installed.migration})`
-  return installed.migration > migration
-    ? `is newer than this citus-ha (migration ${installed.migration})`
-    : null
+  if (installed.migration > migration) return `is newer than this citus-ha (migration ${installed.migration})`
+  return installed.drift.length > 0 ? `is not as in this citus-ha: ${installed.drift.join(', ')}` : null
 }
 
 function missingRights(facts: Facts, { node, missingRights: look, session }: Inspection): Found[] {

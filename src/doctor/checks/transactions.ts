@@ -20,7 +20,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     severity: 'error',
     says: 'an interrupted change of citus-ha is still prepared, and blocks the group’s writes',
     when: (facts) =>
-      leftovers(facts, (gid) => parseGid(gid, facts.cluster, facts.survey.database) !== null).map((each) => ({
+      leftovers(facts, (each) => !isForeign(facts, each)).map((each) => ({
         ...preparedFound(facts, each),
         mend: 'citus-ha recover',
       })),
@@ -31,7 +31,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     severity: 'error',
     says: 'somebody else’s prepared transaction holds a lock that a change of the metadata needs',
     when: (facts) =>
-      leftovers(facts, (gid) => isForeign(facts, gid))
+      leftovers(facts, (each) => isForeign(facts, each))
         .filter(({ transaction }) => transaction.locks.length > 0)
         .map((each) => preparedFound(facts, each)),
   },
@@ -39,10 +39,14 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     id: 'H102',
     code: 'prepared-old',
     severity: 'warning',
-    says: 'somebody else’s prepared transaction is older than a minute',
+    says: 'somebody else’s prepared transaction is older than a minute, or is named like one of citus-ha',
     when: (facts) =>
-      leftovers(facts, (gid) => isForeign(facts, gid))
-        .filter(({ transaction }) => transaction.locks.length === 0 && transaction.ageMs >= OLD_MS)
+      leftovers(facts, (each) => isForeign(facts, each))
+        .filter(
+          ({ transaction }) =>
+            transaction.locks.length === 0 &&
+            (transaction.ageMs >= OLD_MS || /^citus_ha_/.test(transaction.gid)),
+        )
         .map((each) => preparedFound(facts, each)),
   },
   {
@@ -111,16 +115,17 @@ interface Leftover {
 }
 
 /** On nodes that take writes: standbys have theirs from their primaries. */
-function leftovers(facts: Facts, whose: (gid: string) => boolean): Leftover[] {
+function leftovers(facts: Facts, whose: (transaction: PreparedTransaction) => boolean): Leftover[] {
   return writers(facts).flatMap((inspection) =>
     (seenIn(inspection.prepared)?.transactions ?? [])
-      .filter(({ gid, ageMs }) => whose(gid) && ageMs >= LEFTOVER_MS)
+      .filter((transaction) => whose(transaction) && transaction.ageMs >= LEFTOVER_MS)
       .map((transaction) => ({ inspection, transaction })),
   )
 }
 
-const isForeign = ({ cluster, survey }: Facts, gid: string) =>
-  parseGid(gid, cluster, survey.database) === null
+/** By its owner too: anybody may give one the name of ours. */
+const isForeign = ({ cluster, survey }: Facts, { gid, mayBeOurs }: PreparedTransaction) =>
+  !mayBeOurs || parseGid(gid, cluster, survey.database) === null
 
 /** Citus: `citus_<group>_<pid>_<transaction>_<connection>` (`transaction_identifier`). */
 const BY_CITUS = /^citus_\d+_\d+_\d+_\d+$/

@@ -19,7 +19,7 @@ export type Handler = (backend: Backend, statement: string) => Rows | Promise<Ro
 
 // By how a statement begins. As sql/install/*.sql has them, on `Data` instead of tables.
 const HANDLERS: readonly (readonly [string, Handler])[] = [
-  ['SELECT pg_advisory_xact_lock(', (backend) => locked(backend, 'change')],
+  ['SELECT citus_ha.take_change_lock(', (backend) => locked(backend, 'change')],
   ['SELECT citus_ha.lock_copy(', (backend, sql) => locked(backend, 'pg_dist_node', ...writesOf(sql))],
   ['SELECT citus_ha.fence(', (backend, sql) => locked(backend, ...writesOf(sql))],
   ['SELECT citus_ha.lock_shards(', (backend) => locked(backend, 'shards')],
