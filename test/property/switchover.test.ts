@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { giveTimeBack, takeOverTime } from './protocol/clock.ts'
 import { holdsFor } from './protocol/switchover-property.ts'
-import type { SwitchoverSchedule } from './protocol/switchover-schedule.ts'
+import { POINTS, type SwitchoverSchedule } from './protocol/switchover-schedule.ts'
 import { runSwitchovers } from './protocol/switchovers.ts'
 
 vi.mock('node:timers/promises', async () => {
@@ -107,6 +107,14 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     expect(tally.get('meanwhile: others promote another')).toBe(1)
     expect(tally.get('switchover switched')).toBeUndefined()
   })
+
+  test.each(POINTS.flatMap((at) => (['killed', 'frozen'] as const).map((how) => ({ at, how }))))(
+    '$how at $at, everything is in order after one reconcile',
+    async (dies) => {
+      const { tally } = await runSwitchovers({ ...QUIET, clients: 4, orders: [order({ dies })] })
+      expect(tally.get(`dies at ${dies.at}`)).toBe(1)
+    },
+  )
 
   test('lose no acknowledged write, tell the truth, and whatever dies, one reconcile puts all in order', {
     timeout: 600_000,

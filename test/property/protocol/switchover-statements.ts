@@ -2,7 +2,7 @@ import type { Intent } from '../../../src/model/intent.ts'
 import { sameAddress } from '../../../src/model/node.ts'
 import type { Backend } from './backend.ts'
 import { ServerError } from './copy.ts'
-import { lsnAt, positionOf } from './server.ts'
+import { lsnAt, positionOf, type Server } from './server.ts'
 import { intArray, json, numbers, strings } from './sql.ts'
 import type { Handler, Rows } from './statements.ts'
 
@@ -11,7 +11,9 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ["SELECT has_function_privilege('pg_promote", target],
   [
     "SELECT has_function_privilege('pg_reload_conf",
-    () => [{ may_reload: true, has_parameter_privileges: true, superuser: false }],
+    ({ server }) => [
+      { may_reload: true, recovers: recovers(server), has_parameter_privileges: true, superuser: false },
+    ],
   ],
   ['SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object(', () => [{ busy: [] }]],
   ["SELECT current_setting('citus.max_cached", () => [{ lifetime: '10min', recent: false }]],
@@ -78,8 +80,8 @@ function sound({ server }: Backend): Rows {
   return [{ role: 'citus_ha', extension: '13.2-1', has_pools: false, settings }]
 }
 
-function target(): Rows {
-  return [{ may_promote: true, apply_delay: '0', replay_paused: false }]
+function target({ server }: Backend): Rows {
+  return [{ may_promote: true, recovers: recovers(server), apply_delay: '0', replay_paused: false }]
 }
 
 /** All of them, where the database is not among those that are spared. */
@@ -87,6 +89,8 @@ function clients({ server, pid }: Backend, statement: string): Backend[] {
   if (json<string[]>(statement).length > 0) return []
   return [...server.backends.values()].filter((one) => one.pid !== pid && one.application !== 'citus-ha')
 }
+
+const recovers = ({ settings }: Server): boolean => settings.get('citus.recover_2pc_interval') !== '-1'
 
 /** Everybody's transactions but our own. */
 function transactions({ server, pid }: Backend): Backend[] {
