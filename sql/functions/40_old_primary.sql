@@ -66,7 +66,8 @@ BEGIN
   END IF;
 END $$;
 
--- The same of those: what a session writes there that calls itself READ WRITE, whatever the server's setting is.
+-- The same of those: what a session writes there that calls itself READ WRITE, whatever the server's setting is. And of large
+-- objects: before PostgreSQL 16 a read-only transaction writes them as well. A superuser's alone to lock.
 CREATE OR REPLACE FUNCTION citus_ha.lock_other_tables() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
 DECLARE
@@ -77,6 +78,9 @@ BEGIN
     EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', other);
     locked := locked + 1;
   END LOOP;
+  IF current_setting('server_version_num')::int < 160000 AND has_table_privilege('pg_catalog.pg_largeobject', 'UPDATE') THEN
+    LOCK TABLE pg_catalog.pg_largeobject_metadata, pg_catalog.pg_largeobject IN EXCLUSIVE MODE;
+  END IF;
   RETURN locked;
 END $$;
 

@@ -1,5 +1,6 @@
 -- What could go on writing on this primary while it is read-only by default, whatever is waited for: settings of roles and
--- databases that say otherwise, subscriptions, and what is prepared; and the databases that this role can't look into.
+-- databases that say otherwise, subscriptions, and what is prepared; the databases that this role can't look into; and the
+-- unlogged tables of this database that have something in them, which no standby has (shards with their visibility on).
 -- Parameters: none. Privileges: pg_read_all_stats for the last one's "citus".
 SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'database', d.datname)
                         ORDER BY r.rolname, d.datname), '[]')
@@ -21,4 +22,7 @@ SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'databas
                           SELECT FROM pg_stat_activity a
                            WHERE a.datid = d.oid AND a.backend_type LIKE 'Citus Maintenance Daemon%')) ORDER BY d.datname), '[]')
           FROM pg_database d
-         WHERE d.datallowconn AND NOT has_database_privilege(d.oid, 'CONNECT')) AS closed
+         WHERE d.datallowconn AND NOT has_database_privilege(d.oid, 'CONNECT')) AS closed,
+       (SELECT coalesce(jsonb_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text), '[]')
+          FROM pg_class c
+         WHERE c.relpersistence = 'u' AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0) AS unlogged

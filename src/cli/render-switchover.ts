@@ -9,6 +9,7 @@ const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
   refused: 'refused: nothing was touched',
   blocked: 'blocked: it came to nothing, and was undone',
   partly: 'switched in part: the other groups came to nothing, and were undone',
+  'late-writes': 'switched, but an old primary was written after that',
   unproved: 'promoted, but not proved on every copy: any later run carries it on',
 }
 
@@ -29,7 +30,7 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
     ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${line}`) : []),
     ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${line}`)) : []),
     ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${why}`)]),
-    ...(outcome === 'switched' || outcome === 'partly'
+    ...(['switched', 'partly', 'late-writes'].includes(outcome)
       ? moves.map(({ group, from, to }) => `  group ${group}: ${from} -> ${to}`)
       : []),
     ...pause,

@@ -13,6 +13,8 @@ export type SwitchoverOutcome =
   | 'blocked'
   /** Some groups were switched; the promotion of others was refused, and they are as they were, but for `left`. */
   | 'partly'
+  /** The standby is the primary, on every copy; but its old primary has committed something after it took over. */
+  | 'late-writes'
   /** Promoted, but not proved on every copy; any later run carries it on. */
   | 'unproved'
 
@@ -59,5 +61,5 @@ export interface SwitchoverReport {
 export function exitCodeOfSwitchover({ outcome }: Pick<SwitchoverReport, 'outcome'>): 0 | 3 | 4 | 5 {
   if (outcome === 'refused') return 3
   if (outcome === 'blocked') return 4
-  return outcome === 'unproved' || outcome === 'partly' ? 5 : 0
+  return outcome === 'switched' || outcome === 'planned' ? 0 : 5
 }

@@ -8,12 +8,15 @@ const ANSWER_MS = 5000
 /** What a client prepares it also ends, within milliseconds as a rule. */
 const PREPARED_MS = 1000
 const POLL_MS = 50
+/** So many tables are named. */
+const NAMED = 5
 
 const clientsRow = z.object({
   overriding: z.array(z.object({ role: z.string().nullable(), database: z.string().nullable() })),
   subscriptions: z.array(z.object({ name: z.string(), database: z.string() })),
   prepared: z.array(z.object({ gid: z.string(), owner: z.string(), database: z.string() })),
   closed: z.array(z.object({ name: z.string(), citus: z.boolean() })),
+  unlogged: z.array(z.string()),
 })
 
 export type Clients = z.infer<typeof clientsRow>
@@ -25,6 +28,8 @@ export type Clients = z.infer<typeof clientsRow>
  */
 export async function readClients(session: SessionLike): Promise<Clients> {
   const until = performance.now() + PREPARED_MS
+  // Else shards are not seen.
+  await session.run('SET citus.override_table_visibility = off', ANSWER_MS)
   for (;;) {
     const [rows] = await session.run(statement('switchover/clients'), ANSWER_MS)
     const seen = clientsRow.parse(rows?.[0])
@@ -36,7 +41,7 @@ export async function readClients(session: SessionLike): Promise<Clients> {
 /** What of it refuses a switchover, a line each with what is to be done; and what is only worth knowing. Pure. */
 export function judgeClients(
   node: HostPort,
-  { overriding, subscriptions, prepared, closed }: Clients,
+  { overriding, subscriptions, prepared, closed, unlogged }: Clients,
 ): { readonly refusals: readonly string[]; readonly warnings: readonly string[] } {
   const at = formatAddress(node)
   return {
@@ -63,11 +68,18 @@ export function judgeClients(
             `${at}: database ${name} has Citus as well, and this role may not connect to it: citus-ha install, as a superuser, in that database`,
         ),
     ],
-    warnings: closed
-      .filter(({ citus }) => !citus)
-      .map(
-        ({ name }) =>
-          `${at}: this role may not connect to database ${name}: whether it has Citus is not known; its clients are waited for like all others`,
-      ),
+    warnings: [
+      ...closed
+        .filter(({ citus }) => !citus)
+        .map(
+          ({ name }) =>
+            `${at}: this role may not connect to database ${name}: whether it has Citus is not known; its clients are waited for like all others`,
+        ),
+      ...(unlogged.length === 0
+        ? []
+        : [
+            `${at}: no standby has what is in unlogged tables (${unlogged.slice(0, NAMED).join(', ')}${unlogged.length > NAMED ? `, and ${unlogged.length - NAMED} more` : ''}): they will be empty; ALTER TABLE … SET LOGGED before keeps it`,
+          ]),
+    ],
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
+import type { Mark } from './late.ts'
 import { TooLate } from './patience.ts'
 
 const ANSWER_MS = 5000
@@ -10,14 +11,19 @@ const POLL_MS = 10
 /**
  * Waits until the target has replayed all that the old primary has written.
  * @param until `performance.now()`
+ * @returns what that was
  * @throws TooLate
  */
-export async function follow(old: SessionLike, target: SessionLike, until: number): Promise<void> {
+export async function follow(old: SessionLike, target: SessionLike, until: number): Promise<Mark> {
   // Its commit, which `synchronous_commit` lets return when it is flushed here, flushes everything before it.
-  const flush = `BEGIN; SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover'); COMMIT`
-  const told = await old.run(`${flush}; SELECT pg_current_wal_flush_lsn()::text AS lsn`, ANSWER_MS)
-  const lsn = String(told.at(-1)?.[0]?.lsn)
-  await replayed(target, `pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn`, until)
+  const flush = `SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover')`
+  const mark = 'SELECT txid_current_snapshot()::text AS snapshot'
+  const own = 'SELECT txid_current()::text AS own'
+  const lsn = 'SELECT pg_current_wal_flush_lsn()::text AS lsn'
+  const told = await old.run(['BEGIN', mark, flush, own, 'COMMIT', lsn].join('; '), ANSWER_MS)
+  const said = Object.assign({}, ...told.map(([row]) => row))
+  await replayed(target, `pg_last_wal_replay_lsn() >= ${literal(String(said.lsn))}::pg_lsn`, until)
+  return { snapshot: String(said.snapshot), own: String(said.own) }
 }
 
 /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */

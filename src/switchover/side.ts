@@ -8,6 +8,7 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 import { daemonsEnded, forgetHold, holdServer, releaseServer } from '../walk/hold-server.ts'
 import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
+import { type Mark, writtenSince } from './late.ts'
 import { giveWayTo, Overtaken, type Patience, TooLate } from './patience.ts'
 import { follow, followToTheEnd } from './replay.ts'
 import { OldSessions } from './sessions.ts'
@@ -50,6 +51,10 @@ export class Side {
   #held = false
   /** The run whose intent it has. */
   #noted: string | null = null
+  /** What had been committed when it was to be replayed for the last time. */
+  #mark: Mark | null = null
+  /** Transactions that were committed there after that. */
+  late = 0
 
   private constructor(options: SideOptions, target: SessionLike, old: readonly SessionLike[]) {
     this.move = options.move
@@ -227,7 +232,7 @@ export class Side {
     this.cutOff.push(...(await this.sessions.endWriting()))
     const open = await this.sessions.openSince('-infinity')
     if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
-    await this.follow(until)
+    this.#mark = await follow(this.#control, this.#target, until)
   }
 
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
@@ -291,6 +296,7 @@ export class Side {
         await this.sessions.openSince(since, 'end')
         const held = await this.sessions.endHeld()
         const rest = await this.sessions.endClients('all databases', performance.now() + ANSWER_MS)
+        if (this.#mark) this.late = await writtenSince(this.#control, this.#mark)
         await Promise.all(
           this.#guards.map((guard) =>
             guard.run(`SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`, ANSWER_MS),

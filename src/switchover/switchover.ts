@@ -12,6 +12,7 @@ import { SpareSessions } from '../watch/spares.ts'
 import { changeRows } from './change.ts'
 import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
+import { describeLate } from './late.ts'
 import { type Looked, lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { Overtaken, TooLate } from './patience.ts'
@@ -229,7 +230,9 @@ class Run {
     if (changed !== null) return this.report('unproved', changed)
     const promoted = this.#stage.sides.filter((side) => !this.#failed.includes(side))
     await this.#step('drain', () => each(promoted, (side) => this.#drain(side)))
-    return this.report(stuck?.outcome ?? 'switched', stuck?.why ?? null)
+    const late = promoted.flatMap(({ move, late }) => (late > 0 ? [describeLate(move, late)] : []))
+    if (late.length === 0) return this.report(stuck?.outcome ?? 'switched', stuck?.why ?? null)
+    return this.report(stuck?.outcome ?? 'late-writes', [...late, ...(stuck ? [stuck.why] : [])].join('; '))
   }
 
   /** @returns null, or why it is not proved */

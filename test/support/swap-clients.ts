@@ -35,6 +35,7 @@ export async function addNotes({ cluster }: Scenario): Promise<void> {
   }
   const { database } = cluster
   await cluster.server(OLD).query('CREATE TABLE notes (id int PRIMARY KEY)', [], { database })
+  await cluster.server(OLD).query('CREATE SEQUENCE numbers', [], { database })
   await cluster.server(OLD).query(
     `CREATE PROCEDURE note_often() LANGUAGE plpgsql AS $$
        BEGIN
@@ -48,6 +49,47 @@ export async function addNotes({ cluster }: Scenario): Promise<void> {
     { database: PLAIN },
   )
 }
+
+/** A statement sent to the old primary when nothing is waited for any more. */
+export interface Late {
+  readonly says: string
+  readonly sql: string
+  /** Null: the cluster's own. */
+  readonly database: string | null
+  /** By a session that was idle before, or a new one. */
+  readonly by: 'an idle session' | 'a new session'
+  /** It is not acknowledged, or the report tells of it. */
+  readonly outcome: 'not made' | 'told'
+}
+
+const LARGE_OBJECT = `SELECT lo_from_bytea(0, 'what a read-only transaction writes')`
+
+export const LATE: readonly Late[] = [
+  ...(['an idle session', 'a new session'] as const).map(
+    (by): Late => ({ says: 'a large object', sql: LARGE_OBJECT, database: null, by, outcome: 'not made' }),
+  ),
+  {
+    says: 'a number of a sequence',
+    sql: `BEGIN READ WRITE; SELECT nextval('numbers'); COMMIT`,
+    database: null,
+    by: 'an idle session',
+    outcome: 'told',
+  },
+  {
+    says: 'a table that is new',
+    sql: 'BEGIN READ WRITE; CREATE TABLE added (id int); COMMIT',
+    database: null,
+    by: 'a new session',
+    outcome: 'told',
+  },
+  {
+    says: 'a row of a database without Citus',
+    sql: 'BEGIN READ WRITE; INSERT INTO notes VALUES (9); COMMIT',
+    database: PLAIN,
+    by: 'a new session',
+    outcome: 'told',
+  },
+]
 
 const acknowledged = (work: Promise<unknown>, ids: readonly number[]): Promise<readonly number[]> =>
   work.then(

@@ -82,7 +82,7 @@ describe('what doctor would say of the servers of a switchover, as they will be'
 })
 
 describe('what would write on a read-only primary', () => {
-  const none: Clients = { overriding: [], subscriptions: [], prepared: [], closed: [] }
+  const none: Clients = { overriding: [], subscriptions: [], prepared: [], closed: [], unlogged: [] }
   const cases: readonly { given: Partial<Clients>; refused: RegExp }[] = [
     {
       given: { overriding: [{ role: 'a b', database: null }] },
@@ -113,6 +113,11 @@ describe('what would write on a read-only primary', () => {
     expect(judgeClients(address('w1a'), { ...none, closed })).toEqual({
       refusals: [],
       warnings: [expect.stringContaining('may not connect to database plain')],
+    })
+    const unlogged = ['a', 'b', 'c', 'd', 'e', 'f']
+    expect(judgeClients(address('w1a'), { ...none, unlogged })).toEqual({
+      refusals: [],
+      warnings: [expect.stringContaining('unlogged tables (a, b, c, d, e, and 1 more): they will be empty')],
     })
   })
 })

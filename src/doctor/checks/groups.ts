@@ -173,6 +173,8 @@ function impostors(facts: Facts) {
   return writers(facts).filter(
     ({ node }) =>
       node.citus?.localGroup === COORDINATOR_GROUP &&
+      // Of a retired one no Citus takes itself for the coordinator any more (H180).
+      !node.retired &&
       (node.citus.catalog.length ?? 0) > 0 &&
       node.instance !== facts.coordinator.instance,
   )

@@ -59,6 +59,9 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT pg_reload_conf()', reload],
   ['SELECT pg_is_in_recovery() AS standby', ({ server }) => [{ standby: server.inRecovery }]],
   ['SELECT pg_logical_emit_message(', emit],
+  ['SELECT txid_current_snapshot()', () => [{ snapshot: '1:1:' }]],
+  ['SELECT txid_current()', () => [{ own: '1' }]],
+  ['SELECT count(*)::int AS late', () => [{ late: 0 }]],
   ['SELECT pg_current_wal_flush_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
   ['SELECT pg_last_wal_replay_lsn() >= ', replayed],
   ['SELECT pg_promote(false)', promote],
@@ -68,7 +71,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
 const named = (found: Rows): Rows => [{ found, open: found, held: found, ended: found }]
 
 function nobodyElse(): Rows {
-  return [{ overriding: [], subscriptions: [], prepared: [], closed: [] }]
+  return [{ overriding: [], subscriptions: [], prepared: [], closed: [], unlogged: [] }]
 }
 
 /** The settings of a session, as doctor looks at them. */
