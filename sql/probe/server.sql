@@ -32,6 +32,8 @@ SELECT current_setting('server_version_num')::int                             AS
                                    ELSE (pg_current_wal_lsn() - s.replay_lsn)::bigint END)
                  ORDER BY s.application_name, s.pid), '[]')
           FROM pg_stat_replication s)                                         AS senders,
+       CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN ''
+            ELSE current_setting('synchronous_standby_names') END             AS synchronous_names,
        (SELECT coalesce(jsonb_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
          WHERE d.datallowconn AND NOT d.datistemplate AND has_database_privilege(d.oid, 'CONNECT')) AS databases,
        (SELECT coalesce(jsonb_agg(p.gid ORDER BY p.gid), '[]') FROM named p WHERE p.ours)      AS prepared,

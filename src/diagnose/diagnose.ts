@@ -1,7 +1,8 @@
 import { type CatalogRow, groupsOf } from '../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
-import { sameAddress } from '../model/node.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { whyCommitsHang } from '../model/sync-names.ts'
 import { type Claims, catalogOf, factsOf, type GroupFacts } from './facts.ts'
 import { RULES } from './rules.ts'
 
@@ -23,7 +24,7 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
       standing: rule.standing,
       summary: verdict.summary,
       evidence: verdict.evidence ?? [],
-      warnings: verdict.warnings ?? [],
+      warnings: [...(verdict.warnings ?? []), ...hangingCommits(primary)],
       byPerson: isByPerson(facts, primary),
       primary,
       secondaries: catalog
@@ -32,6 +33,16 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
     }
   }
   throw new Error('the last rule applies to everything')
+}
+
+/** The metadata is right, and yet no write comes to its end. */
+function hangingCommits(primary: Answered | null): string[] {
+  const why = primary && whyCommitsHang(primary)
+  if (!why) return []
+  const { synchronousNames, address } = primary
+  return [
+    `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or type what citus-ha doctor says (H120)`,
+  ]
 }
 
 function isByPerson({ vouched }: GroupFacts, primary: Answered | null): boolean {

@@ -132,6 +132,8 @@ export interface Answered {
   readonly lastCommit: string | null
   readonly receiver: WalReceiver | null
   readonly senders: readonly WalSender[]
+  /** `synchronous_standby_names`; '' where commits wait for no standby (`synchronous_commit` off or local). */
+  readonly synchronousNames: string
   /** null on a server without Citus in this database. */
   readonly citus: {
     readonly version: string

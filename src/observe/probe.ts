@@ -42,6 +42,7 @@ export async function probe(connection: ProbeConnection, address: HostPort): Pro
     lastCommit: server.last_commit,
     receiver: readReceiver(server.receiver),
     senders: server.senders,
+    synchronousNames: server.synchronous_names,
     citus: citus && {
       version: citus.version,
       localGroup: own?.group ?? citus.local_group,

@@ -123,6 +123,7 @@ export const serverRow = z.object({
   last_commit: z.string().nullable(),
   receiver: z.unknown(),
   senders: z.array(sender),
+  synchronous_names: z.string(),
   databases: z.array(z.string()),
   prepared: z.array(z.string()),
   lookalikes: z.array(z.object({ gid: z.string(), owner: z.string() })),

@@ -91,6 +91,29 @@ describe.skipIf(standin)('a switchover asks what will be', () => {
   )
 
   it(
+    'what hangs after a plain failover is named by reconcile and status, and no more once it is mended',
+    async () => {
+      const { scenario } = switching
+      const target = switching.server('worker-1-standby')
+      await target.configure({ synchronous_standby_names: '*' })
+      await switching.server('worker-1').kill()
+      await target.promote()
+      const hangs = new RegExp(
+        `${switching.at('worker-1-standby')} waits for one synchronous standby .* writes hang`,
+      )
+      const changed = await scenario.reconcile()
+      expect(changed).toMatchObject({ exitCode: 0, outcome: 'changed' })
+      expect(changed.warnings.join('\n')).toMatch(hangs)
+      expect((await scenario.run('status')).stdout).toMatch(hangs)
+      expect((await scenario.reconcile()).warnings.join('\n')).toMatch(hangs)
+      await target.configure({ synchronous_standby_names: '' })
+      await target.reload()
+      expect((await scenario.reconcile()).warnings.join('\n')).not.toMatch(/hang/)
+    },
+    LONG_MS,
+  )
+
+  it(
     'names the logical slots of the old primary, with what is unread, and asks for --allow-slot-loss',
     async () => {
       const { database } = switching.scenario.cluster

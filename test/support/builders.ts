@@ -136,6 +136,7 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     lastCommit: null,
     receiver: null,
     senders: [],
+    synchronousNames: '',
     citus: citus === null ? null : { ...own, ...citus },
     installed: installed(),
     untrusted: [],

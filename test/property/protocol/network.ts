@@ -137,6 +137,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     lastCommit: null,
     receiver: receiverOf(world, server),
     senders: [],
+    synchronousNames: '',
     citus: {
       version: '13.2-2',
       localGroup: server.group,
