@@ -24,7 +24,12 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conform
               THEN (l.system_identifier, l.timeline, l.history, l.positions)
                      IS DISTINCT FROM (excluded.system_identifier, excluded.timeline, excluded.history, '[]'::jsonb)
               ELSE l.system_identifier = excluded.system_identifier AND l.timeline < excluded.timeline
-                   AND citus_ha.continues(excluded.history, l.timeline, l.history) END
+                   AND citus_ha.continues(excluded.history, l.timeline, l.history) END;
+  -- A coordinator that a person took from a backup may be on a lower timeline than the changes were made under that are
+  -- given up: epochs go on from there, else this node would take part in none of its changes.
+  UPDATE citus_ha.epoch e SET coordinator_timeline = (v ->> 'timeline')::int
+    FROM jsonb_array_elements(proofs) AS v
+   WHERE (v ->> 'group')::int = 0 AND (v ->> 'vouched')::boolean AND e.coordinator_timeline > (v ->> 'timeline')::int
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void

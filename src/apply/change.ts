@@ -109,7 +109,7 @@ async function carryOut(
   context: ChangeContext,
 ): Promise<ChangeOutcome> {
   requireWork([first, ...rest])
-  const stamp = stampOf(first, rest)
+  const stamp = stampOf(first, rest, order.plan.leader?.vouched === true)
   const random = randomBytes(4).toString('hex')
   const prepared = rest.map((locked, n): Prepared => {
     const { cluster, plan } = order
@@ -159,10 +159,13 @@ function requireWork(copies: readonly LockedCopy[]): void {
     throw new Outdated('another change has done this meanwhile')
 }
 
-/** One epoch above everything any copy has seen. A coordinator behind a newer coordinator's work must not act. */
-function stampOf(first: LockedCopy, rest: readonly LockedCopy[]): Stamp {
+/**
+ * One epoch above everything any copy has seen. A coordinator behind a newer coordinator's work must not act, unless a person
+ * vouched for it: then that work was given up.
+ */
+function stampOf(first: LockedCopy, rest: readonly LockedCopy[], isVouched: boolean): Stamp {
   const copies = [first, ...rest]
-  const ahead = copies.find((copy) => copy.epochTimeline > first.timeline)
+  const ahead = isVouched ? undefined : copies.find((copy) => copy.epochTimeline > first.timeline)
   if (ahead) {
     const node = formatAddress(ahead.participant.copy.node)
     throw new Outdated(

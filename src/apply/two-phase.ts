@@ -53,7 +53,8 @@ export async function rewriteAndPrepare(
   const rewrite = [rewriteSql(stamp, locked.steps, unsyncedIn(copy, unsynced)), ...guarded(locked, degraded)]
   // Who led this change is known here too, where no backup of the coordinator can come and say otherwise.
   const led = leader ? [recordLineageSql([proofText(leader)])] : []
-  const sql = [inTimeSql(ageMs), ...rewrite, ...led, prepareSql(gid)].join('; ')
+  // First, since the epoch of what a person gave up with it would refuse the rewrite.
+  const sql = [inTimeSql(ageMs), ...led, ...rewrite, prepareSql(gid)].join('; ')
   await locked.participant.session.run(sql, limits.statementMs)
 }
 

@@ -24,7 +24,7 @@ export interface Known {
   readonly lastCommit: string | null
   /** A position that a standby had; else one that a primary had written. */
   readonly ofStandby: boolean
-  /** It receives WAL right now, which it would not from a server that has less. */
+  /** It receives WAL right now, and may be ahead by what came between two answers. */
   readonly streams: boolean
 }
 
@@ -106,7 +106,8 @@ function recorded(position: Position, line: Lineage, { instance, address }: Answ
 function livingPoints(node: Answered): Known[] {
   const { instance, address, timeline, history, lsn, receivedLsn, lastCommit } = node
   const point = { timeline: timeline ?? 0, history, lsn }
-  const streams = node.receiver !== null
+  // Without the right to see its receiver it counts as one that has one.
+  const streams = node.receiver !== null || !node.readsStatistics
   const own = { instance, address, ageMs: 0, lastCommit, streams, ofStandby: true }
   const at = formatAddress(address)
   const replayed: Known = { ...own, source: 'replayed', by: `${at}, which lives, has`, point }
@@ -150,7 +151,15 @@ export function lacks(
   const isGoing = found.has === 'less' && found.timeline === own.timeline
   if (!isGoing) return found
   if (source === 'position') return known.ageMs >= LONGEST_SURVEY_MS ? found : null
-  return source === 'replayed' && !known.streams ? found : null
+  return source === 'replayed' && (!known.streams || isBehindAStandby(server)) ? found : null
+}
+
+/**
+ * By its own word, of one moment: a standby that is attached has replayed what it does not have. A standby asks for WAL from
+ * the beginning of a segment, and so streams from a server that was restored to a place further on in it.
+ */
+function isBehindAStandby({ senders }: Answered): boolean {
+  return senders.some(({ state, lagBytes }) => state === 'streaming' && lagBytes !== null && lagBytes < 0)
 }
 
 function passedThrough(

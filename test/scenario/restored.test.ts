@@ -1,7 +1,11 @@
+import { rename, rm } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { copyCold } from '../../src/demo/data-directory.ts'
 import type { Server } from '../../src/demo/server.ts'
+import { removeSharedMemory } from '../../src/demo/shared-memory.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import { restoreAt, takeBackup } from '../support/restored.ts'
+import { restoreAt, startAlone, takeBackup } from '../support/restored.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
 
 describe('a backup from before, or a standby that has less, takes writes', () => {
@@ -136,6 +140,79 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     expect(word).toMatchObject({ exitCode: 0, refusals: [] })
     expect(word.warnings.join('\n')).toMatch(/data loss: /)
     expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', exitCode: 0, refusals: [] })
+  })
+
+  it('is a coordinator on a lower timeline than changes were made under: once vouched for, it makes the next ones', async () => {
+    const { cluster } = scenario
+    let [old, next] = [server('coordinator'), server('coordinator-standby')]
+    for (let n = 0; n < 2; n++) {
+      await old.kill()
+      await next.promote()
+      expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
+      if (n === 0) await cluster.rejoin(old, next)
+      ;[old, next] = [next, old]
+    }
+    await restoreAt(server('coordinator'), coordinatorBackup)
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 3, refusals: [{ group: 0 }] })
+    const word = await scenario.reconcile('--promoted', at('coordinator'))
+    expect(word).toMatchObject({ exitCode: 0, refusals: [] })
+    await cluster.waitForReplay(server('worker-1-standby'), server('worker-1'))
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0, refusals: [] })
+  })
+
+  it('is refused after a second failover soon after the first, when a standby’s control file knows its timeline late', async () => {
+    const { cluster } = scenario
+    const [first, second, third] = [
+      server('worker-1'),
+      server('worker-1-standby'),
+      server('worker-1-standby-2'),
+    ]
+    await first.kill()
+    await second.promote()
+    const primary = `host=${second.host} port=${second.port} user=postgres`
+    await third.configure({ primary_conninfo: primary })
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    await cluster.rejoin(first, second)
+    await cluster.waitForReplay(third, second)
+    await first.stop()
+    await write(server('coordinator'))
+    await cluster.waitForReplay(third, second)
+    await second.kill()
+    await startAlone(first)
+    await first.promote()
+    await waitUntil('it streams no more', async () => {
+      return (await third.query('SELECT FROM pg_stat_wal_receiver')).length === 0
+    })
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'less-than-known' }] })
+    expect(report.refusals[0]?.summary).toContain(`${at('worker-1-standby-2')}, which lives, has it up to`)
+    expect(await scenario.reconcile('--promoted', at('worker-1'))).toMatchObject({ exitCode: 0 })
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, refusals: [] })
+  })
+
+  it('is refused as a snapshot of the registered primary’s disk, from which its standbys stream all the same', async () => {
+    const { cluster } = scenario
+    const primary = server('worker-1')
+    await primary.stop()
+    const disk = `${primary.directory}.disk`
+    await copyCold(primary.directory, disk)
+    await primary.start()
+    for (const name of ['worker-1-standby', 'worker-1-standby-2']) await scenario.streams(server(name))
+    await write(server('coordinator'))
+    await cluster.waitForReplay(server('worker-1-standby'), primary)
+    await primary.kill()
+    removeSharedMemory(primary.directory)
+    await rm(primary.directory, { recursive: true })
+    await rename(disk, primary.directory)
+    await primary.start()
+    await scenario.streams(server('worker-1-standby'))
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'less-than-known' }] })
+    const word = await scenario.reconcile('--promoted', at('worker-1'))
+    expect(word).toMatchObject({ exitCode: 0, refusals: [] })
+    expect(word.warnings.join('\n')).toMatch(/data loss: /)
   })
 
   it('leaves who led a change on every worker that took part in it', async () => {

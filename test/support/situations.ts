@@ -7,6 +7,7 @@ import {
   mute,
   named,
   position,
+  sender,
   silent,
   standby,
   testimony,
@@ -269,6 +270,27 @@ const LESS_THAN_KNOWN: readonly Case[] = [
     name: 'the same, and it streams: the survey asked the primary a moment earlier',
     rule: 'D050',
     nodes: [standby('w1b', 1, 'w1a', { lsn: 0x1000n })],
+  },
+  {
+    name: 'the same, and our role may not see whether it streams',
+    rule: 'D050',
+    nodes: [standby('w1b', 1, null, { lsn: 0x1000n, readsStatistics: false })],
+  },
+  {
+    name: 'the same, and the primary itself sees that it is further on: a snapshot that was started',
+    rule: 'D043',
+    nodes: [
+      writable('w1a', 1, { senders: [sender('w1b', -0xfc0)] }),
+      standby('w1b', 1, 'w1a', { lsn: 0x1000n }),
+    ],
+  },
+  {
+    name: 'the same, and the primary itself sees that it is behind',
+    rule: 'D050',
+    nodes: [
+      writable('w1a', 1, { senders: [sender('w1b', 0x10)] }),
+      standby('w1b', 1, 'w1a', { lsn: 0x1000n }),
+    ],
   },
   {
     name: 'what an old primary did not ship was given up by the decision',
