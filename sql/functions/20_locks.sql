@@ -87,9 +87,40 @@ BEGIN
   END IF;
 END $$;
 
+-- Ends the sessions that hold a lock table of ours, or wait for it, and are neither a superuser's nor of a role that may
+-- change rows: they have no business there. The owner of the database can lock any table by ANALYZE in a transaction.
+-- Gives back whether there were any.
+CREATE OR REPLACE FUNCTION citus_ha.end_strangers(lock_table regclass) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+DECLARE
+  stranger int;
+  found_any boolean := false;
+BEGIN
+  FOR stranger IN
+    SELECT DISTINCT a.pid
+      FROM pg_locks l
+      JOIN pg_stat_activity a ON a.pid = l.pid
+      JOIN pg_roles r ON r.oid = a.usesysid
+     WHERE l.locktype = 'relation' AND l.relation = lock_table
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+       AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+       AND a.backend_type = 'client backend' AND NOT r.rolsuper
+       AND NOT has_function_privilege(r.oid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE')
+  LOOP
+    found_any := pg_terminate_backend(stranger) OR found_any;
+  END LOOP;
+  RETURN found_any;
+END $$;
+
 -- Serialises changes and recovery, until the end of the transaction. Waits no longer than the session's lock_timeout.
 CREATE OR REPLACE FUNCTION citus_ha.take_change_lock() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
+  BEGIN
+    LOCK TABLE citus_ha.change_lock IN EXCLUSIVE MODE NOWAIT;
+    RETURN;
+  EXCEPTION WHEN lock_not_available THEN
+    PERFORM citus_ha.end_strangers('citus_ha.change_lock');
+  END;
   LOCK TABLE citus_ha.change_lock IN EXCLUSIVE MODE;
 END $$;

@@ -53,7 +53,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET
                        SELECT s ->> 'host', (s ->> 'port')::int, (s ->> 'inRecovery')::boolean, (s ->> 'lsn')::numeric,
                               trunc(extract(epoch FROM clock_timestamp())::numeric * 1000::numeric)
                          FROM jsonb_array_elements(seen) AS s
-                        WHERE (s ->> 'group')::int = l.groupid AND s ->> 'systemIdentifier' = l.system_identifier
+                        WHERE s ->> 'lsn' ~ '^[0-9]{1,20}$'  -- numeric knows NaN
+                          AND (s ->> 'group')::int = l.groupid AND s ->> 'systemIdentifier' = l.system_identifier
                           AND (s ->> 'timeline')::int = l.timeline AND s ->> 'history' = l.history
                       ) AS u(host, port, in_recovery, lsn, at_ms)
                 ORDER BY u.host, u.port, u.lsn DESC, u.at_ms DESC) AS k)

@@ -32,12 +32,21 @@ BEGIN
     'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST), '[]') FROM citus_ha.pause p));
 END $$;
 
--- Takes the lead for the transaction, where it is free or the caller's own already.
+-- Takes the lead for the transaction, where it is free or the caller's own already. The second time it queues, before who
+-- was ended can be there again.
 CREATE OR REPLACE FUNCTION citus_ha.take_lead() RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET lock_timeout = '200ms' AS $$
 BEGIN
-  LOCK TABLE citus_ha.lead_lock IN EXCLUSIVE MODE NOWAIT;
+  BEGIN
+    LOCK TABLE citus_ha.lead_lock IN EXCLUSIVE MODE NOWAIT;
+    RETURN true;
+  EXCEPTION WHEN lock_not_available THEN  -- caught here: as an error of the statement it would be in the server's log each time
+    IF NOT citus_ha.end_strangers('citus_ha.lead_lock') THEN
+      RETURN false;
+    END IF;
+  END;
+  LOCK TABLE citus_ha.lead_lock IN EXCLUSIVE MODE;
   RETURN true;
-EXCEPTION WHEN lock_not_available THEN  -- caught here: as an error of the statement it would be in the server's log each time
+EXCEPTION WHEN lock_not_available THEN
   RETURN false;
 END $$;

@@ -10,6 +10,8 @@ WITH schema AS (
   SELECT r.relname, 'pg_class'::regclass::oid AS classid, r.oid AS objid FROM relation r
   UNION ALL SELECT r.relname, 'pg_attrdef'::regclass::oid, a.oid FROM relation r JOIN pg_attrdef a ON a.adrelid = r.oid
   UNION ALL SELECT r.relname, 'pg_constraint'::regclass::oid, k.oid FROM relation r JOIN pg_constraint k ON k.conrelid = r.oid
+), member AS (  -- whoever may CREATE in the database can put a trusted extension here: its objects are superusers', no code of his
+  SELECT d.classid, d.objid FROM pg_depend d WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 )
 SELECT (SELECT pg_get_userbyid(s.nspowner)::text FROM schema s)                AS owner,
        (SELECT coalesce(jsonb_agg(DISTINCT coalesce(r.rolname::text, 'PUBLIC')), '[]')
@@ -29,12 +31,15 @@ SELECT (SELECT pg_get_userbyid(s.nspowner)::text FROM schema s)                A
        (SELECT coalesce(jsonb_agg(DISTINCT u.what), '[]')
           FROM (SELECT pg_describe_object(d.classid, d.objid, d.objsubid)
                   FROM schema s JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid
-                 WHERE d.classid <> ALL (ARRAY['pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass]::oid[])
+                 WHERE d.classid <> ALL (ARRAY['pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass,
+                                               'pg_extension'::regclass]::oid[])
+                   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = d.classid AND m.objid = d.objid)
                 UNION ALL
                 SELECT 'relation ' || r.relname || ' of kind ' || r.relkind::text FROM relation r WHERE r.relkind NOT IN ('r', 'i', 't')
                 UNION ALL
                 SELECT 'type ' || t.typname FROM pg_type t JOIN schema s ON s.oid = t.typnamespace
                  WHERE t.typrelid = 0 AND t.typelem = 0
+                   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
                 UNION ALL
                 SELECT 'trigger ' || t.tgname || ' on ' || r.relname FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid
                 UNION ALL
@@ -49,4 +54,5 @@ SELECT (SELECT pg_get_userbyid(s.nspowner)::text FROM schema s)                A
                 SELECT 'function ' || p.oid::regprocedure || ' with a type that is not PostgreSQL’s'
                   FROM pg_proc p JOIN schema s ON s.oid = p.pronamespace
                  WHERE EXISTS (SELECT FROM unnest(p.proargtypes::oid[]) AS a(type) JOIN pg_type t ON t.oid = a.type
-                                WHERE t.typnamespace <> 'pg_catalog'::regnamespace)) AS u(what)) AS others
+                                WHERE t.typnamespace <> 'pg_catalog'::regnamespace)
+                   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)) AS u(what)) AS others

@@ -8,7 +8,7 @@ import { Connections } from '../walk/connections.ts'
 import { databasesIn } from '../walk/databases.ts'
 import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
-import type { Io } from './io.ts'
+import { type Io, plain } from './io.ts'
 
 /** Options of every command that talks to a cluster. */
 export interface ClusterOptions {
@@ -61,7 +61,7 @@ export async function withCluster<T>(
   audience: Audience = 'log',
 ): Promise<T> {
   const { config, database, warnings } = await loadCluster(options, io)
-  for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
+  for (const warning of warnings) io.stderr.write(`warning: ${plain(warning)}\n`)
   const access = new Connections(config, io.env, audience === 'person' ? 'shown' : undefined)
   try {
     return await work({ config, access, database })
@@ -72,7 +72,7 @@ export async function withCluster<T>(
 
 /** What a walk needs, from the configuration; a command changes what its flags say. */
 export function requestOf({ config, database }: Session, io: Io): WalkRequest {
-  const progress = (line: string) => io.stderr.write(`${line}\n`)
+  const progress = (line: string) => io.stderr.write(`${plain(line)}\n`)
   return requestFor(config, database, { ...io, progress })
 }
 

@@ -1,6 +1,6 @@
 import { type EachDatabase, eachDatabase as each } from '../walk/each-database.ts'
 import { databasesOf, type Session } from './cluster.ts'
-import type { Io } from './io.ts'
+import { type Io, plain } from './io.ts'
 
 /**
  * Does a command's work for one database after the other. One that fails takes nothing from the others: it is told on
@@ -17,6 +17,6 @@ export async function eachDatabase<T>(
   const names = given ?? (await databasesOf(session))
   const all = names.map((database) => ({ ...session, database }))
   const failed = (database: string, line: string) =>
-    void io.stderr.write(`citus-ha: database ${database}: ${line}\n`)
+    void io.stderr.write(`citus-ha: database ${plain(database)}: ${plain(line)}\n`)
   return await each({ all, signal: io.signal, failed }, work)
 }

@@ -29,6 +29,14 @@ export function colorsFor(output: Output, env: Environment): Colors {
   return createColors(output.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb')
 }
 
+/** Names, gids, statements and messages are anybody's text: nothing in them reaches the terminal as a command, or a line. */
+export function plain(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
+}
+
 /** One JSON document on stdout. */
 export function printJson(io: Io, value: unknown): void {
   const text = JSON.stringify(

@@ -15,7 +15,7 @@ import { statusCommand } from './commands/status.ts'
 import { switchoverCommand } from './commands/switchover.ts'
 import { watchCommand } from './commands/watch.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import type { Io } from './io.ts'
+import { type Io, plain } from './io.ts'
 import { packageVersion } from './version.ts'
 
 /** The whole command line. `exit` is told the exit code of a command that came to an outcome. */
@@ -64,7 +64,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     // Commander has said what is wrong, or printed the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const { line, exitCode: code } = describeError(error)
-    io.stderr.write(`citus-ha: ${line}\n`)
+    io.stderr.write(`citus-ha: ${plain(line)}\n`)
     return code
   }
 }

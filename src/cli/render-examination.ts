@@ -1,6 +1,6 @@
 import type { Check, Finding, Severity } from '../doctor/check.ts'
 import type { Examination } from '../walk/doctor.ts'
-import { type Colors, colorsFor, type Io } from './io.ts'
+import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
 /** What was found in one database, for people: worst first, each with what was seen and what mends it. */
 export function renderExamination({ database, coordinator, servers, findings }: Examination, io: Io): string {
@@ -41,8 +41,3 @@ function summaryOf(findings: readonly Finding[], colors: Colors): string {
 }
 
 const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
-
-/** Names, gids and messages are anybody's text: nothing in them reaches the terminal as a command to it. */
-function plain(text: string): string {
-  return text.replace(/\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
-}

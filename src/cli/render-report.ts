@@ -1,6 +1,6 @@
 import { describeBlocker } from '../apply/blockers.ts'
 import { everyCopy, type Outcome, type Report } from '../model/outcome.ts'
-import { type Colors, colorsFor, type Io } from './io.ts'
+import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
 const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed'>, string>> = {
   planned: 'dry run: this would be done; nothing was changed',
@@ -13,10 +13,10 @@ const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed'>, stri
 export function renderReport(report: Report, io: Io): string {
   const colors = colorsFor(io.stdout, io.env)
   const lines = [
-    `${colors.bold(report.database)}: ${headline(report, colors)}`,
+    `${colors.bold(plain(report.database))}: ${headline(report, colors)}`,
     ...report.refusals.flatMap((refusal) => [
-      colors.red(`  group ${refusal.group}: ${refusal.reason} (${refusal.rule}): ${refusal.summary}`),
-      ...refusal.evidence.map((line) => `    ${line}`),
+      colors.red(`  group ${refusal.group}: ${refusal.reason} (${refusal.rule}): ${plain(refusal.summary)}`),
+      ...refusal.evidence.map((line) => `    ${plain(line)}`),
     ]),
     ...report.changes.map(
       (change) =>
@@ -25,12 +25,12 @@ export function renderReport(report: Report, io: Io): string {
     ...report.copies.map((copy) => {
       const time = copy.convergedMs ? ` after ${copy.convergedMs.toFixed(1)} ms` : ''
       const state = copy.state === 'right' ? colors.green(copy.state) : colors.yellow(copy.state)
-      return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${copy.detail}` : ''}`
+      return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${plain(copy.detail)}` : ''}`
     }),
-    ...report.blockers.map((blocker) => colors.yellow(`  in the way: ${describeBlocker(blocker)}`)),
-    ...report.ended.map((blocker) => colors.yellow(`  ended: ${describeBlocker(blocker)}`)),
-    ...report.unfenced.map((why) => colors.red(`  not fenced: ${why}`)),
-    ...report.warnings.map((warning) => colors.yellow(`  warning: ${warning}`)),
+    ...report.blockers.map((blocker) => colors.yellow(`  in the way: ${plain(describeBlocker(blocker))}`)),
+    ...report.ended.map((blocker) => colors.yellow(`  ended: ${plain(describeBlocker(blocker))}`)),
+    ...report.unfenced.map((why) => colors.red(`  not fenced: ${plain(why)}`)),
+    ...report.warnings.map((warning) => colors.yellow(`  warning: ${plain(warning)}`)),
     ...report.sql.flatMap(({ node, statements }) => [
       `  -- on ${node}`,
       ...statements.map((sql) => `  ${sql};`),

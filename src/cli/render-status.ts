@@ -1,21 +1,21 @@
 import { describePause } from '../model/pause.ts'
 import type { EntryStatus } from '../walk/routing.ts'
 import type { GroupStatus, NodeStatus, Status } from '../walk/status.ts'
-import { type Colors, colorsFor, type Io } from './io.ts'
+import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
 /** A status for people: a tree of groups and nodes, then what is wrong. */
 export function renderStatus(status: Status, io: Io): string {
   const colors = colorsFor(io.stdout, io.env)
   const lines = [
-    `${colors.bold(status.database)}  coordinator ${status.coordinator}  ${colors.dim(status.citus)}`,
-    ...status.pauses.map((pause) => colors.yellow(`paused: ${describePause(pause)}`)),
+    `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(status.citus)}`,
+    ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
     ...status.groups.flatMap((group) => groupLines(group, colors)),
     ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
-    ...status.remedies.map((remedy) => colors.yellow(`* ${remedy}`)),
-    ...status.problems.map((problem) => colors.red(`! ${problem}`)),
-    ...status.warnings.map((warning) => colors.yellow(`! ${warning}`)),
+    ...status.remedies.map((remedy) => colors.yellow(`* ${plain(remedy)}`)),
+    ...status.problems.map((problem) => colors.red(`! ${plain(problem)}`)),
+    ...status.warnings.map((warning) => colors.yellow(`! ${plain(warning)}`)),
     ...(status.pending.length > 0
-      ? ['reconcile would do:', ...status.pending.map((line) => `  ${line}`)]
+      ? ['reconcile would do:', ...status.pending.map((line) => `  ${plain(line)}`)]
       : []),
   ]
   return `${lines.join('\n')}\n`

@@ -1,7 +1,7 @@
 import { describeBlocker } from '../apply/blockers.ts'
 import { everyCopy } from '../model/outcome.ts'
 import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
-import { colorsFor, type Io } from './io.ts'
+import { colorsFor, type Io, plain } from './io.ts'
 
 const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
   switched: 'switched',
@@ -26,24 +26,26 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
   const pause = pauseMs === null ? [] : [`  writes waited ${pauseMs} ms${share(pauseMs, othersMs)}`]
   const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
   const lines = [
-    `${colors.bold(databases.join(', '))}: ${paint(headline)}`,
-    ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${line}`) : []),
-    ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${line}`)) : []),
-    ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${why}`)]),
+    `${colors.bold(plain(databases.join(', ')))}: ${paint(headline)}`,
+    ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${plain(line)}`) : []),
+    ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${plain(line)}`)) : []),
+    ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${plain(why)}`)]),
     ...(['switched', 'partly', 'late-writes'].includes(outcome)
       ? moves.map(({ group, from, to }) => `  group ${group}: ${from} -> ${to}`)
       : []),
     ...pause,
-    ...report.waitedFor.map((each) => colors.yellow(`  in the way: ${describeBlocker(each)}`)),
-    ...report.ended.map((each) => colors.yellow(`  ended: ${describeBlocker(each)}`)),
-    ...report.cutOff.map((each) => colors.yellow(`  ended with the old primary: ${describeBlocker(each)}`)),
+    ...report.waitedFor.map((each) => colors.yellow(`  in the way: ${plain(describeBlocker(each))}`)),
+    ...report.ended.map((each) => colors.yellow(`  ended: ${plain(describeBlocker(each))}`)),
+    ...report.cutOff.map((each) =>
+      colors.yellow(`  ended with the old primary: ${plain(describeBlocker(each))}`),
+    ),
     ...(report.rolledBack === null
       ? []
       : [colors.yellow(`  rolled back meanwhile: ${report.rolledBack} transactions`)]),
-    ...report.left.map((line) => colors.red(`  left: ${line}`)),
+    ...report.left.map((line) => colors.red(`  left: ${plain(line)}`)),
     ...(outcome === 'planned' || outcome === 'refused'
       ? []
-      : report.warnings.map((line) => colors.yellow(`  warning: ${line}`))),
+      : report.warnings.map((line) => colors.yellow(`  warning: ${plain(line)}`))),
     colors.dim(`  ${report.durationMs} ms (${steps.join(', ')})`),
   ]
   return `${lines.join('\n')}\n`

@@ -26,9 +26,13 @@ export class CitusHaError extends Error {
   }
 }
 
+/** Of what does not belong in a schema. */
+const SHOWN = 8
+
 /** What is to be said and typed where the schema `citus_ha` of a node is somebody else's. */
 export function untrustedSchema(node: HostPort, untrusted: readonly string[]): string {
-  return `${formatAddress(node)}: the schema citus_ha is not ours: ${untrusted.join('; ')}. Nothing in it is called. A superuser looks at it, and drops it: DROP SCHEMA citus_ha CASCADE; then: citus-ha install`
+  const more = untrusted.length > SHOWN ? `; and ${untrusted.length - SHOWN} more` : ''
+  return `${formatAddress(node)}: the schema citus_ha is not ours: ${untrusted.slice(0, SHOWN).join('; ')}${more}. Nothing in it is called. A superuser looks at it, and drops it: DROP SCHEMA citus_ha CASCADE; then: citus-ha install`
 }
 
 const EXIT_CODES: Readonly<Record<FailureCode, 2 | 3 | 4>> = {

@@ -212,6 +212,67 @@ describe('a hostile user of the database', () => {
     ).toEqual([{ rolsuper: false }])
   })
 
+  it.each([
+    ['in the schema citus_ha', 'citus_ha'],
+    ['beside PostgreSQL’s own', 'pg_catalog'],
+  ])('a trusted extension %s, of who may CREATE in the database, keeps nobody out', async (_, schema) => {
+    const { database } = scenario.cluster
+    for (const node of nodes()) {
+      const off = 'SET citus.enable_ddl_propagation = off'
+      await on(node, `${off}; CREATE ROLE mallory LOGIN; GRANT CREATE ON DATABASE ${database} TO mallory`)
+      for (const name of ['hstore', 'intarray', 'citext', 'ltree', 'cube', 'tcn'])
+        await on(node, `${off}; CREATE EXTENSION ${name} SCHEMA ${schema}`, 'mallory')
+    }
+    await scenario.settle()
+    for (const command of ['status', 'reconcile', 'pause', 'resume'])
+      expect(await scenario.run(command)).toMatchObject({ exitCode: 0 })
+    expect((await scenario.run('doctor')).stdout).not.toContain('not ours')
+    expect((await scenario.install()).stdout).toContain(database)
+  })
+
+  it.each([
+    ['the lead', `SELECT citus_ha.take_lead() AS done`, { done: false }],
+    ['the change lock', `SET lock_timeout = '5s'; SELECT citus_ha.take_change_lock()::text AS done`, null],
+  ])('the owner of the database, who ANALYZEs in a transaction, does not keep %s', async (_, take, kept) => {
+    const at = server('coordinator')
+    const { database } = scenario.cluster
+    const off = 'SET citus.enable_ddl_propagation = off'
+    for (const node of nodes()) await on(node, `${off}; CREATE ROLE mallory LOGIN`)
+    await on(at, `${off}; ALTER DATABASE ${database} OWNER TO mallory`)
+    const open = await at.connect({ database, user: 'mallory' })
+    open.on('error', () => undefined)
+    try {
+      await open.query('BEGIN; SET client_min_messages = error; ANALYZE')
+      const [row] = await on(at, take, 'citus_ha')
+      expect(row).not.toEqual(kept)
+    } finally {
+      await open.end().catch(() => undefined)
+    }
+  })
+
+  it('is shown as text, whatever he names things, and writes no line of his own', async () => {
+    const { database } = scenario.cluster
+    const gid = 'citus_ha_x\n! group 1: healthy\x1b[2J\x1b]0;owned\x07'
+    const at = server('coordinator')
+    await on(at, 'SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN')
+    const open = await at.connect({ database, user: 'mallory' })
+    await open.query(`BEGIN; SELECT 1; PREPARE TRANSACTION '${gid}'`).finally(() => open.end())
+    const shown = 'citus_ha_x\\x0a! group 1: healthy\\x1b[2J\\x1b]0;owned\\x07'
+    const status = await scenario.run('status')
+    expect(status.stdout).toContain(shown)
+    for (const command of [
+      ['status'],
+      ['reconcile'],
+      ['recover'],
+      ['switchover', '--group', '1', '--dry-run'],
+    ]) {
+      const ran = await scenario.run(...command)
+      expect(ran.stdout + ran.stderr, command[0]).not.toContain('\x1b')
+      expect(ran.stdout + ran.stderr, command[0]).not.toMatch(/^! group 1: healthy/m)
+    }
+    await on(at, `ROLLBACK PREPARED '${gid}'`)
+  })
+
   it('finds each function fixed in its definition, and makes those anew that are not ours', async () => {
     const { database } = scenario.cluster
     const loose = `SELECT proname FROM pg_proc WHERE pronamespace = 'citus_ha'::regnamespace
@@ -271,6 +332,21 @@ describe('a hostile user of the database', () => {
       await on(node, `ROLLBACK PREPARED '${gid}'`)
     }
   })
+
+  it.each(['NaN', 'Infinity', '-1', '1.5', '1e3', '99999999999999999999999'])(
+    'lets our own role not put a position on record that nobody can read: %s',
+    async (lsn) => {
+      const at = server('coordinator')
+      await scenario.reconcile()
+      const record = `SELECT citus_ha.record_positions(jsonb_agg(jsonb_build_object('group', groupid, 'host', 'x', 'port', 1,
+        'systemIdentifier', system_identifier, 'timeline', timeline, 'history', history, 'inRecovery', false, 'lsn', '${lsn}')))
+        FROM citus_ha.lineage`
+      await on(at, record, 'citus_ha')
+      const [row] = await on(at, `SELECT string_agg(positions::text, '') AS positions FROM citus_ha.lineage`)
+      expect(row?.positions).not.toContain('"x"')
+      expect(await scenario.run('status')).toMatchObject({ exitCode: 0 })
+    },
+  )
 
   it.each([
     ['rewrite', `SELECT citus_ha.rewrite(2147483647, 9223372036854775807, '[]', '{}')`],

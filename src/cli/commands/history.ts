@@ -8,7 +8,7 @@ import {
   type Session,
   withCluster,
 } from '../cluster.ts'
-import { type Io, printJson } from '../io.ts'
+import { type Io, plain, printJson } from '../io.ts'
 import { countOption } from '../options.ts'
 
 interface HistoryOptions extends ClusterOptions {
@@ -37,5 +37,5 @@ async function historyOf(session: Session, { limit }: HistoryOptions, io: Io): P
 }
 
 function render({ database, timeline, epoch, decidedAt, reason, madeBy, groups }: ChangeIn) {
-  return `${decidedAt}  ${database}  epoch ${timeline}/${epoch}  groups ${groups.join(', ')}  ${reason}  (${madeBy})\n`
+  return `${decidedAt}  ${plain(database)}  epoch ${timeline}/${epoch}  groups ${groups.join(', ')}  ${plain(reason)}  (${plain(madeBy)})\n`
 }

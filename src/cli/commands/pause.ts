@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { describePause, scopeOf, sinceOf } from '../../model/pause.ts'
 import { type PausedIn, type PauseOrder, pauseEverywhere } from '../../walk/pause.ts'
 import { addClusterOptions, type ClusterOptions, databasesOf, requestOf, withCluster } from '../cluster.ts'
-import { type Io, printJson } from '../io.ts'
+import { type Io, plain, printJson } from '../io.ts'
 import { groupOption } from '../options.ts'
 
 interface ResumeOptions extends ClusterOptions {
@@ -57,7 +57,7 @@ async function carryOut(order: PauseOrder, options: ResumeOptions, io: Io): Prom
     return await pauseEverywhere(session.access, requests, order)
   })
   if (options.json) printJson(io, { databases: done })
-  else for (const each of done) io.stdout.write(`${linesOf(order, each).join('\n')}\n`)
+  else for (const each of done) io.stdout.write(`${linesOf(order, each).map(plain).join('\n')}\n`)
 }
 
 function linesOf(order: PauseOrder, { database, changed, pause, pauses }: PausedIn): string[] {

@@ -10,7 +10,7 @@ import { observe } from '../../walk/look.ts'
 import { recoverNow } from '../../walk/recovery.ts'
 import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
-import { type Io, printJson } from '../io.ts'
+import { type Io, plain, printJson } from '../io.ts'
 
 interface RecoverOptions extends ClusterOptions {
   readonly dryRun?: boolean
@@ -82,7 +82,7 @@ function render(
   if (lines.length + switchovers.length === 0) io.stdout.write('nothing is in doubt\n')
   for (const { node, gid, action, why, failed } of lines) {
     const done = failed === null ? '' : `: failed: ${failed}`
-    io.stdout.write(`${node}: ${dryRun ? 'would ' : ''}${action} ${gid}: ${why}${done}\n`)
+    io.stdout.write(`${node}: ${dryRun ? 'would ' : ''}${action} ${plain(gid)}: ${plain(why)}${done}\n`)
   }
-  for (const line of switchovers) io.stdout.write(`${line}\n`)
+  for (const line of switchovers) io.stdout.write(`${plain(line)}\n`)
 }

@@ -4,7 +4,7 @@ import type { HostPort } from '../../model/node.ts'
 import { exitCodeOfSwitchover } from '../../model/switchover.ts'
 import type { SwitchoverOrder } from '../../switchover/order.ts'
 import { addClusterOptions, type ClusterOptions, databasesOf, requestOf, withCluster } from '../cluster.ts'
-import { type Io, printJson } from '../io.ts'
+import { type Io, plain, printJson } from '../io.ts'
 import { addressOption, durationOption, groupsOption } from '../options.ts'
 import { renderSwitchover } from '../render-switchover.ts'
 
@@ -98,7 +98,7 @@ function orderOf(options: SwitchoverOptions, io: Io): Omit<SwitchoverOrder, 'max
   if (!(yes || dryRun || ask)) throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
   const confirm = async (lines: readonly string[]) => {
     if (yes || !ask) return true
-    io.stderr.write(`${lines.join('\n')}\n`)
+    io.stderr.write(`${lines.map(plain).join('\n')}\n`)
     return await ask('Go on? [y/N] ')
   }
   return {
