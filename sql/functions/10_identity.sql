@@ -4,7 +4,7 @@
 -- write of a page only, minutes after the standby has come to a timeline. It has come to one of which it has the history
 -- file, and WAL at the place up to which it has replayed, beyond the point where that timeline began.
 CREATE OR REPLACE FUNCTION citus_ha.replayed_timeline(at_least int) RETURNS int
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT coalesce(max(h.tli), at_least)
     FROM (SELECT r.lsn, ((r.lsn - '0/0') - 1)::bigint / i.bytes_per_wal_segment AS segment,
                  4294967296 / i.bytes_per_wal_segment AS segments
