@@ -1,4 +1,5 @@
 import { formatAddress } from '../model/node.ts'
+import { putBack } from '../model/retired.ts'
 import type { GroupFacts, Member } from './facts.ts'
 import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt } from './rule.ts'
 import { lineOf, shortfall } from './shortfall.ts'
@@ -260,7 +261,7 @@ export const RULES: readonly Rule[] = [
     when: (facts) =>
       facts.registered?.kind === 'answered' && facts.writable.length === 0
         ? {
-            summary: `${registeredAt(facts)} is ${demotionOf(facts) ?? 'in recovery'}, and no member of the group takes writes`,
+            summary: `${registeredAt(facts)} is ${demotionOf(facts) ?? 'in recovery'}, and no member of the group takes writes${putBack(facts.registered)}`,
             evidence: [show(facts.registered)],
           }
         : null,

@@ -156,7 +156,11 @@ export function warningsOfVouching(facts: GroupFacts, vouched: Member): string[]
   const warnings: string[] = []
   const others = facts.writable.filter((member) => member !== vouched)
   warnings.push(
-    ...others.map((member) => `${at(member)} takes writes as well: what it accepts from now on is lost`),
+    ...others.map((member) =>
+      member.node.readOnly
+        ? `${at(member)} runs on as well, read-only by default: what it accepts all the same is lost`
+        : `${at(member)} takes writes as well: what it accepts from now on is lost`,
+    ),
   )
   if (!facts.lineage)
     warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')

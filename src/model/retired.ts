@@ -80,6 +80,13 @@ function othersIn(survey: Survey, diagnoses: readonly Diagnosis[]): Retired[] {
   })
 }
 
+/** How one is put back that was retired though nobody has taken its place; '' where it is not retired. */
+export function putBack({ retired, inRecovery, address }: Answered): string {
+  if (!retired || inRecovery) return ''
+  const sql = `UPDATE pg_dist_local_group SET groupid = groupid - ${RETIRED_GROUPS}; DELETE FROM citus_ha.retired`
+  return `. Only if no other server has taken the place of ${formatAddress(address)} (SELECT * FROM citus_ha.retired there says who was to), put it back there, as a superuser in each database: ${sql}`
+}
+
 /** What makes a standby of it, run where it lives. */
 export function rejoinCommand({ primary }: Retired, database: string): string {
   const { host, port } = primary.address

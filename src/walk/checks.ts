@@ -6,6 +6,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { coordinatorOf, isCoordinator, kindOf } from '../model/kinds.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { putBack } from '../model/retired.ts'
 
 /**
  * The coordinator of a survey.
@@ -32,9 +33,12 @@ export function requireCoordinator(survey: Survey): Answered {
       `${nodes}: database ${survey.database} has no Citus node metadata; give the URL of a coordinator and its database`,
     )
   }
+  const retired = answered.find(
+    (node) => node.retired && !node.inRecovery && node.citus?.localGroup === COORDINATOR_GROUP,
+  )
   throw new CitusHaError(
     'no-coordinator',
-    `no writable coordinator answers: ${survey.nodes.map(show).join('; ')}`,
+    `no writable coordinator answers: ${survey.nodes.map(show).join('; ')}${retired ? putBack(retired) : ''}`,
   )
 }
 

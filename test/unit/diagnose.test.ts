@@ -117,6 +117,14 @@ describe('group 1', () => {
     expect(warnings.join('\n')).toMatch(/w1a:5432 takes writes as well: what it accepts from now on is lost/)
     expect(warnings.join('\n')).toMatch(/w1b:5432: it is on another timeline 2.*it was vouched for/)
   })
+
+  test('vouching beside an old primary that is read-only says that it is', () => {
+    const old = writable('w1a', 1, { readOnly: true })
+    const survey = surveyOf([coordinator([lineage(1)]), old, PROMOTED, writable('w2a', 2)])
+    expect(of(1, survey, vouching('w1b')).warnings.join('\n')).toContain(
+      'w1a:5432 runs on as well, read-only by default',
+    )
+  })
 })
 
 describe('group 0', () => {

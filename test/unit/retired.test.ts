@@ -5,6 +5,7 @@ import { type Intent, intentsIn } from '../../src/model/intent.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import type { Answered } from '../../src/model/observation.ts'
 import { leftRunning, retiredIn } from '../../src/model/retired.ts'
+import { requireCoordinator } from '../../src/walk/checks.ts'
 import {
   address,
   installed,
@@ -121,5 +122,22 @@ describe('what a switchover has written down', () => {
       writable('w2a', 2),
     ]
     expect(intentsIn(nodes)).toEqual(counts)
+  })
+})
+
+describe('a primary that was retired, and in whose place there is nobody', () => {
+  const CASES = [
+    { group: 0, nodes: [writable('cn1', 0, { retired: true }), writable('w1a', 1)], at: 'cn1:5432' },
+    { group: 1, nodes: [writable('cn1', 0), writable('w1a', 1, { retired: true })], at: 'w1a:5432' },
+  ]
+  it.each(CASES)('of group $group is put back by a command that is told', ({ group, nodes, at }) => {
+    const survey = surveyOf(nodes)
+    const said = (): string => {
+      requireCoordinator(survey)
+      return diagnose(survey, NO_CLAIMS).find((each) => each.group === group)?.summary ?? ''
+    }
+    const wanted = `taken the place of ${at} (SELECT * FROM citus_ha.retired there says who was to), put it back there, as a superuser in each database: UPDATE pg_dist_local_group SET groupid = groupid - 1000000000; DELETE FROM citus_ha.retired`
+    if (group === 0) expect(said).toThrow(wanted)
+    else expect(said()).toContain(wanted)
   })
 })
