@@ -127,7 +127,7 @@ describe('what a client was running', () => {
         ['event', 'promoted', at, '--timeout', '2s'],
         ['event', 'promoted', at, '--timeout', '2s', '--json'],
         ['watch', '--once', '--json'],
-        ['reconcile', '--timeout', '1s', '--log-level', 'debug'],
+        ['reconcile', '--timeout', '4s', '--log-level', 'debug'],
       ].map(([command = '', ...rest]): Sink => {
         return {
           name: `citus-ha ${command} ${rest.filter((word) => word.startsWith('--')).join(' ')}`,
@@ -197,9 +197,9 @@ describe('what a client was running', () => {
   })
 
   it.each([
-    { how: 'reconcile', args: ['reconcile', '--timeout', '1s'], stream: 'stderr' },
-    { how: 'reconcile', args: ['reconcile', '--timeout', '1s'], stream: 'stdout' },
-    { how: 'reconcile --json', args: ['reconcile', '--timeout', '1s', '--json'], stream: 'stdout' },
+    { how: 'reconcile', args: ['reconcile', '--timeout', '4s'], stream: 'stderr' },
+    { how: 'reconcile', args: ['reconcile', '--timeout', '4s'], stream: 'stdout' },
+    { how: 'reconcile --json', args: ['reconcile', '--timeout', '4s', '--json'], stream: 'stdout' },
   ] as const)('is shown to whoever runs $how, on $stream', async ({ args, stream }) => {
     const ran = await scenario.run(...args)
     expect(ran.exitCode).toBe(4)

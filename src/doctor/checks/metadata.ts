@@ -1,7 +1,8 @@
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP } from '../../model/catalog.ts'
 import type { Inspection, PoolRow } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
-import { formatAddress, sameAddress } from '../../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
+import type { Answered } from '../../model/observation.ts'
 import { type Check, type Facts, type Found, psql, quoted } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, seenIn, systemsOf, writers } from '../servers.ts'
 
@@ -34,7 +35,7 @@ export const METADATA_CHECKS: readonly Check[] = [
     says: 'a copy of the node metadata is not as the coordinator’s',
     when: (facts) =>
       facts.copies
-        .filter(({ differs }) => differs)
+        .filter(({ differs, node }) => differs && !differsWithItsPrimary(facts, node))
         .map(({ node, role }) => ({
           group: null,
           node,
@@ -90,7 +91,18 @@ export const METADATA_CHECKS: readonly Check[] = [
   },
 ]
 
-function differencesAt(facts: Facts, address: Parameters<typeof formatAddress>[0]): string[] {
+/** A standby's copy is its primary's: where that one differs, it is mended there, and the standby follows. */
+function differsWithItsPrimary(facts: Facts, node: HostPort): boolean {
+  const answered = facts.survey.nodes.filter((each): each is Answered => each.kind === 'answered')
+  const standby = answered.find((each) => sameAddress(each.address, node))
+  if (!standby?.inRecovery) return false
+  return facts.copies.some(({ differs, node: other }) => {
+    const primary = answered.find((each) => sameAddress(each.address, other))
+    return differs && primary?.inRecovery === false && primary.systemIdentifier === standby.systemIdentifier
+  })
+}
+
+function differencesAt(facts: Facts, address: HostPort): string[] {
   const seen = seenAt(facts, address)
   const rows = seen?.kind === 'answered' ? (seen.citus?.catalog ?? []) : []
   const truth = catalogOf(facts)
