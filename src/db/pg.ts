@@ -37,6 +37,12 @@ export interface SessionLike {
 }
 
 /**
+ * Throws for a statement that is not to be sent on this session. It may ask something on the session itself first.
+ * @param ask runs a statement and gives its rows
+ */
+export type SessionGuard = (sql: string, ask: (sql: string) => Promise<Row[]>) => Promise<void>
+
+/**
  * One connection that owns a transaction. Every wait has a limit: past it the connection is cut, and what
  * was sent on it is unknown until somebody looks.
  */
@@ -44,13 +50,13 @@ export class Session implements SessionLike {
   readonly #client: pg.Client
   readonly pid: number
   #lost: SessionLost | null = null
-  readonly #mayRun: (sql: string) => void
+  readonly #guard: SessionGuard | null
   #told: ((lost: SessionLost) => void) | null = null
 
-  private constructor(client: pg.Client, pid: number, mayRun: (sql: string) => void) {
+  private constructor(client: pg.Client, pid: number, guard: SessionGuard | null) {
     this.#client = client
     this.pid = pid
-    this.#mayRun = mayRun
+    this.#guard = guard
     client.on('error', (error) => {
       if (this.#lost) return
       this.#lost = new SessionLost(error.message, codeOf(error) ?? 'ECONNRESET', { cause: error })
@@ -59,10 +65,10 @@ export class Session implements SessionLike {
   }
 
   /**
-   * @param mayRun throws for what is not to be sent to this server
+   * @param guard asked before each statement; null: anything may be sent
    * @throws what `pg` or the server says, within the target's time limit
    */
-  static async open(target: Target, mayRun: (sql: string) => void = () => undefined): Promise<Session> {
+  static async open(target: Target, guard: SessionGuard | null = null): Promise<Session> {
     const client = new pg.Client(pgClientConfig(target))
     // Without a listener an error between two statements would end the process.
     client.on('error', () => undefined)
@@ -74,7 +80,7 @@ export class Session implements SessionLike {
     }
     // `pg` keeps the backend's pid for cancel requests; its types do not say so.
     const pid = (client as pg.Client & { processID?: number | null }).processID ?? 0
-    return new Session(client, pid, mayRun)
+    return new Session(client, pid, guard)
   }
 
   get alive(): boolean {
@@ -92,8 +98,12 @@ export class Session implements SessionLike {
   }
 
   async run(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]> {
+    await this.#guard?.(sql, async (question) => (await this.#send(question, limitMs))[0] ?? [])
+    return await this.#send(sql, limitMs, parameters)
+  }
+
+  async #send(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]> {
     if (this.#lost) throw this.#lost
-    this.#mayRun(sql)
     let timer: NodeJS.Timeout | undefined
     const limit = new Promise<never>((_, reject) => {
       timer = setTimeout(

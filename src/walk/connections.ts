@@ -1,7 +1,7 @@
 import { readBlockers } from '../apply/blockers.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
-import { Session } from '../db/pg.ts'
+import { Session, type SessionGuard } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
@@ -17,6 +17,7 @@ import { probe } from '../observe/probe.ts'
 import { ReceiverHistory } from '../observe/receiver-history.ts'
 import { heldBack, replayRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
+import { schemaRow, trustOf } from '../observe/trust.ts'
 import { askWitness } from '../observe/witness.ts'
 import type { Access } from './access.ts'
 
@@ -49,10 +50,7 @@ export class Connections implements Access {
   }
 
   async open(address: HostPort, database: string): Promise<Session> {
-    const prober = this.prober(database)
-    return await Session.open(await this.#target(address, database), (sql) =>
-      prober.requireOurs(address, sql),
-    )
+    return await Session.open(await this.#target(address, database), trustGuard(address))
   }
 
   /** Closes the probes of all other databases, so that those may be dropped; whoever asks again opens new ones. */
@@ -79,6 +77,25 @@ export class Connections implements Access {
 
 /** Text that reads or calls anything in the schema; names of settings of ours begin like that too. */
 const CALLS_OURS = /citus_ha\.\w+\s*\(|\b(FROM|JOIN|INTO|UPDATE|TABLE) citus_ha\./i
+
+/**
+ * What is called in a schema that somebody else made would run as us, a superuser or not. Asked on the session itself: an
+ * earlier answer is of a database that may have been dropped and made anew, or had no such schema yet. Once is enough where
+ * there is one: nobody but a superuser changes a schema that was found in order, and nobody drops a database with a session.
+ */
+function trustGuard(address: HostPort): SessionGuard {
+  let isTrusted = false
+  return async (sql, ask) => {
+    if (isTrusted || !callsOurs(sql)) return
+    const facts = schemaRow.parse((await ask(statement('probe/schema')))[0])
+    const { untrusted } = trustOf(facts)
+    if (untrusted.length > 0) throw new CitusHaError('configuration', untrustedSchema(address, untrusted))
+    isTrusted = facts.owner !== null
+  }
+}
+
+// `await` looks for itself.
+const callsOurs = (sql: string): boolean => CALLS_OURS.test(sql) && !sql.includes(statement('probe/await'))
 
 class ProbeTimeout extends Error {
   readonly code = 'PROBE_TIMEOUT'
@@ -141,13 +158,12 @@ class NodeProber implements Prober {
   }
 
   /**
-   * What is called in a schema that somebody else made would run as us, a superuser or not. Known from the last probe:
-   * nobody but a superuser can change one that was found in order.
+   * As `trustGuard`, for a probe: known from the last one on this connection.
    * @throws CitusHaError (`configuration`) where such a statement is for a node with such a schema
    */
   requireOurs(address: HostPort, sql: string): void {
     const untrusted = this.#untrusted.get(formatAddress(address)) ?? []
-    if (untrusted.length === 0 || !CALLS_OURS.test(sql) || sql.includes(statement('probe/await'))) return
+    if (untrusted.length === 0 || !callsOurs(sql)) return
     throw new CitusHaError('configuration', untrustedSchema(address, untrusted))
   }
 

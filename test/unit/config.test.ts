@@ -53,6 +53,7 @@ log: { level: debug }
     const first = { ...shared, user: 'citus_ha', sslmode: 'verify-full' }
     expect(config).toEqual({
       cluster: 'orders',
+      discloseStatements: false,
       databases: ['app'],
       coordinators: [
         { address: { host: 'cn1.example', port: 5432 }, database: 'app', settings: first },
@@ -92,6 +93,7 @@ log: { level: debug }
   ])('may be short: %s', async (_, yaml) => {
     expect(await load(yaml)).toEqual({
       cluster: null,
+      discloseStatements: false,
       databases: null,
       coordinators: [
         { address: { host: 'cn1.example', port: 5432 }, database: 'app', settings: { user: 'citus_ha' } },

@@ -6,6 +6,7 @@ import { changesNothing, type Plan } from '../../src/model/plan.ts'
 import type { Routing } from '../../src/plan/target.ts'
 import {
   installed,
+  left,
   OPTIONS,
   primaryRow,
   secondaryRow,
@@ -15,7 +16,7 @@ import {
   testimony,
   writable,
 } from '../support/builders.ts'
-import { afterwards, at, KNOWN, planned, SECOND } from '../support/planned.ts'
+import { afterwards, at, KNOWN, planned } from '../support/planned.ts'
 
 /** Group 1 with secondaries w1b (node 3), w1c (6) and w1d (7), in this physical order. */
 const MANY: Catalog = [
@@ -263,7 +264,7 @@ describe('primaryDown: secondary', () => {
     })
 
     test('the promotion ends it in one change', () => {
-      const promoted = writable('w1d', 1, { ...SECOND, ...own })
+      const promoted = writable('w1d', 1, { timeline: 2, history: [left(1, '0/1000')], ...own })
       const made = again(silent('w1a'), still('w1b', 900n), still('w1c', 300n), promoted)
       expect(made.changes).toMatchObject([
         { nodeid: 2, kind: 'primary-moved', from: 'W1C:5432', to: 'w1d:5432' },

@@ -75,11 +75,10 @@ export async function readFiles({ token, tls }: Control): Promise<TlsMaterial | 
 
 /** @throws CitusHaError in one line */
 async function readTls({ cert, key, clientCa }: ControlTls): Promise<TlsMaterial> {
-  const [certificate, privateKey, authority] = await Promise.all([
-    readPem('cert', cert),
-    readPem('key', key),
-    clientCa === null ? null : readPem('clientCa', clientCa),
-  ])
+  // One after the other: the first that is missing is named, the same one each time.
+  const certificate = await readPem('cert', cert)
+  const privateKey = await readPem('key', key)
+  const authority = clientCa === null ? null : await readPem('clientCa', clientCa)
   try {
     createSecureContext({ cert: certificate, key: privateKey, ...(authority && { ca: authority }) })
   } catch (error) {
