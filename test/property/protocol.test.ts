@@ -13,7 +13,7 @@ vi.mock('node:crypto', async (original) => {
   return { ...(await original<typeof import('node:crypto')>()), randomBytes: uniqueBytes }
 })
 
-const RUNS = Number(process.env.CITUS_HA_SCHEDULES ?? 10_000)
+const RUNS = Number(process.env.CITUS_HA_SCHEDULES ?? (process.env.CI ? 10_000 : 3_000))
 
 // What a run of any length has to have met, so that it says something: per thousand schedules.
 const MET = {

@@ -211,7 +211,10 @@ export class Trial {
     })
     this.#report()
     for (const { args, exitCode, ms, said } of await this.program.calls()) {
-      expect(exitCode, `${args.join(' ')}\n${said}`).toBe(0)
+      // A monitor that is asked says "primary" before the promotion is through, and a slow machine takes its time: refused
+      // then, truly, and asked again a second later.
+      const isEarly = args.includes('pg_auto_failover') && said.includes('promotion-running (D022)')
+      expect(exitCode, `${args.join(' ')}\n${said}`).toBe(isEarly ? 3 : 0)
       expect(ms).toBeLessThan(10_000)
     }
   }

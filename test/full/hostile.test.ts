@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config/load.ts'
 import type { Server } from '../../src/demo/server.ts'
+import { Connections } from '../../src/walk/connections.ts'
 import { Caught, traps } from '../support/hostile.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
 
@@ -146,6 +148,30 @@ describe('a hostile user of the database', () => {
     GRANT SELECT ON ALL TABLES IN SCHEMA citus_ha TO PUBLIC;
     CREATE FUNCTION citus_ha.node_identity(OUT system_identifier text, OUT in_recovery boolean, OUT timeline int,
       OUT history text) LANGUAGE plpgsql AS $$ ${TRAP.replace('RETURN NULL', 'RETURN')} $$;`
+  it('has none of his code run where he makes the schema after it was looked for', async () => {
+    const { database } = scenario.cluster
+    const at = server('coordinator')
+    const local = (sql: string) => `SET citus.enable_ddl_propagation = off; ${sql}`
+    await on(at, local('CREATE ROLE mallory LOGIN'))
+    await on(at, local(`DROP SCHEMA citus_ha CASCADE; GRANT CREATE ON DATABASE ${database} TO mallory`))
+    const coordinators = [at.url(database, 'citus_ha')]
+    const access = new Connections(await loadConfig({ coordinators, env: {} }), {})
+    try {
+      expect(await access.prober(database).probe(at)).toMatchObject({ kind: 'answered', installed: null })
+      const caught = new Caught([at])
+      const lead = `CREATE FUNCTION citus_ha.take_lead() RETURNS int LANGUAGE plpgsql AS $$ ${TRAP} $$`
+      await on(at, local(`${FAKE}; ${lead}`), 'mallory')
+      const session = await access.open(at, database)
+      await expect(session.run('SELECT citus_ha.take_lead()', 5000)).rejects.toThrow(
+        /the schema citus_ha is not ours: .*mallory/,
+      )
+      expect(caught.lines()).toEqual([])
+      await session.close()
+    } finally {
+      await access.close()
+    }
+  })
+
   const impostures: readonly Imposture[] = [
     {
       what: 'made by whoever may CREATE in the database, before install',
