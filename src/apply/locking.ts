@@ -39,7 +39,7 @@ const copySchema = z.object({
   history: z.string(),
 })
 
-/** The coordinator's transaction is open already (it holds the advisory lock), and its locks begin the round. */
+/** The coordinator's transaction is open already (it holds the change lock), and its locks begin the round. */
 export async function lockCopy(
   participant: Participant,
   fence: readonly number[],

@@ -10,7 +10,7 @@ export interface Decisions {
   readonly database: string
   /** Timeline of the coordinator that is asked. */
   readonly timeline: number
-  /** The exact gids in `citus_ha.change`, read under the coordinator's advisory lock. */
+  /** The exact gids in `citus_ha.change`, read under the coordinator's change lock. */
   readonly committed: ReadonlySet<string>
 }
 
