@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { redact } from '../config/redact.ts'
 import type { Environment } from '../config/url.ts'
+import { timeLimit } from '../time-limit.ts'
 import type { Notification } from './notification.ts'
 import type { Delivery } from './target.ts'
 
@@ -21,19 +22,24 @@ export function commandDelivery(
       const refused = (why: string) => resolve({ kind: 'refused', why })
       // A group of its own, so that its children can be ended with it.
       const child = spawn(program, args, { env: given, stdio: ['pipe', 'ignore', 'pipe'], detached: true })
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+      const time = timeLimit(timeoutMs)
+      const limit = AbortSignal.any([signal, time.signal])
       const end = () => endGroup(child.pid)
       limit.addEventListener('abort', end, { once: true })
+      const over = () => {
+        time.clear()
+        limit.removeEventListener('abort', end)
+      }
       let said = ''
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         said = (said + text).slice(-SAID)
       })
       child.once('error', (error: NodeJS.ErrnoException) => {
-        limit.removeEventListener('abort', end)
+        over()
         refused(`${program} cannot be run: ${error.code ?? error.message}`)
       })
       child.once('exit', (code, killedBy) => {
-        limit.removeEventListener('abort', end)
+        over()
         // What it started holds its stderr open, perhaps, and is left alone.
         child.stderr.destroy()
         if (code === 0) return resolve({ kind: 'sent' })

@@ -2,12 +2,14 @@ import { createHmac } from 'node:crypto'
 import { secretProblem, type Webhook } from '../config/notify.ts'
 import { redact } from '../config/redact.ts'
 import { readSecret } from '../config/secret-file.ts'
+import { timeLimit } from '../time-limit.ts'
 import type { Notification } from './notification.ts'
 import type { Delivery } from './target.ts'
 
 /** Sends one notification to a URL, signed; a redirect is not followed. Never throws. */
 export function webhookDelivery({ url, secret }: Webhook, timeoutMs: number) {
   return async (notification: Notification, signal: AbortSignal): Promise<Delivery> => {
+    const time = timeLimit(timeoutMs)
     try {
       const key = (await readSecret(secret, secretProblem)).reveal()
       const answer = await fetch(url.reveal(), {
@@ -15,13 +17,15 @@ export function webhookDelivery({ url, secret }: Webhook, timeoutMs: number) {
         headers: headersOf(notification, key),
         body: notification.body,
         redirect: 'manual',
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+        signal: AbortSignal.any([signal, time.signal]),
       })
       // What it says is of no interest, and must not keep the connection.
       await answer.body?.cancel()
       return judge(answer)
     } catch (error) {
       return { kind: 'again', why: whyNot(error, timeoutMs), afterMs: 0 }
+    } finally {
+      time.clear()
     }
   }
 }

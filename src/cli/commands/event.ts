@@ -11,6 +11,7 @@ import { nodeOf, type Word } from '../../integrate/word.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
 import type { Report } from '../../model/outcome.ts'
+import { timeLimit } from '../../time-limit.ts'
 import type { EachDatabase } from '../../walk/each-database.ts'
 import { documentOf, exitCodeOfAll } from '../../walk/order.ts'
 import { walk } from '../../walk/walk.ts'
@@ -123,7 +124,8 @@ async function answer(
     return
   }
   const leftMs = began + options.timeout - CLOSING_MS - performance.now()
-  const late = AbortSignal.timeout(Math.max(0, Math.ceil(leftMs)))
+  const limit = timeLimit(Math.max(0, Math.ceil(leftMs)))
+  const late = limit.signal
   const begun = { decided: false, inFlight: io.inFlight ?? new Set<string>() }
   const limited = withDecisions({ ...io, signal: AbortSignal.any([io.signal, late]) }, begun)
   try {
@@ -143,6 +145,8 @@ async function answer(
     exit(5)
     const doubt = `no outcome ${within}, and in doubt is: ${[...begun.inFlight].join(', ')}; any later run resolves it (citus-ha recover)`
     io.stderr.write(`error: ${begun.decided ? `decided, but not proved on every copy ${within}` : doubt}\n`)
+  } finally {
+    limit.clear()
   }
 }
 

@@ -4,6 +4,7 @@ import { ConfigError } from '../../config/config-error.ts'
 import { type Control, tokenProblem } from '../../config/control.ts'
 import type { Config } from '../../config/schema.ts'
 import { readSecret } from '../../config/secret-file.ts'
+import { timeLimit } from '../../time-limit.ts'
 
 /** One order to a running watcher. */
 export interface ControlCall {
@@ -84,10 +85,10 @@ interface Exchanged {
 async function exchange(options: RequestOptions, call: ControlCall): Promise<Exchanged> {
   // Loaded here: a command that finds no "control" should not wait for it.
   const { request } = options.protocol === 'https:' ? await import('node:https') : await import('node:http')
-  const whole = AbortSignal.timeout(call.timeoutMs)
+  const whole = timeLimit(call.timeoutMs)
   const connecting = new AbortController()
   const timer = setTimeout(() => connecting.abort(), CONNECT_MS)
-  const signal = AbortSignal.any([call.signal, whole, connecting.signal])
+  const signal = AbortSignal.any([call.signal, whole.signal, connecting.signal])
   try {
     const asked = request({ ...options, signal })
     asked.once('socket', (socket) => {
@@ -98,10 +99,11 @@ async function exchange(options: RequestOptions, call: ControlCall): Promise<Exc
     return { status: answer.statusCode ?? 0, text: await textOf(answer) }
   } catch (error) {
     if (call.signal.aborted) throw new Error('interrupted')
-    if (whole.aborted) throw new Error(`no answer within ${call.timeoutMs} ms`)
+    if (whole.signal.aborted) throw new Error(`no answer within ${call.timeoutMs} ms`)
     if (connecting.signal.aborted) throw new Error(`no connection within ${CONNECT_MS} ms`)
     throw error
   } finally {
+    whole.clear()
     clearTimeout(timer)
   }
 }
