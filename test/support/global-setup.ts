@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { readdirSync, statSync } from 'node:fs'
 import { findBinaries } from '../../src/demo/binaries.ts'
 
 /** Says which backend the tests run on, and builds what the command-line tests start. */
@@ -9,5 +10,16 @@ export default async function setup(): Promise<void> {
     ? `backend: real Citus ${citus} on PostgreSQL ${version}; skipped: nothing`
     : `backend: the stand-in on PostgreSQL ${version}${embedded}; skipped: what only Citus can do (distributed queries)`
   process.stdout.write(`${line}\n`)
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'src'], { stdio: 'inherit' })
+  if (isBuilt()) return
+  // With an error in it nothing is written, so that the next run finds the error again.
+  const args = ['node_modules/typescript/bin/tsc', '-p', 'src', '--noEmitOnError']
+  execFileSync(process.execPath, args, { stdio: 'inherit' })
+}
+
+/** What was built is younger than all that it is made of: building takes longer than many a test. */
+function isBuilt(): boolean {
+  const changed = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).map((path) => `src/${path}`)
+  const of = ['package-lock.json', 'tsconfig.json', 'src', ...sources]
+  return changed('dist/main.js') > Math.max(...of.map(changed))
 }

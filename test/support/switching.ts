@@ -87,9 +87,10 @@ export class Switching {
     return formatAddress(this.server(name))
   }
 
-  /** A shell command that stops a server. */
+  /** A shell command that stops a server, and ends when it is stopped, as `pg_ctl stop` does. */
   stopping(name: string): string {
-    return `kill -INT ${this.server(name).pid}`
+    const { pid } = this.server(name)
+    return `kill -INT ${pid} && while kill -0 ${pid} 2>/dev/null; do sleep 0.01; done`
   }
 
   async switchover(...args: string[]): Promise<Switched> {
