@@ -190,12 +190,12 @@ describe('a watcher', () => {
     await server('worker-1-standby').promote()
     await seen.changed(1)
     await server('worker-1').start()
-    await waitUntil('it is seen', () =>
-      seen.of('noticed').some(({ what, node }) => what === 'back' && node.port === server('worker-1').port),
+    // On a busy machine it does not answer every survey in time.
+    await waitUntil('it is told', () =>
+      seen.of('diagnosed').some(({ group, code }) => group === 1 && code === 'split-brain'),
     )
     await seen.surveys(2)
     expect(seen.changes).toHaveLength(1)
-    expect(seen.state.groups.find(({ group }) => group === 1)).toMatchObject({ code: 'split-brain' })
     await server('worker-1').kill()
     await waitUntil('it is one down', () =>
       seen.state.groups.some(({ group, code }) => group === 1 && code === 'secondary-down'),

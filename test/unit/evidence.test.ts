@@ -173,9 +173,9 @@ describe('evidence that was once misread', () => {
   })
 
   it('reads no address in exponential time', () => {
-    const t = performance.now()
+    const began = process.cpuUsage()
     parseAddress(`${'a'.repeat(26)}!:5432`)
-    expect(performance.now() - t).toBeLessThan(50)
+    expect(process.cpuUsage(began).user).toBeLessThan(50_000)
   })
 
   it('warns of a vouched registered primary on another line', () => {
