@@ -1,9 +1,9 @@
 import { isIP } from 'node:net'
-import { streamsFrom } from '../diagnose/diagnose.ts'
 import { type Catalog, COORDINATOR_GROUP } from '../model/catalog.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey } from '../model/observation.ts'
+import { streamsFrom } from '../model/server-state.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { Expectation } from './verify.ts'
 

@@ -1,12 +1,19 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { streamsFrom } from '../diagnose/diagnose.ts'
-import { type Catalog, COORDINATOR_GROUP, isReadFirst, sameCatalog, sameRow } from '../model/catalog.ts'
+import {
+  type Catalog,
+  COORDINATOR_GROUP,
+  isReadFirst,
+  primaryOf,
+  sameCatalog,
+  sameRow,
+} from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey, UnreadableCause } from '../model/observation.ts'
 import type { CopyReport } from '../model/outcome.ts'
 import type { CopyPlan, Plan } from '../model/plan.ts'
+import { answeredState, streamsFrom } from '../model/server-state.ts'
 import { unreadStandbys } from './unread.ts'
 
 /** A copy that has to become, or to be, `expected`. */
@@ -67,7 +74,7 @@ export function expectations(
     .filter((node): node is Answered => node.kind === 'answered' && node.inRecovery)
     .filter((node) => (node.citus?.catalog.length ?? 0) > 0)
     .map((node): Expectation => {
-      const primary = primaryOf(node, survey, diagnoses)
+      const primary = upstreamOf(node, survey, diagnoses)
       const own = plan.copies.find((copy) => primary && sameAddress(copy.node, primary.address))
       const out = plan.leftOut.find((each) => primary && sameAddress(each.node, primary.address))
       const reservation = out ? `its primary’s copy: ${out.why}` : null
@@ -94,10 +101,16 @@ function firstsOf({ steps }: CopyPlan): number[] {
   return steps.flatMap(({ op, nodeid }) => (op === 'first' ? [nodeid] : []))
 }
 
-function primaryOf(standby: Answered, survey: Survey, diagnoses: readonly Diagnosis[]): Answered | null {
+/** Whom a standby has to follow: its group's primary, or, where none is proved, the registered one if it answers. */
+function upstreamOf(standby: Answered, survey: Survey, diagnoses: readonly Diagnosis[]): Answered | null {
   const group = standby.citus?.localGroup
-  if (group === COORDINATOR_GROUP) return coordinatorOf(survey.nodes) ?? null
-  return diagnoses.find((diagnosis) => diagnosis.group === group)?.primary ?? null
+  const coordinator = coordinatorOf(survey.nodes)
+  if (group === COORDINATOR_GROUP) return coordinator ?? null
+  const proved = diagnoses.find((diagnosis) => diagnosis.group === group)?.primary
+  if (proved) return proved
+  const row = group === undefined ? undefined : primaryOf(coordinator?.citus?.catalog ?? [], group)
+  const node = survey.nodes.find((each) => row && sameAddress(each.address, row.address))
+  return node?.kind === 'answered' && !node.inRecovery && !node.retired ? node : null
 }
 
 /** One report a server, under the first address it is known by. */
@@ -249,13 +262,14 @@ function whyNot(seen: Observation, each: Expectation): string {
     return `${seen.cause}: ${seen.detail}${next}`
   }
   const from = upstream ? formatAddress(upstream.address) : 'any primary'
-  const { receiver, timeline } = seen
-  if (!seen.readsStatistics) return 'whether it streams can’t be seen: this role may not read its statistics'
-  if (receiver === null)
+  const { code, text } = answeredState(seen, upstream)
+  if (code === 'unseen') return 'whether it streams can’t be seen: this role may not read its statistics'
+  if (code === 'streaming' && upstream === null)
+    return 'it streams, and no primary of its group is proved: citus-ha status'
+  if (code === 'streaming') return `it streams from ${from}, and has not replayed the change`
+  if (seen.receiver === null)
     return `it does not stream from ${from}: its log says why (primary_conninfo, pg_hba.conf)`
-  if (streams(seen, each)) return `it streams from ${from}, and has not replayed the change`
-  const line = receiver.timeline ?? timeline
-  return `it does not stream from ${from}: its WAL receiver is ${receiver.status}, on timeline ${line}: point primary_conninfo at the primary`
+  return `it does not stream from ${from} (${text}): point primary_conninfo at the primary`
 }
 
 /** Silent, closed to us, or a standby whose upstream is gone: nothing will come of it unless that changes. */

@@ -1,4 +1,5 @@
 import { describePause } from '../model/pause.ts'
+import type { StateCode } from '../model/server-state.ts'
 import type { EntryStatus } from '../walk/routing.ts'
 import type { GroupStatus, NodeStatus, Status } from '../walk/status.ts'
 import { type Colors, colorsFor, type Io, plain } from './io.ts'
@@ -65,6 +66,14 @@ function inColumns(cells: readonly (readonly string[])[]): string[] {
   )
 }
 
+const BAD: readonly StateCode[] = [
+  'unreachable',
+  'unreadable',
+  'not-streaming',
+  'streams-elsewhere',
+  'not-asked',
+]
+
 function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
   const cells = nodes.map((node) => [
     node.registeredAs ?? '-',
@@ -79,7 +88,7 @@ function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
   ])
   return inColumns(cells).map((text, n) => {
     const branch = n === cells.length - 1 ? '└─' : '├─'
-    const bad = /unreachable|unreadable|not streaming|not asked/.test(cells[n]?.[2] ?? '')
+    const bad = BAD.includes(nodes[n]?.stateCode ?? 'not-asked')
     return `${branch} ${bad ? colors.red(text) : text}`
   })
 }

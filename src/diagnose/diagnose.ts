@@ -2,6 +2,7 @@ import { type CatalogRow, groupsOf } from '../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { answeredState, serverState } from '../model/server-state.ts'
 import { whyCommitsHang } from '../model/sync-names.ts'
 import { type Claims, catalogOf, factsOf, type GroupFacts } from './facts.ts'
 import { RULES } from './rules.ts'
@@ -57,13 +58,11 @@ function secondaryState(
   primary: Answered | null,
 ): SecondaryState {
   const seen = survey.nodes.find((node) => sameAddress(node.address, row.address))
-  const of = (state: SecondaryState['state']): SecondaryState => ({
-    nodeid: row.nodeid,
-    address: row.address,
-    state,
-  })
+  const of = (state: SecondaryState['state'], detail: string = state): SecondaryState => {
+    return { nodeid: row.nodeid, address: row.address, state, detail }
+  }
   if (row.isclone) return of('clone')
-  if (seen === undefined || seen.kind === 'unreadable') return of('unknown')
+  if (seen === undefined || seen.kind === 'unreadable') return of('unknown', serverState(seen).text)
   if (seen.kind === 'unreachable') {
     const known = facts.secondaries.find((each) => each.row.nodeid === row.nodeid)
     return of(known?.isDown ? 'down' : 'silent')
@@ -71,17 +70,6 @@ function secondaryState(
   if (primary && seen.instance === primary.instance)
     return of(sameAddress(seen.address, primary.address) ? 'writable' : 'alias')
   if (facts.foreign.some(({ member }) => member.node.instance === seen.instance)) return of('foreign')
-  if (!seen.inRecovery) return of('writable')
-  return of(streamsFrom(seen, primary) ? 'streaming' : 'not-streaming')
-}
-
-/** A standby with a receiver on its primary's own timeline: after a promotion only those that follow have one. */
-export function streamsFrom(standby: Answered, primary: Answered | null): boolean {
-  return (
-    primary !== null &&
-    standby.inRecovery &&
-    standby.systemIdentifier === primary.systemIdentifier &&
-    standby.receiver?.status === 'streaming' &&
-    standby.receiver.timeline === primary.timeline
-  )
+  const { code, text } = answeredState(seen, primary)
+  return of(code === 'streams-elsewhere' ? 'not-streaming' : code, text)
 }

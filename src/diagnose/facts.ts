@@ -44,7 +44,7 @@ export interface GroupFacts {
   /** What was seen at the address of that row. */
   readonly registered: Observation | undefined
   readonly members: readonly Member[]
-  /** Servers of the group that take writes, foreign ones not among them. */
+  /** Servers of the group that take writes, neither foreign nor retired. */
   readonly writable: readonly Member[]
   /** Servers at the group's addresses that belong to something else, and why. */
   readonly foreign: readonly { readonly member: Member; readonly why: string }[]
@@ -102,7 +102,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     members,
     writable: judged
       .filter(({ member, why }) => why === null && !member.node.inRecovery)
-      .filter(({ member: { node } }) => (node === registered ? !node.retired : !node.readOnly))
+      .filter(({ member: { node } }) => !node.retired && (node === registered || !node.readOnly))
       .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && {

@@ -6,10 +6,21 @@ import { lineOf, shortfall } from './shortfall.ts'
 import { tooLittle, VOUCHED_PROMOTION, VOUCHED_REFUSALS, warningsOfVouching } from './vouched-rules.ts'
 import { show, witnesses } from './witnesses.ts'
 
-function othersThatWrite({ writable }: GroupFacts, registered: Member): string[] {
-  return writable
-    .filter((member) => member !== registered)
-    .map((member) => `${at(member)} takes writes as well`)
+function othersThatWrite(facts: GroupFacts, registered: Member): string[] {
+  const others = facts.writable.filter((member) => member !== registered)
+  return [
+    ...others.map((member) => `${at(member)} takes writes as well`),
+    ...retiredThatWrite(facts).map(
+      (member) => `${at(member)}, which is retired, takes writes of its own, which are lost: stop it`,
+    ),
+  ]
+}
+
+/** Nothing is routed there any more; clients that are connected to it can write all the same. */
+function retiredThatWrite({ members, foreign }: GroupFacts): Member[] {
+  return members
+    .filter((member) => !foreign.some((each) => each.member === member))
+    .filter(({ node }) => node.retired && !node.inRecovery && !node.readOnly)
 }
 
 /** Why the registered primary, which answers, is none any more; null: nothing says so. */
@@ -114,6 +125,25 @@ export const RULES: readonly Rule[] = [
       if (!registered || facts.vouched) return null
       const { less } = shortfall(facts, registered, 'registered')
       return less.length === 0 ? null : tooLittle(facts, registered, less)
+    },
+  },
+  {
+    id: 'D047',
+    code: 'old-primary-writes',
+    standing: 'sound',
+    says: 'the registered primary takes writes, and a retired one still takes those of clients that are connected to it',
+    when: (facts) => {
+      const registered = facts.writable.find((member) => isRegistered(facts, member))
+      const retired = retiredThatWrite(facts)
+      const isNext =
+        registered?.node.readOnly || facts.secondaries.some((each) => each.isDown || each.isRemedied)
+      if (!registered || retired.length === 0 || isNext || facts.vouched) return null
+      return {
+        summary: `${at(registered)} is the primary; ${retired.map(at).join(', ')}, which is retired, takes writes of its own, which are lost: stop it`,
+        evidence: [show(registered.node), ...retired.map(({ node }) => show(node))],
+        warnings: [...othersThatWrite(facts, registered), ...strays(facts, registered)],
+        primary: registered.node,
+      }
     },
   },
   {

@@ -1,5 +1,6 @@
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
+import { roleText } from '../model/server-state.ts'
 import { proves } from '../model/sight.ts'
 import type { GroupFacts } from './facts.ts'
 
@@ -64,15 +65,7 @@ export function show(node: Observation | undefined): string {
       return `${address}: unreachable (${node.cause}): ${node.detail}`
     case 'unreadable':
       return `${address}: answers, but can't be read (${node.cause}): ${node.detail}`
-    case 'answered': {
-      const role = node.retired
-        ? 'retired'
-        : node.inRecovery
-          ? 'in recovery'
-          : node.readOnly
-            ? 'read-only'
-            : 'writable'
-      return `${address}: ${role}, timeline ${node.timeline ?? '?'}, system ${node.systemIdentifier}, group ${node.citus?.localGroup ?? '-'}`
-    }
+    case 'answered':
+      return `${address}: ${roleText(node)}, timeline ${node.timeline ?? '?'}, system ${node.systemIdentifier}, group ${node.citus?.localGroup ?? '-'}`
   }
 }

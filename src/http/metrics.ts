@@ -193,7 +193,10 @@ export class Metrics {
     up.set(labels, isUp ? 1 : 0)
     registered.set({ ...labels, as: status.registeredAs ?? 'none' }, 1)
     const inRecovery = pulse?.inRecovery ?? answered?.inRecovery ?? null
-    if (isUp && inRecovery !== null) role.set({ ...labels, role: inRecovery ? 'standby' : 'primary' }, 1)
+    // A pulse is newer: between two surveys a standby may have been promoted.
+    const isSame = inRecovery === answered?.inRecovery
+    const now = isSame ? status.role : inRecovery ? 'standby' : 'primary'
+    if (isUp && inRecovery !== null && now !== null) role.set({ ...labels, role: now }, 1)
     const behind = isUp && inRecovery ? (lagBetween(pulse, primary) ?? status.lagBytes) : null
     if (behind !== null) lag.set(labels, behind)
     if (status.timeline !== null) timeline.set(labels, status.timeline)

@@ -1,5 +1,6 @@
 import type { HostPort } from './node.ts'
 import type { Answered } from './observation.ts'
+import type { AnsweredCode } from './server-state.ts'
 
 /** What the evidence allows for a group. */
 export type Standing =
@@ -14,6 +15,8 @@ export type DiagnosisCode =
   | 'healthy'
   /** The primary is well, and a secondary is down. */
   | 'secondary-down'
+  /** The primary is well; an old one, which is retired, still takes writes of its own clients. */
+  | 'old-primary-writes'
   /** The primary answers, but takes no writes. */
   | 'read-only'
   | 'promoted'
@@ -54,17 +57,17 @@ export interface SecondaryState {
   readonly nodeid: number
   readonly address: HostPort
   /**
-   * `streaming`: receives from the group's primary; `alias`: another name of that primary (a remedy); `down`: silent, and
-   * a witness says so too; `silent`: towards us only.
+   * As `serverState` says, and: `alias`: another name of the group's primary (a remedy); `down`: silent, and a witness says
+   * so too; `silent`: towards us only; `unknown`: not asked, or not readable.
    */
   readonly state:
-    | 'streaming'
-    | 'not-streaming'
-    | 'writable'
+    | Exclude<AnsweredCode, 'streams-elsewhere'>
     | 'alias'
     | 'foreign'
     | 'down'
     | 'silent'
     | 'unknown'
     | 'clone'
+  /** The same for people. */
+  readonly detail: string
 }

@@ -1,7 +1,7 @@
-import { streamsFrom } from '../diagnose/diagnose.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { streamsFrom } from '../model/server-state.ts'
 import { type AliasOf, isAliasOf } from './alias.ts'
 
 /**

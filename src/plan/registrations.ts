@@ -1,10 +1,10 @@
-import { streamsFrom } from '../diagnose/diagnose.ts'
 import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { ListedStandby, Registration } from '../model/plan.ts'
 import { remedyOf } from '../model/remedy.ts'
+import { streamsFrom } from '../model/server-state.ts'
 import { type AliasOf, isAliasOf } from './alias.ts'
 
 interface Asked {

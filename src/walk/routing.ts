@@ -1,9 +1,9 @@
-import { streamsFrom } from '../diagnose/diagnose.ts'
 import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { remedyOf } from '../model/remedy.ts'
+import { isBehind } from '../model/server-state.ts'
 import { entriesOf, type Route, readRoute, writeRoute } from '../plan/routes.ts'
 import type { View } from './look.ts'
 
@@ -72,7 +72,7 @@ function isStale({ coordinator, diagnoses }: View, node: Answered): boolean {
   const group = node.citus?.localGroup
   const primary =
     group === COORDINATOR_GROUP ? coordinator : diagnoses.find((each) => each.group === group)?.primary
-  return !streamsFrom(node, primary ?? null)
+  return isBehind(node, primary ?? null)
 }
 
 /** What was altered to keep reads working, and what that can't keep working, a line each. */

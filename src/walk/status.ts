@@ -7,6 +7,7 @@ import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { describeRetired, retiredIn } from '../model/retired.ts'
+import { type ServerRole, type StateCode, serverState } from '../model/server-state.ts'
 import { distinctServers } from '../model/servers.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
@@ -26,7 +27,10 @@ export interface NodeStatus {
   /** null for a node that pg_dist_node does not name. */
   readonly nodeid: number | null
   readonly registeredAs: 'primary' | 'secondary' | 'clone' | null
+  /** For people. */
   readonly state: string
+  readonly stateCode: StateCode
+  readonly role: ServerRole | null
   readonly kind: string | null
   readonly timeline: number | null
   /** Bytes of WAL that this standby has not replayed and its group's primary has; null where unknown. */
@@ -100,12 +104,25 @@ export function statusOf(view: View): Status {
     warnings: [
       ...plan.warnings,
       ...impostorsTold(view),
+      ...unseenTold(survey),
       ...untrustedTold(survey),
       ...lookalikesTold(survey),
       ...retiredIn(survey, diagnoses).map((retired) => describeRetired(retired, survey.database)),
       ...intentsIn(survey.nodes).map(describeIntent),
     ],
   }
+}
+
+/** Standbys of which nothing is known because our role may not look. */
+function unseenTold({ nodes }: View['survey']): string[] {
+  const unseen = nodes.filter(
+    (node): node is Answered => node.kind === 'answered' && serverState(node).code === 'unseen',
+  )
+  if (unseen.length === 0) return []
+  const names = distinctServers(unseen).map(({ address }) => formatAddress(address))
+  return [
+    `whether ${names.join(', ')} stream can’t be seen: the role lacks pg_read_all_stats; connect as citus_ha, or GRANT pg_read_all_stats TO that role`,
+  ]
 }
 
 /** Schemas of the name of ours that somebody else has made. */
@@ -191,10 +208,11 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string
           state === 'silent' ||
           state === 'foreign' ||
           state === 'writable' ||
+          state === 'read-only' ||
           state === 'not-streaming',
       )
       .map(
-        ({ address, state }) => `group ${diagnosis.group}: secondary ${formatAddress(address)} is ${state}`,
+        ({ address, detail }) => `group ${diagnosis.group}: secondary ${formatAddress(address)} is ${detail}`,
       ),
   )
   const pending = changesNothing(plan)
@@ -203,18 +221,17 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string
   return [...groups, ...secondaries, ...pending]
 }
 
-type Seen = Pick<NodeStatus, 'state' | 'kind' | 'timeline' | 'lagBytes' | 'upstream'>
+type Seen = Pick<NodeStatus, 'state' | 'stateCode' | 'role' | 'kind' | 'timeline' | 'lagBytes' | 'upstream'>
 
 function seenAs(node: Observation | undefined, diagnosis: Diagnosis | undefined): Seen {
   const nothing = { kind: null, timeline: null, lagBytes: null, upstream: null }
-  if (node === undefined) return { ...nothing, state: 'not asked' }
-  if (node.kind !== 'answered') return { ...nothing, state: `${node.kind} (${node.cause})` }
+  const { code, role, text } = serverState(node, diagnosis?.primary ?? null)
+  const known = { state: text, stateCode: code, role }
+  if (node?.kind !== 'answered') return { ...nothing, ...known }
   const { timeline, receiver } = node
   const lagBytes = node.inRecovery ? lagOf(node, diagnosis?.primary ?? null) : null
   const upstream = receiver?.sender ? formatAddress(receiver.sender) : null
-  const role = node.retired ? 'retired' : node.readOnly ? 'read-only' : 'writable'
-  const state = node.inRecovery ? (receiver?.status ?? 'standby, not streaming') : role
-  return { state, kind: describeKind(node), timeline, lagBytes, upstream }
+  return { ...known, kind: describeKind(node), timeline, lagBytes, upstream }
 }
 
 function lagOf(standby: Answered, primary: Answered | null): number | null {

@@ -42,6 +42,7 @@ export class Groups {
       ({ diagnosis }) =>
         diagnosis?.standing === 'refused' ||
         diagnosis?.code === 'secondary-down' ||
+        diagnosis?.code === 'old-primary-writes' ||
         diagnosis?.code === 'read-only',
     )
   }

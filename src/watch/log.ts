@@ -251,7 +251,7 @@ const ERRORS: ReadonlySet<Diagnosed['code']> = new Set([
 /** What only a person can mend is an error; what a promotion may still mend is a warning. */
 function levelOf({ code, standing, was }: Diagnosed): Line['level'] {
   if (ERRORS.has(code)) return 'error'
-  if (standing === 'refused' || code === 'read-only') return 'warn'
+  if (standing === 'refused' || code === 'read-only' || code === 'old-primary-writes') return 'warn'
   return code === 'healthy' && was === null ? 'debug' : 'info'
 }
 

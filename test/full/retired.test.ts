@@ -91,13 +91,29 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     })
   })
 
+  it('is told of after a promotion that somebody vouched for, and keeps nothing from being judged', async () => {
+    const [old, primary] = [server('worker-1'), server('worker-1-standby')]
+    await primary.promote()
+    await exits(0, 'reconcile', '--group', '1', '--promoted', formatAddress(primary))
+    const { stdout, exitCode } = await scenario.run('status')
+    expect(exitCode, stdout).toBe(0)
+    expect(stdout).toContain('group 1  old-primary-writes')
+    expect(stdout).toMatch(new RegExp(`secondary +${formatAddress(old)} +retired`))
+    const examined = await scenario.run('doctor')
+    expect(examined.stdout).toContain('H182')
+    expect(examined.exitCode).toBe(3)
+    await exits(0, 'reconcile')
+  })
+
   it('is told of with the command that rejoins it, after its restart too, and is whole again then', async () => {
     const { cluster } = scenario
     const [old, primary] = [server('worker-1'), server('worker-1-standby')]
     await exits(0, 'switchover', '--yes', '--group', '1')
     for (const restart of [false, true]) {
       if (restart) await old.restart()
-      const { stdout } = await scenario.run('status')
+      const { stdout, exitCode } = await scenario.run('status')
+      expect(exitCode, stdout).toBe(0)
+      expect(stdout).toMatch(new RegExp(`secondary +${formatAddress(old)} +retired`))
       expect(stdout).toContain(`${formatAddress(old)}, an old primary, runs on read-only`)
       expect(stdout).toContain('pg_rewind')
       expect((await scenario.run('doctor')).stdout).toContain('H180')

@@ -184,7 +184,7 @@ describe('a watcher', () => {
     expect(seen.changes[0]?.changes[0]).toMatchObject({ kind: 'primary-moved', to: at('worker-1-standby') })
   })
 
-  it('does not follow an old primary that comes back writable: split-brain, until it is gone', async () => {
+  it('does not follow an old primary that comes back writable: split-brain, then retired, until it is gone', async () => {
     const seen = await watch()
     await server('worker-1').kill()
     await server('worker-1-standby').promote()
@@ -194,7 +194,13 @@ describe('a watcher', () => {
     await waitUntil('it is told', () =>
       seen.of('diagnosed').some(({ group, code }) => group === 1 && code === 'split-brain'),
     )
-    await seen.surveys(2)
+    const codes = () =>
+      seen
+        .of('diagnosed')
+        .filter(({ group }) => group === 1)
+        .map(({ code }) => code)
+    await waitUntil('it is retired, and told of', () => codes().at(-1) === 'old-primary-writes')
+    expect(codes().at(-2)).toBe('split-brain')
     expect(seen.changes).toHaveLength(1)
     await server('worker-1').kill()
     await waitUntil('it is one down', () =>

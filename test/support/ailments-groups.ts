@@ -77,6 +77,14 @@ export const GROUPS: readonly Ailment[] = [
     near: {},
   },
   {
+    id: 'H182',
+    name: 'an old primary that is retired and still takes writes',
+    finds: { nodes: [writable('w1b', 1, { retired: true })] },
+    mend: /pg_rewind .*host=w1a/,
+    misses: 'one that is read-only',
+    near: { nodes: [writable('w1b', 1, { retired: true, readOnly: true })] },
+  },
+  {
     id: 'H181',
     name: 'a standby that was a retired primary, started again as it was',
     finds: setting('w1b', 'citus.recover_2pc_interval', '-1'),

@@ -432,9 +432,15 @@ export const CASES: readonly Case[] = [
     nodes: [writable('w1b', 1, { readOnly: true, retired: true })],
   },
   {
-    name: 'a retired one that still takes writes is told of as a second primary',
-    rule: 'D041',
+    name: 'a retired one that still takes writes is told of',
+    rule: 'D047',
     nodes: [writable('w1b', 1, { retired: true })],
+  },
+  {
+    name: 'a retired one that still takes writes keeps no failover out',
+    rule: 'D063',
+    nodes: [silent('w1a'), PROMOTED, writable('w1c', 1, { retired: true })],
+    heard: NOBODY_REACHES,
   },
   {
     name: 'the registered primary is retired, and another one takes writes',

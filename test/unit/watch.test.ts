@@ -97,7 +97,7 @@ describe('what a watcher believes', () => {
 describe('a secondary that is down', () => {
   const down = (...nodeids: number[]): Diagnosis => {
     const secondaries = nodeids.map((nodeid) => {
-      return { nodeid, address: { host: `w${nodeid}`, port: 5432 }, state: 'down' as const }
+      return { nodeid, address: { host: `w${nodeid}`, port: 5432 }, state: 'down' as const, detail: 'down' }
     })
     return { ...diagnosis(1, nodeids.length > 0 ? 'secondary-down' : 'healthy'), secondaries }
   }

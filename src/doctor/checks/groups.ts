@@ -75,10 +75,8 @@ export const GROUP_CHECKS: readonly Check[] = [
     says: 'a group has standbys, and none of them streams from its primary',
     when: (facts) =>
       facts.diagnoses
-        .filter(
-          (diagnosis) => standbysOf(facts, diagnosis).length > 0 && usable(facts, diagnosis).length === 0,
-        )
-        .map((diagnosis) => unusableFound(facts, diagnosis, standbysOf(facts, diagnosis))),
+        .filter((diagnosis) => standbysOf(diagnosis).length > 0 && usable(diagnosis).length === 0)
+        .map((diagnosis) => unusableFound(facts, diagnosis, standbysOf(diagnosis))),
   },
   {
     id: 'H042',
@@ -87,10 +85,10 @@ export const GROUP_CHECKS: readonly Check[] = [
     says: 'a standby does not stream from its group’s primary; another one does',
     when: (facts) =>
       facts.diagnoses
-        .filter((diagnosis) => usable(facts, diagnosis).length > 0)
+        .filter((diagnosis) => usable(diagnosis).length > 0)
         .flatMap((diagnosis) =>
-          standbysOf(facts, diagnosis)
-            .filter((standby) => !usable(facts, diagnosis).includes(standby))
+          standbysOf(diagnosis)
+            .filter((standby) => !usable(diagnosis).includes(standby))
             .map((standby) => unusableFound(facts, diagnosis, [standby])),
         ),
   },
@@ -222,20 +220,17 @@ function syncingImpostor(facts: Facts, node: Facts['coordinator']): Found[] {
 
 type Standby = SecondaryState
 
-/** Those of which something is known: without pg_read_all_stats a standby that streams looks as if it did not. */
-function standbysOf(facts: Facts, { secondaries }: Diagnosis): readonly Standby[] {
-  return secondaries.filter(({ address, state }) => {
-    const seen = seenAt(facts, address)
-    const isBlind = seen?.kind === 'answered' && !seen.readsStatistics
-    return state !== 'clone' && state !== 'alias' && !isBlind
-  })
+/** Of the others something else is told: an old primary that runs on (H180), or that our role may not look. */
+const NO_STANDBYS: readonly Standby['state'][] = ['clone', 'alias', 'retired', 'read-only', 'unseen']
+
+function standbysOf({ secondaries }: Diagnosis): readonly Standby[] {
+  return secondaries.filter(({ state }) => !NO_STANDBYS.includes(state))
 }
 
-const usable = (facts: Facts, diagnosis: Diagnosis) =>
-  standbysOf(facts, diagnosis).filter(({ state }) => state === 'streaming')
+const usable = (diagnosis: Diagnosis) => standbysOf(diagnosis).filter(({ state }) => state === 'streaming')
 
 function unusableFound(facts: Facts, { group }: Diagnosis, standbys: readonly Standby[]): Found {
-  const names = standbys.map(({ address, state }) => `${formatAddress(address)} is ${state}`)
+  const names = standbys.map(({ address, detail }) => `${formatAddress(address)} is ${detail}`)
   const [first] = standbys
   return {
     group,

@@ -1,6 +1,6 @@
 import { formatAddress } from '../../model/node.ts'
-import { rejoinCommand, retiredIn } from '../../model/retired.ts'
-import { type Check, psql } from '../check.ts'
+import { type Retired, rejoinCommand, retiredIn } from '../../model/retired.ts'
+import { type Check, type Facts, type Found, psql } from '../check.ts'
 import { members, nameOf, serverFound, settingOf } from '../servers.ts'
 
 const NAME = 'citus.recover_2pc_interval'
@@ -13,12 +13,19 @@ export const RETIRED_CHECKS: readonly Check[] = [
     severity: 'warning',
     says: 'an old primary runs on, read-only, after a switchover: the group has a standby less',
     when: (facts) =>
-      retiredIn(facts.survey, facts.diagnoses).map((retired) => {
-        const { node, primary } = retired
-        const what = `an old primary that runs on, read-only; ${formatAddress(primary.address)} has taken its place`
-        const evidence = [`timeline ${node.timeline ?? '?'}, the primary’s is ${primary.timeline ?? '?'}`]
-        return serverFound(facts, node, what, evidence, rejoinCommand(retired, facts.survey.database))
-      }),
+      retiredIn(facts.survey, facts.diagnoses)
+        .filter(({ node }) => node.readOnly)
+        .map((retired) => retiredFound(facts, retired, 'read-only')),
+  },
+  {
+    id: 'H182',
+    code: 'old-primary-writes',
+    severity: 'error',
+    says: 'an old primary that is retired still takes writes of clients that are connected to it: they are lost',
+    when: (facts) =>
+      retiredIn(facts.survey, facts.diagnoses)
+        .filter(({ node }) => !node.readOnly)
+        .map((retired) => retiredFound(facts, retired, 'and takes writes of its own, which are lost')),
   },
   {
     id: 'H181',
@@ -44,3 +51,10 @@ export const RETIRED_CHECKS: readonly Check[] = [
     },
   },
 ]
+
+function retiredFound(facts: Facts, retired: Retired, how: string): Found {
+  const { node, primary } = retired
+  const what = `an old primary that runs on, ${how}; ${formatAddress(primary.address)} has taken its place`
+  const evidence = [`timeline ${node.timeline ?? '?'}, the primary’s is ${primary.timeline ?? '?'}`]
+  return serverFound(facts, node, what, evidence, rejoinCommand(retired, facts.survey.database))
+}

@@ -34,6 +34,7 @@ export function oneOf<Word extends string>(words: { readonly [Each in Word]: Eac
 
 export const diagnosisCode = oneOf<DiagnosisCode>({
   healthy: 'healthy',
+  'old-primary-writes': 'old-primary-writes',
   'read-only': 'read-only',
   'secondary-down': 'secondary-down',
   promoted: 'promoted',
