@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
-import { parseDuration } from '../config/duration.ts'
+import { formatDuration, parseDuration } from '../config/duration.ts'
 import { readListener } from '../config/scalars.ts'
 import { DEFAULT_LISTENER } from '../config/schema.ts'
 import { type HostPort, parseAddress } from '../model/node.ts'
@@ -9,6 +9,13 @@ export function durationOption(text: string): number {
   const ms = parseDuration(text)
   if (ms === null) throw new InvalidArgumentError('expected a duration such as 200ms, 10s or 5m.')
   return ms
+}
+
+/** An option that is a duration, with its default in milliseconds: the help shows it as it is typed. */
+export function durationWithDefault(flags: string, description: string, defaultMs: number): Option {
+  return new Option(flags, description)
+    .argParser(durationOption)
+    .default(defaultMs, formatDuration(defaultMs))
 }
 
 export function addressOption(text: string): HostPort {

@@ -70,6 +70,7 @@ class Served {
     const status = setInterval(() => this.#manager?.status(summarize(states())), STATUS_MS)
     try {
       this.#door = await this.#openDoor(first)
+      this.#sayDoor()
       await this.#control.follow(first.config.control)
       await this.#notices.follow(first.config.notify)
       this.#manager?.feedWatchdog(() => allTurn(states()))
@@ -130,14 +131,22 @@ class Served {
     await this.#manager?.reloading()
     try {
       const loaded = await loadCluster(this.#options, this.#io)
-      await this.#control.follow(loaded.config.control)
-      await this.#notices.follow(loaded.config.notify)
       const wanted = this.#listenerOf(loaded)
       const open = this.#door
       const stays = open && wanted ? sameAddress(open.asked, wanted) : open === null && wanted === null
+      // What can be refused comes first, and nothing that was open is closed before all of it is there.
+      const door = stays ? open : await this.#openDoor(loaded)
+      try {
+        await this.#control.follow(loaded.config.control)
+        await this.#notices.follow(loaded.config.notify)
+      } catch (error) {
+        if (!stays) await door?.close()
+        throw error
+      }
+      this.#door = door
       if (!stays) {
-        this.#door = await this.#openDoor(loaded)
         await open?.close()
+        this.#sayDoor()
       }
       this.#log.level = this.#options.logLevel ?? loaded.config.log.level
       this.#log.say('info', 'the configuration was read again')
@@ -157,13 +166,15 @@ class Served {
   async #openDoor(loaded: Loaded): Promise<Door | null> {
     const listen = this.#listenerOf(loaded)
     if (listen === null) return null
-    const door = await openDoor(listen, {
+    return await openDoor(listen, {
       states: () => this.#service?.states ?? [],
       notifications: () => this.#notices.states,
       problem: (line) => this.#log.say('error', line),
     })
-    this.#log.say('info', `answering http://${formatAddress(door.address)}`)
-    return door
+  }
+
+  #sayDoor(): void {
+    if (this.#door) this.#log.say('info', `answering http://${formatAddress(this.#door.address)}`)
   }
 }
 

@@ -12,6 +12,13 @@ export function parseDuration(text: string): number | null {
   return milliseconds <= LONGEST_MS ? milliseconds : null
 }
 
+/** The shortest text that {@link parseDuration} reads as these milliseconds: `200ms`, `10s`, `5m`. */
+export function formatDuration(milliseconds: number): string {
+  const units = Object.entries(MILLISECONDS).reverse()
+  const whole = units.find(([, each]) => milliseconds > 0 && milliseconds % each === 0)
+  return whole ? `${milliseconds / whole[1]}${whole[0]}` : `${milliseconds}ms`
+}
+
 /** Reads `512B`, `64kB`, `16MB` as PostgreSQL does (1 kB = 1024 B). @returns bytes, or null. */
 export function parseSize(text: string): number | null {
   const match = /^(\d{1,9})\s?(B|kB|MB|GB|TB)$/.exec(text)

@@ -72,19 +72,6 @@ export function findingOf({ id, code, severity }: Check, { node, ...found }: Fou
   return { id, code, severity, ...found, node: node && formatAddress(node) }
 }
 
-/** A word for a POSIX shell, quoted where it has to be: names and gids are anybody's text. */
-export function shellWord(text: string): string {
-  if (/^[\w.:@%+,/=-]+$/.test(text)) return text
-  // Inside double quotes a shell looks for these only; SQL with constants is easier to read so.
-  if (!/["$`\\!]/.test(text)) return `"${text}"`
-  return `'${text.replaceAll("'", `'\\''`)}'`
-}
-
-/** SQL to be run on a node, as a command. */
-export function psql({ host, port }: HostPort, database: string, sql: string): string {
-  return `psql -h ${shellWord(host)} -p ${port} -d ${shellWord(database)} -c ${shellWord(sql)}`
-}
-
 /** An SQL string constant, for a command that somebody else will run. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "''")}'`

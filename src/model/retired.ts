@@ -3,6 +3,7 @@ import type { Diagnosis } from './diagnosis.ts'
 import { coordinatorOf } from './kinds.ts'
 import { formatAddress, sameAddress } from './node.ts'
 import type { Answered, Survey } from './observation.ts'
+import { conninfo, shellWord } from './shell.ts'
 
 /**
  * What a switchover sets on the old primary, by ALTER SYSTEM, before anything is promoted. All take effect at a reload.
@@ -89,8 +90,8 @@ export function putBack({ retired, inRecovery, address }: Answered): string {
 
 /** What makes a standby of it, run where it lives. */
 export function rejoinCommand({ primary }: Retired, database: string): string {
-  const { host, port } = primary.address
-  return `pg_ctl stop -m fast -D DATA_DIRECTORY && pg_rewind -D DATA_DIRECTORY -R --source-server="host=${host} port=${port} dbname=${database}" && pg_ctl start -D DATA_DIRECTORY`
+  const source = shellWord(conninfo(primary.address, database))
+  return `pg_ctl stop -m fast -D DATA_DIRECTORY && pg_rewind -D DATA_DIRECTORY -R --source-server=${source} && pg_ctl start -D DATA_DIRECTORY`
 }
 
 export function describeRetired(retired: Retired, database: string): string {

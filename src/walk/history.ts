@@ -31,10 +31,11 @@ const decision = z
     before: row.rows_before,
     after: row.rows_after,
     madeBy: row.made_by,
-    decidedAt: row.decided_at,
+    // PostgreSQL writes it with the session's own offset from UTC.
+    decidedAt: new Date(row.decided_at).toISOString(),
   }))
 
-/** A decided change, as `citus_ha.change` has it; `decidedAt` is ISO 8601. */
+/** A decided change, as `citus_ha.change` has it; `decidedAt` is ISO 8601, in UTC. */
 type PastChange = z.infer<typeof decision>
 
 /** The same, with the database whose metadata it was. */
@@ -60,7 +61,12 @@ export async function historyEverywhere(
     const changes = await readHistory(access, coordinator.address, database, limit)
     all.push(...changes.map((change) => ({ database, ...change })))
   }
-  return all.sort((a, b) => b.decidedAt.localeCompare(a.decidedAt)).slice(0, limit)
+  return newestFirst(all).slice(0, limit)
+}
+
+/** By the moment, and not by its text; what was decided in the same one stays in the order that it has. */
+export function newestFirst<T extends Pick<PastChange, 'decidedAt'>>(changes: readonly T[]): T[] {
+  return changes.toSorted((a, b) => Date.parse(b.decidedAt) - Date.parse(a.decidedAt))
 }
 
 /** The changes that were decided, newest first. @throws what the server says */

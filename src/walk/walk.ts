@@ -226,8 +226,14 @@ async function conclude(
   // What is left to do costs the servers more than the look at the copies: not before it, unless one of them is slow.
   const slow = new AbortController()
   const proved = verifying.finally(() => slow.abort())
-  await Promise.race([proved, pause(AFTERMATH_MS, undefined, { signal: slow.signal }).catch(() => undefined)])
-  if (acted.kind === 'committed') await acted.aftermath()
+  try {
+    await Promise.race([
+      proved,
+      pause(AFTERMATH_MS, undefined, { signal: slow.signal }).catch(() => undefined),
+    ])
+  } finally {
+    if (acted.kind === 'committed') await acted.aftermath()
+  }
   const copies = await proved
   return reportOf(seen, acted, copies, clock)
 }

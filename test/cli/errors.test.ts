@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
@@ -106,6 +108,28 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
       const ran = await citusHa(args)
       expect(ran.exitCode).toBe(2)
       expect(ran.stderr).toMatch(/^error: unknown (command|option)/)
+    }
+  })
+})
+
+describe('an event without an outcome in time', () => {
+  it('is one JSON document with --json, and one line without', async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    try {
+      const { port } = silent.address() as AddressInfo
+      const coordinator = `postgres://citus_ha@127.0.0.1:${port}/app`
+      const args = ['event', 'promoted', '127.0.0.1:1', '--coordinator', coordinator, '--timeout', '1s']
+      const says = 'no outcome within 1s: nothing was changed'
+      const [json, text] = await Promise.all([citusHa([...args, '--json']), citusHa(args)])
+      expect({ ...json, stdout: JSON.parse(json.stdout) }).toMatchObject({
+        exitCode: 4,
+        stdout: { outcome: 'blocked', exitCode: 4, says, inDoubt: [] },
+        stderr: '',
+      })
+      expect(text).toMatchObject({ exitCode: 4, stdout: '', stderr: `citus-ha: ${says}\n` })
+    } finally {
+      silent.close()
     }
   })
 })

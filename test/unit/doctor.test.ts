@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { psql, shellWord } from '../../src/doctor/check.ts'
 import { CHECKS } from '../../src/doctor/checks.ts'
 import { examine } from '../../src/doctor/examine.ts'
+import { psql, shellWord } from '../../src/model/shell.ts'
 import { standbysWaitedFor } from '../../src/model/sync-names.ts'
 import { CASES } from '../support/ailments.ts'
 import { address } from '../support/builders.ts'

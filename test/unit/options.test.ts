@@ -1,6 +1,8 @@
 import { Command, CommanderError } from 'commander'
 import { describe, expect, test } from 'vitest'
-import { httpOption } from '../../src/cli/options.ts'
+import { durationOption, httpOption } from '../../src/cli/options.ts'
+import { buildProgram } from '../../src/cli/program.ts'
+import { formatDuration, parseDuration } from '../../src/config/duration.ts'
 
 function parse(...args: string[]): unknown {
   const quiet = { writeErr: () => undefined }
@@ -20,5 +22,38 @@ describe('--http', () => {
 
   test.each(['9000', 'nowhere', 'host:99999'])('%s is no address', (text) => {
     expect(() => parse('--http', text)).toThrow(CommanderError)
+  })
+})
+
+describe('a duration', () => {
+  test.each([
+    [0, '0ms'],
+    [200, '200ms'],
+    [1500, '1500ms'],
+    [10_000, '10s'],
+    [90_000, '90s'],
+    [300_000, '5m'],
+    [86_400_000, '1d'],
+  ])('of %i ms is written %s, and read again', (milliseconds, text) => {
+    expect(formatDuration(milliseconds)).toBe(text)
+    expect(parseDuration(text)).toBe(milliseconds)
+  })
+
+  test('that is a default is shown by every --help as it can be typed', () => {
+    const nowhere = { write: () => true }
+    const io = { stdout: nowhere, stderr: nowhere, env: {}, signal: new AbortController().signal }
+    const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)]
+    const options = all(buildProgram(io, () => undefined)).flatMap((command) =>
+      command.options.map((option) => ({ command: command.name(), option })),
+    )
+    const defaults = options
+      .filter(({ option }) => option.parseArg === durationOption && option.defaultValue !== undefined)
+      .map(({ command, option }) => ({
+        of: `${command} ${option.long}`,
+        shown: parseDuration(option.defaultValueDescription ?? ''),
+        is: option.defaultValue,
+      }))
+    expect(defaults.map(({ of }) => of)).toContain('patroni --timeout')
+    expect(defaults).toEqual(defaults.map((each) => ({ ...each, shown: each.is })))
   })
 })

@@ -4,7 +4,7 @@ import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { type Intent, intentsIn } from '../../src/model/intent.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import type { Answered } from '../../src/model/observation.ts'
-import { leftRunning, retiredIn } from '../../src/model/retired.ts'
+import { leftRunning, rejoinCommand, retiredIn } from '../../src/model/retired.ts'
 import { requireCoordinator } from '../../src/walk/checks.ts'
 import {
   address,
@@ -139,5 +139,17 @@ describe('a primary that was retired, and in whose place there is nobody', () =>
     const wanted = `taken the place of ${at} (SELECT * FROM citus_ha.retired there says who was to), put it back there, as a superuser in each database: UPDATE pg_dist_local_group SET groupid = groupid - 1000000000; DELETE FROM citus_ha.retired`
     if (group === 0) expect(said).toThrow(wanted)
     else expect(said()).toContain(wanted)
+  })
+})
+
+describe('the command that makes a standby of it', () => {
+  it.each([
+    ['app', '--source-server="host=w1s port=5432 dbname=app"'],
+    ['my app', `--source-server="host=w1s port=5432 dbname='my app'"`],
+    ["it's", `--source-server='host=w1s port=5432 dbname='\\''it\\'\\''s'\\'''`],
+    ['$(reboot)', `--source-server='host=w1s port=5432 dbname='\\''$(reboot)'\\'''`],
+  ])('can be pasted where the database is called %s', (database, source) => {
+    const retired = { group: 1, node: writable('w1', 1, { readOnly: true }), primary: writable('w1s', 1) }
+    expect(rejoinCommand(retired, database)).toContain(source)
   })
 })

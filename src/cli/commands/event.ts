@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { formatDuration } from '../../config/duration.ts'
 import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
 import { readMonitor } from '../../integrate/auto-failover.ts'
 import { askMonitor } from '../../integrate/monitor.ts'
@@ -8,7 +9,6 @@ import { readPgpool } from '../../integrate/pgpool.ts'
 import { readPromoted } from '../../integrate/promoted.ts'
 import { readRepmgr } from '../../integrate/repmgr.ts'
 import { nodeOf, type Word } from '../../integrate/word.ts'
-import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
 import type { Report } from '../../model/outcome.ts'
 import { timeLimit } from '../../time-limit.ts'
@@ -25,9 +25,9 @@ import {
 } from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
 import { handOver } from '../handover.ts'
-import { type Io, printJson } from '../io.ts'
+import { type Io, plain, printJson } from '../io.ts'
 import { type Log, openLog } from '../log.ts'
-import { addressOption, durationOption, groupOption } from '../options.ts'
+import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 
 interface EventOptions extends ClusterOptions {
@@ -92,7 +92,7 @@ function addEventOptions(command: Command): Command {
       'how long a promotion may still be running (what --timeout leaves)',
       durationOption,
     )
-    .option('--timeout <duration>', 'when there has to be an answer', durationOption, 10_000)
+    .addOption(durationWithDefault('--timeout <duration>', 'when there has to be an answer', 10_000))
     .addOption(
       new Option('--log-level <level>', 'JSON log lines on stderr').choices(LOG_LEVELS).default('silent'),
     )
@@ -139,15 +139,27 @@ async function answer(
     else for (const report of ran.done) io.stdout.write(renderReport(report, io))
   } catch (error) {
     if (!late.aborted || io.signal.aborted) throw error
-    const within = `within ${options.timeout} ms`
-    if (!begun.decided && begun.inFlight.size === 0)
-      throw new CitusHaError('blocked', `no outcome ${within}; nothing was changed`)
-    exit(5)
-    const doubt = `no outcome ${within}, and in doubt is: ${[...begun.inFlight].join(', ')}; any later run resolves it (citus-ha recover)`
-    io.stderr.write(`error: ${begun.decided ? `decided, but not proved on every copy ${within}` : doubt}\n`)
+    const { outcome, exitCode, says } = outOfTime(begun, options.timeout)
+    exit(exitCode)
+    if (options.json) printJson(io, { outcome, exitCode, says, inDoubt: [...begun.inFlight] })
+    else io.stderr.write(`citus-ha: ${plain(says)}\n`)
   } finally {
     limit.clear()
   }
+}
+
+/** What is known when `--timeout`, in milliseconds, is over before there is an outcome. */
+function outOfTime({ decided, inFlight }: Begun, timeoutMs: number) {
+  const within = `no outcome within ${formatDuration(timeoutMs)}`
+  if (decided) {
+    const says = `${within}: the change is committed, and was not yet seen on every copy: citus-ha status shows them`
+    return { outcome: 'unproved', exitCode: 5, says } as const
+  }
+  if (inFlight.size > 0) {
+    const says = `${within}: whether the change was committed is not known. Prepared: ${[...inFlight].join(', ')}. Run: citus-ha recover`
+    return { outcome: 'unproved', exitCode: 5, says } as const
+  }
+  return { outcome: 'blocked', exitCode: 4, says: `${within}: nothing was changed` } as const
 }
 
 /** How far changes got, for whoever is cut off before it is told what became of them. */

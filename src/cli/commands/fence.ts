@@ -6,7 +6,7 @@ import type { Blocker } from '../../model/blocker.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { addClusterOptions, type ClusterOptions, loadCluster } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
-import { durationOption, groupOption } from '../options.ts'
+import { durationWithDefault, groupOption } from '../options.ts'
 
 interface ReleaseOptions extends ClusterOptions {
   readonly group: number
@@ -31,7 +31,7 @@ export function fenceCommands(program: Command, io: Io, exit: (code: number) => 
   addClusterOptions(program.command('fence'))
     .description('let the writes to a group wait while its primary is changed')
     .requiredOption('--group <n>', 'the group', groupOption)
-    .option('--ttl <duration>', 'when it ends by itself', durationOption, 30_000)
+    .addOption(durationWithDefault('--ttl <duration>', 'when it ends by itself', 30_000))
     .option('--database <name>', 'in this database only')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', FENCE_HELP)

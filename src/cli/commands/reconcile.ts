@@ -16,7 +16,7 @@ import {
 import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { openLog } from '../log.ts'
-import { addressOption, durationOption, groupOption } from '../options.ts'
+import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 
 interface ReconcileOptions extends ClusterOptions {
@@ -41,11 +41,12 @@ export function reconcileCommand(program: Command, io: Io, exit: (code: number) 
     .description('prove what was promoted, and make pg_dist_node right on every copy at once')
     .option('--group <n>', 'this group only', groupOption)
     .option('--promoted <host:port>', 'vouch for this node: it was promoted on purpose', addressOption)
-    .option(
-      '--wait <duration>',
-      'how long a promotion vouched for may still be running',
-      durationOption,
-      DEFAULT_WAIT_MS,
+    .addOption(
+      durationWithDefault(
+        '--wait <duration>',
+        'how long a promotion vouched for may still be running',
+        DEFAULT_WAIT_MS,
+      ),
     )
     .option('--timeout <duration>', 'how long to go on while locks or nodes are in the way', durationOption)
     .option(

@@ -5,7 +5,7 @@ import { exitCodeOfSwitchover } from '../../model/switchover.ts'
 import type { SwitchoverOrder } from '../../switchover/order.ts'
 import { addClusterOptions, type ClusterOptions, databasesOf, requestOf, withCluster } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
-import { addressOption, durationOption, groupsOption } from '../options.ts'
+import { addressOption, durationOption, durationWithDefault, groupsOption } from '../options.ts'
 import { renderSwitchover } from '../render-switchover.ts'
 
 interface SwitchoverOptions extends ClusterOptions {
@@ -37,7 +37,7 @@ Examples:
 
 export function switchoverCommand(program: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(program.command('switchover'))
-    .description('swap a group’s primary and standby on purpose: writes wait, reads go on, nothing fails')
+    .description('swap a group’s primary and standby on purpose: writes wait, reads go on')
     .option('--group <n,…>', 'the group, or several at once; 0 is the coordinator', groupsOption)
     .option('--node <host>', 'every group whose primary is on this machine')
     .option('--to <host:port>', 'the new primary (the standby that is closest)', addressOption)
@@ -48,7 +48,7 @@ export function switchoverCommand(program: Command, io: Io, exit: (code: number)
     )
     .option('--demote-first', 'stop the old primary before the promotion: reads fail meanwhile')
     .option('--undo-command <command>', 'run where it comes to nothing, for what only a command can undo')
-    .option('--total-limit <duration>', 'the longest that writes may wait', durationOption, 10_000)
+    .addOption(durationWithDefault('--total-limit <duration>', 'the longest that writes may wait', 10_000))
     .option('--timeout <duration>', 'how long to go on while locks are in the way', durationOption)
     .option('--force-after <duration>', 'end sessions that are in the way after this time', durationOption)
     .option('--allow-unreachable', 'go on where a copy can’t be fenced; it is named')

@@ -3,7 +3,8 @@ import type { Inspection, PoolRow } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
-import { type Check, type Facts, type Found, psql, quoted } from '../check.ts'
+import { psql } from '../../model/shell.ts'
+import { type Check, type Facts, type Found, quoted } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, seenIn, systemsOf, writers } from '../servers.ts'
 
 /** What the copies say, and whether it fits what is there. */

@@ -1,8 +1,9 @@
 import { type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Inspection } from '../../model/inspection.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
+import { psql, shellWord } from '../../model/shell.ts'
 import { isAliasOf } from '../../plan/alias.ts'
-import { type Check, type Facts, type Found, psql, shellWord } from '../check.ts'
+import type { Check, Facts, Found } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt } from '../servers.ts'
 
 const LOOPBACK = /^(|localhost|127\.\d+\.\d+\.\d+|::1|\/.*)$/i

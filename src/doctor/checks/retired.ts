@@ -1,6 +1,7 @@
 import { formatAddress } from '../../model/node.ts'
 import { type Retired, rejoinCommand, retiredIn } from '../../model/retired.ts'
-import { type Check, type Facts, type Found, psql } from '../check.ts'
+import { psql } from '../../model/shell.ts'
+import type { Check, Facts, Found } from '../check.ts'
 import { members, nameOf, serverFound, settingOf } from '../servers.ts'
 
 const NAME = 'citus.recover_2pc_interval'

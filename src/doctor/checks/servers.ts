@@ -2,7 +2,8 @@ import type { Inspection, Look } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
 import { formatAddress } from '../../model/node.ts'
 import { retiredIn } from '../../model/retired.ts'
-import { ageOf, type Check, type Facts, type Found, named, psql } from '../check.ts'
+import { psql } from '../../model/shell.ts'
+import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
 import { members, nameOf, seenIn, serverFound, settingOf, writers } from '../servers.ts'
 
 /** Statements that citus-ha gives no limit of its own take less than this, in milliseconds. */

@@ -1,6 +1,7 @@
 import type { Inspection, ReplicationSlot } from '../../model/inspection.ts'
 import { formatAddress } from '../../model/node.ts'
-import { type Check, type Facts, psql, quoted } from '../check.ts'
+import { psql } from '../../model/shell.ts'
+import { type Check, type Facts, quoted } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
 /** What a promotion does to those who read a server's changes. */

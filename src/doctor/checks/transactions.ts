@@ -1,8 +1,9 @@
 import { parseGid } from '../../model/gid.ts'
 import type { Inspection, PreparedTransaction } from '../../model/inspection.ts'
 import { formatAddress } from '../../model/node.ts'
+import { psql } from '../../model/shell.ts'
 import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
-import { ageOf, type Check, type Facts, type Found, psql, quoted } from '../check.ts'
+import { ageOf, type Check, type Facts, type Found, quoted } from '../check.ts'
 import { groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
 
 /** What passes between PREPARE and its end takes milliseconds, whoever does it; in milliseconds. */

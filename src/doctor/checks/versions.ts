@@ -1,6 +1,7 @@
 import type { Inspection } from '../../model/inspection.ts'
 import { formatAddress } from '../../model/node.ts'
-import { type Check, type Facts, type Found, psql } from '../check.ts'
+import { psql } from '../../model/shell.ts'
+import type { Check, Facts, Found } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
 /** Whether the servers' programs fit together. */

@@ -1,0 +1,26 @@
+import type { HostPort } from './node.ts'
+
+/** A word for a POSIX shell, quoted where it has to be: names and gids are anybody's text. */
+export function shellWord(text: string): string {
+  if (/^[\w.:@%+,/=-]+$/.test(text)) return text
+  // Inside double quotes a shell looks for these only; SQL with constants is easier to read so.
+  if (!/["$`\\!]/.test(text)) return `"${text}"`
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** SQL to be run on a node, as a command. */
+export function psql({ host, port }: HostPort, database: string, sql: string): string {
+  return `psql -h ${shellWord(host)} -p ${port} -d ${shellWord(database)} -c ${shellWord(sql)}`
+}
+
+/**
+ * A connection string of libpq, for a command that somebody else will run: `host=… port=… dbname=…`.
+ * Quoted as https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING says.
+ */
+export function conninfo({ host, port }: HostPort, database: string): string {
+  return `host=${conninfoValue(host)} port=${port} dbname=${conninfoValue(database)}`
+}
+
+function conninfoValue(text: string): string {
+  return /^[\w.:@%+,/-]+$/.test(text) ? text : `'${text.replace(/['\\]/g, '\\$&')}'`
+}
