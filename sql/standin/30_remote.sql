@@ -65,15 +65,31 @@ BEGIN
   RETURN 'citus_standin here';
 END $$;
 
--- Before PostgreSQL 16 nothing can cancel a dblink_connect to a server that hangs: let another session find out.
-CREATE FUNCTION citus_standin.await_answer(connection_string text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Returns once somebody answers there, whatever; 08006 where nobody does within citus.node_connection_timeout. Another
+-- session tries it: libpq's own limit is 2 s at least, before PostgreSQL 16 nothing can cancel a dblink_connect, and
+-- from then on connect_timeout does not limit it.
+CREATE FUNCTION citus_standin.await_answer(host text, port int, as_role text) RETURNS void
+LANGUAGE plpgsql SET search_path = citus_standin, pg_catalog, pg_temp AS $$
+DECLARE
+  here text := citus_standin.connect_here();
+  patience interval := citus_standin.duration_setting('citus.node_connection_timeout', '30 s');
+  begun timestamptz := clock_timestamp();
 BEGIN
-  IF current_setting('server_version_num')::int < 160000 THEN
-    PERFORM citus_standin.run_on(citus_standin.connect_here(),
-      format('SELECT citus_standin.dblink_connect(%L)', connection_string));
-    PERFORM citus_standin.disconnect('citus_standin here');
-  END IF;
+  -- Its own limit, a later one, is for the case that this session is cancelled meanwhile.
+  PERFORM dblink_send_query(here, format('SET statement_timeout = %s; SELECT citus_standin.dblink_connect(%L)',
+    (extract(epoch FROM patience) * 1000)::int + 1000, citus_standin.connection_string(host, port, as_role)));
+  WHILE dblink_is_busy(here) = 1 LOOP
+    IF clock_timestamp() - begun > patience THEN
+      PERFORM citus_standin.disconnect(here);
+      RAISE WARNING 'could not establish connection after % ms', (extract(epoch FROM patience) * 1000)::int;
+      RAISE EXCEPTION 'connection to the remote node %@%:% failed', as_role, host, port
+        USING ERRCODE = 'connection_failure';
+    END IF;
+    PERFORM pg_sleep(0.001);
+  END LOOP;
+  PERFORM FROM dblink_get_result(here) AS r(value text);  -- of SET
+  PERFORM FROM dblink_get_result(here) AS r(value text);  -- raises what went wrong
+  PERFORM citus_standin.disconnect(here);
 END $$;
 
 -- Opens a named connection, anew if it was left open; returns its name. 08006 when there is nobody.
@@ -84,7 +100,7 @@ DECLARE
   reason text;
 BEGIN
   PERFORM citus_standin.disconnect(connection);
-  PERFORM citus_standin.await_answer(citus_standin.connection_string(host, port, as_role));
+  PERFORM citus_standin.await_answer(host, port, as_role);
   PERFORM dblink_connect(connection, citus_standin.connection_string(host, port, as_role));
   RETURN connection;
 EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection THEN

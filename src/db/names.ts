@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
+import { isIP, type LookupFunction } from 'node:net'
 import { codeOf, messageOf } from './sqlstate.ts'
 
 /** @throws what getaddrinfo says */
@@ -82,6 +82,26 @@ export class Names {
   }
 }
 
+/** What the machine says, its hosts file as a rule; where it knows none, loopback (RFC 6761, section 6.3). */
+export async function localhost(lookUp: LookUp = inThisProcess): Promise<LookupAddress[]> {
+  return await lookUp('localhost').catch(() => LOOPBACK)
+}
+
+const inThisProcess: LookUp = (host) => lookup(host, { all: true })
+const LOOPBACK: LookupAddress[] = [
+  { address: '127.0.0.1', family: 4 },
+  { address: '::1', family: 6 },
+]
+
+/** For `net`, which tries all of them in turn. */
+export function answering(addresses: readonly LookupAddress[]): LookupFunction {
+  return (_, { all }, done) => {
+    const [first] = addresses
+    if (all) done(null, [...addresses])
+    else done(null, first?.address ?? '', first?.family)
+  }
+}
+
 class Late extends Error {}
 
 async function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
@@ -127,8 +147,7 @@ class LookUpProcess {
   #ids = 0
 
   async lookUp(host: string): Promise<LookupAddress[]> {
-    // Never asked of a name server (RFC 6761).
-    if (host.toLowerCase() === 'localhost') return await lookup(host, { all: true })
+    if (host.toLowerCase() === 'localhost') return await localhost()
     const child = this.#started()
     const id = ++this.#ids
     const { addresses, code, message } = await new Promise<Answer>((resolve) => {

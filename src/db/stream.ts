@@ -1,8 +1,8 @@
 import type { LookupAddress } from 'node:dns'
-import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import { NAMES, NameError, type Names } from './names.ts'
+import { answering, NAMES, NameError, type Names } from './names.ts'
 import type { SslPlan } from './ssl.ts'
 import { encrypt, offersTls, once, TlsError } from './tls.ts'
 
@@ -288,13 +288,4 @@ export class ServerStream extends Duplex {
 function silenceInDoubt(error: Error, doubt: string): NameError {
   if (error instanceof NameError) return error
   return new NameError(`${doubt}; at the last known address: ${error.message}`)
-}
-
-/** For `net`, which tries all of them in turn. */
-function answering(addresses: readonly LookupAddress[]): LookupFunction {
-  return (_, { all }, done) => {
-    const [first] = addresses
-    if (all) done(null, [...addresses])
-    else done(null, first?.address ?? '', first?.family)
-  }
 }

@@ -156,7 +156,7 @@ describe('what the environment and files say', () => {
   })
 
   test('a client certificate opens what asks for one', async () => {
-    const own = { sslcert: site.file('by_certificate.crt'), sslkey: site.file('by_certificate.key') }
+    const own = { sslcert: site.file('ca-by_certificate.crt'), sslkey: site.file('ca-by_certificate.key') }
     await site.expectEverywhere('tls', { user: 'by_certificate', sslmode: 'require', ...own }, 'localhost')
     await site.expectEverywhere('28000', { user: 'by_certificate', sslmode: 'require' }, 'localhost')
   })

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chmod, chown, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,6 +13,7 @@ import { resolveTarget, type Target } from '../../src/db/target.ts'
 import { serverAccount } from '../../src/demo/account.ts'
 import { type Cluster, startCluster } from '../../src/demo/cluster.ts'
 import type { Server } from '../../src/demo/server.ts'
+import { Authority, type Certificate } from './certificates.ts'
 
 const run = promisify(execFile)
 
@@ -22,11 +23,11 @@ export const ENCRYPTED = 'select ssl from pg_stat_ssl where pid = pg_backend_pid
 export const PASSWORD = 'p:a\\ss wörd'
 
 const SERVER_CERTIFICATES = {
-  good: { ca: 'ca', names: 'DNS:localhost,IP:127.0.0.1' },
-  'other name': { ca: 'ca', names: 'DNS:other.example,IP:192.0.2.1' },
-  'name only': { ca: 'ca', names: 'DNS:localhost' },
-  'address only': { ca: 'ca', names: 'IP:127.0.0.1' },
-  'foreign CA': { ca: 'foreign', names: 'DNS:localhost,IP:127.0.0.1' },
+  good: { by: 'ca', names: ['DNS:localhost', 'IP:127.0.0.1'] },
+  'other name': { by: 'ca', names: ['DNS:other.example', 'IP:192.0.2.1'] },
+  'name only': { by: 'ca', names: ['DNS:localhost'] },
+  'address only': { by: 'ca', names: ['IP:127.0.0.1'] },
+  'foreign CA': { by: 'foreign', names: ['DNS:localhost', 'IP:127.0.0.1'] },
 } as const
 
 /** Which certificate the server shows, or that it has none. */
@@ -42,6 +43,7 @@ export class TlsSite {
   /** No ~/.pgpass, no ~/.postgresql; the certificates. */
   readonly home: string
   readonly #cluster: Cluster
+  readonly #certificates = new Map<string, Certificate>()
   #state: ServerState | null = null
 
   private constructor(cluster: Cluster, home: string) {
@@ -71,10 +73,10 @@ export class TlsSite {
       create role two_ways login; create role by_certificate login;
       set password_encryption = 'scram-sha-256'; create role with_password login password '${PASSWORD}';
       set password_encryption = md5; create role with_md5 login password '${PASSWORD}'`)
-    await Promise.all(['ca', 'foreign'].map((name) => site.#makeAuthority(name)))
-    await site.#makeCertificate('by_certificate', 'ca', 'DNS:client')
-    for (const [name, { ca, names }] of Object.entries(SERVER_CERTIFICATES)) {
-      await site.#makeCertificate(name, ca, names)
+    const [ca, foreign] = [await Authority.make(home, 'ca'), await Authority.make(home, 'foreign')]
+    await ca.sign('by_certificate', ['DNS:client'])
+    for (const [name, { by, names }] of Object.entries(SERVER_CERTIFICATES)) {
+      site.#certificates.set(name, await (by === 'ca' ? ca : foreign).sign(name, names))
     }
     return site
   }
@@ -84,7 +86,7 @@ export class TlsSite {
     await rm(this.home, { recursive: true, force: true })
   }
 
-  /** A file of the home: `ca.crt`, `foreign.crt`, `by_certificate.crt`, `by_certificate.key`. */
+  /** A file of the home: `ca.crt`, `foreign.crt`, `ca-by_certificate.crt`, `ca-by_certificate.key`. */
   file(name: string): string {
     return join(this.home, name)
   }
@@ -95,10 +97,11 @@ export class TlsSite {
     this.#state = wanted
     if (wanted === 'off') return this.server.configure({ ssl: 'off' })
     const account = await serverAccount()
-    const files = { [`${wanted}.crt`]: 'server.crt', [`${wanted}.key`]: 'server.key', 'ca.crt': 'root.crt' }
-    for (const [from, to] of Object.entries(files)) {
+    const { cert, key } = this.#certificates.get(wanted) ?? { cert: '', key: '' }
+    const files = { 'server.crt': cert, 'server.key': key, 'root.crt': this.file('ca.crt') }
+    for (const [to, from] of Object.entries(files)) {
       const path = join(this.server.directory, to)
-      await copyFile(this.file(from), path)
+      await copyFile(from, path)
       await chmod(path, 0o600)
       if (account) await chown(path, account.uid, account.gid)
     }
@@ -170,28 +173,7 @@ export class TlsSite {
       libpq: judged,
     })
   }
-
-  async #makeAuthority(name: string): Promise<void> {
-    const out = ['-keyout', this.file(`${name}.key`), '-out', this.file(`${name}.crt`)]
-    await run('openssl', ['req', '-x509', ...EC, ...out, '-days', '2', '-subj', `/CN=citus-ha ${name}`])
-  }
-
-  async #makeCertificate(name: string, ca: string, names: string): Promise<void> {
-    const [key, request, extensions] = ['key', 'csr', 'ext'].map((kind) => this.file(`${name}.${kind}`)) as [
-      string,
-      string,
-      string,
-    ]
-    await run('openssl', ['req', ...EC, '-keyout', key, '-out', request, '-subj', `/CN=${name}`])
-    await writeFile(extensions, `subjectAltName=${names}\n`)
-    const signer = ['-CA', this.file(`${ca}.crt`), '-CAkey', this.file(`${ca}.key`), '-CAcreateserial']
-    const out = ['-days', '2', '-extfile', extensions, '-out', this.file(`${name}.crt`)]
-    await run('openssl', ['x509', '-req', '-in', request, ...signer, ...out])
-    await chmod(key, 0o600)
-  }
 }
-
-const EC = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
 
 /** `tls` or `plain`, or the code of the error. */
 export async function outcome(encrypted: () => Promise<unknown>): Promise<string> {

@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns'
 import { afterEach, describe, expect, it, test, vi } from 'vitest'
-import { type LookUp, NameError, Names } from '../../src/db/names.ts'
+import { type LookUp, localhost, NameError, Names } from '../../src/db/names.ts'
 import { observationOf } from '../../src/observe/failure.ts'
 import { address } from '../support/builders.ts'
 
@@ -114,5 +114,13 @@ describe('names', () => {
     const hanging = Array.from({ length: 50 }, (_, n) => names.find(`dead-${n}`, LIMIT_MS).catch(() => null))
     expect(await names.find('good', LIMIT_MS)).toEqual({ addresses: GOOD, doubt: null })
     await Promise.all(hanging)
+  })
+
+  test.each([
+    ['what the machine says', async () => GOOD, ['10.0.0.1']],
+    // A hosts file without it, and a name server that keeps to the rules.
+    ['loopback where it says nothing', () => Promise.reject(coded('ENOTFOUND')), ['127.0.0.1', '::1']],
+  ])('localhost is %s', async (_, lookUp, expected) => {
+    expect((await localhost(lookUp)).map(({ address }) => address)).toEqual(expected)
   })
 })
