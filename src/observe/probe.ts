@@ -5,19 +5,25 @@ import type { HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { readLocalGroup } from '../model/retired.ts'
 import { citusRow, identityRow, installedRow, readHistory, readReceiver, serverRow } from './rows.ts'
-import { schemaRow, trustOf } from './trust.ts'
+import type { Verdict } from './trust.ts'
 
 /**
- * Reads everything one survey wants of one node, in two round trips.
+ * Reads everything one survey wants of one node, in two round trips, or three.
+ * @param judge what is to be thought of the schema citus_ha on this connection; it is asked at the same time as the server
  * @throws what the driver or the server says; `observationOf` tells what it means.
  */
-export async function probe(connection: ProbeConnection, address: HostPort): Promise<Answered> {
+export async function probe(
+  connection: ProbeConnection,
+  address: HostPort,
+  judge: (connection: ProbeConnection) => Promise<Verdict>,
+): Promise<Answered> {
   const began = performance.now()
-  const [server, trust] = await Promise.all([
+  const [server, { stamp, trust }] = await Promise.all([
     connection.one(statement('probe/server')).then((row) => serverRow.parse(row)),
-    connection.one(statement('probe/schema')).then((row) => trustOf(schemaRow.parse(row))),
+    judge(connection),
   ])
-  const usable = server.may_use_schema && trust.untrusted.length === 0
+  // Without a stamp there was none to look at: one that was made since is nobody's.
+  const usable = server.may_use_schema && stamp !== null && trust.untrusted.length === 0
   const [citus, installed, ownIdentified] = await Promise.all([
     server.has_citus ? connection.one(statement('probe/citus')).then((row) => citusRow.parse(row)) : null,
     usable ? connection.one(statement('probe/installed')).then((row) => installedRow.parse(row)) : null,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { functionFiles } from '../db/sql.ts'
+import { functionFiles, statement } from '../db/sql.ts'
 
 /** One function as the server or a file of ours has it, without its name. */
 const functionRow = z.object({
@@ -33,6 +33,45 @@ export interface SchemaTrust {
   readonly drift: readonly string[]
   /** Whether `node_identity()` is the one of this program, so that a survey may call it. */
   readonly knowsItself: boolean
+}
+
+/** What was found of the schema on one server, in one database. */
+export interface Verdict {
+  /** Of the same moment, as `probe/stamp` says; null: there was no such schema. */
+  readonly stamp: string | null
+  readonly trust: SchemaTrust
+}
+
+const stampRow = z.object({ stamp: z.string().nullable() })
+const verdictRow = schemaRow.extend(stampRow.shape)
+
+/** Runs a statement on a connection and gives its one row. */
+type Ask = (sql: string) => Promise<unknown>
+
+/** What was found last at each address, in each database. */
+export class Verdicts {
+  readonly #known = new Map<string, Verdict>()
+
+  /**
+   * What is to be thought of the schema, found out on the connection itself. It is looked at in full once, and where its
+   * stamp is another one than then.
+   * @param where the same key, the same address and database
+   * @throws what `ask` does
+   */
+  async on(where: string, ask: Ask): Promise<Verdict> {
+    const found = await verdictOn(ask, this.#known.get(where))
+    this.#known.set(where, found)
+    return found
+  }
+}
+
+async function verdictOn(ask: Ask, known: Verdict | undefined): Promise<Verdict> {
+  const stamp = statement('probe/stamp')
+  if (known && stampRow.parse(await ask(stamp)).stamp === known.stamp) return known
+  // In one statement, of one snapshot: what is found belongs to this stamp and no other.
+  const both = `SELECT * FROM (${statement('probe/schema')}\n) AS f CROSS JOIN (${stamp}\n) AS s`
+  const row = verdictRow.parse(await ask(both))
+  return { stamp: row.stamp, trust: trustOf(row) }
 }
 
 /** Superusers may make what they like, but only what this program has is called. Pure. */

@@ -17,7 +17,7 @@ import { probe } from '../observe/probe.ts'
 import { ReceiverHistory } from '../observe/receiver-history.ts'
 import { heldBack, replayRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
-import { schemaRow, trustOf } from '../observe/trust.ts'
+import { Verdicts } from '../observe/trust.ts'
 import { askWitness } from '../observe/witness.ts'
 import type { Access } from './access.ts'
 
@@ -28,6 +28,7 @@ export class Connections implements Access {
   readonly #config: Config
   readonly #env: Environment
   readonly #probers = new Map<string, NodeProber>()
+  readonly #verdicts = new Verdicts()
 
   /** @param clientTexts what the configuration says, unless the caller prints for a person at a terminal only */
   constructor(config: Config, env: Environment, clientTexts?: ClientTexts) {
@@ -44,13 +45,19 @@ export class Connections implements Access {
   prober(database: string): NodeProber {
     const known = this.#probers.get(database)
     if (known) return known
-    const prober = new NodeProber((address) => this.#target(address, database), this.#config.detect.timeout)
+    const prober = new NodeProber(
+      { target: (address) => this.#target(address, database), database, verdicts: this.#verdicts },
+      this.#config.detect.timeout,
+    )
     this.#probers.set(database, prober)
     return prober
   }
 
   async open(address: HostPort, database: string): Promise<Session> {
-    return await Session.open(await this.#target(address, database), trustGuard(address))
+    return await Session.open(
+      await this.#target(address, database),
+      trustGuard(address, database, this.#verdicts),
+    )
   }
 
   /** Closes the probes of all other databases, so that those may be dropped; whoever asks again opens new ones. */
@@ -80,19 +87,25 @@ const CALLS_OURS = /citus_ha\.\w+\s*\(|\b(FROM|JOIN|INTO|UPDATE|TABLE) citus_ha\
 
 /**
  * What is called in a schema that somebody else made would run as us, a superuser or not. Asked on the session itself: an
- * earlier answer is of a database that may have been dropped and made anew, or had no such schema yet. Once is enough where
- * there is one: nobody but a superuser changes a schema that was found in order, and nobody drops a database with a session.
+ * earlier answer is of a database that may have been dropped and made anew, or had no such schema yet; it counts where the
+ * stamp is the same. Once a session is enough where there is one: nobody but a superuser changes a schema that was found in
+ * order, and nobody drops a database with a session.
  */
-function trustGuard(address: HostPort): SessionGuard {
+function trustGuard(address: HostPort, database: string, verdicts: Verdicts): SessionGuard {
   let isTrusted = false
   return async (sql, ask) => {
     if (isTrusted || !callsOurs(sql)) return
-    const facts = schemaRow.parse((await ask(statement('probe/schema')))[0])
-    const { untrusted } = trustOf(facts)
-    if (untrusted.length > 0) throw new CitusHaError('configuration', untrustedSchema(address, untrusted))
-    isTrusted = facts.owner !== null
+    const { stamp, trust } = await verdicts.on(
+      place(address, database),
+      async (asked) => (await ask(asked))[0],
+    )
+    if (trust.untrusted.length > 0)
+      throw new CitusHaError('configuration', untrustedSchema(address, trust.untrusted))
+    isTrusted = stamp !== null
   }
 }
+
+const place = (address: HostPort, database: string): string => `${formatAddress(address)} ${database}`
 
 // `await` looks for itself.
 const callsOurs = (sql: string): boolean => CALLS_OURS.test(sql) && !sql.includes(statement('probe/await'))
@@ -101,23 +114,31 @@ class ProbeTimeout extends Error {
   readonly code = 'PROBE_TIMEOUT'
 }
 
+interface Probed {
+  readonly target: (address: HostPort) => Promise<Target>
+  readonly database: string
+  readonly verdicts: Verdicts
+}
+
 class NodeProber implements Prober {
   readonly receivers = new ReceiverHistory()
-  readonly #target: (address: HostPort) => Promise<Target>
+  readonly #of: Probed
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
   readonly #asking = new Map<string, Promise<Testimony>>()
   readonly #untrusted = new Map<string, readonly string[]>()
   #ended = false
 
-  constructor(target: (address: HostPort) => Promise<Target>, timeoutMs: number) {
-    this.#target = target
+  constructor(of: Probed, timeoutMs: number) {
+    this.#of = of
     this.#timeoutMs = timeoutMs
   }
 
   async probe(address: HostPort): Promise<Observation> {
     try {
-      const seen = await this.#within(address, (connection) => probe(connection, address))
+      const { verdicts, database } = this.#of
+      const judge = ({ one }: ProbeConnection) => verdicts.on(place(address, database), one)
+      const seen = await this.#within(address, (connection) => probe(connection, address, judge))
       this.#untrusted.set(formatAddress(address), seen.untrusted)
       return seen
     } catch (error) {
@@ -222,7 +243,7 @@ class NodeProber implements Prober {
   }
 
   async #connect(key: string, address: HostPort): Promise<ProbeConnection> {
-    const target = await this.#target(address)
+    const target = await this.#of.target(address)
     // The server's limit before ours: it then answers with an error, and the connection lives.
     const connection = this.#open.get(key) ?? openProbe(target, Math.max(100, this.#timeoutMs - 100))
     this.#open.set(key, connection)

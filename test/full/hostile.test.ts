@@ -251,6 +251,45 @@ describe('a hostile user of the database', () => {
     ).toEqual([{ rolsuper: false }])
   })
 
+  it.each(impostures)(
+    'a schema $what is found out where one of ours was before, and nothing in it runs',
+    async ({ made, named }) => {
+      const { database } = scenario.cluster
+      const at = server('coordinator')
+      const coordinators = [at.url(database, 'citus_ha')]
+      const access = new Connections(await loadConfig({ coordinators, env: {} }), {})
+      const call = async () => {
+        const session = await access.open(at, database)
+        try {
+          return await session.run('SELECT system_identifier FROM citus_ha.node_identity()', 5000)
+        } finally {
+          await session.close()
+        }
+      }
+      try {
+        for (let n = 0; n < 2; n++)
+          expect(await access.prober(database).probe(at)).toMatchObject({
+            untrusted: [],
+            installed: { drift: [] },
+          })
+        expect(await call()).toHaveLength(1)
+        await on(at, 'SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN')
+        for (const [user, sql] of made) {
+          const here = sql.replace(/DATABASE app\b/, `DATABASE ${database}`)
+          await on(at, `SET citus.enable_ddl_propagation = off; ${here}`, user)
+        }
+        const caught = new Caught([at])
+        const seen = await access.prober(database).probe(at)
+        expect(seen).toMatchObject({ kind: 'answered', installed: null })
+        expect(seen.kind === 'answered' && seen.untrusted.join(', ')).toMatch(named)
+        await expect(call()).rejects.toThrow(named)
+        expect(caught.lines()).toEqual([])
+      } finally {
+        await access.close()
+      }
+    },
+  )
+
   it.each([
     ['in the schema citus_ha', 'citus_ha'],
     ['beside PostgreSQL’s own', 'pg_catalog'],
