@@ -8,6 +8,7 @@
 CREATE OR REPLACE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
 BEGIN
+  LOCK TABLE citus_ha.epoch IN ROW SHARE MODE;
   FOR attempt IN 1 .. 50 LOOP
     BEGIN
       PERFORM citus_ha.fence_once(fenced_groups);
@@ -51,17 +52,19 @@ END $$;
 CREATE OR REPLACE FUNCTION citus_ha.lock_copy(fenced_groups int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
+  LOCK TABLE citus_ha.epoch IN ROW SHARE MODE;  -- the mark first: whoever waits is known by it
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   PERFORM citus_ha.fence(fenced_groups);
 END $$;
 
 -- A metadata sync of Citus that sits on pg_dist_node, waiting for a node that hangs, would keep every change
--- out. It runs again by itself; pg_terminate_backend does not reach it, pg_cancel_backend does.
+-- out, whose caller holds the change lock by then. It runs again by itself; pg_terminate_backend does not reach it, pg_cancel_backend does.
 CREATE OR REPLACE FUNCTION citus_ha.cancel_metadata_sync() RETURNS SETOF int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   daemon int;
 BEGIN
+  PERFORM citus_ha.require('change', 'cancel_metadata_sync');
   -- A loop: in a WHERE clause the planner may call pg_cancel_backend() before it has looked at the other conditions.
   FOR daemon IN
     SELECT DISTINCT a.pid

@@ -30,6 +30,7 @@ DECLARE
   locked int := 0;
   placed int;
 BEGIN
+  LOCK TABLE citus_ha.retired IN EXCLUSIVE MODE;
   PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true);
   FOR shard IN SELECT * FROM citus_ha.own_shards() LOOP
     EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', shard);
@@ -84,13 +85,14 @@ BEGIN
   RETURN locked;
 END $$;
 
--- Ends what other nodes have open here, so that nothing there can commit any more.
+-- Ends what other nodes have open here, so that nothing there can commit any more: on a server whose shards the caller holds.
 CREATE OR REPLACE FUNCTION citus_ha.end_citus_backends() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   backend int;
   ended int := 0;
 BEGIN
+  PERFORM citus_ha.require('shards', 'end_citus_backends');
   FOR backend IN
     SELECT a.pid FROM pg_stat_activity a
      WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name ~ '^citus_\w+ gpid='
@@ -103,8 +105,16 @@ BEGIN
 END $$;
 
 -- Citus's own prepared transactions that replicated to a promoted node keep their row locks there until its
--- recovery comes round (60 s): it is asked for now. Each node resolves those that it began.
+-- recovery comes round (60 s): it is asked for now. Each node resolves those that it began. Not one that others have taken the
+-- place of, or that reads from secondaries with a copy of its own: under its group's number it would roll back what the
+-- living have prepared.
 CREATE OR REPLACE FUNCTION citus_ha.recover_citus_transactions() RETURNS int
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT recover_prepared_transactions()
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  IF (SELECT g.groupid FROM pg_dist_local_group g) >= 1000000000 OR current_setting('citus.recover_2pc_interval', true) = '-1'
+     OR current_setting('citus.use_secondary_nodes', true) = 'always' THEN
+    RAISE EXCEPTION 'citus_ha.recover_citus_transactions() does nothing here: this server is to recover no transactions'
+      USING ERRCODE = 'HA005';
+  END IF;
+  RETURN recover_prepared_transactions();
+END $$;

@@ -5,10 +5,12 @@
 -- of what its successor has just prepared. Read-only or not, it would roll that back.
 
 -- Keeps Citus's 2PC recovery here from going on, for the transaction: one that is under way has come to its end, and the
--- next one waits. It holds this table while it is at work. Gives back whether that could be had within lock_timeout.
+-- next one waits. It holds this table while it is at work. Gives back whether that could be had within lock_timeout. Where the
+-- caller holds the shards, or of a server that is retired.
 CREATE OR REPLACE FUNCTION citus_ha.hold_recovery() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
+  PERFORM citus_ha.require('shards or retired', 'hold_recovery');
   LOCK TABLE pg_dist_transaction IN EXCLUSIVE MODE;
   RETURN true;
 EXCEPTION WHEN lock_not_available THEN
@@ -24,8 +26,8 @@ DECLARE
   daemon int;
   found int := 0;
 BEGIN
-  IF current_setting('citus.recover_2pc_interval', true) <> '-1' THEN
-    RAISE EXCEPTION 'citus.recover_2pc_interval is not -1' USING ERRCODE = 'HA004';
+  IF current_setting('citus.recover_2pc_interval', true) IS DISTINCT FROM '-1' THEN
+    RAISE EXCEPTION 'citus_ha.end_maintenance_daemons() does nothing here: citus.recover_2pc_interval is not -1' USING ERRCODE = 'HA005';
   END IF;
   FOR daemon IN
     SELECT a.pid FROM pg_stat_activity a
@@ -38,7 +40,7 @@ BEGIN
   RETURN found;
 END $$;
 
--- Retires this server, an old primary whose successor is promoted: {"group", "to": {host, port}, "madeBy"}. From the
+-- Retires this server, an old primary whose successor is promoted, and whose shards the caller holds: {"group", "to": {host, port}, "madeBy"}. From the
 -- commit on its Citus is of a group that no group has, in every session and daemon, after a restart too: it recovers
 -- nobody's transactions, and an old coordinator is none any more, which syncs no metadata. What an old coordinator had to
 -- do in the background is its successor's. A copy of the successor's data (pg_rewind, pg_basebackup) is whole again.
@@ -50,6 +52,7 @@ DECLARE
   port int := (succession #>> '{to,port}')::int;
   backend int;
 BEGIN
+  PERFORM citus_ha.require('shards', 'retire');
   IF own IS DISTINCT FROM (succession ->> 'group')::int THEN
     RAISE EXCEPTION 'this server is of group %, not %', own, succession ->> 'group' USING ERRCODE = 'HA002';
   END IF;

@@ -26,16 +26,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET
     UNION
     SELECT w.pid FROM waiting w JOIN kept k ON k.pid = w.blocker
   ), found AS (
-    SELECT a.xact_start AS began, jsonb_build_object(
-             'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
-             'database', nullif(a.datname, current_database()),
-             'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
-             'statement', left(a.query, 200),
-             'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
-                          FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
-                          JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000
-                         WHERE a.datname = current_database()),
-             'ours', false) AS what
+    SELECT a.xact_start AS began, citus_ha.describe_backend(a, false) AS what
       FROM pg_stat_activity a
      WHERE a.datid IS NOT NULL AND a.pid <> pg_backend_pid()
        AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')
@@ -68,6 +59,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET
   SELECT citus_ha.transactions('infinity', true)
 $$;
 
+-- Those that end sessions do so only on a server that a switchover holds: it is on record there, and somebody holds the shards.
+
 -- Ends the sessions that are named like that, and gives back which. A prepared transaction (pid 0) is its client's to end.
 CREATE OR REPLACE FUNCTION citus_ha.end_sessions(named jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
@@ -85,43 +78,41 @@ END $$;
 
 -- Ends the sessions of such, and gives back whose.
 CREATE OR REPLACE FUNCTION citus_ha.end_open_transactions(since timestamptz) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT citus_ha.end_sessions(citus_ha.transactions(since, false))
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  PERFORM citus_ha.require('switchover', 'end_open_transactions');
+  RETURN citus_ha.end_sessions(citus_ha.transactions(since, false));
+END $$;
 
 -- The same of those that wait for a lock of ours: before it is let go where they should not be any more.
 CREATE OR REPLACE FUNCTION citus_ha.end_held_transactions() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT citus_ha.end_sessions(citus_ha.transactions('infinity', true))
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  PERFORM citus_ha.require('switchover', 'end_held_transactions');
+  RETURN citus_ha.end_sessions(citus_ha.transactions('infinity', true));
+END $$;
 
 -- Sessions of clients in other databases than those that are switched, an array of names, whatever they do just now: as
 -- citus_ha.blockers. Any of them may have made itself READ WRITE, or do so with its next statement.
 CREATE OR REPLACE FUNCTION citus_ha.other_sessions(switched jsonb) RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT coalesce(jsonb_agg(jsonb_build_object(
-           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
-           'database', nullif(a.datname, current_database()),
-           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
-           'statement', left(a.query, 200), 'client', NULL, 'ours', false) ORDER BY a.pid), '[]')
+  SELECT coalesce(jsonb_agg(citus_ha.describe_backend(a, false) ORDER BY a.pid), '[]')
     FROM pg_stat_activity a
    WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND NOT switched ? a.datname
      AND NOT citus_ha.is_own_session(a.usesysid, a.application_name)
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.end_other_sessions(switched jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT citus_ha.end_sessions(citus_ha.other_sessions(switched))
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  PERFORM citus_ha.require('switchover', 'end_other_sessions');
+  RETURN citus_ha.end_sessions(citus_ha.other_sessions(switched));
+END $$;
 
 -- Whoever is writing here just now, in any database: transactions that have an id. As citus_ha.blockers.
 CREATE OR REPLACE FUNCTION citus_ha.writing_sessions() RETURNS jsonb
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT coalesce(jsonb_agg(jsonb_build_object(
-           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
-           'database', nullif(a.datname, current_database()),
-           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
-           'statement', left(a.query, 200), 'client', NULL, 'ours', false) ORDER BY a.pid), '[]')
+  SELECT coalesce(jsonb_agg(citus_ha.describe_backend(a, false) ORDER BY a.pid), '[]')
     FROM pg_stat_activity a
    WHERE a.datid IS NOT NULL AND a.pid <> pg_backend_pid()
      AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')
@@ -131,6 +122,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET
 $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.end_writing_sessions() RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT citus_ha.end_sessions(citus_ha.writing_sessions())
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  PERFORM citus_ha.require('switchover', 'end_writing_sessions');
+  RETURN citus_ha.end_sessions(citus_ha.writing_sessions());
+END $$;

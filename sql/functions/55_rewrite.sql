@@ -21,10 +21,11 @@ END $$;
 -- Guards Citus's records of two-phase commits with the groups whose primary's row names a standby: what is there is kept,
 -- and what Citus has deleted comes back. So it does for ten minutes more, in which Citus's recovery has come round (60 s)
 -- and committed what is prepared on the primary. A record of what is nowhere prepared is deleted by the next recovery.
--- Two may be at it at once.
+-- Two may be at it at once, each in a transaction that says so by a fence, be it of no group.
 CREATE OR REPLACE FUNCTION citus_ha.guard_transactions(degraded int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
+  PERFORM citus_ha.require('fence', 'guard_transactions');
   INSERT INTO citus_ha.kept_transaction (groupid, gid, record)
   SELECT t.groupid, t.gid, to_jsonb(t) FROM pg_dist_transaction t WHERE t.groupid = ANY (degraded)
   ON CONFLICT DO NOTHING;
@@ -78,7 +79,7 @@ BEGIN
   END IF;
 END $$;
 
--- Rewrites this copy, inside the change (coordinator_timeline, epoch).
+-- Rewrites this copy, inside the change (coordinator_timeline, epoch), and inside a fence.
 --   steps     as of take_step, in order
 --   unsynced  nodeids of metadata nodes whose own copy this change could not reach; Citus's daemon brings
 --             them up to date when they are back. The flag of every other row is left as it was.
@@ -91,6 +92,7 @@ DECLARE
   step jsonb;
   flagged record;
 BEGIN
+  PERFORM citus_ha.require('fence', 'rewrite');
   -- A change counts on from the last: who could write any number down here would keep every later change out.
   SELECT * INTO last FROM citus_ha.epoch;
   IF change_epoch > last.epoch + 1000000

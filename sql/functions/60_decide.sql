@@ -32,10 +32,26 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conform
    WHERE (v ->> 'group')::int = 0 AND (v ->> 'vouched')::boolean AND e.coordinator_timeline > (v ->> 'timeline')::int
 $$;
 
+-- Of the coordinator's group and of those that have rows. What a person vouched for, and what he gave up with it, goes in with
+-- a locked copy.
 CREATE OR REPLACE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT citus_ha.set_lineage(proofs, false)
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+DECLARE
+  proof jsonb;
+BEGIN
+  FOR proof IN SELECT * FROM jsonb_array_elements(proofs) LOOP
+    IF (proof ->> 'vouched')::boolean THEN
+      PERFORM citus_ha.require('copy', 'record_lineage');
+    ELSIF (proof ->> 'group')::int <> 0
+          AND NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = (proof ->> 'group')::int) THEN
+      RAISE EXCEPTION 'citus_ha.record_lineage() does nothing here: there is no group %', proof ->> 'group' USING ERRCODE = 'HA005';
+    ELSIF (proof ->> 'timeline')::int > 1000 + (SELECT l.timeline FROM citus_ha.lineage l WHERE l.groupid = (proof ->> 'group')::int) THEN
+      RAISE EXCEPTION 'timeline % of group % can’t follow the one on record', proof ->> 'timeline', proof ->> 'group'
+        USING ERRCODE = 'HA004';
+    END IF;
+  END LOOP;
+  PERFORM citus_ha.set_lineage(proofs, false);
+END $$;
 
 -- How far servers were seen to be: an array of {"group", "systemIdentifier", "timeline", "history", "host", "port",
 -- "inRecovery", "lsn"}. What is not of the line that is on record is left out; of each server the furthest is kept.
@@ -67,6 +83,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   proof jsonb;
 BEGIN
+  PERFORM citus_ha.require('change', 'record_vouched');
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   FOR proof IN SELECT * FROM jsonb_array_elements(proofs) LOOP
     PERFORM citus_ha.record_own_change((proof ->> 'group')::int, format('vouched for timeline %s', proof ->> 'timeline'),
@@ -75,11 +92,17 @@ BEGIN
   PERFORM citus_ha.set_lineage(proofs, true);
 END $$;
 
--- The decision, on the coordinator, in the transaction whose commit makes it: the change, what it proved,
+-- The decision, on the coordinator, in the transaction whose commit makes it, and which holds the change lock: the change, what it proved,
 -- the remedies it set and those it ended.
 CREATE OR REPLACE FUNCTION citus_ha.decide(decision jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
+  PERFORM citus_ha.require('change', 'decide');
+  IF NOT EXISTS (SELECT FROM citus_ha.epoch e WHERE e.coordinator_timeline = (decision ->> 'timeline')::int
+                                                AND e.epoch = (decision ->> 'epoch')::bigint) THEN
+    RAISE EXCEPTION 'citus_ha.decide() does nothing here: this copy was not rewritten in epoch % of coordinator timeline %',
+      decision ->> 'epoch', decision ->> 'timeline' USING ERRCODE = 'HA005';
+  END IF;
   INSERT INTO citus_ha.change (coordinator_timeline, epoch, gids, groups, reason, evidence, rows_before, rows_after, made_by)
   VALUES ((decision ->> 'timeline')::int, (decision ->> 'epoch')::bigint,
           ARRAY(SELECT jsonb_array_elements_text(decision -> 'gids')),

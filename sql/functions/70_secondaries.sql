@@ -17,6 +17,7 @@ DECLARE
   before jsonb;
   id int;
 BEGIN
+  PERFORM citus_ha.require('change', 'register_secondary');
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   before := citus_ha.read_copy() -> 'rows';
   IF NOT citus_ha.may_have_address(of_group, host, port) THEN
@@ -68,6 +69,7 @@ DECLARE
   before jsonb;
   node pg_dist_node;
 BEGIN
+  PERFORM citus_ha.require('change', 'forget_node');
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
   before := citus_ha.read_copy() -> 'rows';
   SELECT n.* INTO node FROM pg_dist_node n LEFT JOIN citus_ha.standing_remedies() r USING (nodeid)

@@ -23,6 +23,12 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   written int;
 BEGIN
+  -- What a run has written down already it may go on with: its fence may be over by then.
+  IF EXISTS (SELECT FROM jsonb_array_elements(intents) AS i
+              WHERE NOT EXISTS (SELECT FROM citus_ha.intent own
+                                 WHERE own.groupid = (i ->> 'group')::int AND own.run = i ->> 'run')) THEN
+    PERFORM citus_ha.require('under way', 'intend');
+  END IF;
   PERFORM citus_ha.require_address((i ->> 'group')::int, a ->> 'host', (a ->> 'port')::int)
      FROM jsonb_array_elements(intents) AS i, LATERAL (VALUES (i -> 'from'), (i -> 'to')) AS named(a);
   INSERT INTO citus_ha.intent AS own (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, settings, run)
@@ -42,8 +48,12 @@ BEGIN
   END IF;
 END $$;
 
--- That a run is done with them, undone or overtaken; of any run with NULL, for what was left behind.
+-- That a run is done with them, undone or overtaken. Whoever settles what was left behind has read which run it was.
 CREATE OR REPLACE FUNCTION citus_ha.forget_intents(of_groups int[], of_run text) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups) AND (of_run IS NULL OR i.run = of_run)
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  IF of_run IS NULL THEN
+    RAISE EXCEPTION 'citus_ha.forget_intents() does nothing here: of which run is not said' USING ERRCODE = 'HA005';
+  END IF;
+  DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups) AND i.run = of_run;
+END $$;

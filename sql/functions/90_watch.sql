@@ -1,6 +1,6 @@
 -- Functions of the schema citus_ha: pauses and the lease.
 
--- Pauses a group, or with NULL the whole cluster. One that is paused stays as it is: who was first is kept.
+-- Pauses a group, or with NULL the whole cluster; on the coordinator, where it is read. One that is paused stays as it is: who was first is kept.
 -- Gives back {"changed", "pause": the row in force, "pauses": all of them}. The table lock, and a transaction that
 -- is READ COMMITTED, make of two calls at once one after the other.
 CREATE OR REPLACE FUNCTION citus_ha.pause_changes(of_group int, made_by text, why text) RETURNS jsonb
@@ -8,6 +8,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   changed boolean;
 BEGIN
+  PERFORM citus_ha.require('coordinator', 'pause_changes');
   LOCK TABLE citus_ha.pause IN SHARE ROW EXCLUSIVE MODE;
   INSERT INTO citus_ha.pause (groupid, by, why)
   VALUES (of_group, format('%s as %s from %s', made_by, session_user, coalesce(host(inet_client_addr()), 'local')),
@@ -26,6 +27,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   ended jsonb;
 BEGIN
+  PERFORM citus_ha.require('coordinator', 'resume_changes');
   LOCK TABLE citus_ha.pause IN SHARE ROW EXCLUSIVE MODE;
   DELETE FROM citus_ha.pause p WHERE p.groupid IS NOT DISTINCT FROM of_group RETURNING to_jsonb(p) INTO ended;
   RETURN jsonb_build_object('changed', ended IS NOT NULL, 'pause', ended,

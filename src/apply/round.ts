@@ -89,12 +89,15 @@ async function lockFirst(
   } catch (error) {
     if (codeOf(error) !== SqlState.lockNotAvailable) throw error
     const { lockTimeoutMs, statementMs } = context.limits
-    const sql = `${rollbackSql(coordinator)}; SELECT citus_ha.cancel_metadata_sync()`
-    const [, cancelled] = await coordinator.session.run(sql, statementMs)
+    const anew = [
+      rollbackSql(coordinator),
+      beginSql(coordinator, idleLimit(context.limits)),
+      TAKE_CHANGE_LOCK,
+    ]
+    const sql = [...anew, 'SELECT citus_ha.cancel_metadata_sync()'].join('; ')
+    const cancelled = (await coordinator.session.run(sql, lockTimeoutMs + statementMs)).at(-1)
     if (!cancelled?.length) throw error
     // At once, before it comes back: a survey takes longer than that while a node hangs.
-    const begin = beginSql(coordinator, idleLimit(context.limits))
-    await coordinator.session.run(`${begin}; ${TAKE_CHANGE_LOCK}`, lockTimeoutMs + statementMs)
     return await lockCopy(coordinator, fence, context, null)
   }
 }

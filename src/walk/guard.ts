@@ -1,4 +1,4 @@
-import { BEGIN, guardSql } from '../apply/statements.ts'
+import { BEGIN, fenceSql, guardSql } from '../apply/statements.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Access } from './access.ts'
@@ -27,7 +27,10 @@ export async function guardTransactions(
           // Not worth a wait for a synchronous standby that is gone: the next look does it again.
           const settings = `SET statement_timeout = ${LIMIT_MS}; SET synchronous_commit = local`
           // READ COMMITTED: what another guard or a change wrote while this one waited for it has to be seen.
-          await session.run(`${settings}; ${BEGIN}; ${guardSql(plan.degraded)}; COMMIT`, LIMIT_MS)
+          await session.run(
+            `${settings}; ${BEGIN}; ${fenceSql([])}; ${guardSql(plan.degraded)}; COMMIT`,
+            LIMIT_MS,
+          )
         } catch (error) {
           progress(`${formatAddress(node)}: Citus’s records could not be guarded: ${messageOf(error)}`)
         } finally {

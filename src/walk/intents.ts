@@ -157,17 +157,20 @@ function isOvertaken({ group, from, to }: Intent, { nodes }: Survey): boolean {
  */
 async function forgetThere(access: Access, database: string, group: number, survey: Survey): Promise<void> {
   if (group === COORDINATOR_GROUP) return
-  const forget = `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, NULL)`
   const noted = survey.nodes.filter(
     (node): node is Answered =>
       node.kind === 'answered' &&
       node.citus?.localGroup === group &&
       (node.installed?.intents ?? []).some((each) => each.group === group),
   )
-  for (const { address } of distinctServers(noted))
+  for (const { address, installed } of distinctServers(noted))
     await withSession(access, database, address, async (session) => {
       if (await isStandby(session)) return
-      await session.run(`SET synchronous_commit = local; ${BEGIN}; ${forget}; COMMIT`, LIMIT_MS)
+      const forget = (installed?.intents ?? [])
+        .filter((each) => each.group === group)
+        .map(({ run }) => `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, ${literal(run)})`)
+      const sql = ['SET synchronous_commit = local', BEGIN, ...forget, 'COMMIT']
+      await session.run(sql.join('; '), LIMIT_MS)
     })
 }
 

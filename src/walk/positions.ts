@@ -1,10 +1,10 @@
 import { historyText, proofText } from '../apply/decision.ts'
-import { recordLineageSql, recordPositionsSql } from '../apply/statements.ts'
+import { BEGIN, lockSql, recordLineageSql, recordPositionsSql } from '../apply/statements.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { holds, pointOf } from '../model/line.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
-import type { Answered, Lineage } from '../model/observation.ts'
+import type { Answered, Lineage, LineProof } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import { ownNodes } from './install.ts'
@@ -47,12 +47,18 @@ export async function recordPositions(access: Access, request: WalkRequest, view
         if (news.length === 0 && !isNewLine) return
         const sql = [
           `SET synchronous_commit = local; SET lock_timeout = ${LOCK_MS}; SET statement_timeout = ${LIMIT_MS}`,
-          ...(isNewLine ? [recordLineageSql([proofText(line)])] : []),
+          ...(isNewLine ? recordLine(line) : []),
           ...(news.length > 0 ? [recordPositionsSql(news.map(positionText))] : []),
         ]
         await write(access, request, node, sql.join('; '))
       }),
   )
+}
+
+/** What a person vouched for may contradict what is there: that takes the copy's lock. */
+function recordLine(line: LineProof): string[] {
+  const record = recordLineageSql([proofText(line)])
+  return line.vouched ? [BEGIN, lockSql([]), record, 'COMMIT'] : [record]
 }
 
 async function write(

@@ -30,7 +30,9 @@ describe('Citus’s own daemon in the way', () => {
     server('worker-2').freeze()
     await waiter.query(`SET lock_timeout = '40s'`)
     const daemon = await waitUntil('the daemon is in the way', async () => {
-      const waiting = waiter.query('BEGIN; LOCK TABLE pg_dist_transaction IN ACCESS EXCLUSIVE MODE; COMMIT')
+      const waiting = waiter.query(
+        `BEGIN; SELECT citus_ha.fence('{}'); LOCK TABLE pg_dist_transaction IN ACCESS EXCLUSIVE MODE; COMMIT`,
+      )
       waiting.catch(() => undefined)
       const [row] = await coordinator.query<{ pid: number }>(
         `SELECT a.pid FROM unnest(pg_blocking_pids($1)) b JOIN pg_stat_activity a ON a.pid = b

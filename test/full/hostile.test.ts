@@ -427,13 +427,23 @@ describe('a hostile user of the database', () => {
   )
 
   it.each([
-    ['rewrite', `SELECT citus_ha.rewrite(2147483647, 9223372036854775807, '[]', '{}')`],
-    ['rewrite, a little', `SELECT citus_ha.rewrite(1, 1000001, '[]', '{}')`],
+    [
+      'rewrite',
+      `BEGIN; SELECT citus_ha.fence('{}'); SELECT citus_ha.rewrite(2147483647, 9223372036854775807, '[]', '{}')`,
+    ],
+    [
+      'rewrite, a little',
+      `BEGIN; SELECT citus_ha.fence('{}'); SELECT citus_ha.rewrite(1, 1000001, '[]', '{}')`,
+    ],
   ])('lets our own role not spoil the order of changes: %s', async (_, sql) => {
     for (const node of nodes())
       await expect(on(node, sql, 'citus_ha')).rejects.toMatchObject({ code: 'HA004' })
     await expect(
-      on(server('worker-1'), `BEGIN; SELECT citus_ha.rewrite(1, 1, '[]', '{}'); ROLLBACK`, 'citus_ha'),
+      on(
+        server('worker-1'),
+        `BEGIN; SELECT citus_ha.fence('{}'); SELECT citus_ha.rewrite(1, 1, '[]', '{}'); ROLLBACK`,
+        'citus_ha',
+      ),
     ).resolves.toBeDefined()
   })
 })

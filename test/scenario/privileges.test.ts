@@ -8,7 +8,10 @@ describe('what the role that citus-ha runs as may do', () => {
   const server = (name: string): Server => scenario.cluster.server(name)
   const as = (sql: string, user = 'citus_ha') =>
     server('coordinator').query(sql, [], { database: scenario.cluster.database, user })
-  const rewrite = (steps: object[]) => as(`SELECT citus_ha.rewrite(9, 9, ${jsonLiteral(steps)}, '{}')`)
+  const FENCE = `BEGIN; SELECT citus_ha.fence('{}')`
+  const CHANGE = 'BEGIN; SELECT citus_ha.take_change_lock()'
+  const rewrite = (steps: object[]) =>
+    as(`${FENCE}; SELECT citus_ha.rewrite(9, 9, ${jsonLiteral(steps)}, '{}')`)
   const address = (name: string) => ({ host: server(name).host, port: server(name).port })
 
   beforeAll(async () => {
@@ -65,10 +68,11 @@ describe('what the role that citus-ha runs as may do', () => {
   const standby = (change: object = {}) => {
     const primary = address('worker-1')
     const given = { group: 1, address: { host: 'evil.example', port: 5432 }, primary, cluster: 'default' }
-    return as(`SELECT citus_ha.register_secondary(${jsonLiteral({ ...given, madeBy: 'me', ...change })})`)
+    const order = jsonLiteral({ ...given, madeBy: 'me', ...change })
+    return as(`${CHANGE}; SELECT citus_ha.register_secondary(${order}); COMMIT`)
   }
   const forget = ({ host, port }: { host: string; port: number }) =>
-    as(`SELECT citus_ha.forget_node('${host}', ${port}, 'me')`)
+    as(`${CHANGE}; SELECT citus_ha.forget_node('${host}', ${port}, 'me')`)
 
   it('may add a secondary at an allowed address that has no row, and nowhere else', async () => {
     await expect(standby()).rejects.toMatchObject({ code: 'HA003' })
@@ -94,7 +98,7 @@ describe('what the role that citus-ha runs as may do', () => {
       const own = { group: 1, from: address('worker-1'), to: address('worker-1-standby') }
       const rest = { phase: 'quiescing', byCommand: false, stopped: false, madeBy: 'me', run: 'one' }
       const sql = jsonLiteral([{ ...own, ...rest, ...change }])
-      return as(`BEGIN; SELECT citus_ha.intend(${sql}); ROLLBACK`)
+      return as(`${FENCE}; SELECT citus_ha.intend(${sql}); ROLLBACK`)
     }
     await intend({})
     const from = address('coordinator')
@@ -134,7 +138,8 @@ describe('what the role that citus-ha runs as may do', () => {
         remediesEnded: [],
       }
       const decision = { timeline: 9, epoch: 9, reason: 'none', madeBy: 'me', ...none, remedies: [remedy] }
-      return as(`BEGIN; SELECT citus_ha.decide(${jsonLiteral(decision)}); ROLLBACK`)
+      const rewritten = `${CHANGE}; SELECT citus_ha.lock_copy('{}'); SELECT citus_ha.rewrite(9, 9, '[]', '{}')`
+      return as(`${rewritten}; SELECT citus_ha.decide(${jsonLiteral(decision)}); ROLLBACK`)
     }
     await decide({})
     for (const other of [evil, address('worker-2')]) {
@@ -168,7 +173,7 @@ describe('what the role that citus-ha runs as may do', () => {
       return rows.length
     }
     try {
-      await session.query('BEGIN')
+      await session.query('BEGIN; SELECT citus_ha.take_change_lock()')
       expect(await lent(elsewhere, { ...elsewhere, port: 1 })).toBe(0)
       expect(await forgets(elsewhere)).toBeNull()
       expect(await lent(own, own)).toBe(0)
@@ -199,7 +204,7 @@ describe('what the role that citus-ha runs as may do', () => {
   })
 
   it('refuses an epoch that is not newer, and a copy that is not as expected', async () => {
-    const stale = as(`SELECT citus_ha.rewrite(0, 0, '[]', '{}')`)
+    const stale = as(`${FENCE}; SELECT citus_ha.rewrite(0, 0, '[]', '{}')`)
     await expect(stale).rejects.toMatchObject({ code: 'HA001' })
     const from = { host: 'elsewhere.example', port: 5432 }
     await expect(
@@ -225,7 +230,7 @@ describe('what the role that citus-ha runs as may do', () => {
     ])
     const attack = as(
       `${trap}; ${lower}; SET search_path = trap, pg_catalog; CREATE TEMP TABLE pg_dist_node (LIKE pg_catalog.pg_dist_node);
-       SELECT citus_ha.rewrite(9, 9, '${step}', '{}')`,
+       ${FENCE}; SELECT citus_ha.rewrite(9, 9, '${step}', '{}')`,
     )
     await expect(attack).rejects.toMatchObject({ code: 'HA003' })
   })
@@ -243,7 +248,7 @@ describe('what the role that citus-ha runs as may do', () => {
     const to = { host: 'evil.example', port: address('worker-1').port }
     const step = JSON.stringify([{ op: 'move', nodeid: 2, from: address('worker-1'), to }])
     const attack = as(
-      `${operators.join('; ')}; SET search_path = traps, pg_catalog; SELECT citus_ha.rewrite(9, 9, '${step}', '{}')`,
+      `${operators.join('; ')}; SET search_path = traps, pg_catalog; ${FENCE}; SELECT citus_ha.rewrite(9, 9, '${step}', '{}')`,
     )
     await expect(attack).rejects.toMatchObject({ code: 'HA003' })
   })

@@ -51,7 +51,7 @@ describe('what citus-ha writes down beside a change', () => {
     async function beside(): Promise<string> {
       const other = await client(server('coordinator'), scenario.cluster.database)
       try {
-        await other.query(`BEGIN; SELECT citus_ha.guard_transactions('{1}')`)
+        await other.query(`BEGIN; SELECT citus_ha.fence('{}'); SELECT citus_ha.guard_transactions('{1}')`)
         const running = scenario.run('reconcile', ...args)
         await waitUntil('it waits for the other', async () => {
           const sql = `SELECT FROM pg_stat_activity WHERE usename = 'citus_ha' AND wait_event_type = 'Lock'`

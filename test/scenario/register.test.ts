@@ -218,7 +218,8 @@ describe('standbys of the file', () => {
     const order = { group: 1, address, primary, cluster: 'default', madeBy: 'test', evidence: [] }
     server('worker-2').freeze()
     try {
-      await coordinator.query(`SELECT citus_ha.register_secondary('${JSON.stringify(order)}')`, [], {
+      const register = `SELECT citus_ha.register_secondary('${JSON.stringify(order)}')`
+      await coordinator.query(`BEGIN; SELECT citus_ha.take_change_lock(); ${register}; COMMIT`, [], {
         database,
       })
       await server('worker-1').kill()
