@@ -37,6 +37,19 @@ export interface SessionLike {
 }
 
 /**
+ * A message with transactions of its own in it: one that fails is rolled back, lest the session refuse all that comes next.
+ * @throws as `run`
+ */
+export async function runWhole(session: SessionLike, sql: string, limitMs: number): Promise<Row[][]> {
+  try {
+    return await session.run(sql, limitMs)
+  } catch (error) {
+    await session.run('ROLLBACK', limitMs).catch(() => undefined)
+    throw error
+  }
+}
+
+/**
  * Throws for a statement that is not to be sent on this session. It may ask something on the session itself first.
  * @param ask runs a statement and gives its rows
  */

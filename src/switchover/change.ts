@@ -72,8 +72,7 @@ async function endHeldUntil(side: Side, over: AbortSignal): Promise<void> {
   for (;;) {
     await pause(HELD_MS, undefined, { signal: over }).catch(() => undefined)
     if (over.aborted) return
-    side.cutOff.push(...(await side.sessions.endHeld().catch(() => [])))
-    side.cutOff.push(...(await side.sessions.endWriting().catch(() => [])))
+    side.cutOff.push(...(await side.sessions.endHeldAndWriting().catch(() => [])))
   }
 }
 

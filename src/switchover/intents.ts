@@ -1,4 +1,4 @@
-import type { SessionLike } from '../db/pg.ts'
+import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import type { Intent } from '../model/intent.ts'
 import type { HostPort } from '../model/node.ts'
@@ -59,6 +59,11 @@ export class Intents {
     return [...(this.#notebooks[n]?.written.values() ?? [])]
   }
 
+  /** Of the n-th database. */
+  session(n: number): SessionLike | undefined {
+    return this.#notebooks[n]?.session
+  }
+
   async forget(groups: readonly number[]): Promise<void> {
     const sql = `SELECT citus_ha.forget_intents(${intArrayLiteral(groups)}, ${literal(this.#run)})`
     await Promise.all(
@@ -76,11 +81,5 @@ export class Intents {
 
 /** The coordinator itself may be the old primary, read-only by default by now. @throws the server's error */
 async function inTransaction(session: SessionLike, sql: string): Promise<void> {
-  try {
-    await session.run(`BEGIN READ WRITE; ${sql}; COMMIT`, LIMIT_MS)
-  } catch (error) {
-    // Else it would refuse everything that comes next.
-    await session.run('ROLLBACK', LIMIT_MS).catch(() => undefined)
-    throw error
-  }
+  await runWhole(session, `BEGIN READ WRITE; ${sql}; COMMIT`, LIMIT_MS)
 }

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { SessionLike } from '../db/pg.ts'
+import type { Row, SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import type { Mark } from './late.ts'
 import { TooLate } from './patience.ts'
@@ -9,21 +9,27 @@ const SHORTEST_MS = 1
 const POLL_MS = 10
 
 /**
- * Waits until the target has replayed all that the old primary has written.
- * @param until `performance.now()`
- * @returns what that was
- * @throws TooLate
+ * Says on the old primary what it has written until now: for `readMark`. Its commit, which `synchronous_commit` lets return
+ * when it is flushed here, flushes everything before it.
  */
-export async function follow(old: SessionLike, target: SessionLike, until: number): Promise<Mark> {
-  // Its commit, which `synchronous_commit` lets return when it is flushed here, flushes everything before it.
-  const flush = `SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover')`
-  const mark = 'SELECT txid_current_snapshot()::text AS snapshot'
-  const own = 'SELECT txid_current()::text AS own'
-  const lsn = 'SELECT pg_current_wal_flush_lsn()::text AS lsn'
-  const told = await old.run(['BEGIN', mark, flush, own, 'COMMIT', lsn].join('; '), ANSWER_MS)
-  const said = Object.assign({}, ...told.map(([row]) => row))
-  await replayed(target, `pg_last_wal_replay_lsn() >= ${literal(String(said.lsn))}::pg_lsn`, until)
-  return { snapshot: String(said.snapshot), own: String(said.own) }
+export const MARK = [
+  'BEGIN',
+  'SELECT txid_current_snapshot()::text AS snapshot',
+  `SELECT pg_logical_emit_message(true, 'citus_ha', 'switchover')`,
+  'SELECT txid_current()::text AS own',
+  'COMMIT',
+  'SELECT pg_current_wal_flush_lsn()::text AS lsn',
+].join('; ')
+
+/** @param rows of all statements of `MARK` */
+export function readMark(rows: readonly Row[]): Mark & { readonly lsn: string } {
+  const { snapshot, own, lsn } = Object.assign({}, ...rows)
+  return { snapshot: String(snapshot), own: String(own), lsn: String(lsn) }
+}
+
+/** Waits until the target has replayed the WAL up to there. @param until `performance.now()` @throws TooLate */
+export async function replayedTo(target: SessionLike, lsn: string, until: number): Promise<void> {
+  await replayed(target, `pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn`, until)
 }
 
 /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { readBlockers } from '../apply/blockers.ts'
-import type { SessionLike } from '../db/pg.ts'
+import { type Row, runWhole, type SessionLike } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import type { HostPort } from '../model/node.ts'
@@ -50,14 +50,38 @@ export class OldSessions {
     return await this.#ask(verb, `${literal(since)}::timestamptz`)
   }
 
+  /** As `openSince`, and those who wait for our locks there. */
+  async openOrHeld(since: string): Promise<{ open: Blocker[]; held: Blocker[] }> {
+    const [open = [], held = []] = await this.#askAll([
+      `open_transactions(${literal(since)}::timestamptz)`,
+      'held_transactions()',
+    ])
+    return { open, held }
+  }
+
+  /**
+   * Ends whoever is writing there just now, which is not acknowledged then; and tells what would go on writing whatever the
+   * server is set to.
+   * @param and what is run right after it in the first of the databases, as one message with it
+   * @returns with the rows of that
+   */
+  async endWritingAnd(and: string): Promise<{ ended: Blocker[]; open: Blocker[]; rows: readonly Row[] }> {
+    const calls = ['end_writing_sessions()', "open_transactions('-infinity'::timestamptz)"]
+    let rows: readonly Row[] = []
+    const [ended = [], open = []] = await this.#askAll(calls, and, (told) => {
+      rows = told
+    })
+    return { ended, open, rows }
+  }
+
+  /** Ends those who wait for our locks there, and who is writing. @returns who they are */
+  async endHeldAndWriting(): Promise<Blocker[]> {
+    return (await this.#askAll(['end_held_transactions()', 'end_writing_sessions()'])).flat()
+  }
+
   /** Ends those who wait for our locks there: they would write where nobody looks any more. @returns who they are */
   async endHeld(): Promise<Blocker[]> {
     return await this.#ask('end_held_transactions')
-  }
-
-  /** Ends whoever is writing there just now, which is not acknowledged then. @returns who they are */
-  async endWriting(): Promise<Blocker[]> {
-    return await this.#ask('end_writing_sessions')
   }
 
   /**
@@ -80,12 +104,36 @@ export class OldSessions {
     return ended
   }
 
-  /** Asked in each database: it is in its own that the client of a session of Citus is known. */
   async #ask(verb: string, argument = ''): Promise<Blocker[]> {
-    const sql = `SELECT citus_ha.${verb}(${argument}) AS found`
-    const answers = await Promise.all(this.#watches().map((watch) => watch.run(sql, ANSWER_MS)))
+    const [found = []] = await this.#askAll([`${verb}(${argument})`])
+    return found
+  }
+
+  /**
+   * One message a database: it is in its own that the client of a session of Citus is known. A transaction each, since
+   * what is seen of the activity stays the same within one.
+   * @param and for the first database, after all of it
+   */
+  async #askAll(
+    calls: readonly string[],
+    and: string | null = null,
+    told: (rows: readonly Row[]) => void = () => undefined,
+  ): Promise<Blocker[][]> {
+    const asked = calls.map((call) => `BEGIN; SELECT citus_ha.${call} AS found; COMMIT`)
+    const answers = await Promise.all(
+      this.#watches().map(async (watch, n) => {
+        const sql = [...asked, ...(n === 0 && and ? [and] : [])].join('; ')
+        const results = await runWhole(watch, sql, ANSWER_MS)
+        if (n === 0) told(results.slice(3 * calls.length).flat())
+        return calls.map((_, k) => results[3 * k + 1]?.[0]?.found)
+      }),
+    )
+    return calls.map((_, k) => this.#distinct(answers.map((found) => found[k])))
+  }
+
+  #distinct(answers: readonly unknown[]): Blocker[] {
     const known = new Map<string, Blocker>()
-    for (const each of answers.flatMap(([rows]) => readBlockers(this.#node, rows?.[0]?.found, this.#texts))) {
+    for (const each of answers.flatMap((found) => readBlockers(this.#node, found, this.#texts))) {
       const key = each.pid === 0 ? `prepared ${each.statement}` : `${each.pid}`
       if (!known.has(key) || each.database === null) known.set(key, each)
     }

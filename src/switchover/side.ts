@@ -1,16 +1,23 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { SessionLike } from '../db/pg.ts'
+import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Intent } from '../model/intent.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import { daemonsEnded, forgetHold, holdServer, releaseServer } from '../walk/hold-server.ts'
+import {
+  daemonsEnded,
+  forgetHold,
+  type Hold,
+  holdServer,
+  holdsOf,
+  releaseServer,
+} from '../walk/hold-server.ts'
 import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
 import { type Mark, writtenSince } from './late.ts'
 import { giveWayTo, Overtaken, type Patience, TooLate } from './patience.ts'
-import { follow, followToTheEnd } from './replay.ts'
+import { followToTheEnd, MARK, readMark, replayedTo } from './replay.ts'
 import { OldSessions } from './sessions.ts'
 import { holdShards } from './shards.ts'
 
@@ -48,6 +55,10 @@ export class Side {
   #watches: readonly SessionLike[]
   /** One a database, to hold its shards. */
   #guards: readonly SessionLike[]
+  /** For what can be done at the same time as the rest, on the old primary as a whole. */
+  readonly #aside: SessionLike
+  /** What it is held at. */
+  #holds: readonly Hold[] = []
   #held = false
   /** The run whose intent it has. */
   #noted: string | null = null
@@ -56,8 +67,13 @@ export class Side {
   /** Transactions that were committed there after that. */
   late = 0
 
-  private constructor(options: SideOptions, target: SessionLike, old: readonly SessionLike[]) {
+  private constructor(
+    options: SideOptions,
+    [target, aside]: readonly [SessionLike, SessionLike],
+    old: readonly SessionLike[],
+  ) {
     this.move = options.move
+    this.#aside = aside
     this.#options = options
     this.#lockTimeoutMs = options.lockTimeoutMs
     this.#target = target
@@ -69,8 +85,9 @@ export class Side {
   /** @throws what the driver or a server says, everything closed */
   static async open(options: SideOptions): Promise<Side> {
     const { move, databases, open, lockTimeoutMs, idleMs } = options
-    const nodes = [...databases, ...databases].map((database) => open(move.from.address, database))
-    const results = await Promise.allSettled([open(move.to.address, databases[0] ?? ''), ...nodes])
+    const [first = ''] = databases
+    const nodes = [first, ...databases, ...databases].map((database) => open(move.from.address, database))
+    const results = await Promise.allSettled([open(move.to.address, first), ...nodes])
     const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     const settings = [
       `SET application_name = 'citus-ha'`,
@@ -82,9 +99,9 @@ export class Side {
       const failed = results.find((result) => result.status === 'rejected')
       if (failed) throw failed.reason
       await Promise.all(sessions.map((session) => session.run(settings, ANSWER_MS)))
-      const [target, ...old] = sessions
-      if (!target) throw new Error('a side needs its target')
-      const side = new Side(options, target, old)
+      const [target, aside, ...old] = sessions
+      if (!target || !aside) throw new Error('a side needs its two servers')
+      const side = new Side(options, [target, aside], old)
       await side.#warmUp()
       return side
     } catch (error) {
@@ -97,6 +114,10 @@ export class Side {
   async #warmUp(): Promise<void> {
     const shards = 'SELECT count(shard::text) FROM citus_ha.own_shards() AS shard'
     await Promise.all(this.#guards.map((guard) => guard.run(shards, ANSWER_MS)))
+    const [holds] = await Promise.all(
+      [this.#control, this.#aside].map((session) => holdsOf(session, this.move.group)),
+    )
+    this.#holds = holds ?? []
     await this.now()
     await this.sessions.warmUp()
   }
@@ -105,6 +126,11 @@ export class Side {
     const [control] = this.#watches
     if (!control) throw new Error('a side needs a database')
     return control
+  }
+
+  /** A session to the old primary's n-th database, outside of a transaction. */
+  watch(n: number): SessionLike {
+    return this.#watches[n] ?? this.#control
   }
 
   /**
@@ -118,9 +144,14 @@ export class Side {
     // None goes on trying when another has failed: what is undone then is not to be locked anew.
     const tried = await Promise.allSettled(
       this.#guards.map((guard, n) => {
-        const watch = this.#watches[n] ?? this.#control
         return holdShards(
-          { node, guard, watch, texts: this.#options.texts, lockTimeoutMs: this.#lockTimeoutMs },
+          {
+            node,
+            guard,
+            watch: this.watch(n),
+            texts: this.#options.texts,
+            lockTimeoutMs: this.#lockTimeoutMs,
+          },
           until,
           forceAt,
         )
@@ -150,13 +181,7 @@ export class Side {
   /** In each database; the server may be read-only by default. */
   async #write(sql: string): Promise<void> {
     await Promise.all(
-      this.#watches.map(async (watch) => {
-        await watch.run(`BEGIN READ WRITE; ${sql}; COMMIT`, ANSWER_MS).catch(async (error: unknown) => {
-          // Else it would refuse everything that comes next.
-          await watch.run('ROLLBACK', ANSWER_MS).catch(() => undefined)
-          throw error
-        })
-      }),
+      this.#watches.map((watch) => runWhole(watch, `BEGIN READ WRITE; ${sql}; COMMIT`, ANSWER_MS)),
     )
   }
 
@@ -168,7 +193,7 @@ export class Side {
    */
   async forbid(): Promise<string> {
     this.#held = true
-    const off = await holdServer(this.#control, this.move.group)
+    const off = await holdServer(this.#control, this.#holds, this.#aside)
     const at = formatAddress(this.move.from.address)
     for (const name of off) {
       if (name !== 'default_transaction_read_only')
@@ -182,7 +207,7 @@ export class Side {
 
   /** What Citus's daemons there had begun before is over. @throws TooLate */
   async rest(until: number): Promise<void> {
-    if (await daemonsEnded(this.#control, until)) return
+    if (await daemonsEnded(this.#aside, until)) return
     throw new TooLate(
       `${formatAddress(this.move.from.address)}: Citus’s maintenance daemon does not end: its recovery may still roll back what the new primary prepares`,
     )
@@ -202,13 +227,15 @@ export class Side {
   async quiet(since: string, { until, forceAt, waiting }: Patience): Promise<void> {
     let askAt = performance.now() + ASK_MS
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
-      const open = await this.sessions.openSince(since)
-      const held = open.length === 0 ? await this.sessions.endHeld() : []
+      const { open, held } = await this.sessions.openOrHeld(since)
       if (open.length + held.length === 0) return
-      this.cutOff.push(...held)
+      if (open.length === 0) this.cutOff.push(...(await this.sessions.endHeld()))
       const now = performance.now()
       if (now >= until)
-        throw new TooLate('transactions that have touched the group are still open', [...open, ...held])
+        throw new TooLate(
+          'transactions that have touched the group are still open',
+          open.length > 0 ? open : held,
+        )
       if (forceAt !== null && now >= forceAt)
         this.ended.push(...(await this.sessions.openSince(since, 'end')))
       else if (now >= askAt) {
@@ -229,15 +256,18 @@ export class Side {
    * now is replayed. @throws TooLate with who can't be kept from it
    */
   async settle(until: number): Promise<void> {
-    this.cutOff.push(...(await this.sessions.endWriting()))
-    const open = await this.sessions.openSince('-infinity')
+    const { ended, open, rows } = await this.sessions.endWritingAnd(MARK)
+    this.cutOff.push(...ended)
     if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
-    this.#mark = await follow(this.#control, this.#target, until)
+    const mark = readMark(rows)
+    this.#mark = mark
+    await replayedTo(this.#target, mark.lsn, until)
   }
 
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
   async follow(until: number): Promise<void> {
-    await follow(this.#control, this.#target, until)
+    const { lsn } = readMark((await runWhole(this.#control, MARK, ANSWER_MS)).flat())
+    await replayedTo(this.#target, lsn, until)
   }
 
   /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */
@@ -315,7 +345,7 @@ export class Side {
     try {
       await demote()
     } catch (error) {
-      await holdServer(this.#control, this.move.group).catch(() => undefined)
+      await holdServer(this.#control, this.#holds).catch(() => undefined)
       throw error
     }
   }
@@ -343,7 +373,7 @@ export class Side {
   }
 
   async end(): Promise<void> {
-    const all = [this.#target, ...this.#watches, ...this.#guards]
+    const all = [this.#target, this.#aside, ...this.#watches, ...this.#guards]
     await Promise.all(all.map((session) => session.close()))
   }
 }

@@ -199,10 +199,17 @@ export class Stage {
 
   /** What was checked is so still, now that nobody else can change it. @throws Overtaken, or TooLate */
   async requireUnchanged(): Promise<void> {
-    await Promise.all([
-      each(this.#scopes, (scope) => requireUnchanged(scope, this.#moves)),
-      each(this.#sides, (side) => side.requireRoles()),
-    ])
+    const roles = each(this.#sides, (side) => side.requireRoles())
+    const scopes = each([...this.#scopes.entries()], async ([n, scope]) => {
+      const coordinator = this.#intents?.session(n)
+      if (!coordinator) throw new Error('a switchover needs the coordinator')
+      const primaries = this.#moves.flatMap((move) =>
+        this.#sides.filter((side) => side.move === move).map((side) => side.watch(n)),
+      )
+      await requireUnchanged(scope, this.#moves, { coordinator, primaries })
+    })
+    // Of both the first: a promotion explains the rows.
+    await each([roles, scopes], (work) => work)
   }
 
   /** For the time in which others are at work. Never throws. */

@@ -1,35 +1,60 @@
-import { primaryOf, sameCatalog } from '../model/catalog.ts'
-import { intentsIn } from '../model/intent.ts'
-import { formatAddress } from '../model/node.ts'
+import { z } from 'zod'
+import type { SessionLike } from '../db/pg.ts'
+import { statement } from '../db/sql.ts'
+import { messageOf } from '../db/sqlstate.ts'
+import { COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
+import { readLocalGroup } from '../model/retired.ts'
+import { intentRow, readCatalog } from '../observe/rows.ts'
 import type { Move } from './check.ts'
 import { Overtaken, TooLate } from './patience.ts'
 import type { Scope } from './stage.ts'
 
+const LIMIT_MS = 2000
+
+const stateRow = z.object({
+  /** As in `Answered`. */
+  instance: z.string(),
+  in_recovery: z.boolean(),
+  read_only: z.boolean(),
+  local_group: z.number().int(),
+  rows: z.unknown().transform(readCatalog),
+  intents: z.array(intentRow),
+})
+
+/** Sessions of one database that are open since before the locks, outside of a transaction. */
+export interface Asked {
+  readonly coordinator: SessionLike
+  /** To the old primaries, in the order of the moves. */
+  readonly primaries: readonly SessionLike[]
+}
+
 /**
  * What was checked may be over by the time in which the locks come: another run may have been before us in the line for
- * them. Asked with the locks in hand, so that it stays true.
+ * them. Asked with the locks in hand, so that it stays true; in one statement, since everybody waits meanwhile.
  * @throws Overtaken with what is different; TooLate where that can't be said, or something is left to be settled
  */
 export async function requireUnchanged(
-  { access, request, checked }: Scope,
+  { checked }: Scope,
   moves: readonly Move[],
+  asked: Asked,
 ): Promise<void> {
   const [coordinator] = checked.entries.entries
   if (!coordinator) throw new Error('a switchover needs the coordinator')
-  const prober = access.prober(request.database)
   const [seen, ...primaries] = await Promise.all([
-    prober.probe(coordinator.node),
-    ...moves.map(({ from }) => prober.probe(from.address)),
+    stateOf(asked.coordinator, coordinator.node),
+    ...moves.map(({ from }, n) => stateOf(asked.primaries[n], from.address)),
   ])
+  if (!seen) return
   const at = formatAddress(coordinator.node)
-  if (seen?.kind !== 'answered') throw new TooLate(`${at} does not answer: ${seen?.detail}`)
-  if (seen.instance !== coordinator.server.instance || seen.inRecovery || seen.retired || seen.readOnly)
+  const { retired } = readLocalGroup(seen.local_group)
+  if (seen.instance !== coordinator.server.instance || seen.in_recovery || retired || seen.read_only)
     throw new Overtaken(
       `${at} is not the coordinator any more, as it was when this was checked: order it again`,
     )
   for (const { group } of moves) {
-    const [was, is] = [coordinator.server, seen].map(({ citus }) =>
-      (citus?.catalog ?? []).filter((row) => row.group === group),
+    const [was, is] = [coordinator.server.citus?.catalog ?? [], seen.rows].map((rows) =>
+      rows.filter((row) => row.group === group),
     )
     const primary = primaryOf(is ?? [], group)
     if (!was || !is || !sameCatalog(was, is))
@@ -38,9 +63,21 @@ export async function requireUnchanged(
       )
   }
   // Whoever lives holds the lock that is ours now. Of another group as well: the check refuses it too.
-  const [left] = intentsIn([seen, ...primaries])
+  const own = primaries.flatMap((each, n) =>
+    (each?.intents ?? []).filter(({ group }) => group === moves[n]?.group && group !== COORDINATOR_GROUP),
+  )
+  const [left] = [...seen.intents, ...own]
   if (left)
     throw new TooLate(
       `group ${left.group}: another switchover, to ${formatAddress(left.to)}, has died meanwhile (${left.phase}); citus-ha reconcile settles it`,
     )
+}
+
+async function stateOf(session: SessionLike | undefined, node: HostPort) {
+  try {
+    const [rows] = (await session?.run(statement('switchover/unchanged'), LIMIT_MS)) ?? []
+    return stateRow.parse(rows?.[0])
+  } catch (error) {
+    throw new TooLate(`${formatAddress(node)} does not answer: ${messageOf(error)}`)
+  }
 }

@@ -27,20 +27,40 @@ async function settingsOf(session: SessionLike) {
   })
 }
 
+/** A setting, and what it is held at. */
+export interface Hold {
+  readonly name: string
+  readonly value: string
+}
+
+/** What a server of this group is held at: of the settings that it knows. @throws what the driver or the server says */
+export async function holdsOf(session: SessionLike, group: number): Promise<Hold[]> {
+  return (await settingsOf(session)).filter(({ of }) => of === 'every group' || group === COORDINATOR_GROUP)
+}
+
 /**
  * Holds an old primary for a switchover: no transaction that begins from now on writes, and Citus recovers none of its own
  * on other nodes. Not replicated; kept over restarts. ALTER SYSTEM can't run in a transaction: a message each.
+ * @param aside another session to the same server, for as much as can be done at the same time
  * @returns the settings that did not take effect within a second
  * @throws what the driver or the server says
  */
-export async function holdServer(session: SessionLike, group: number): Promise<string[]> {
-  const wanted = (await settingsOf(session)).filter(
-    ({ of }) => of === 'every group' || group === COORDINATOR_GROUP,
-  )
-  for (const { name, value } of wanted)
-    await session.run(`ALTER SYSTEM SET ${quoted(name)} = ${literal(value)}`, LIMIT_MS)
+export async function holdServer(
+  session: SessionLike,
+  holds: readonly Hold[],
+  aside: SessionLike = session,
+): Promise<string[]> {
+  const set = async (on: SessionLike, some: readonly Hold[]) => {
+    for (const { name, value } of some)
+      await on.run(`ALTER SYSTEM SET ${quoted(name)} = ${literal(value)}`, LIMIT_MS)
+  }
+  const both = await Promise.allSettled([set(session, holds.slice(0, 1)), set(aside, holds.slice(1))])
+  for (const each of both) if (each.status === 'rejected') throw each.reason
   await session.run('SELECT pg_reload_conf()', LIMIT_MS)
-  return await untilInEffect(session, new Map(wanted.map(({ name, value }) => [name, value])))
+  const wanted = new Map(holds.map(({ name, value }) => [name, value]))
+  // Each session reads it by itself: none is to go by what it was.
+  const off = await Promise.all([...new Set([session, aside])].map((each) => untilInEffect(each, wanted)))
+  return [...new Set(off.flat())]
 }
 
 /** As it was before, for good. @returns and @throws as `holdServer` */

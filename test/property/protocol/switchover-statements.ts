@@ -1,7 +1,7 @@
 import type { Intent } from '../../../src/model/intent.ts'
 import { sameAddress } from '../../../src/model/node.ts'
 import type { Backend } from './backend.ts'
-import { ServerError } from './copy.ts'
+import { rawRow, ServerError } from './copy.ts'
 import { lsnAt, positionOf, type Server } from './server.ts'
 import { intArray, json, numbers, strings } from './sql.ts'
 import type { Handler, Rows } from './statements.ts'
@@ -53,6 +53,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
     () => Object.keys(HELD).map((name) => ({ name, may_alter: true })),
   ],
   ['SELECT s.name, s.setting, k.settings', heldSettings],
+  ["SELECT concat_ws('/', (SELECT c.system_identifier", state],
   ['SELECT citus_ha.end_maintenance_daemons() AS left', endDaemons],
   ['SELECT citus_ha.hold_recovery() AS held', holdRecovery],
   ['SELECT citus_ha.retire(', retire],
@@ -215,6 +216,20 @@ function heldSettings({ server, data }: Backend): Rows {
   return Object.entries(HELD).map(([name, value]) => {
     return { name, setting: server.settings.get(name) ?? value, settings: known }
   })
+}
+
+/** What was checked, asked again: as a survey would see it. */
+function state({ server }: Backend): Rows {
+  const { visible, instance, group } = server
+  const intents = visible.intents.map(
+    ({ group: groupid, from, to, phase, byCommand, stopped, madeBy, run }) => ({
+      ...{ groupid, phase, by_command: byCommand, stopped, made_by: madeBy, run },
+      ...{ from_host: from.host, from_port: from.port, to_host: to.host, to_port: to.port },
+    }),
+  )
+  const role = { in_recovery: server.inRecovery, read_only: server.readOnly }
+  const local = { local_group: group + (visible.retired ? 1_000_000_000 : 0) }
+  return [{ instance, ...role, ...local, rows: visible.rows.map(rawRow), intents }]
 }
 
 /** Those that began before the settings that are in effect now; one that is at work ends with its round. */
