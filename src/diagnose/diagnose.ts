@@ -2,6 +2,7 @@ import { type CatalogRow, groupsOf } from '../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { remarkOf, textsOf, type Warning } from '../model/remark.ts'
 import { answeredState, serverState } from '../model/server-state.ts'
 import { whyCommitsHang } from '../model/sync-names.ts'
 import { type Claims, catalogOf, factsOf, type GroupFacts } from './facts.ts'
@@ -18,6 +19,9 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
     const verdict = rule.when(facts)
     if (!verdict) continue
     const primary = verdict.primary ?? null
+    const remarks = [...(verdict.warnings ?? []), ...hangingCommits(primary)].map((warning) =>
+      remarkOf(warning, facts.group),
+    )
     return {
       group: facts.group,
       code: rule.code,
@@ -25,7 +29,8 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
       standing: rule.standing,
       summary: verdict.summary,
       evidence: verdict.evidence ?? [],
-      warnings: [...(verdict.warnings ?? []), ...hangingCommits(primary)],
+      warnings: textsOf(remarks),
+      remarks,
       byPerson: isByPerson(facts, primary),
       primary,
       secondaries: catalog
@@ -37,13 +42,12 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
 }
 
 /** The metadata is right, and yet no write comes to its end. */
-function hangingCommits(primary: Answered | null): string[] {
+function hangingCommits(primary: Answered | null): Warning[] {
   const why = primary && whyCommitsHang(primary)
   if (!why) return []
   const { synchronousNames, address } = primary
-  return [
-    `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or type what citus-ha doctor says (H120)`,
-  ]
+  const text = `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or type what citus-ha doctor says (H120)`
+  return [{ code: 'writes-hang', node: address, text }]
 }
 
 function isByPerson({ vouched }: GroupFacts, primary: Answered | null): boolean {

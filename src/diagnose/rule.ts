@@ -2,13 +2,14 @@ import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { DiagnosisCode, Standing } from '../model/diagnosis.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import type { Warning, WarningCode } from '../model/remark.ts'
 import type { GroupFacts, Member } from './facts.ts'
 import { lineOf } from './shortfall.ts'
 
 export interface Verdict {
   readonly summary: string
   readonly evidence?: readonly string[]
-  readonly warnings?: readonly string[]
+  readonly warnings?: readonly Warning[]
   readonly primary?: Answered
 }
 
@@ -23,6 +24,11 @@ export interface Rule {
 }
 
 export const at = (member: Member): string => formatAddress(member.address)
+
+export function warn(code: WarningCode, { address }: Member, text: string): Warning {
+  return { code, node: address, text }
+}
+
 export const registeredAt = (facts: GroupFacts): string =>
   facts.row ? formatAddress(facts.row.address) : 'nowhere'
 

@@ -1,17 +1,22 @@
 import { formatAddress } from '../model/node.ts'
+import type { Warning } from '../model/remark.ts'
 import { putBack } from '../model/retired.ts'
 import type { GroupFacts, Member } from './facts.ts'
-import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt } from './rule.ts'
+import { at, candidate, isRegistered, leadingCoordinator, type Rule, registeredAt, warn } from './rule.ts'
 import { lineOf, shortfall } from './shortfall.ts'
 import { tooLittle, VOUCHED_PROMOTION, VOUCHED_REFUSALS, warningsOfVouching } from './vouched-rules.ts'
 import { show, witnesses } from './witnesses.ts'
 
-function othersThatWrite(facts: GroupFacts, registered: Member): string[] {
+function othersThatWrite(facts: GroupFacts, registered: Member): Warning[] {
   const others = facts.writable.filter((member) => member !== registered)
   return [
-    ...others.map((member) => `${at(member)} takes writes as well`),
-    ...retiredThatWrite(facts).map(
-      (member) => `${at(member)}, which is retired, takes writes of its own, which are lost: stop it`,
+    ...others.map((member) => warn('another-writes', member, `${at(member)} takes writes as well`)),
+    ...retiredThatWrite(facts).map((member) =>
+      warn(
+        'old-primary-writes',
+        member,
+        `${at(member)}, which is retired, takes writes of its own, which are lost: stop it`,
+      ),
     ),
   ]
 }
@@ -31,8 +36,9 @@ function demotionOf({ registered }: GroupFacts): 'in recovery' | 'retired' | nul
 }
 
 /** Others of whom it is not known whose line is the right one. */
-function strays(facts: GroupFacts, registered: Member): string[] {
-  return shortfall(facts, registered, 'registered').lag.map((why) => `${at(registered)}: ${why}`)
+function strays(facts: GroupFacts, registered: Member): Warning[] {
+  const { lag } = shortfall(facts, registered, 'registered')
+  return lag.map((why) => warn('data-may-be-lost', registered, `${at(registered)}: ${why}`))
 }
 
 const believeIt = (member: Member): string =>
@@ -75,8 +81,12 @@ export const RULES: readonly Rule[] = [
       return {
         summary: `${at(leading)} is the coordinator on timeline ${leading.node.timeline}; registered is ${registeredAt(facts)}`,
         evidence: facts.writable.map((member) => show(member.node)),
-        warnings: others.map(
-          (member) => `${at(member)}, an old coordinator, still takes writes: what it accepts is lost`,
+        warnings: others.map((member) =>
+          warn(
+            'another-writes',
+            member,
+            `${at(member)}, an old coordinator, still takes writes: what it accepts is lost`,
+          ),
         ),
         primary: leading.node,
       }
@@ -157,7 +167,10 @@ export const RULES: readonly Rule[] = [
       return {
         summary: `${at(registered)} is the primary, but takes no writes: default_transaction_read_only is on there. If a switchover left it so, citus-ha reconcile undoes it; else: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf(); what else was left there says citus-ha doctor (H181)`,
         evidence: [show(registered.node)],
-        warnings: [`${at(registered)} takes no writes`, ...othersThatWrite(facts, registered)],
+        warnings: [
+          warn('takes-no-writes', registered, `${at(registered)} takes no writes`),
+          ...othersThatWrite(facts, registered),
+        ],
         primary: registered.node,
       }
     },
@@ -276,8 +289,12 @@ export const RULES: readonly Rule[] = [
         summary: `${at(promoted)} was promoted; ${registeredAt(facts)} is ${demoted ?? 'down'}`,
         evidence: [show(promoted.node), show(facts.registered), ...evidence],
         warnings: [
-          ...(line.of === 'line' && line.note ? [`${at(promoted)}: ${line.note}`] : []),
-          ...lag.map((why) => `data may be lost: ${at(promoted)}: ${why}`),
+          ...(line.of === 'line' && line.note
+            ? [warn('line-unknown', promoted, `${at(promoted)}: ${line.note}`)]
+            : []),
+          ...lag.map((why) =>
+            warn('data-may-be-lost', promoted, `data may be lost: ${at(promoted)}: ${why}`),
+          ),
         ],
         primary: promoted.node,
       }

@@ -1,7 +1,8 @@
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import type { Warning } from '../model/remark.ts'
 import type { GroupFacts, Member } from './facts.ts'
-import { at, isRegistered, type Rule, registeredAt, type Verdict } from './rule.ts'
+import { at, isRegistered, type Rule, registeredAt, type Verdict, warn } from './rule.ts'
 import { type As, lineOf, shortfall } from './shortfall.ts'
 import { descent } from './timelines.ts'
 import { show, witnesses } from './witnesses.ts'
@@ -152,28 +153,47 @@ export const VOUCHED_PROMOTION: Rule = {
   },
 }
 
-export function warningsOfVouching(facts: GroupFacts, vouched: Member): string[] {
-  const warnings: string[] = []
+export function warningsOfVouching(facts: GroupFacts, vouched: Member): Warning[] {
   const others = facts.writable.filter((member) => member !== vouched)
-  warnings.push(
+  const line = lineOf(facts, vouched.node)
+  const { less, lag } = shortfall(facts, vouched, roleOf(facts, vouched))
+  const foreign = facts.foreign.filter(({ member }) => !sameAddress(member.address, vouched.address))
+  return [
     ...others.map((member) =>
       member.node.readOnly
-        ? `${at(member)} runs on as well, read-only by default: what it accepts all the same is lost`
-        : `${at(member)} takes writes as well: what it accepts from now on is lost`,
+        ? warn(
+            'old-primary-runs',
+            member,
+            `${at(member)} runs on as well, read-only by default: what it accepts all the same is lost`,
+          )
+        : warn(
+            'another-writes',
+            member,
+            `${at(member)} takes writes as well: what it accepts from now on is lost`,
+          ),
     ),
-  )
-  if (!facts.lineage)
-    warnings.push('the group’s system identifier was never recorded; its own metadata names this cluster')
-  const line = lineOf(facts, vouched.node)
-  if (line.of === 'another line') warnings.push(`${at(vouched)}: ${line.why}; it was vouched for`)
-  const { less, lag } = shortfall(facts, vouched, roleOf(facts, vouched))
-  warnings.push(
-    ...less.map(
-      (why) => `data loss: ${at(vouched)} was vouched for, and has less than is known to exist: ${why}`,
+    ...(facts.lineage
+      ? []
+      : [
+          warn(
+            'line-unknown',
+            vouched,
+            'the group’s system identifier was never recorded; its own metadata names this cluster',
+          ),
+        ]),
+    ...(line.of === 'another line'
+      ? [warn('other-line', vouched, `${at(vouched)}: ${line.why}; it was vouched for`)]
+      : []),
+    ...less.map((why) =>
+      warn(
+        'data-loss',
+        vouched,
+        `data loss: ${at(vouched)} was vouched for, and has less than is known to exist: ${why}`,
+      ),
     ),
-  )
-  warnings.push(...lag.map((why) => `data may be lost: ${at(vouched)}: ${why}`))
-  const foreign = facts.foreign.filter(({ member }) => !sameAddress(member.address, vouched.address))
-  warnings.push(...foreign.map(({ member, why }) => `${at(member)} is not of this group: ${why}`))
-  return warnings
+    ...lag.map((why) => warn('data-may-be-lost', vouched, `data may be lost: ${at(vouched)}: ${why}`)),
+    ...foreign.map(({ member, why }) =>
+      warn('foreign-server', member, `${at(member)} is not of this group: ${why}`),
+    ),
+  ]
 }

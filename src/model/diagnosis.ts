@@ -1,5 +1,6 @@
 import type { HostPort } from './node.ts'
 import type { Answered } from './observation.ts'
+import type { Remark, WarningCode } from './remark.ts'
 import type { AnsweredCode } from './server-state.ts'
 
 /** What the evidence allows for a group. */
@@ -44,7 +45,9 @@ export interface Diagnosis {
   readonly summary: string
   /** What was seen, a sentence each. */
   readonly evidence: readonly string[]
+  /** The texts of `remarks`. */
   readonly warnings: readonly string[]
+  readonly remarks: readonly Remark<WarningCode>[]
   /** A person vouched for that primary: what speaks against it was overridden. */
   readonly byPerson: boolean
   /** The proved or registered primary that answers; null if the standing is `refused`. */

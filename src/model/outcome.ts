@@ -1,6 +1,7 @@
 import type { Blocker } from './blocker.ts'
 import type { DiagnosisCode } from './diagnosis.ts'
 import type { RowChange } from './plan.ts'
+import { type ReasonCode, type Remark, remark } from './remark.ts'
 
 /** How a walk ended. */
 export type Outcome =
@@ -33,10 +34,12 @@ export function areProved(copies: readonly CopyReport[]): boolean {
 }
 
 /** The copies that keep an outcome `unproved`, a line each. */
-export function unprovedLines(copies: readonly CopyReport[]): string[] {
-  return copies
-    .filter((copy) => !areProved([copy]))
-    .map(({ node, role, state, detail }) => `${node}, ${role}, is ${state}${detail ? `: ${detail}` : ''}`)
+export function unproved(copies: readonly CopyReport[]): Remark<ReasonCode>[] {
+  return copies.flatMap(({ node, role, state, detail }) => {
+    if (state === 'right' || state === 'does not follow') return []
+    const text = `${node}, ${role}, is ${state}${detail ? `: ${detail}` : ''}`
+    return [remark(`copy-${state}`, text, { node })]
+  })
 }
 
 /** "every copy" where that is so, for headlines. */
@@ -69,6 +72,10 @@ export interface Report {
   /** Old primaries that live and may still acknowledge writes, and why. */
   readonly unfenced: readonly string[]
   readonly warnings: readonly string[]
+  /** Why it ended so, in one sentence: of a report that is not right there is no other kind. */
+  readonly reason: Remark
+  /** Everything above that is a sentence, once each; what keeps the report from being right comes first. */
+  readonly remarks: readonly Remark[]
   /** What every group was found to be. */
   readonly groups: readonly {
     readonly group: number

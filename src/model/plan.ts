@@ -1,6 +1,7 @@
 import type { Catalog } from './catalog.ts'
 import type { HostPort } from './node.ts'
 import type { LineProof, Remedy } from './observation.ts'
+import type { Remark, WarningCode } from './remark.ts'
 
 /** One change of one row, with what it expects to find. Carried out by `citus_ha.take_step`. */
 export type Step =
@@ -112,7 +113,9 @@ export interface Plan {
   readonly forbidden: readonly { readonly group: number; readonly address: HostPort }[]
   /** Left for when nothing else is to be done. */
   readonly registrations: readonly Registration[]
+  /** The texts of `remarks`. */
   readonly warnings: readonly string[]
+  readonly remarks: readonly Remark<WarningCode>[]
 }
 
 /** Whether there is anything to commit. Lineage alone is recorded, stale remedies alone are forgotten, without a change. */

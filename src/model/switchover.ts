@@ -1,5 +1,6 @@
 import type { Blocker } from './blocker.ts'
 import type { Report } from './outcome.ts'
+import { type Remark, remark } from './remark.ts'
 
 /** How a switchover ended. */
 export type SwitchoverOutcome =
@@ -52,14 +53,36 @@ export interface SwitchoverReport {
   /** What could not be undone, and is to be done by hand or by a later run. */
   readonly left: readonly string[]
   readonly warnings: readonly string[]
+  /** Each refusal, why it came to nothing, what is left, and each warning, once; those of the change's reports as well. */
+  readonly remarks: readonly Remark[]
   /** Of the change, a database each. */
   readonly reports: readonly Report[]
   readonly durationMs: number
 }
+
+/** As a run makes it. */
+export type BareReport = Omit<SwitchoverReport, 'remarks'>
 
 /** Exit codes, as documented. */
 export function exitCodeOfSwitchover({ outcome }: Pick<SwitchoverReport, 'outcome'>): 0 | 3 | 4 | 5 {
   if (outcome === 'refused') return 3
   if (outcome === 'blocked') return 4
   return outcome === 'switched' || outcome === 'planned' ? 0 : 5
+}
+
+/** Where one group alone is switched, the sentences are about that one. */
+export function withRemarks(report: BareReport): SwitchoverReport {
+  const { outcome, refusals, why, left, warnings, moves, reports } = report
+  const [only, ...more] = moves
+  const group = only && more.length === 0 ? only.group : null
+  const of = (code: string, texts: readonly string[]) => texts.map((text) => remark(code, text, { group }))
+  const own = [
+    ...of('refused', refusals),
+    ...of(outcome, outcome === 'refused' || why === null ? [] : [why]),
+    ...of('left', left),
+    ...of('switchover-warning', warnings),
+  ]
+  const told = new Set(own.map(({ text }) => text))
+  const others = reports.flatMap(({ remarks }) => remarks).filter(({ text }) => !told.has(text))
+  return { ...report, remarks: [...own, ...others] }
 }

@@ -1,6 +1,7 @@
 import { type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
+import { remark } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
 import { aliasOf } from './alias.ts'
 import { type Draft, lend } from './draft.ts'
@@ -17,14 +18,14 @@ export function degrade(draft: Draft, input: TargetInput, { group, code }: Diagn
   if (code !== 'primary-down' || group === COORDINATOR_GROUP || !primary) return
   const stand = standIn(draft, input, primary)
   if (!stand) {
-    draft.warnings.push(`group ${group}: no secondary is left to read from while the primary is down`)
+    const text = `group ${group}: no secondary is left to read from while the primary is down`
+    draft.remarks.push(remark('reads-fail', text, { group }))
     return
   }
   if (!lend(draft, primary, stand, input.aliases)) {
     const node = formatAddress(stand.address)
-    draft.warnings.push(
-      `group ${group}: ${node} has no other name by which the primary’s row could name it: configure an alias of it under "addresses"`,
-    )
+    const text = `group ${group}: ${node} has no other name by which the primary’s row could name it: configure an alias of it under "addresses"`
+    draft.remarks.push(remark('no-alias', text, { group, node }))
     return
   }
   const why = `down: reads go to ${formatAddress(stand.address)} by another name; writes fail until something is promoted`

@@ -2,6 +2,7 @@ import { type Catalog, type CatalogRow, rowAt } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Remedy } from '../model/observation.ts'
 import type { RowChange } from '../model/plan.ts'
+import type { Remark, WarningCode } from '../model/remark.ts'
 import { type AliasOf, aliasOf } from './alias.ts'
 
 /** The coordinator's copy while its target is worked out: rows without remedies, and the remedies that are to stand. */
@@ -9,7 +10,7 @@ export interface Draft {
   catalog: Catalog
   remedies: Remedy[]
   readonly why: Map<number, { kind: RowChange['kind']; why: string }>
-  readonly warnings: string[]
+  readonly remarks: Remark<WarningCode>[]
 }
 
 export function edit(draft: Draft, { nodeid }: CatalogRow, change: Partial<CatalogRow>): void {

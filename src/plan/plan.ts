@@ -4,6 +4,7 @@ import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { holds } from '../model/line.ts'
 import type { Answered, LineProof, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
+import { textsOf } from '../model/remark.ts'
 import { isStale, remedyOf } from '../model/remedy.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
@@ -50,6 +51,7 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   const isNews = (change: RowChange) =>
     change.kind !== 'resync' ||
     target.catalog.some((row) => row.nodeid === change.nodeid && row.metadatasynced)
+  const remarks = [...target.remarks, ...wanted.flatMap((each) => each.remarks), ...news.remarks]
   const rewritten = copies.some((copy) => copy.steps.length > 0)
   const stale = drafts
     .filter(({ leftOut, differs }) => leftOut && (rewritten || differs))
@@ -75,7 +77,8 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
       .map((known) => known.nodeid),
     remediesStale: remedies.filter((known) => isStale(known, input.catalog)).map((known) => known.nodeid),
     registrations: news.registrations,
-    warnings: [...target.warnings, ...wanted.flatMap((diagnosis) => diagnosis.warnings), ...news.warnings],
+    warnings: textsOf(remarks),
+    remarks,
   }
 }
 

@@ -3,6 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { ListedStandby, Registration } from '../model/plan.ts'
+import { type Remark, remark, type WarningCode } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
 import { streamsFrom } from '../model/server-state.ts'
 import { type AliasOf, isAliasOf } from './alias.ts'
@@ -20,7 +21,7 @@ interface Asked {
 export interface Registrations {
   readonly registrations: readonly Registration[]
   /** Why a standby that has no row is not to get one now. */
-  readonly warnings: readonly string[]
+  readonly remarks: readonly Remark<WarningCode>[]
 }
 
 /**
@@ -31,7 +32,7 @@ export interface Registrations {
 export function registrationsOf(asked: Asked): Registrations {
   const { listed, diagnoses, coordinator } = asked
   const registrations: Registration[] = []
-  const warnings: string[] = []
+  const remarks: Remark<WarningCode>[] = []
   const taken = new Set<string>()
   for (const standby of listed) {
     const diagnosis = diagnoses.find((each) => each.group === standby.group)
@@ -42,14 +43,15 @@ export function registrationsOf(asked: Asked): Registrations {
     const primary = primaryOf(coordinator.citus?.catalog ?? [], standby.group)
     if (why !== null || !seen || !primary) {
       const node = formatAddress(standby.address)
-      warnings.push(`group ${standby.group}: ${node} has no row, and gets none: ${why ?? 'no primary'}`)
+      const text = `group ${standby.group}: ${node} has no row, and gets none: ${why ?? 'no primary'}`
+      remarks.push(remark('not-registered', text, { group: standby.group, node }))
       continue
     }
     taken.add(seen.instance)
     const from = `streams from ${formatAddress(primary.address)}`
     registrations.push({ ...standby, primary: primary.address, why: from })
   }
-  return { registrations, warnings }
+  return { registrations, remarks }
 }
 
 /** One registration for people. */

@@ -1,5 +1,6 @@
 import { type CatalogRow, primaryOf, secondariesOf } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
+import { remark } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
 import { aliasOf } from './alias.ts'
 import { type Draft, deactivate, lend } from './draft.ts'
@@ -77,9 +78,8 @@ function lendOne(draft: Draft, input: TargetInput, missing: readonly CatalogRow[
     input.catalog.some((each) => each.nodeid === row.nodeid && sameAddress(each.address, alias))
   const row = missing.find(carries) ?? first
   if (!lend(draft, row, primary, input.aliases)) {
-    draft.warnings.push(
-      `group ${row.group}: ${formatAddress(primary.address)} has no other name by which a secondary’s row could name it: configure an alias of it under "addresses"`,
-    )
+    const text = `group ${row.group}: ${formatAddress(primary.address)} has no other name by which a secondary’s row could name it: configure an alias of it under "addresses"`
+    draft.remarks.push(remark('no-alias', text, { group: row.group, node: primary.address }))
     return null
   }
   const why = `down: its reads go to the primary, ${formatAddress(primary.address)}, by another name`
@@ -91,7 +91,6 @@ function sayIfRead(draft: Draft, isRead: boolean, rows: readonly CatalogRow[], w
   const [first] = rows
   if (!first || !isRead) return
   const names = rows.map((row) => formatAddress(row.address)).join(' and ')
-  draft.warnings.push(
-    `group ${first.group}: reads through secondaries of cluster ${first.cluster} may fail: ${names} down and ${what}`,
-  )
+  const text = `group ${first.group}: reads through secondaries of cluster ${first.cluster} may fail: ${names} down and ${what}`
+  draft.remarks.push(remark('reads-fail', text, { group: first.group, node: first.address }))
 }

@@ -3,6 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Remedy } from '../model/observation.ts'
 import type { RowChange } from '../model/plan.ts'
+import { type Remark, remark, type WarningCode } from '../model/remark.ts'
 import { isStale, remedyOf, withoutRemedies } from '../model/remedy.ts'
 import type { AliasOf } from './alias.ts'
 import type { Conditions } from './conditions.ts'
@@ -46,7 +47,7 @@ export interface Target {
   readonly catalog: Catalog
   readonly remedies: readonly Remedy[]
   readonly changes: readonly RowChange[]
-  readonly warnings: readonly string[]
+  readonly remarks: readonly Remark<WarningCode>[]
 }
 
 /** What the coordinator's copy should say. Pure; equal to the copy where nothing has to change. */
@@ -60,14 +61,14 @@ export function targetOf(input: TargetInput): Target {
     catalog: withoutRemedies(catalog, standing.filter(ofSettled)),
     remedies: standing.filter((remedy) => !ofSettled(remedy)),
     why: new Map(),
-    warnings: [],
+    remarks: [],
   }
   for (const diagnosis of settled) settle(draft, input, diagnosis)
   return {
     catalog: draft.catalog,
     remedies: draft.remedies,
     changes: changesBetween(catalog, draft.catalog, draft.why),
-    warnings: draft.warnings,
+    remarks: draft.remarks,
   }
 }
 
@@ -90,9 +91,8 @@ function failOver(draft: Draft, { group, summary }: Diagnosis, promoted: HostPor
   if (!old) return
   const swapped = draft.catalog.find((row) => row.nodeid !== old.nodeid && sameAddress(row.address, promoted))
   if (swapped && swapped.group !== group) {
-    draft.warnings.push(
-      `group ${group}: ${formatAddress(promoted)} has a row in group ${swapped.group}; remove that row first`,
-    )
+    const text = `group ${group}: ${formatAddress(promoted)} has a row in group ${swapped.group}; remove that row first`
+    draft.remarks.push(remark('row-taken', text, { group, node: promoted }))
     return
   }
   // The rack is the machine's: it goes where the address goes. A machine that has no row keeps the primary's.

@@ -3,7 +3,13 @@ import type { Blocker } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
-import type { SwitchoverOutcome, SwitchoverReport } from '../model/switchover.ts'
+import { textsOf } from '../model/remark.ts'
+import {
+  type BareReport,
+  type SwitchoverOutcome,
+  type SwitchoverReport,
+  withRemarks,
+} from '../model/switchover.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
 import { behind } from '../walk/report.ts'
@@ -42,6 +48,14 @@ export async function switchover(
   requests: readonly WalkRequest[],
   order: SwitchoverOrder,
 ): Promise<SwitchoverReport> {
+  return withRemarks(await switched(access, requests, order))
+}
+
+async function switched(
+  access: Access,
+  requests: readonly WalkRequest[],
+  order: SwitchoverOrder,
+): Promise<BareReport> {
   const clock = new Clock()
   const looked = await clock.time('check', () => lookBefore(access, requests, order))
   const plan = planLines(looked, order)
@@ -135,14 +149,14 @@ class Run {
     return first.request
   }
 
-  async carryOut(): Promise<SwitchoverReport> {
+  async carryOut(): Promise<BareReport> {
     const first = this.#order.demote === 'first'
     const counting = first ? await Rollbacks.begin(this.#scopes, this.#moves).catch(() => null) : null
     const report = await this.#carryOut()
     return { ...report, rolledBack: (await counting?.end().catch(() => null)) ?? null }
   }
 
-  async #carryOut(): Promise<SwitchoverReport> {
+  async #carryOut(): Promise<BareReport> {
     try {
       const blocked = await this.#prepare().then(
         () => null,
@@ -225,7 +239,7 @@ class Run {
   }
 
   /** The change and what follows it, of the groups that are promoted. */
-  async #finish(stuck: Stuck | null): Promise<SwitchoverReport> {
+  async #finish(stuck: Stuck | null): Promise<BareReport> {
     const changed = await this.#step('change', () => this.#change())
     if (changed !== null) return this.report('unproved', changed)
     const promoted = this.#stage.sides.filter((side) => !this.#failed.includes(side))
@@ -268,7 +282,7 @@ class Run {
   }
 
   /** Everything as it was. */
-  async #giveUp(error: unknown): Promise<SwitchoverReport> {
+  async #giveUp(error: unknown): Promise<BareReport> {
     const stage = this.#stage
     if (error instanceof TooLate) stage.waitedFor.push(...error.blockers)
     const { left, goesOn } = await undoSides(stage, stage.sides, this.#order.undoCommand)
@@ -280,11 +294,11 @@ class Run {
     return this.report(goesOn ? 'unproved' : 'blocked', interrupted ? 'interrupted' : messageOf(error))
   }
 
-  refused(refusals: readonly string[]): SwitchoverReport {
+  refused(refusals: readonly string[]): BareReport {
     return { ...this.report('refused', refusals.join('; ')), refusals }
   }
 
-  report(outcome: SwitchoverOutcome, why: string | null): SwitchoverReport {
+  report(outcome: SwitchoverOutcome, why: string | null): BareReport {
     const { began, waitedFor, ended, sides } = this.#stage
     return {
       outcome,
@@ -308,7 +322,7 @@ class Run {
       warnings: [
         ...this.#warnings,
         ...sides.flatMap(({ warnings }) => warnings),
-        ...this.#reports.flatMap(({ copies }) => behind(copies)),
+        ...this.#reports.flatMap(({ copies }) => textsOf(behind(copies))),
       ],
       reports: this.#reports,
       durationMs: this.#clock.totalMs,

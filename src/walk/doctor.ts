@@ -8,6 +8,7 @@ import type { Inspection } from '../model/inspection.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
+import { type Remark, remark } from '../model/remark.ts'
 import { distinctServers } from '../model/servers.ts'
 import { inspect } from '../observe/inspect.ts'
 import { plan } from '../plan/plan.ts'
@@ -29,6 +30,8 @@ export interface Examination {
   readonly servers: readonly string[]
   /** Worst first. */
   readonly findings: readonly Finding[]
+  /** The findings’ sentences, as every other answer has them. */
+  readonly remarks: readonly Remark[]
 }
 
 const LOOKS = 3
@@ -52,12 +55,14 @@ export async function examineDatabase(
     waiting.clear()
     const inspections = await inspectAll(access, request, view.survey, waiting)
     const { survey, coordinator } = view
+    const findings = examine(factsOf(access, request, view, inspections, maxLagBytes))
     return {
       database: request.database,
       coordinator: formatAddress(coordinator.address),
       at: survey.at,
       servers: inspections.map(({ node }) => formatAddress(node.address)),
-      findings: examine(factsOf(access, request, view, inspections, maxLagBytes)),
+      findings,
+      remarks: findings.map(({ code, group, node, summary }) => remark(code, summary, { group, node })),
     }
   } finally {
     stop()

@@ -1,8 +1,10 @@
+import { describeBlocker } from '../apply/blockers.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
-import { areProved, type CopyReport, type Outcome, type Refusal, type Report } from '../model/outcome.ts'
+import { type CopyReport, everyCopy, type Refusal, type Report, unproved } from '../model/outcome.ts'
 import { describePause } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
+import { type Remark, remark, textsOf } from '../model/remark.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import type { Acted } from './act.ts'
 import type { Clock } from './clock.ts'
@@ -23,24 +25,40 @@ export function reportOf(
   const refusals = view.diagnoses
     .filter((diagnosis) => diagnosis.standing === 'refused' && concerned(diagnosis.group))
     .map(refusalOf)
-  const told = [...('why' in acted ? [acted.why] : []), ...('warnings' in acted ? acted.warnings : [])]
   const blockers = acted.kind === 'blocked' ? acted.blockers : []
+  const unfenced = 'unfenced' in acted ? acted.unfenced : []
+  const trouble = [
+    ...refusals.map((refusal) => remark(refusal.reason, refusal.summary, { group: refusal.group })),
+    ...unproved(copies),
+    ...unfenced.map((why) => remark('not-fenced', why)),
+  ]
+  const why = 'why' in acted ? [remark(acted.kind, acted.why)] : []
+  const warnings: Remark[] = [
+    ...pauseWarning(view),
+    ...view.plan.remarks,
+    ...leftForLater(acted, view),
+    ...behind(copies),
+    ...why,
+    ...('warnings' in acted ? acted.warnings.map((text) => remark('incomplete', text)) : []),
+  ]
+  const { outcome, reason } = endingOf(acted, copies, refusals, unfenced)
   return {
-    outcome: outcomeOf(acted, copies, refusals),
+    outcome,
+    reason,
+    remarks: distinct([
+      ...why,
+      ...trouble,
+      ...blockers.map((blocker) => remark('in-the-way', describeBlocker(blocker), { node: blocker.node })),
+      ...warnings,
+    ]),
     database: view.survey.database,
     epoch: acted.kind === 'committed' ? acted.epoch : null,
     changes: changesOf(acted, view),
     copies,
     refusals,
     blockers,
-    unfenced: 'unfenced' in acted ? acted.unfenced : [],
-    warnings: [
-      ...pauseWarning(view),
-      ...view.plan.warnings,
-      ...leftForLater(acted, view),
-      ...behind(copies),
-      ...told,
-    ],
+    unfenced,
+    warnings: textsOf(warnings),
     groups: view.diagnoses.map(({ group, code, rule, summary }) => ({ group, code, rule, summary })),
     sql: acted.kind === 'planned' ? acted.sql : [],
     timings: clock.steps,
@@ -64,49 +82,73 @@ function changesOf(acted: Acted, { plan }: View): Report['changes'] {
 }
 
 /** Standbys are registered when nothing else is to be done. */
-function leftForLater({ kind }: Acted, { plan }: View): string[] {
+function leftForLater({ kind }: Acted, { plan }: View): Remark[] {
   if (changesNothing(plan) || (kind !== 'committed' && kind !== 'planned')) return []
-  return plan.registrations.map((each) => `left for the next run: ${describeRegistration(each)}`)
+  return plan.registrations.map((each) =>
+    remark('left-for-later', `left for the next run: ${describeRegistration(each)}`, {
+      group: each.group,
+      node: each.address,
+    }),
+  )
 }
 
 /** Known from the start, or meant to be so: not waited for, and said for as long as it is so. */
-export function behind(copies: readonly CopyReport[]): string[] {
+export function behind(copies: readonly CopyReport[]): Remark[] {
   return copies
     .filter(({ state }) => state === 'does not follow')
-    .map(
-      ({ node, role, detail }) =>
-        `${node}, ${role}, does not follow, and sends queries by old rows: ${detail}`,
-    )
+    .map(({ node, role, detail }) => {
+      const text = `${node}, ${role}, does not follow, and sends queries by old rows: ${detail}`
+      return remark('does-not-follow', text, { node })
+    })
 }
 
 /** A pause is for watch; a call that somebody makes acts all the same, and says whose wish it goes against. */
-function pauseWarning({ coordinator, groups }: View): string[] {
+function pauseWarning({ coordinator, groups }: View): Remark[] {
   const pauses = (coordinator.installed?.pauses ?? []).filter(
     ({ group }) => group === null || groups === null || groups.includes(group),
   )
   if (pauses.length === 0) return []
-  return [`paused: ${pauses.map(describePause).join('; ')}; this call does not wait for that to end`]
+  const text = `paused: ${pauses.map(describePause).join('; ')}; this call does not wait for that to end`
+  const [first, ...more] = pauses
+  return [remark('paused', text, { group: more.length === 0 ? (first?.group ?? null) : null })]
 }
 
-function outcomeOf(acted: Acted, copies: readonly CopyReport[], refusals: readonly Refusal[]): Outcome {
-  const proved = areProved(copies)
+/** How it ended, and why: who says that something is not right has to say what. */
+type Ending = Pick<Report, 'outcome' | 'reason'>
+
+function endingOf(
+  acted: Acted,
+  copies: readonly CopyReport[],
+  refusals: readonly Refusal[],
+  unfenced: readonly string[],
+): Ending {
+  if (acted.kind === 'blocked') return { outcome: 'blocked', reason: remark('blocked', acted.why) }
+  if (acted.kind === 'in-doubt') return { outcome: 'unproved', reason: remark('in-doubt', acted.why) }
+  const [first] = refusals
+  const refused = first && remark(first.reason, first.summary, { group: first.group })
+  // Where nothing was committed, a refusal is the whole of it.
+  if (refused && acted.kind === 'nothing') return { outcome: 'refused', reason: refused }
+  const [open] = [...unproved(copies), ...unfenced.map((why) => remark('not-fenced', why))]
+  if (open) return { outcome: 'unproved', reason: open }
+  if (refused) return { outcome: 'refused', reason: refused }
   switch (acted.kind) {
-    case 'blocked':
-      return 'blocked'
-    case 'in-doubt':
-      return 'unproved'
     case 'planned':
-      return refusals.length > 0 ? 'refused' : 'planned'
+      return { outcome: 'planned', reason: remark('planned', 'this would be done; nothing was changed') }
+    case 'nothing': {
+      const text = `${everyCopy(copies)} is right, nothing had to change`
+      return { outcome: 'converged', reason: remark('converged', text) }
+    }
     case 'committed':
-      if (!proved || acted.unfenced.length > 0) return 'unproved'
-      return refusals.length > 0 ? 'refused' : 'changed'
     case 'registered':
-      if (!proved) return 'unproved'
-      return refusals.length > 0 ? 'refused' : 'changed'
-    case 'nothing':
-      if (refusals.length > 0) return 'refused'
-      return proved && acted.unfenced.length === 0 ? 'converged' : 'unproved'
+      return {
+        outcome: 'changed',
+        reason: remark('changed', `committed, and ${everyCopy(copies)} was proved right`),
+      }
   }
+}
+
+function distinct(remarks: readonly Remark[]): Remark[] {
+  return [...new Map(remarks.map((each) => [JSON.stringify(each), each])).values()]
 }
 
 function refusalOf({ group, code, rule, summary, evidence }: Diagnosis): Refusal {

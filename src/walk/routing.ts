@@ -2,6 +2,7 @@ import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import { kindOf } from '../model/kinds.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import { type ReasonCode, type Remark, remark, type WarningCode } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
 import { isBehind } from '../model/server-state.ts'
 import { entriesOf, type Route, readRoute, writeRoute } from '../plan/routes.ts'
@@ -93,7 +94,7 @@ export function remediesTold({ coordinator }: View): string[] {
 }
 
 /** Writable copies of group 0 beside the coordinator, which run Citus's daemon as if they were it. */
-export function impostorsTold({ survey, coordinator }: View): string[] {
+export function impostorsTold({ survey, coordinator }: View): Remark<WarningCode>[] {
   const others = entriesOf(survey).filter(
     (node) =>
       !node.inRecovery &&
@@ -101,18 +102,18 @@ export function impostorsTold({ survey, coordinator }: View): string[] {
       node.instance !== coordinator.instance &&
       !rowAt(coordinator.citus?.catalog ?? [], node.address),
   )
-  return others.map(
-    (node) =>
-      `${formatAddress(node.address)} is a writable copy of group 0: its Citus can roll back the coordinator’s transactions and overwrite the metadata of workers, unless it has citus.recover_2pc_interval = -1 and metadatasynced = true in every row of its copy (citus-ha doctor looks: H020, H021)`,
-  )
+  return others.map(({ address }) => {
+    const text = `${formatAddress(address)} is a writable copy of group 0: its Citus can roll back the coordinator’s transactions and overwrite the metadata of workers, unless it has citus.recover_2pc_interval = -1 and metadatasynced = true in every row of its copy (citus-ha doctor looks: H020, H021)`
+    return remark('impostor', text, { group: COORDINATOR_GROUP, node: address })
+  })
 }
 
 /** Coordinators that follow nobody who leads, a line each. */
-export function staleTold(view: View): string[] {
+export function staleTold(view: View): Remark<ReasonCode>[] {
   return entriesOf(view.survey)
     .filter((entry) => isStale(view, entry))
-    .map(
-      (entry) =>
-        `${formatAddress(entry.address)}, ${describeKind(entry)}, is stale: it does not stream from the primary of its group`,
-    )
+    .map((entry) => {
+      const text = `${formatAddress(entry.address)}, ${describeKind(entry)}, is stale: it does not stream from the primary of its group`
+      return remark('stale-entry', text, { group: entry.citus?.localGroup ?? null, node: entry.address })
+    })
 }

@@ -1,11 +1,12 @@
 import { primaryOf } from '../model/catalog.ts'
-import type { Diagnosis } from '../model/diagnosis.ts'
+import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 import { untrustedSchema } from '../model/failure.ts'
 import { describeIntent, intentsIn } from '../model/intent.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
+import { type ReasonCode, type Remark, remark, textsOf, type WarningCode } from '../model/remark.ts'
 import { describeRetired, retiredIn } from '../model/retired.ts'
 import { type ServerRole, type StateCode, serverState } from '../model/server-state.ts'
 import { distinctServers } from '../model/servers.ts'
@@ -74,6 +75,8 @@ export interface Status {
   /** What `reconcile` would do now, a line each. */
   readonly pending: readonly string[]
   readonly warnings: readonly string[]
+  /** Each of the problems, then each of the warnings, for programs. */
+  readonly remarks: readonly Remark<DiagnosisCode | ReasonCode | WarningCode>[]
 }
 
 /** Several databases in one document: the first one's status at the top, as scripts for one database expect it. */
@@ -87,6 +90,23 @@ export function statusDocument(statuses: readonly Status[]): StatusDocument {
 export function statusOf(view: View): Status {
   const { survey, coordinator, diagnoses, plan } = view
   const { groups, others } = nodesOf(view)
+  const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)]
+  const warnings = [
+    ...plan.remarks,
+    ...impostorsTold(view),
+    ...unseenTold(survey),
+    ...untrustedTold(survey),
+    ...lookalikesTold(survey),
+    ...retiredIn(survey, diagnoses).map((retired) =>
+      remark('old-primary-runs', describeRetired(retired, survey.database), {
+        group: retired.group,
+        node: retired.node.address,
+      }),
+    ),
+    ...intentsIn(survey.nodes).map((intent) =>
+      remark('switchover-unfinished', describeIntent(intent), { group: intent.group, node: intent.from }),
+    ),
+  ]
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),
@@ -96,51 +116,44 @@ export function statusOf(view: View): Status {
     groups: groups.map((group) => ({ ...group, routes: entriesFor(view, group.group) })),
     others,
     remedies: remediesTold(view),
-    problems: [...problemsOf(diagnoses, plan), ...staleTold(view)],
+    problems: textsOf(problems),
     pending: [
       ...(changesNothing(plan) ? [] : renderPlan(plan)),
       ...plan.registrations.map(describeRegistration),
     ],
-    warnings: [
-      ...plan.warnings,
-      ...impostorsTold(view),
-      ...unseenTold(survey),
-      ...untrustedTold(survey),
-      ...lookalikesTold(survey),
-      ...retiredIn(survey, diagnoses).map((retired) => describeRetired(retired, survey.database)),
-      ...intentsIn(survey.nodes).map(describeIntent),
-    ],
+    warnings: textsOf(warnings),
+    remarks: [...problems, ...warnings],
   }
 }
 
 /** Standbys of which nothing is known because our role may not look. */
-function unseenTold({ nodes }: View['survey']): string[] {
+function unseenTold({ nodes }: View['survey']): Remark<WarningCode>[] {
   const unseen = nodes.filter(
     (node): node is Answered => node.kind === 'answered' && serverState(node).code === 'unseen',
   )
   if (unseen.length === 0) return []
   const names = distinctServers(unseen).map(({ address }) => formatAddress(address))
-  return [
-    `whether ${names.join(', ')} stream can’t be seen: the role lacks pg_read_all_stats; connect as citus_ha, or GRANT pg_read_all_stats TO that role`,
-  ]
+  const text = `whether ${names.join(', ')} stream can’t be seen: the role lacks pg_read_all_stats; connect as citus_ha, or GRANT pg_read_all_stats TO that role`
+  return [remark('can-not-look', text, { node: names.length === 1 ? (names[0] ?? null) : null })]
 }
 
 /** Schemas of the name of ours that somebody else has made. */
-function untrustedTold({ nodes }: View['survey']): string[] {
+function untrustedTold({ nodes }: View['survey']): Remark<WarningCode>[] {
   const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
   return distinctServers(answered.filter(({ untrusted }) => untrusted.length > 0)).map(
-    ({ address, untrusted }) => untrustedSchema(address, untrusted),
+    ({ address, untrusted }) =>
+      remark('schema-not-ours', untrustedSchema(address, untrusted), { node: address }),
   )
 }
 
 /** Prepared transactions that are named like ours, and are not: they hold a slot, and whatever locks they have. */
-function lookalikesTold({ nodes, database }: View['survey']): string[] {
+function lookalikesTold({ nodes, database }: View['survey']): Remark<WarningCode>[] {
   const writable = nodes.filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
   return distinctServers(writable).flatMap(({ address, lookalikes }) =>
-    lookalikes.map(
-      ({ gid, owner }) =>
-        `${formatAddress(address)}: somebody else’s prepared transaction ${gid} in database ${database}, owner ${owner}: it is not taken for a change of citus-ha`,
-    ),
+    lookalikes.map(({ gid, owner }) => {
+      const text = `${formatAddress(address)}: somebody else’s prepared transaction ${gid} in database ${database}, owner ${owner}: it is not taken for a change of citus-ha`
+      return remark('lookalike', text, { node: address })
+    }),
   )
 }
 
@@ -194,31 +207,32 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
   return { groups, others }
 }
 
-function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): string[] {
+type Problem = Remark<DiagnosisCode | ReasonCode>
+
+function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): Problem[] {
   const groups = diagnoses
     .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only')
     .map(
-      (diagnosis) => `group ${diagnosis.group}: ${diagnosis.code} (${diagnosis.rule}): ${diagnosis.summary}`,
+      ({ group, code, rule, summary }): Problem =>
+        remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }),
     )
-  const secondaries = diagnoses.flatMap((diagnosis) =>
-    diagnosis.secondaries
-      .filter(
-        ({ state }) =>
-          state === 'down' ||
-          state === 'silent' ||
-          state === 'foreign' ||
-          state === 'writable' ||
-          state === 'read-only' ||
-          state === 'not-streaming',
-      )
-      .map(
-        ({ address, detail }) => `group ${diagnosis.group}: secondary ${formatAddress(address)} is ${detail}`,
-      ),
+  const secondaries = diagnoses.flatMap(({ group, secondaries: all }) =>
+    all.flatMap(({ address, state, detail }): Problem[] => {
+      if (!isOneOf(state, BAD_SECONDARIES)) return []
+      const text = `group ${group}: secondary ${formatAddress(address)} is ${detail}`
+      return [remark(`secondary-${state}`, text, { group, node: address })]
+    }),
   )
   const pending = changesNothing(plan)
     ? []
-    : ['the metadata is not right: citus-ha reconcile would change it']
+    : [remark('metadata-differs', 'the metadata is not right: citus-ha reconcile would change it')]
   return [...groups, ...secondaries, ...pending]
+}
+
+const BAD_SECONDARIES = ['down', 'silent', 'foreign', 'writable', 'read-only', 'not-streaming'] as const
+
+function isOneOf<Word extends string>(word: string, words: readonly Word[]): word is Word {
+  return words.some((each) => each === word)
 }
 
 type Seen = Pick<NodeStatus, 'state' | 'stateCode' | 'role' | 'kind' | 'timeline' | 'lagBytes' | 'upstream'>

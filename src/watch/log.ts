@@ -2,7 +2,8 @@ import { describeBlocker } from '../apply/blockers.ts'
 import type { LogLevel } from '../config/log-level.ts'
 import { redact } from '../config/redact.ts'
 import { formatAddress } from '../model/node.ts'
-import { unprovedLines } from '../model/outcome.ts'
+import { unproved } from '../model/outcome.ts'
+import { textsOf } from '../model/remark.ts'
 import type { Acted, Diagnosed, Held, Noticed, WatchEvent } from './event.ts'
 import { type Fields, scrubbed } from './scrub.ts'
 
@@ -125,7 +126,7 @@ class Narrator {
   /** Loud once; the same again is not, until it is another failure, or a new row of them. */
   #failure(event: Acted): Line[] {
     const { report, groups, failures } = event
-    const { database, outcome, refusals, warnings, blockers } = report
+    const { database, outcome, reason, refusals, warnings, blockers } = report
     const what = [outcome, ...refusals.map(({ group, rule }) => `${group}:${rule}`)].join(' ')
     const keys = groups.map((group) => `${database}/${group}`)
     const repeated = failures > 1 && keys.every((key) => this.#failing.get(key)?.what === what)
@@ -138,13 +139,12 @@ class Narrator {
       groups,
       outcome,
       failures,
+      reason,
       rules,
       warnings,
       blockers: inTheWay,
     }
-    const [open] = unprovedLines(report.copies)
-    const why = refusals[0]?.summary ?? open ?? warnings.at(-1) ?? 'no reason was given'
-    const text = `${groupsText(groups)}: ${outcome}: ${why}`
+    const text = `${groupsText(groups)}: ${outcome}: ${reason.text}`
     return [{ level: repeated ? 'debug' : 'error', text, fields }]
   }
 
@@ -163,7 +163,7 @@ class Narrator {
     return [
       ...rows,
       { level, text: `${groupsText(groups)}: ${outcome}`, fields: { ...fields, rules } },
-      ...[...unprovedLines(report.copies), ...warnings].map(
+      ...[...textsOf(unproved(report.copies)), ...report.unfenced, ...warnings].map(
         (text): Line => ({ level: 'warn', text, fields: { event: 'warning', database } }),
       ),
       ...groups.flatMap((group) => this.#recovered(database, group)),

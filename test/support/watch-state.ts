@@ -3,6 +3,7 @@ import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { coordinatorOf } from '../../src/model/kinds.ts'
 import type { Survey } from '../../src/model/observation.ts'
 import type { Report } from '../../src/model/outcome.ts'
+import { remark } from '../../src/model/remark.ts'
 import { plan } from '../../src/plan/plan.ts'
 import type { View } from '../../src/walk/look.ts'
 import type { Acted, Diagnosed } from '../../src/watch/event.ts'
@@ -59,6 +60,8 @@ export function pulse(at: string, parts: Partial<PulseState> = {}): PulseState {
 export function report(parts: Partial<Report> = {}): Report {
   return {
     outcome: 'changed',
+    reason: remark('changed', 'committed'),
+    remarks: [],
     database: 'app',
     epoch: 7,
     changes: [],

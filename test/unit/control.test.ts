@@ -479,12 +479,28 @@ describe('/v1/events', () => {
     listener.told({ kind: 'failed', database: 'app', message: 'postgres://u:hunter2@h/d' })
     await waitUntil('both are there', () => text().includes('***'))
     const events = [...text().matchAll(/id: (\d+)\nevent: (\w+)\ndata: (.*)\n\n/g)]
+    const told = { at: expect.any(String), database: 'app' }
+    const about = { group: null, node: null }
     expect(events.map(([, id, kind, data]) => [id, kind, JSON.parse(data ?? '')])).toEqual([
-      ['1', 'progress', { at: expect.any(String), kind: 'progress', database: 'app', line: 'one\ntwo' }],
+      [
+        '1',
+        'progress',
+        {
+          ...told,
+          kind: 'progress',
+          line: 'one\ntwo',
+          remark: { code: 'progress', ...about, text: 'app: one\ntwo' },
+        },
+      ],
       [
         '2',
         'failed',
-        { at: expect.any(String), kind: 'failed', database: 'app', message: 'postgres://u:***@h/d' },
+        {
+          ...told,
+          kind: 'failed',
+          message: 'postgres://u:***@h/d',
+          remark: { code: 'turn-failed', ...about, text: 'app: postgres://u:***@h/d' },
+        },
       ],
     ])
     await listener.close()

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { LogLevel } from '../../src/config/log-level.ts'
 import { Secret } from '../../src/config/secret.ts'
 import type { Blocker } from '../../src/model/blocker.ts'
-import type { Refusal } from '../../src/model/outcome.ts'
+import { type Refusal, unproved } from '../../src/model/outcome.ts'
+import { remark } from '../../src/model/remark.ts'
 import type { WatchEvent } from '../../src/watch/event.ts'
 import { cycleLevel, openWatchLog } from '../../src/watch/log.ts'
 import { address } from '../support/builders.ts'
@@ -43,7 +44,11 @@ const refusal: Refusal = {
   evidence: [],
 }
 const blocked = (failures: number, groups = [1]) =>
-  acted({ failures, groups, report: report({ outcome: 'blocked', epoch: null, warnings: ['locked out'] }) })
+  acted({
+    failures,
+    groups,
+    report: report({ outcome: 'blocked', reason: remark('blocked', 'locked out'), epoch: null }),
+  })
 
 describe('one line a fact', () => {
   test.each([
@@ -121,7 +126,12 @@ describe('one line a fact', () => {
     const { told } = await logAt('info')
     const copy = { node: 'cn2:5432', role: 'standby coordinator', state: 'unreachable' } as const
     const copies = [{ ...copy, convergedMs: null, detail: 'timeout: no answer' }]
-    const open = acted({ failures, report: report({ outcome: 'unproved', copies, warnings: ['else'] }) })
+    const [reason] = unproved(copies)
+    if (!reason) throw new Error('it is right')
+    const open = acted({
+      failures,
+      report: report({ outcome: 'unproved', reason, copies, warnings: ['else'] }),
+    })
     const msg = expect.stringContaining('cn2:5432, standby coordinator, is unreachable: timeout: no answer')
     expect(told(open)).toContainEqual(expect.objectContaining({ level, msg }))
   })
@@ -186,7 +196,12 @@ describe('what repeats itself', () => {
 
   test('another reason, another group, a new row of failures are loud again', async () => {
     const { told } = await logAt('trace')
-    const refused = report({ outcome: 'refused', epoch: null, refusals: [refusal] })
+    const refused = report({
+      outcome: 'refused',
+      reason: remark('split-brain', refusal.summary),
+      epoch: null,
+      refusals: [refusal],
+    })
     told(blocked(1), blocked(2))
     expect(levels(told(acted({ failures: 3, report: refused })))).toEqual(['error acted'])
     expect(levels(told(blocked(1, [2]), blocked(2, [2])))).toEqual(['error acted', 'debug acted'])
@@ -235,7 +250,12 @@ test('no secret is written, wherever it stands', async () => {
     database: null,
     ours: false,
   }
-  const failing = report({ outcome: 'blocked', warnings: [url], blockers: [blocker] })
+  const failing = report({
+    outcome: 'blocked',
+    reason: remark('blocked', url),
+    warnings: [url],
+    blockers: [blocker],
+  })
   log.told(acted({ failures: 1, report: failing }))
   log.told(diagnosed({ standing: 'refused', summary: url, evidence: ['password=hunter2 host=x', url] }))
   log.told({ kind: 'failed', database: 'app', message: `cannot connect: ${url}\n  at ${url}` })

@@ -17,7 +17,14 @@ import { OPTIONS, silent } from '../support/builders.ts'
 import { FAILED_OVER, planned } from '../support/planned.ts'
 
 function diagnosis(group: number, code: DiagnosisCode): Diagnosis {
-  const given = { rule: 'D000', standing: 'sound', summary: '', evidence: [], warnings: [] } as const
+  const given = {
+    rule: 'D000',
+    standing: 'sound',
+    summary: '',
+    evidence: [],
+    warnings: [],
+    remarks: [],
+  } as const
   return { group, code, ...given, byPerson: false, primary: null, secondaries: [] }
 }
 

@@ -4,6 +4,7 @@ import type { FailureCode } from '../../model/failure.ts'
 import type { FenceReport, ReleaseReport } from '../../model/fence.ts'
 import type { CopyReport, Outcome, Report } from '../../model/outcome.ts'
 import type { RowChange } from '../../model/plan.ts'
+import type { Remark } from '../../model/remark.ts'
 
 /** What is answered, field by field: the source of the OpenAPI document. */
 
@@ -77,8 +78,19 @@ const outcome = oneOf<Outcome>({
   unproved: 'unproved',
 })
 
+export const remark = z
+  .strictObject({
+    code: z.string().meta({ description: 'Stable; listed in docs/codes.md.' }),
+    group: z.int().nullable(),
+    node: nullableText,
+    text: z.string(),
+  })
+  .meta({ id: 'Remark' }) satisfies z.ZodType<Remark>
+
 export const report = z.strictObject({
   outcome,
+  reason: remark,
+  remarks: z.array(remark),
   database: z.string(),
   epoch: z.int().nullable(),
   changes: z.array(

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import type { Standing } from '../../model/diagnosis.ts'
 import type { Held, Leadership, Noticed, WatchEvent } from '../../watch/event.ts'
-import { diagnosisCode, hostPort, oneOf, report } from './answers.ts'
+import { diagnosisCode, hostPort, oneOf, remark, report } from './answers.ts'
 
-const at = { at: z.string().meta({ description: 'ISO 8601.' }), database: z.string() }
+const told = { at: z.string().meta({ description: 'ISO 8601.' }), remark }
+const at = { ...told, database: z.string() }
 const milliseconds = z.number().nullable()
 const lines = z.array(z.string())
 
@@ -41,7 +42,7 @@ export const eventData = z
       was: diagnosisCode.nullable(),
     }),
     z.strictObject({
-      at: at.at,
+      ...told,
       kind: z.literal('acted'),
       report,
       groups: z.array(z.int()),

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { WatchEvent } from '../../watch/event.ts'
+import { saidOf } from '../../watch/said.ts'
 import { scrubbed } from '../../watch/scrub.ts'
 
 /** Milliseconds between two signs of life, so that neither side nor what is between takes the connection for dead. */
@@ -35,7 +36,7 @@ export class EventStreams {
   told(event: WatchEvent): void {
     this.#count++
     if (this.#open.size === 0) return
-    const data = JSON.stringify(scrubbed({ at: new Date().toISOString(), ...event }))
+    const data = JSON.stringify(scrubbed({ at: new Date().toISOString(), ...event, remark: saidOf(event) }))
     this.#send(`id: ${this.#count}\nevent: ${event.kind}\ndata: ${data}\n\n`)
   }
 

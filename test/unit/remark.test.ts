@@ -1,0 +1,183 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expect, test } from 'vitest'
+import type { CopyReport } from '../../src/model/outcome.ts'
+import { REASONS, WARNINGS } from '../../src/model/remark.ts'
+import { type BareReport, withRemarks } from '../../src/model/switchover.ts'
+import type { Acted } from '../../src/walk/act.ts'
+import { Clock } from '../../src/walk/clock.ts'
+import { reportOf } from '../../src/walk/report.ts'
+import { statusOf } from '../../src/walk/status.ts'
+import { silent, standby, surveyOf, testimony, writable } from '../support/builders.ts'
+import { report, SOUND, viewOf } from '../support/watch-state.ts'
+
+const SPLIT = surveyOf([...SOUND, writable('w1c', 1)])
+const copy = (state: CopyReport['state']): CopyReport => {
+  return { node: 'w2a:5432', role: 'metadata worker', state, convergedMs: null, detail: 'as it is' }
+}
+const RIGHT = { ...copy('right'), convergedMs: 1, detail: null }
+const COMMITTED = {
+  kind: 'committed',
+  epoch: 3,
+  decidedAt: 0,
+  warnings: [],
+  unfenced: [],
+  ended: [],
+  aftermath: async () => undefined,
+} as const
+const NOTHING = { kind: 'nothing', warnings: [], unfenced: [] } as const
+const UNFENCED = 'w1a:5432, the old primary, runs on and could not be retired: no'
+
+describe('a report says why it ended as it did', () => {
+  const CASES: readonly {
+    readonly name: string
+    readonly acted: Acted
+    readonly copies?: readonly CopyReport[]
+    readonly split?: true
+    readonly outcome: string
+    readonly reason: { readonly code: string; readonly text: RegExp; readonly group?: number; node?: string }
+  }[] = [
+    {
+      name: 'nothing to do',
+      acted: NOTHING,
+      outcome: 'converged',
+      reason: { code: 'converged', text: /every copy/ },
+    },
+    {
+      name: 'a change',
+      acted: COMMITTED,
+      outcome: 'changed',
+      reason: { code: 'changed', text: /proved right/ },
+    },
+    {
+      name: 'a dry run',
+      acted: { kind: 'planned', sql: [] },
+      outcome: 'planned',
+      reason: { code: 'planned', text: /would be done/ },
+    },
+    {
+      name: 'a group that is refused',
+      acted: NOTHING,
+      split: true,
+      outcome: 'refused',
+      reason: { code: 'split-brain', text: /both take writes/, group: 1 },
+    },
+    {
+      name: 'a group that is refused, beside a change of another',
+      acted: COMMITTED,
+      split: true,
+      outcome: 'refused',
+      reason: { code: 'split-brain', text: /both take writes/, group: 1 },
+    },
+    {
+      name: 'a group that is refused, and a copy that is not right, beside a change',
+      acted: COMMITTED,
+      split: true,
+      copies: [copy('stale')],
+      outcome: 'unproved',
+      reason: { code: 'copy-stale', text: /w2a:5432, metadata worker, is stale: as it is/, node: 'w2a:5432' },
+    },
+    ...(['stale', 'unreachable', 'unreadable'] as const).map((state) => ({
+      name: `nothing to do, and a copy that is ${state}`,
+      acted: NOTHING,
+      copies: [RIGHT, copy(state)],
+      outcome: 'unproved',
+      reason: { code: `copy-${state}`, text: /as it is/, node: 'w2a:5432' },
+    })),
+    {
+      name: 'an old primary that is not closed, and nothing else',
+      acted: { ...NOTHING, unfenced: [UNFENCED] },
+      outcome: 'unproved',
+      reason: { code: 'not-fenced', text: /could not be retired/ },
+    },
+    {
+      name: 'an old primary that is not closed, after a change',
+      acted: { ...COMMITTED, unfenced: [UNFENCED] },
+      outcome: 'unproved',
+      reason: { code: 'not-fenced', text: /could not be retired/ },
+    },
+    {
+      name: 'locks',
+      acted: { kind: 'blocked', why: 'a lock did not come', blockers: [], warnings: [] },
+      split: true,
+      outcome: 'blocked',
+      reason: { code: 'blocked', text: /a lock did not come/ },
+    },
+    {
+      name: 'a decision that nobody knows',
+      acted: { kind: 'in-doubt', why: 'the coordinator is gone' },
+      outcome: 'unproved',
+      reason: { code: 'in-doubt', text: /the coordinator is gone/ },
+    },
+  ]
+  test.each(CASES)('$name', ({ acted, copies = [RIGHT], split, outcome, reason }) => {
+    const view = split ? viewOf(SPLIT) : viewOf()
+    const made = reportOf(view, acted, copies, new Clock())
+    expect(made.outcome).toBe(outcome)
+    expect(made.reason).toMatchObject({
+      group: null,
+      node: null,
+      ...reason,
+      text: expect.stringMatching(reason.text),
+    })
+    const right = ['converged', 'changed', 'planned'].includes(outcome)
+    if (!right) expect(made.remarks).toContainEqual(made.reason)
+    // Each sentence of the older fields is among them.
+    const texts = made.remarks.map(({ text }) => text)
+    for (const text of [...made.warnings, ...made.unfenced, ...made.refusals.map(({ summary }) => summary)])
+      expect(texts).toContain(text)
+  })
+
+  test('a switchover’s sentences are all there, once', () => {
+    const hanging = { code: 'writes-hang', group: 1, node: 'w1b:5432', text: 'writes hang' }
+    const bare: BareReport = {
+      outcome: 'unproved',
+      databases: ['app'],
+      moves: [{ group: 1, from: 'w1a:5432', to: 'w1b:5432' }],
+      refusals: [],
+      plan: [],
+      why: 'it is not known',
+      pauseMs: 1,
+      othersMs: null,
+      timings: {},
+      waitedFor: [],
+      ended: [],
+      cutOff: [],
+      rolledBack: null,
+      left: ['a setting'],
+      warnings: ['a warning', 'writes hang'],
+      reports: [report({ remarks: [hanging, { ...hanging, text: 'else' }] })],
+      durationMs: 1,
+    }
+    expect(withRemarks(bare).remarks.map(({ code, group, text }) => [code, group, text])).toEqual([
+      ['unproved', 1, 'it is not known'],
+      ['left', 1, 'a setting'],
+      ['switchover-warning', 1, 'a warning'],
+      ['switchover-warning', 1, 'writes hang'],
+      ['writes-hang', 1, 'else'],
+    ])
+  })
+})
+
+test('status has a code, a group and a node for every problem and warning', () => {
+  const nodes = [
+    ...SOUND,
+    silent('w1b'),
+    writable('w2b', 2, { retired: true, readOnly: true }),
+    standby('cn2', 0, null),
+  ]
+  const status = statusOf(viewOf(surveyOf(nodes, [testimony('cn1', 'w1b', 'down')])))
+  expect(status.remarks.map(({ text }) => text)).toEqual([...status.problems, ...status.warnings])
+  expect(status.remarks.map(({ code, group, node }) => [code, group, node])).toEqual(
+    expect.arrayContaining([
+      ['secondary-down', 1, 'w1b:5432'],
+      ['stale-entry', 0, 'cn2:5432'],
+      ['old-primary-runs', 2, 'w2b:5432'],
+    ]),
+  )
+})
+
+test('the page lists every code, with what the program says of it', async () => {
+  const page = await readFile(new URL('../../docs/codes.md', import.meta.url), 'utf8')
+  for (const [code, says] of Object.entries({ ...WARNINGS, ...REASONS }))
+    expect(page).toContain(`| \`${code}\` | ${says} |`)
+})
