@@ -129,6 +129,24 @@ describe('a watcher in a world that changes', () => {
     })
   })
 
+  it('follows twenty promotions in a row between two nodes', async () => {
+    const before = await scenario.rows(server('coordinator'))
+    const seen = await watch()
+    let [primary, standby] = [server('worker-1'), server('worker-1-standby')]
+    for (let n = 1; n <= 20; n++) {
+      await primary.kill()
+      await standby.promote()
+      await seen.changed(n)
+      await scenario.cluster.rejoin(primary, standby)
+      await scenario.streams(primary)
+      ;[primary, standby] = [standby, primary]
+    }
+    expect(seen.changes.map(({ outcome, epoch }) => [outcome, epoch])).toEqual(
+      Array.from({ length: 20 }, (_, n) => ['changed', n + 1]),
+    )
+    await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), before)
+  }, 240_000)
+
   it.skipIf(standin)(
     'a group that stays blocked: growing pauses, one loud line, others get through',
     async () => {

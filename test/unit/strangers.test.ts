@@ -19,7 +19,8 @@ import { stateOf, viewOf } from '../support/watch-state.ts'
 const TOKEN = 'a-token-of-enough-characters'
 /** As many as there are places, at each of three listeners. */
 const CROWD = 100
-const LIMIT_MS = 1000
+/** Less than a place is kept without a request, more than a busy machine takes. */
+const LIMIT_MS = 4000
 
 let directory: string
 let authority: Authority
@@ -205,7 +206,7 @@ const ATTACKERS: readonly Attacker[] = [
   },
 ]
 
-test.each(ATTACKERS)('a crowd that $who keeps nobody out', { timeout: 20_000 }, async ({ at, does }) => {
+test.each(ATTACKERS)('a crowd that $who keeps nobody out', { timeout: 60_000 }, async ({ at, does }) => {
   const doors = await start()
   const ca = await readFile(authority.cert)
   for (const door of at ?? whereverThereIsOne) for (let n = 0; n < CROWD; n++) does(doors[door])
@@ -242,7 +243,7 @@ test('who has shown who he is is not sent away for a crowd of strangers', async 
 })
 
 test('a connection without a request ends within seconds, though there is room', {
-  timeout: 20_000,
+  timeout: 60_000,
 }, async () => {
   const doors = await start()
   const began = performance.now()
@@ -250,5 +251,6 @@ test('a connection without a request ends within seconds, though there is room',
   await waitUntil('all are ended', () =>
     crowd.every(({ readableEnded, destroyed }) => readableEnded || destroyed),
   )
-  expect(performance.now() - began).toBeLessThan(8000)
+  // Node's own limits are a minute and more.
+  expect(performance.now() - began).toBeLessThan(30_000)
 })
