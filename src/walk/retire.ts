@@ -1,12 +1,17 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { closeOldPrimary, fenceOldPrimary } from '../apply/old-primary.ts'
 import { idleLimit, openSession } from '../apply/participants.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import { leftRunning, type Retired } from '../model/retired.ts'
 import type { Access } from './access.ts'
 import { limitsOf, watchOf } from './act.ts'
 import type { View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
+
+/** How long one that is stopping may take to be stopped. Milliseconds. */
+const STOPPING_MS = 2000
+const POLL_MS = 20
 
 /**
  * Old primaries that run on without having been retired, though their successors are registered: a change died after its
@@ -25,7 +30,13 @@ export async function retireLeft(
   return failed.flat()
 }
 
-async function retireOne(
+async function retireOne(access: Access, request: WalkRequest, retired: Retired): Promise<string[]> {
+  const failed = await closeOne(access, request, retired)
+  // A switchover that was about to do it may have stopped it meanwhile.
+  return failed.length > 0 && (await runsOn(access, request.database, retired.node.address)) ? failed : []
+}
+
+async function closeOne(
   access: Access,
   request: WalkRequest,
   { group, node: { address }, primary }: Retired,
@@ -51,5 +62,18 @@ async function retireOne(
   } catch (error) {
     if (mayTryAgain(codeOf(error))) return []
     return [`${at}, an old primary that runs on, could not be retired: ${messageOf(error)}`]
+  }
+}
+
+/** Whether that is not known to be over. */
+async function runsOn(access: Access, database: string, address: HostPort): Promise<boolean> {
+  const until = performance.now() + STOPPING_MS
+  for (;;) {
+    const now = await access.prober(database).probe(address)
+    if (now.kind === 'answered') return !(now.inRecovery || now.retired)
+    if (now.kind === 'unreachable') return now.cause !== 'refused'
+    // It says so while it stops as well.
+    if (now.cause !== 'starting' || performance.now() >= until) return true
+    await pause(POLL_MS)
   }
 }

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import { standin } from '../support/clients.ts'
+import { openTransaction, standin } from '../support/clients.ts'
 import { killedAt, sentIsDone } from '../support/crash.ts'
 import { Scenario } from '../support/scenario.ts'
 import { SHORT_LIVED } from '../support/switching.ts'
@@ -103,6 +104,31 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     expect(examined.stdout).toContain('H182')
     expect(examined.exitCode).toBe(3)
     await exits(0, 'reconcile')
+  })
+
+  it('is not told of where it is stopped while it is to be retired, as by a switchover’s own command', async () => {
+    const { cluster } = scenario
+    const [old, primary] = [server('worker-1'), server('worker-1-standby')]
+    expect(await killedAt('decided', ['switchover', ...scenario.options, '--group', '1', '--yes'])).toBe(
+      'SIGKILL',
+    )
+    await sentIsDone(scenario)
+    const lock = 'SELECT citus_ha.lock_shards()'
+    const holder = await openTransaction(old, cluster.database, 'SET TRANSACTION READ WRITE', lock)
+    holder.on('error', () => undefined)
+    const config = await scenario.configFile({ apply: { lockTimeout: '20s' } })
+    const ran = scenario.run('reconcile', '--config', config)
+    await waitUntil('it waits for the shards', async () => {
+      const sql = `SELECT FROM pg_stat_activity WHERE usename = 'citus_ha' AND wait_event_type = 'Lock'`
+      return (await old.query(sql)).length > 0
+    })
+    await old.stop()
+    const { exitCode, stdout, stderr } = await ran
+    expect(exitCode, stdout + stderr).toBe(0)
+    expect(stdout + stderr).not.toContain('could not be retired')
+    expect(await scenario.rows(server('coordinator'))).toContain(
+      `2 group 1 primary ${formatAddress(primary)}`,
+    )
   })
 
   it('is told of with the command that rejoins it, after its restart too, and is whole again then', async () => {
