@@ -10,7 +10,12 @@ describe('Citus’s own daemon in the way', () => {
   const server = (name: string): Server => scenario.cluster.server(name)
 
   beforeAll(async () => {
-    scenario = await Scenario.start({ settings: { 'citus.recover_2pc_interval': '1s' } })
+    // The daemon looks for deadlocks too, and would wait for the one that hangs without any lock.
+    const settings = {
+      'citus.recover_2pc_interval': '1s',
+      'citus.distributed_deadlock_detection_factor': '-1',
+    }
+    scenario = await Scenario.start({ settings })
     const { coordinator, database } = scenario.cluster
     // No lock that a change takes conflicts with the daemon's 2PC recovery; this one does, and needs a right of its own.
     await coordinator.query('GRANT ALL ON pg_dist_transaction TO citus_ha', [], { database })
@@ -26,21 +31,30 @@ describe('Citus’s own daemon in the way', () => {
     if (scenario.cluster.backend.kind !== 'citus') return context.skip('the stand-in has no 2PC recovery')
     const { coordinator, database } = scenario.cluster
     const pid = (waiter as pg.Client & { processID: number }).processID
-    // A recovery that meets a worker that hangs waits for it, with its lock held.
+    // A recovery that meets a worker that hangs waits for it, with its lock held: where it asks on a connection that it has.
+    await waitUntil('a recovery has asked there', async () => {
+      const sql = `SELECT FROM pg_stat_activity WHERE application_name LIKE 'citus%' AND query LIKE '%pg_prepared_xacts%'`
+      return (await server('worker-2').query(sql)).length > 0
+    })
     server('worker-2').freeze()
     await waiter.query(`SET lock_timeout = '40s'`)
+    // Between two recoveries nobody is in the way: asked for once more whenever it had the lock.
+    const lock = `BEGIN; SELECT citus_ha.fence('{}'); LOCK TABLE pg_dist_transaction IN ACCESS EXCLUSIVE MODE; COMMIT`
+    let isAsking = false
     const daemon = await waitUntil('the daemon is in the way', async () => {
-      const waiting = waiter.query(
-        `BEGIN; SELECT citus_ha.fence('{}'); LOCK TABLE pg_dist_transaction IN ACCESS EXCLUSIVE MODE; COMMIT`,
-      )
-      waiting.catch(() => undefined)
+      if (!isAsking) {
+        isAsking = true
+        const over = () => {
+          isAsking = false
+        }
+        waiter.query(lock).then(over, over)
+      }
       const [row] = await coordinator.query<{ pid: number }>(
         `SELECT a.pid FROM unnest(pg_blocking_pids($1)) b JOIN pg_stat_activity a ON a.pid = b
           WHERE a.backend_type = 'Citus Maintenance Daemon' OR a.application_name = 'Citus Maintenance Daemon'`,
         [pid],
         { database },
       )
-      if (!row) await waiting
       return row?.pid
     })
     const [asked] = await coordinator.query<{ ended: unknown[]; blockers: { pid: number }[] }>(

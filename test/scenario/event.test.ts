@@ -9,6 +9,8 @@ import { citusHa, type Ran, Scenario } from '../support/scenario.ts'
 import { CAPTURED } from '../support/tools/captured.ts'
 
 const PROMOTES = ['on_role_change', 'master', 'w1']
+/** What a busy machine adds is not the program’s. */
+const BUSY_MS = 3000
 
 describe('citus-ha event', () => {
   let scenario: Scenario
@@ -28,9 +30,9 @@ describe('citus-ha event', () => {
     await scenario?.stop()
   })
 
-  /** An event of one tool; what stands before `--` are options of citus-ha. */
+  /** An event of one tool, with a busy machine's time; what stands before `--` are options of citus-ha. */
   const event = (tool: string, options: readonly string[], ...words: string[]): Promise<Ran> =>
-    citusHa(['event', tool, ...scenario.options, ...options, ...words])
+    citusHa(['event', tool, ...scenario.options, '--timeout', '30s', ...options, ...words])
   const standby = () => ['--node', at('worker-1-standby')]
   const right = () =>
     expectRight(
@@ -132,10 +134,10 @@ describe('citus-ha event', () => {
   it('refuses a node that stays in recovery, in the time it has', async () => {
     await server('worker-1').kill()
     const before = await scenario.footprint()
-    const { value, ms } = await timed(() => event('patroni', [...standby(), '--timeout', '3s'], ...PROMOTES))
+    const { value, ms } = await timed(() => event('patroni', [...standby(), '--timeout', '4s'], ...PROMOTES))
     expect(value).toMatchObject({ exitCode: 3 })
     expect(value.stdout).toContain('promotion-running (D022)')
-    expect(ms).toBeLessThan(3000)
+    expect(ms).toBeLessThan(4000 + BUSY_MS)
     expect(await scenario.footprint()).toEqual(before)
   })
 
@@ -198,7 +200,7 @@ describe('citus-ha event', () => {
   it('is about its group alone', async () => {
     await server('worker-2-standby').promote()
     await server('worker-1-standby').promote()
-    const ran = await event('promoted', ['--timeout', '30s'], at('worker-1-standby'))
+    const ran = await event('promoted', [], at('worker-1-standby'))
     expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 0 })
     expect(await scenario.reconcile()).toMatchObject({
       refusals: expect.arrayContaining([expect.objectContaining({ group: 2, reason: 'split-brain' })]),
@@ -209,8 +211,7 @@ describe('citus-ha event', () => {
     for (const each of scenario.cluster.servers) each.freeze()
     const { value, ms } = await timed(() => event('patroni', [...standby(), '--timeout', '3s'], ...PROMOTES))
     expect(value).toMatchObject({ exitCode: 4 })
-    // What a busy machine adds is not the program's.
-    expect(ms).toBeLessThan(4000)
+    expect(ms).toBeLessThan(3000 + BUSY_MS)
   })
 
   it('knows nodes by the tool’s own names', async () => {
@@ -245,7 +246,7 @@ describe('an event that concerns no primary', () => {
       stderr: '',
       stdout: expect.stringMatching(/^nothing to do: /),
     })
-    expect(ms).toBeLessThan(1000)
+    expect(ms).toBeLessThan(BUSY_MS)
   })
 
   it('says so as JSON, and is no excuse for arguments that are none of the tool’s', async () => {

@@ -525,7 +525,7 @@ describe('/v1/events', () => {
       listener.told({ kind: 'progress', database: 'app', line })
       told++
       // What the kernel has taken has to be read before the end of it is seen.
-      if (told === 40) lazy.resume()
+      if (told === 25) lazy.resume()
       const least = told * line.length
       await waitUntil('the reader has it', () => isOver || reader.text().length > least, { everyMs: 1 })
     }
