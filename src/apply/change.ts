@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
+import type { Ailing } from '../model/ailing.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 import type { ChangeContext } from './context.ts'
 import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, Outdated } from './locking.ts'
-import { closeOldPrimary, fenceOldPrimary } from './old-primary.ts'
+import { closeOldPrimary, fenceOldPrimary, type KeptOldPrimary } from './old-primary.ts'
+import { ailingIn, failuresIn, ParticipantError } from './participant-error.ts'
 import type { Sessions } from './participants.ts'
 import { all, lockAll } from './round.ts'
 import { rollbackSql, type Stamp } from './statements.ts'
@@ -41,18 +43,20 @@ export type ChangeOutcome =
       readonly unfenced: readonly string[]
     }
   /** A lock did not come in time; everything was rolled back. */
-  | { readonly kind: 'locked-out'; readonly why: string }
+  | ({ readonly kind: 'locked-out' } & Failed)
   /** A copy or a server changed since the survey; everything was rolled back. */
-  | { readonly kind: 'outdated'; readonly why: string }
+  | ({ readonly kind: 'outdated' } & Failed)
   /** A server refused or broke; everything was rolled back, but for `leftovers`, gids that a later run rolls back. */
-  | {
-      readonly kind: 'failed'
-      readonly why: string
-      readonly code: string | undefined
-      readonly leftovers: readonly string[]
-    }
+  | ({ readonly kind: 'failed'; readonly leftovers: readonly string[] } & Failed)
   /** The coordinator's commit got no answer and could not be looked up. */
   | { readonly kind: 'in-doubt'; readonly why: string; readonly gids: readonly string[] }
+
+export interface Failed {
+  readonly why: string
+  readonly code: string | undefined
+  /** Which participants failed, and with what; none where it was nobody's. */
+  readonly ailing: readonly Ailing[]
+}
 
 /**
  * Carries out a plan on all copies or on none: steps 1 to 7 of the coordinated transaction. The sessions are
@@ -71,6 +75,7 @@ export async function change(
     await hooks.reached('opened')
     const { first, rest, began } = await lockAll(order, coordinator, others, context)
     const kept = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
+    requireClosed(order.plan, kept)
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
     if (outcome.kind !== 'committed') {
@@ -152,6 +157,20 @@ function decisionOf(
   return { ...stamp, ...images, gids, groups, reason, evidence, madeBy, proofs, remedies, remediesEnded }
 }
 
+/**
+ * Who failed and is left out goes on sending writes to the old primary: only where that one takes no more of them.
+ * @throws Error saying what to stop
+ */
+function requireClosed({ leftOut }: Plan, kept: readonly KeptOldPrimary[]): void {
+  const open = kept.find(({ why }) => why !== null)
+  const out = leftOut.find(({ ailing }) => ailing !== null)
+  if (!open || !out) return
+  const [node, old] = [out.node, open.old.node].map(formatAddress)
+  throw new Error(
+    `${node} could not take part (${out.why}), and would go on sending writes to ${old}, which lives and can’t be fenced (${open.why}): stop that one, there: pg_ctl stop -m fast; then: citus-ha reconcile`,
+  )
+}
+
 /** Another instance was faster: what this plan was to write is there already. */
 function requireWork(copies: readonly LockedCopy[]): void {
   const planned = copies.some(({ participant }) => participant.copy.steps.length > 0)
@@ -216,10 +235,15 @@ async function undoAll(
 }
 
 function failure(error: unknown, leftovers: readonly string[]): ChangeOutcome {
-  const code = codeOf(error)
-  if (leftovers.length === 0 && mayTryAgain(code)) return { kind: 'locked-out', why: messageOf(error) }
-  if (leftovers.length === 0 && error instanceof Outdated) return { kind: 'outdated', why: error.message }
-  return { kind: 'failed', why: messageOf(error), code, leftovers }
+  const failures = failuresIn(error)
+  const failed = { why: messageOf(error), code: codeOf(error), ailing: ailingIn(error) }
+  if (leftovers.length === 0 && failures.every((each) => mayTryAgain(codeOf(each))))
+    return { kind: 'locked-out', ...failed }
+  const isOutdated = (each: unknown) => causeOf(each) instanceof Outdated
+  if (leftovers.length === 0 && failures.every(isOutdated)) return { kind: 'outdated', ...failed }
+  return { kind: 'failed', ...failed, leftovers }
 }
+
+const causeOf = (error: unknown): unknown => (error instanceof ParticipantError ? error.cause : error)
 
 const ignore = (): void => undefined

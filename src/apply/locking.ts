@@ -7,6 +7,7 @@ import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
+import { asParticipant } from './participant-error.ts'
 import { idleLimit, type Participant } from './participants.ts'
 import { beginSql, limitSql, lockSql, READ_COPY } from './statements.ts'
 
@@ -26,6 +27,7 @@ export interface LockedCopy {
 /** The copy, or the server behind it, is no longer what the plan was made for. */
 export class Outdated extends Error {
   override readonly name = 'Outdated'
+  readonly code: string = SqlState.unexpectedCopy
 }
 
 const copySchema = z.object({
@@ -39,8 +41,22 @@ const copySchema = z.object({
   history: z.string(),
 })
 
-/** The coordinator's transaction is open already (it holds the change lock), and its locks begin the round. */
+/**
+ * The coordinator's transaction is open already (it holds the change lock), and its locks begin the round.
+ * @throws ParticipantError
+ */
 export async function lockCopy(
+  participant: Participant,
+  fence: readonly number[],
+  context: ChangeContext,
+  roundBegan: number | null,
+): Promise<LockedCopy> {
+  return await asParticipant(participant.copy.node, 'lock', () =>
+    lockAndRead(participant, fence, context, roundBegan),
+  )
+}
+
+async function lockAndRead(
   participant: Participant,
   fence: readonly number[],
   context: ChangeContext,

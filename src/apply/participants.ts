@@ -1,10 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { SessionLike } from '../db/pg.ts'
-import { codeOf } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
-import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, OldPrimaryPlan, Plan } from '../model/plan.ts'
+import { asParticipant, SeveralFailed } from './participant-error.ts'
 import type { Begun } from './statements.ts'
 
 /** Limits of one change, in milliseconds. */
@@ -57,7 +56,7 @@ interface Opened extends Begun {
 
 /**
  * Opens and warms one session for each copy and each old primary, before any lock is taken.
- * @throws the first failure, after closing what was opened
+ * @throws SeveralFailed, after closing what was opened
  */
 export async function openSessions(
   { copies, oldPrimaries }: Pick<Plan, 'copies' | 'oldPrimaries'>,
@@ -65,18 +64,17 @@ export async function openSessions(
 ): Promise<Sessions> {
   const nodes = [...copies, ...oldPrimaries]
   const results = await Promise.allSettled(
-    nodes.map((each) => openOrFenced(each.node, 'role' in each ? each.role : 'old primary', options)),
+    nodes.map((each) =>
+      asParticipant(each.node, 'open', () =>
+        openOrFenced(each.node, 'role' in each ? each.role : 'old primary', options),
+      ),
+    ),
   )
-  const failed = results.findIndex((result) => result.status === 'rejected')
-  const failure = results[failed]
+  const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
   const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-  if (failure?.status === 'rejected') {
+  if (failed.length > 0) {
     await closeOwn(sessions)
-    const node = nodes[failed]?.node
-    const why = failure.reason instanceof Error ? failure.reason.message : String(failure.reason)
-    throw Object.assign(new Error(`${node ? formatAddress(node) : ''}: ${why}`, { cause: failure.reason }), {
-      code: codeOf(failure.reason),
-    })
+    throw new SeveralFailed(failed)
   }
   const { surveyed } = options
   return {

@@ -12,7 +12,7 @@ import {
   limitSql,
   lockSql,
   MARK_FENCE,
-  REHEARSE,
+  rehearseSql,
   TAKE_CHANGE_LOCK,
 } from './statements.ts'
 
@@ -80,7 +80,7 @@ export async function lockPost(
 /** Does once what a change will do there, and takes it back: the first time in a session takes twice as long. */
 export async function rehearse({ session }: Post): Promise<void> {
   await session
-    .run(`${REHEARSE}; ${BACK_TO_FENCE}`, LIMIT_MS)
+    .run(`${rehearseSql([])}; ${BACK_TO_FENCE}`, LIMIT_MS)
     .catch(() => session.run(BACK_TO_FENCE, LIMIT_MS))
     // One that is lost is found out by whoever needs it.
     .catch(() => undefined)

@@ -5,6 +5,7 @@ import { resolveInDoubt } from '../recover/recover.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
 import { type LockedCopy, lockCopy } from './locking.ts'
+import { asParticipant, failuresIn, ParticipantError, SeveralFailed } from './participant-error.ts'
 import { type ChangeLimits, idleLimit, type Participant } from './participants.ts'
 import { beginSql, lockTimeoutSql, rollbackSql, TAKE_CHANGE_LOCK } from './statements.ts'
 
@@ -56,10 +57,12 @@ async function takeChangeLock(
   const [coordinator] = participants
   if (!coordinator) return
   const { copy, session } = coordinator
-  await watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
-    session.run(
-      `${beginSql(coordinator, idleLimit(limits))}; ${changeLockSql(coordinator, limits)}`,
-      limits.lockTimeoutMs + limits.statementMs,
+  await asParticipant(copy.node, 'lock', () =>
+    watched(watch, copy.node, session.pid, limits.lockTimeoutMs, () =>
+      session.run(
+        `${beginSql(coordinator, idleLimit(limits))}; ${changeLockSql(coordinator, limits)}`,
+        limits.lockTimeoutMs + limits.statementMs,
+      ),
     ),
   )
   // COMMIT PREPARED can't run inside a transaction. The coordinator's is open: it has nothing prepared. Those in a
@@ -67,7 +70,8 @@ async function takeChangeLock(
   const free = participants.filter((each) => each === coordinator || each.fencedSince === null)
   const reached = free.map((each) => ({ node: each.copy.node, session: each.session }))
   // Not waited for: what a change that died still holds keeps this round out, and the next one resolves it.
-  const waits = { answerMs: () => limits.statementMs, endingMs: 0 }
+  // Nor is one that can't be asked: it fails at its lock next, by its name.
+  const waits = { answerMs: () => limits.statementMs, endingMs: 0, unasked: () => undefined }
   await resolveInDoubt({ cluster, database: plan.database }, reached, waits)
 }
 
@@ -102,11 +106,17 @@ async function lockFirst(
   }
 }
 
-/** Like `Promise.all`, but never leaves one running: a later failure must not meet a participant at work. */
+/**
+ * Like `Promise.all`, but never leaves one running: a later failure must not meet a participant at work.
+ * @throws SeveralFailed
+ */
 export async function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(promises)
   const failed = results.filter((result) => result.status === 'rejected')
-  const [first] = failed.filter((result) => result.reason instanceof SessionLost).concat(failed)
-  if (first) throw first.reason
+  if (failed.length > 0) {
+    const reasons = failed.flatMap((result) => failuresIn(result.reason))
+    const isLost = (error: unknown) => error instanceof ParticipantError && error.cause instanceof SessionLost
+    throw new SeveralFailed([...reasons.filter(isLost), ...reasons.filter((error) => !isLost(error))])
+  }
   return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
 }

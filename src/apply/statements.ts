@@ -14,8 +14,10 @@ export const MARK_FENCE = `SAVEPOINT ${FENCE_SAVEPOINT}`
 
 export const BACK_TO_FENCE = `ROLLBACK TO SAVEPOINT ${FENCE_SAVEPOINT}`
 
-/** What a change does in every copy, without any step. */
-export const REHEARSE = `SELECT citus_ha.rewrite(e.coordinator_timeline, e.epoch + 1, '[]', '{}') FROM citus_ha.epoch e`
+/** What a change does in every copy, with these steps only. */
+export function rehearseSql(steps: readonly object[]): string {
+  return `SELECT citus_ha.rewrite(e.coordinator_timeline, e.epoch OPERATOR(pg_catalog.+) 1, ${jsonLiteral(steps)}, '{}') FROM citus_ha.epoch e`
+}
 
 /** When the transaction of a session was begun by a fence, `performance.now()`; null: it is the change's own to begin. */
 export interface Begun {

@@ -4,6 +4,7 @@ import type { Plan } from '../model/plan.ts'
 import type { ChangeContext } from './context.ts'
 import { type Decision, decisionSql, proofText } from './decision.ts'
 import type { LockedCopy } from './locking.ts'
+import { asParticipant } from './participant-error.ts'
 import {
   commitPreparedSql,
   guardSql,
@@ -37,7 +38,8 @@ export async function rewriteCoordinator(
     ...guarded(locked, degraded),
     decisionSql(decision),
   ]
-  await locked.participant.session.run(sql.join('; '), limits.statementMs)
+  const { copy, session } = locked.participant
+  await asParticipant(copy.node, 'rewrite', () => session.run(sql.join('; '), limits.statementMs))
 }
 
 /** Step 4 on any other participant. */
@@ -49,13 +51,13 @@ export async function rewriteAndPrepare(
 ): Promise<void> {
   // A server that was stopped, and goes on when we have long given it up, must not prepare what nobody waits for.
   const ageMs = performance.now() - locked.began + limits.statementMs / 2
-  const { copy } = locked.participant
+  const { copy, session } = locked.participant
   const rewrite = [rewriteSql(stamp, locked.steps, unsyncedIn(copy, unsynced)), ...guarded(locked, degraded)]
   // Who led this change is known here too, where no backup of the coordinator can come and say otherwise.
   const led = leader ? [recordLineageSql([proofText(leader)])] : []
   // First, since the epoch of what a person gave up with it would refuse the rewrite.
   const sql = [inTimeSql(ageMs), ...led, ...rewrite, prepareSql(gid)].join('; ')
-  await locked.participant.session.run(sql, limits.statementMs)
+  await asParticipant(copy.node, 'rewrite', () => session.run(sql, limits.statementMs))
 }
 
 function guarded({ participant }: LockedCopy, degraded: readonly number[]): string[] {

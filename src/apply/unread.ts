@@ -39,6 +39,7 @@ export function unreadStandbys(
         firsts: [],
         seen,
         reservation: null,
+        isAiling: false,
         upstream: coordinator,
         follows: isAttached,
       }

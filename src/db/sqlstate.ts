@@ -15,6 +15,7 @@ export const SqlState = {
   adminShutdown: '57P01',
   crashShutdown: '57P02',
   cannotConnectNow: '57P03',
+  outOfMemory: '53200',
   tooManyConnections: '53300',
   readOnlyTransaction: '25006',
   duplicatePrepared: '42710',
@@ -40,6 +41,29 @@ export function mayTryAgain(code: string | undefined): boolean {
     code === SqlState.deadlockDetected ||
     code === SqlState.serializationFailure
   )
+}
+
+/** How long a change has patience with one of its participants that failed it, where it can do without. */
+export type Patience =
+  /** It passes by itself as a rule: tried again some rounds, and left out then. */
+  | 'some rounds'
+  /** It will be so in the next round too, which is made without. */
+  | 'none'
+  /** It speaks against the change itself: nobody is left out for it. */
+  | 'endless'
+
+const PATIENCE: Readonly<Record<string, Patience>> = {
+  [SqlState.lockNotAvailable]: 'some rounds',
+  [SqlState.deadlockDetected]: 'some rounds',
+  [SqlState.serializationFailure]: 'some rounds',
+  // What was surveyed is no longer so.
+  [SqlState.unexpectedCopy]: 'some rounds',
+  [SqlState.staleEpoch]: 'endless',
+}
+
+/** By the SQLSTATE with which it failed, or the code of a connection that broke. */
+export function patienceWith(code: string | null): Patience {
+  return (code === null ? undefined : PATIENCE[code]) ?? 'none'
 }
 
 export function messageOf(error: unknown): string {

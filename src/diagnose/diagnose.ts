@@ -19,9 +19,11 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
     const verdict = rule.when(facts)
     if (!verdict) continue
     const primary = verdict.primary ?? null
-    const remarks = [...(verdict.warnings ?? []), ...hangingCommits(primary)].map((warning) =>
-      remarkOf(warning, facts.group),
-    )
+    const remarks = [
+      ...(verdict.warnings ?? []),
+      ...hangingCommits(primary),
+      ...(rule.standing === 'proved' ? takesNoWrites(primary) : []),
+    ].map((warning) => remarkOf(warning, facts.group))
     return {
       group: facts.group,
       code: rule.code,
@@ -48,6 +50,14 @@ function hangingCommits(primary: Answered | null): Warning[] {
   const { synchronousNames, address } = primary
   const text = `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or type what citus-ha doctor says (H120)`
   return [{ code: 'writes-hang', node: address, text }]
+}
+
+/** The registered primary has a rule for it (D048). */
+function takesNoWrites(primary: Answered | null): Warning[] {
+  if (!primary?.readOnly) return []
+  const { address } = primary
+  const text = `${formatAddress(address)} takes no writes: default_transaction_read_only is on there; there: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf(); or ALTER DATABASE, ALTER ROLE … RESET, where it is set by them`
+  return [{ code: 'takes-no-writes', node: address, text }]
 }
 
 function isByPerson({ vouched }: GroupFacts, primary: Answered | null): boolean {

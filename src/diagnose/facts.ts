@@ -102,7 +102,10 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
     members,
     writable: judged
       .filter(({ member, why }) => why === null && !member.node.inRecovery)
-      .filter(({ member: { node } }) => !node.retired && (node === registered || !node.readOnly))
+      .filter(
+        ({ member: { node } }) =>
+          !node.retired && (node === registered || !node.readOnly || hasLeft(node, line.lineage)),
+      )
       .map(({ member }) => member),
     foreign: judged.flatMap(({ member, why }) => (why === null ? [] : [{ member, why }])),
     vouched: vouchedAddress && {
@@ -248,6 +251,15 @@ function lineageOf(
   // Nothing is known of its timelines: any is as new as the first.
   const lineage = { group, systemIdentifier: source.systemIdentifier, timeline: 1, history: [] }
   return { lineage, lineageFrom: witness ? 'registered primary' : 'other members' }
+}
+
+/**
+ * Read-only by default are an old primary after a switchover, which is on the line that was left, and a standby that was
+ * promoted under such a setting: that one has left the recorded timeline for its own.
+ */
+function hasLeft({ timeline, history }: Answered, lineage: Lineage | null): boolean {
+  if (lineage === null || timeline === null || timeline <= lineage.timeline) return false
+  return (history ?? []).some((entry) => entry.timeline === lineage.timeline)
 }
 
 /** Why a server at one of the group's addresses is not of this group; null if nothing speaks against it. */

@@ -82,7 +82,7 @@ export async function install(session: SessionLike, node: HostPort, order: Insta
   // must not hang on it.
   await session.run(
     [
-      'BEGIN ISOLATION LEVEL READ COMMITTED',
+      'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE',
       'SET LOCAL citus.enable_ddl_propagation = off',
       'SET LOCAL synchronous_commit = local',
       `SET LOCAL lock_timeout = ${LIMIT_MS / 2}`,

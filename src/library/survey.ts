@@ -17,7 +17,7 @@ export type Claims = Partial<AllClaims>
  * Which groups to change, by which other names primaries may serve reads, and what is done about nodes that are down (as
  * `routing` of the configuration file); without them all, none, and what the file's defaults are.
  */
-export type PlanOptions = Partial<Omit<AllPlanOptions, 'migration'>>
+export type PlanOptions = Partial<Omit<AllPlanOptions, 'migration' | 'ailing'>>
 
 const ROUTING = { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 ** 2 } as const
 
@@ -51,6 +51,7 @@ export function plan(seen: Survey, diagnoses: readonly Diagnosis[], options: Pla
     routing: ROUTING,
     register: [],
     ...options,
+    ailing: [],
     migration: currentMigration(),
   })
 }

@@ -1,3 +1,4 @@
+import type { Ailing } from './ailing.ts'
 import type { Catalog } from './catalog.ts'
 import type { HostPort } from './node.ts'
 import type { LineProof, Remedy } from './observation.ts'
@@ -39,6 +40,8 @@ export interface LeftOut {
   readonly node: HostPort
   readonly nodeid: number | null
   readonly why: string
+  /** What it failed an earlier round with; null: it was known before. */
+  readonly ailing: Ailing | null
 }
 
 /** For people and `--json`: what happens to one row of the coordinator's copy. */
@@ -98,6 +101,7 @@ export interface Plan {
   readonly copies: readonly CopyPlan[]
   /** nodeids to be flagged `metadatasynced = false`, so that Citus's own sync brings their copy up to date. */
   readonly unsynced: readonly number[]
+  /** Every copy that takes no part, right or not. */
   readonly leftOut: readonly LeftOut[]
   /** Groups whose primary's row names a standby, once this is carried out. */
   readonly degraded: readonly number[]

@@ -1,3 +1,4 @@
+import { type Ailing, describeLeftOut } from '../model/ailing.ts'
 import {
   type Catalog,
   type CatalogRow,
@@ -84,11 +85,12 @@ export function draftCopy(
   node: CopyNode,
   coordinator: Answered,
   target: CopyTarget,
-  options: PlanOptions,
+  options: PlanOptions & { readonly database: string },
 ): CopyDraft {
   const { server, address, nodeid, role } = node
+  const ailing = role === 'coordinator' ? null : ailingAt(node, options)
   const leave = (why: string, differs: boolean, changes: RowChange[] = []): CopyDraft => {
-    return { leftOut: { node: address, nodeid, why }, forbidden: [], differs, changes }
+    return { leftOut: { node: address, nodeid, why, ailing }, forbidden: [], differs, changes }
   }
   if (typeof server === 'string') return leave(server, false)
   const before = server.citus?.catalog ?? []
@@ -97,6 +99,7 @@ export function draftCopy(
   const goal = own ? ownRows(before, truth, target.catalog) : inOrderOf(before, target.catalog)
   const differs = !sameCatalog(before, goal)
   const installed = server.installed
+  if (ailing) return leave(describeLeftOut(ailing, options.database), differs)
   if (server.untrusted.length > 0) {
     return leave(`the schema citus_ha there is not ours: ${server.untrusted.join('; ')}`, differs)
   }
@@ -137,6 +140,11 @@ export function draftCopy(
     differs,
     changes: drifted ? driftOf(node, before, rewrite) : moved,
   }
+}
+
+function ailingAt({ address, server }: CopyNode, { ailing }: PlanOptions): Ailing | null {
+  const names = typeof server === 'string' ? [address] : [address, server.address]
+  return ailing.find(({ node }) => names.some((name) => sameAddress(name, node))) ?? null
 }
 
 /** Whether a role may use it, and it is the one of this program. */

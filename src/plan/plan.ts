@@ -1,7 +1,9 @@
+import type { Ailing } from '../model/ailing.ts'
 import { type CatalogRow, COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { holds } from '../model/line.ts'
+import { sameAddress } from '../model/node.ts'
 import type { Answered, LineProof, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
 import { textsOf } from '../model/remark.ts'
@@ -21,6 +23,8 @@ export interface PlanOptions {
   readonly routing: Routing
   /** Standbys that are to have a row of their own. */
   readonly register: readonly ListedStandby[]
+  /** Copies that failed an earlier round: this one is made without them. */
+  readonly ailing: readonly Ailing[]
   /** The migration of the schema `citus_ha` that this program needs on a copy it rewrites. */
   readonly migration: number
 }
@@ -33,7 +37,10 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   const own = diagnoses.find((each) => each.group === COORDINATOR_GROUP)
   const leads = own === undefined || own.primary?.instance === coordinator.instance
   const wanted = diagnoses.filter(
-    (each) => leads && (options.groups === null || options.groups.includes(each.group)),
+    (each) =>
+      leads &&
+      (options.groups === null || options.groups.includes(each.group)) &&
+      !isSetAside(each, options.ailing),
   )
   const remedies = coordinator.installed?.remedies ?? []
   const input = targetInput(survey, coordinator, wanted, options)
@@ -43,7 +50,9 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   // A primary that is down, in whose place a standby is read: what it has is right again when it is back.
   const lent = degradedRows(target)
   const degraded = lent.map(({ group }) => group)
-  const drafts = nodes.map((node) => draftCopy(node, coordinator, { ...target, order, degraded }, options))
+  const drafts = nodes.map((node) =>
+    draftCopy(node, coordinator, { ...target, order, degraded }, { ...options, database: survey.database }),
+  )
   const { aliases, register: listed } = options
   const news = registrationsOf({ survey, coordinator, diagnoses: wanted, listed, aliases })
   const copies = drafts.flatMap((draft) => (draft.copy ? [draft.copy] : []))
@@ -53,9 +62,10 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     target.catalog.some((row) => row.nodeid === change.nodeid && row.metadatasynced)
   const remarks = [...target.remarks, ...wanted.flatMap((each) => each.remarks), ...news.remarks]
   const rewritten = copies.some((copy) => copy.steps.length > 0)
-  const stale = drafts
-    .filter(({ leftOut, differs }) => leftOut && (rewritten || differs))
+  const left = drafts
+    .filter(({ leftOut }) => leftOut)
     .filter(({ leftOut }) => !lent.some(({ nodeid }) => nodeid === leftOut?.nodeid))
+  const stale = left.filter(({ differs }) => rewritten || differs)
   return {
     database: survey.database,
     fence: fencedBy(copies),
@@ -66,7 +76,7 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
       .map((draft) => draft.leftOut?.nodeid ?? null)
       .filter((nodeid) => nodeid !== null)
       .filter((nodeid) => target.catalog.some((row) => row.nodeid === nodeid && row.metadatasynced)),
-    leftOut: stale.flatMap((draft) => (draft.leftOut ? [draft.leftOut] : [])),
+    leftOut: left.flatMap((draft) => (draft.leftOut ? [draft.leftOut] : [])),
     forbidden: drafts.flatMap((draft) => draft.forbidden),
     degraded,
     proofs: wanted.flatMap((diagnosis) => proofOf(diagnosis, coordinator)),
@@ -80,6 +90,11 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     warnings: textsOf(remarks),
     remarks,
   }
+}
+
+/** Its own new primary failed: the others are done without it, and it has to wait. */
+function isSetAside({ standing, primary }: Diagnosis, ailing: readonly Ailing[]): boolean {
+  return standing === 'proved' && ailing.some(({ node }) => primary && sameAddress(primary.address, node))
 }
 
 /** Rows of primaries that name a standby. */

@@ -32,6 +32,8 @@ export interface Limits {
   readonly answerMs: () => number
   /** For sessions of a change that died to come to their end. */
   readonly endingMs: number
+  /** Told of a node that could not be asked: what is prepared there waits until it can be. */
+  readonly unasked: (node: HostPort, error: unknown) => void
 }
 
 const gidRow = z.object({ gid: z.string() })
@@ -55,12 +57,17 @@ const POLL_MS = 20
 export async function findInDoubt(
   { cluster, database }: Scope,
   [coordinator, ...others]: readonly Reached[],
-  { answerMs, endingMs }: Limits,
+  { answerMs, endingMs, unasked }: Limits,
 ): Promise<Resolved[]> {
   if (!coordinator) return []
   const found = [
     listed(coordinator, { answerMs, endingMs: 0 }),
-    ...others.map((other) => listed(other, { answerMs, endingMs })),
+    ...others.map((other) =>
+      listed(other, { answerMs, endingMs }).catch((error: unknown) => {
+        unasked(other.node, error)
+        return []
+      }),
+    ),
   ]
   const all = (await Promise.all(found)).flat()
   if (all.length === 0) return []
@@ -79,7 +86,10 @@ export async function findInDoubt(
   }))
 }
 
-async function listed({ node, session }: Reached, { answerMs, endingMs }: Limits) {
+async function listed(
+  { node, session }: Reached,
+  { answerMs, endingMs }: Pick<Limits, 'answerMs' | 'endingMs'>,
+) {
   const until = performance.now() + endingMs
   for (;;) {
     const [holders, rows] = await session.run(LIST, answerMs())

@@ -4,9 +4,10 @@ import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, statement } from '../db/sql.ts'
 import { errorsAfter } from '../doctor/after.ts'
 import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
+import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { intentsIn } from '../model/intent.ts'
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
 import { factsAbout } from '../walk/doctor.ts'
@@ -17,11 +18,14 @@ import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
 import { judgeClients, readClients } from './clients.ts'
 import type { SwitchoverOrder } from './order.ts'
+import { rehearse } from './rehearsal.ts'
 
 export interface Looked {
   readonly databases: readonly string[]
   /** A database each. */
   readonly checked: readonly Checked[]
+  /** As `checked`: copies that could not be rewritten, which the change is made without. */
+  readonly ailing: readonly (readonly Ailing[])[]
   readonly refusals: readonly string[]
   readonly warnings: readonly string[]
   /** Who would be waited for, a line each. */
@@ -43,11 +47,13 @@ export async function lookBefore(
   order: SwitchoverOrder,
 ): Promise<Looked> {
   const checked: Checked[] = []
+  const ailing: (readonly Ailing[])[] = []
   const told: Told = { refusals: [], warnings: [], waits: [], plan: [] }
   for (const request of requests) {
     const seen = await look(access, request, order)
     const own = check(seen, order, access.migration)
     checked.push(own)
+    ailing.push(await rehearsed(access, request, own, order, told))
     told.refusals.push(...own.refusals)
     told.refusals.push(...(await leftOut(access, requests, own.moves)))
     told.warnings.push(...own.warnings)
@@ -59,11 +65,33 @@ export async function lookBefore(
   return {
     databases: requests.map(({ database }) => database),
     checked,
+    ailing,
     refusals: distinct(told.refusals),
     warnings: distinct(told.warnings),
     waits: distinct(told.waits),
     plan: distinct(told.plan),
   }
+}
+
+/** The coordinator is needed; others may be done without where that is allowed, as those that can't be reached. */
+async function rehearsed(
+  access: Access,
+  request: WalkRequest,
+  own: Checked,
+  { unreachable }: SwitchoverOrder,
+  told: Told,
+): Promise<readonly Ailing[]> {
+  if (own.moves.length === 0) return []
+  const failed = await rehearse(access, request, own)
+  const [coordinator] = own.entries.entries
+  for (const each of failed) {
+    const isNeeded = coordinator !== undefined && sameAddress(each.node, coordinator.node)
+    const why = `${formatAddress(each.node)} failed in a rehearsal of the change, ${whyAiling(each)}; look: ${nextCommand(each, request.database)}`
+    if (isNeeded) told.refusals.push(why)
+    else if (unreachable === 'refuse') told.refusals.push(`${why}; or without it: --allow-unreachable`)
+    else told.warnings.push(`${why}; it is left out`)
+  }
+  return failed
 }
 
 /** Databases of the old primaries that have Citus and are not switched: their rows would name a read-only server. */

@@ -90,14 +90,18 @@ function sameMoves(one: Looked, other: Looked): boolean {
 function scopesOf(
   access: Access,
   requests: readonly WalkRequest[],
-  { checked }: Looked,
+  { checked, ailing }: Looked,
   { totalLimitMs }: SwitchoverOrder,
 ): Scope[] {
   // Whoever plans a pause has more patience within a round than a change that nobody waited for.
   const patience = Math.min(LOCK_MS, totalLimitMs / 4)
   return requests.flatMap((given, n): Scope[] => {
     const own = checked[n]
-    const request = { ...given, lockTimeoutMs: Math.max(given.lockTimeoutMs, patience) }
+    const request = {
+      ...given,
+      lockTimeoutMs: Math.max(given.lockTimeoutMs, patience),
+      ailing: ailing[n] ?? [],
+    }
     return own
       ? [{ request, checked: own, access: new SpareSessions(access, request.database, SPARE_MS) }]
       : []

@@ -1,15 +1,18 @@
 import type { Watch } from '../apply/blockers.ts'
-import { type ChangeOrder, type ChangeOutcome, change, recoverCitus } from '../apply/change.ts'
+import { type ChangeOrder, type ChangeOutcome, change, type Failed, recoverCitus } from '../apply/change.ts'
 import type { Fence } from '../apply/fence.ts'
+import { ailingIn } from '../apply/participant-error.ts'
 import { type ChangeLimits, closeSessions, openSessions } from '../apply/participants.ts'
-import { codeOf, SqlState } from '../db/sqlstate.ts'
+import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
+import { type Ailing, describeEssential, whyAiling } from '../model/ailing.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
-import { changesNothing } from '../model/plan.ts'
+import { changesNothing, type Plan } from '../model/plan.ts'
 import type { Access } from './access.ts'
+import { isDispensable, partOf } from './ailments.ts'
 import type { Clock } from './clock.ts'
 import { dryRun } from './dry-run.ts'
 import { guardTransactions } from './guard.ts'
@@ -64,6 +67,8 @@ export interface Again {
   readonly ended: readonly Blocker[]
   /** Where nobody could say who was in the way. */
   readonly unasked: readonly string[]
+  /** Whose part in the change failed, and with what. */
+  readonly ailing: readonly Ailing[]
 }
 
 /** As in gids, where the configuration gives no name: short, and the same on every run. */
@@ -185,7 +190,9 @@ async function changeInside(
   const fenced = (server: Answered) => fence?.at(server) ?? null
   const opened = await clock
     .time('connect', () => openSessions({ copies, oldPrimaries }, { surveyed, open, limits, fenced }))
-    .catch((error: unknown) => again(error, watch))
+    .catch((error: unknown) =>
+      failedRound({ why: messageOf(error), code: codeOf(error), ailing: ailingIn(error) }, watch, view.plan),
+    )
   if ('kind' in opened) return opened
   const context = {
     limits,
@@ -204,7 +211,7 @@ async function changeInside(
     await Promise.all(watch.asked)
     if (outcome.kind !== 'committed') {
       await closeSessions(opened)
-      return judge(outcome, watch)
+      return judge(outcome, watch, view)
     }
     await fence?.dismiss([...opened.participants, ...opened.oldPrimaries].map(({ session }) => session))
     clock.add('locked', outcome.lockedMs)
@@ -250,23 +257,44 @@ function orderOf(request: WalkRequest, view: View, cluster: string): ChangeOrder
   }
 }
 
-function judge(outcome: Exclude<ChangeOutcome, { kind: 'committed' }>, watch: Watch): Again {
+function judge(
+  outcome: Exclude<ChangeOutcome, { kind: 'committed' }>,
+  watch: Watch,
+  { plan }: Pick<View, 'plan'>,
+): Again {
   switch (outcome.kind) {
     case 'in-doubt': {
       const why = `${outcome.why}; any later run resolves it (${outcome.gids.join(', ')})`
       return { ...again(new Error(why), watch), inDoubt: why, left: outcome.gids }
     }
     case 'outdated':
-      return { ...again(new Error(outcome.why), watch), soon: 'at once' }
+      return { ...failedRound(outcome, watch, plan), soon: 'at once' }
     case 'locked-out':
-      return again(new Error(outcome.why), watch)
+      return failedRound(outcome, watch, plan)
     case 'failed': {
       const left =
         outcome.leftovers.length > 0 ? ` (may still be prepared: ${outcome.leftovers.join(', ')})` : ''
-      const error = Object.assign(new Error(`${outcome.why}${left}`), { code: outcome.code })
-      return { ...again(error, watch), left: outcome.leftovers }
+      const failed = failedRound(outcome, watch, plan)
+      return { ...failed, why: `${failed.why}${left}`, left: outcome.leftovers }
     }
   }
+}
+
+/**
+ * A round in which participants failed: those that the change can do without are left out of a later one.
+ * @throws CitusHaError for what no second try mends, with one that it can't do without
+ */
+function failedRound({ why, code, ailing }: Failed, watch: Watch, plan: Plan): Again {
+  const essential = ailing.filter((each) => !isDispensable(each, plan))
+  const told = ailing.map((each) =>
+    essential.includes(each)
+      ? describeEssential(each, partOf(each, plan), plan.database)
+      : `${formatAddress(each.node)}, ${whyAiling(each)}`,
+  )
+  const error = new Error(told.length > 0 ? told.join('; ') : why)
+  const [first] = essential
+  const decides = ailing.length === 0 ? code : (first?.code ?? undefined)
+  return { ...again(Object.assign(error, { code: decides }), watch), ailing }
 }
 
 /** @throws CitusHaError for what no second try mends */
@@ -286,7 +314,7 @@ export function again(error: unknown, watch: Watch): Again {
   const goesOn = code === SqlState.staleEpoch || code === SqlState.deadlockDetected
   const soon = goesOn ? 'at once' : 'after a pause'
   const { seen, ended, unasked } = watch
-  return { kind: 'again', why, soon, inDoubt: null, left: [], blockers: seen, ended, unasked }
+  return { kind: 'again', why, soon, inDoubt: null, left: [], blockers: seen, ended, unasked, ailing: [] }
 }
 
 function answeredAt(view: View, address: HostPort): Answered {

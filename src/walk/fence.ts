@@ -6,7 +6,7 @@ import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { FenceReport } from '../model/fence.ts'
 import { parseGid } from '../model/gid.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import { copyNodes } from '../plan/copies.ts'
 import type { Access } from './access.ts'
 import { type Again, again, clusterName, limitsOf, watchOf } from './act.ts'
@@ -100,7 +100,7 @@ export interface Entries {
 
 /** Where writes may enter: the coordinator first, then every other copy that takes writes. */
 export function entriesOf(
-  { survey, diagnoses, coordinator }: View,
+  { survey, diagnoses, coordinator, plan }: View,
   migration: number,
   groups: readonly number[] = [],
 ): Entries {
@@ -110,7 +110,9 @@ export function entriesOf(
   const missing: { node: string; why: string }[] = []
   for (const { address, role, server } of copyNodes(survey, diagnoses, coordinator)) {
     const node = formatAddress(address)
-    if (typeof server === 'string') missing.push({ node, why: server })
+    const ails = plan.leftOut.find((each) => each.ailing !== null && sameAddress(each.node, address))
+    if (ails) missing.push({ node, why: ails.why })
+    else if (typeof server === 'string') missing.push({ node, why: server })
     else if (server.installed?.mayExecute && server.installed.migration >= migration)
       entries.push({ node: address, role, server, groups: role === 'coordinator' ? every : null })
     else missing.push({ node, why: 'the schema citus_ha is missing or old there: run citus-ha install' })

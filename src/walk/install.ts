@@ -152,7 +152,7 @@ export async function recordProofs(
     if (others.length === 0) return
     // Not worth a wait for a synchronous standby that is gone: any later run records it again.
     const record = recordLineageSql(others)
-    await session.run(`${timeout}; SET synchronous_commit = local; ${record}`, limitMs)
+    await session.run(`${timeout}; SET synchronous_commit = local; ${BEGIN}; ${record}; COMMIT`, limitMs)
   } finally {
     await session.close()
   }

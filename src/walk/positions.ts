@@ -47,8 +47,10 @@ export async function recordPositions(access: Access, request: WalkRequest, view
         if (news.length === 0 && !isNewLine) return
         const sql = [
           `SET synchronous_commit = local; SET lock_timeout = ${LOCK_MS}; SET statement_timeout = ${LIMIT_MS}`,
+          BEGIN,
           ...(isNewLine ? recordLine(line) : []),
           ...(news.length > 0 ? [recordPositionsSql(news.map(positionText))] : []),
+          'COMMIT',
         ]
         await write(access, request, node, sql.join('; '))
       }),
@@ -58,7 +60,7 @@ export async function recordPositions(access: Access, request: WalkRequest, view
 /** What a person vouched for may contradict what is there: that takes the copy's lock. */
 function recordLine(line: LineProof): string[] {
   const record = recordLineageSql([proofText(line)])
-  return line.vouched ? [BEGIN, lockSql([]), record, 'COMMIT'] : [record]
+  return line.vouched ? [lockSql([]), record] : [record]
 }
 
 async function write(

@@ -1,4 +1,5 @@
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
+import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
@@ -47,7 +48,9 @@ export async function recoverNow(
     const settings = `SET lock_timeout = ${Math.ceil(limitMs / 2)}; SET idle_in_transaction_session_timeout = ${2 * LIMIT_MS}`
     await first?.session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, limitMs)
     const scope = { cluster, database: request.database }
-    const limits = { answerMs: () => clock.limit(LIMIT_MS), endingMs: clock.limit(ENDING_MS) }
+    const unasked = (node: HostPort, error: unknown) =>
+      request.progress(`${formatAddress(node)} could not be looked at: ${messageOf(error)}`)
+    const limits = { answerMs: () => clock.limit(LIMIT_MS), endingMs: clock.limit(ENDING_MS), unasked }
     return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, limits)
   } finally {
     await Promise.all(reached.map(({ session }) => session.close()))

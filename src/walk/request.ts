@@ -23,6 +23,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     seen: null,
     fenceOf: () => null,
     quiesced: [],
+    ailing: [],
     claims: { ...NO_CLAIMS, standbys: config.standbys, maxLag: config.routing.maxLag },
     groups: null,
     aliases: [...config.addresses].flatMap(([registered, { alias }]) => {

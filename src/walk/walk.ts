@@ -3,17 +3,20 @@ import { describeBlocker } from '../apply/blockers.ts'
 import type { ChangeHooks } from '../apply/context.ts'
 import type { Fence } from '../apply/fence.ts'
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
+import type { Ailing } from '../model/ailing.ts'
 import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
-import type { HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { ListedStandby } from '../model/plan.ts'
+import { remark } from '../model/remark.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Routing } from '../plan/target.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
+import { Ailments } from './ailments.ts'
 import { type KnownCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
@@ -61,6 +64,8 @@ export interface WalkRequest {
   readonly fenceOf: (groups: readonly number[]) => Fence | null
   /** Instances of old primaries that the caller itself keeps from writing, and closes afterwards. */
   readonly quiesced: readonly string[]
+  /** Copies that are known to fail their part of a change: it is made without them. */
+  readonly ailing: readonly Ailing[]
   /** A survey made just now, with which to begin; null: the walk makes its own. */
   readonly seen: Survey | null
   /** Told what is going on, a line each. */
@@ -81,23 +86,60 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
   const ended = new Set<Blocker>()
   let blockers: readonly Blocker[] = []
   let last: Attempt | null = null
+  const ailments = new Ailments(request.ailing)
+  let inTheWay: Pick<Again, 'blockers' | 'unasked'> = { blockers: [], unasked: [] }
   for (let attempt = 1; ; attempt++) {
-    const { seen, acted }: Attempt = await tryOnce(access, request, clock, last)
+    const now = { ...request, ailing: ailments.out }
+    const { seen, acted }: Attempt = await tryOnce(access, now, clock, last)
     for (const blocker of 'ended' in acted ? acted.ended : []) ended.add(blocker)
-    if (acted.kind !== 'again')
-      return { ...(await conclude(access, request, seen, acted, clock)), ended: [...ended] }
+    if (acted.kind !== 'again') {
+      const report = await conclude(access, now, seen, acted, clock)
+      return { ...withRounds(report, inTheWay), ended: [...ended] }
+    }
     // Who was in the way is asked in a short while, and not always told in time: the last that were named.
     if (acted.blockers.length > 0) blockers = acted.blockers
-    const waitMs = pauseOf(acted, attempt, request)
-    if (waitMs >= clock.leftMs || (request.signal.aborted && acted.left.length > 0))
+    const pauseMs = pauseOf(acted, attempt, request)
+    const isLast = pauseMs >= clock.leftMs
+    const round = { plan: seen.plan, ailing: acted.ailing, isLast, mayForce: mayForce(request) }
+    const leftOut = ailments.note(round)
+    if (leftOut.length > 0) inTheWay = { blockers, unasked: acted.unasked }
+    // Each is left out once, and what is then done without it is worth the time past the deadline.
+    const waitMs = leftOut.length > 0 ? 0 : pauseMs
+    if ((isLast && leftOut.length === 0) || (request.signal.aborted && acted.left.length > 0))
       return {
         ...reportOf(seen, givenUp({ ...acted, blockers }), [], clock),
         ended: [...ended],
       }
-    for (const line of [`${acted.why}; trying again`, ...namesOf(acted)]) request.progress(line)
+    const next =
+      leftOut.length > 0 ? leftOut.map(({ node }) => `without ${formatAddress(node)}`) : ['trying again']
+    for (const line of [`${acted.why}; ${next.join(', ')}`, ...namesOf(acted)]) request.progress(line)
     last = { seen, acted }
     await pause(waitMs, undefined, { signal: request.signal }).catch(unlessLeft(acted))
   }
+}
+
+/** What the round showed after which a copy was left out, too. */
+function withRounds<Reported extends Pick<Report, 'blockers' | 'warnings' | 'remarks'>>(
+  report: Reported,
+  { blockers, unasked }: Pick<Again, 'blockers' | 'unasked'>,
+): Reported {
+  const unsaid = unasked.filter((line) => !report.warnings.includes(line))
+  const inTheWay = report.blockers.length > 0 ? [] : blockers
+  return {
+    ...report,
+    blockers: [...report.blockers, ...inTheWay],
+    warnings: [...report.warnings, ...unsaid],
+    remarks: [
+      ...report.remarks,
+      ...inTheWay.map((each) => remark('in-the-way', describeBlocker(each), { node: each.node })),
+      ...unsaid.map((line) => remark('incomplete', line)),
+    ],
+  }
+}
+
+/** Whether those in the way of a lock have still to be ended, so that a copy need not be left out for their sake. */
+function mayForce({ forceAfterMs, began, lockTimeoutMs }: WalkRequest): boolean {
+  return forceAfterMs !== null && performance.now() - began < forceAfterMs + 3 * lockTimeoutMs
 }
 
 /** "Interrupted" is not all there is to be said where something may be left prepared: `tryOnce` reports that. */

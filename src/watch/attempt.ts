@@ -16,6 +16,8 @@ import type { Acted } from './event.ts'
 /** One walk of a watcher, and what came of it. */
 export interface Attempt {
   readonly failed: boolean
+  /** It came to its end, and left a copy out: what is to be done about that is seen by looking again. */
+  readonly leftOut: boolean
   /** null: it ended with `error`. */
   readonly report: Report | null
   /** Whether it changed something, or should have. */
@@ -64,9 +66,10 @@ export async function attempt(
     const changed = committed ? [...new Set(moved.map((change) => change.group))] : []
     const stages = stagesOf(report, decidedAt, promotions)
     const told = committed || failed || report.changes.length > 0
-    return { failed, report, told, error: null, changed, stages }
+    const leftOut = committed && report.outcome === 'unproved'
+    return { failed, leftOut, report, told, error: null, changed, stages }
   } catch (error) {
-    return { failed: true, report: null, told: false, error, changed: [], stages: NO_STAGES }
+    return { failed: true, leftOut: false, report: null, told: false, error, changed: [], stages: NO_STAGES }
   }
 }
 
@@ -75,7 +78,7 @@ export async function attempt(
  * throws. What has to be left as it is counts as failed: it is not to be tried again at once.
  */
 export async function recover(access: Access, request: WalkRequest, view: View): Promise<Attempt> {
-  const ended = { report: null, told: false, changed: [], stages: NO_STAGES }
+  const ended = { leftOut: false, report: null, told: false, changed: [], stages: NO_STAGES }
   try {
     const clock = new Clock(Math.min(PATIENCE_MS, request.deadlineMs))
     const resolved = await recoverNow(access, request, view, 'resolve', clock)

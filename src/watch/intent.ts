@@ -41,7 +41,9 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
   const asked = [...new Set([...plan.changes, ...plan.registrations].map(({ group }) => group))]
   const judged = asked.map((group) => ({
     group,
-    ...(isSwitchedOver(plan, group, given) ? LEFT_TO_THE_FENCE : judge(group, beliefs, given)),
+    ...(isSwitchedOver(plan, group, given)
+      ? LEFT_TO_THE_FENCE
+      : judge(group, beliefs, given, isRepair(plan, group))),
   }))
   const held = judged.flatMap(({ group, why }) =>
     why === null || why === 'failure' ? [] : [{ group, why, would: wouldBe(plan, group) }],
@@ -103,7 +105,14 @@ interface Judgement {
   readonly until: number | null
 }
 
-function judge(group: number, beliefs: readonly Belief[], given: Circumstances): Judgement {
+/** A copy that is not what the coordinator's is, and nothing else. */
+function isRepair({ changes, registrations }: Plan, group: number): boolean {
+  const own = changes.filter((change) => change.group === group)
+  const repairs = own.every(({ kind }) => kind === 'drift-repaired' || kind === 'resync')
+  return own.length > 0 && repairs && !registrations.some((each) => each.group === group)
+}
+
+function judge(group: number, beliefs: readonly Belief[], given: Circumstances, repairs = false): Judgement {
   const belief = beliefs.find((each) => each.group === group)
   const failures = belief?.failures ?? 0
   const until = belief && belief.restUntil > given.now ? belief.restUntil : null
@@ -113,7 +122,8 @@ function judge(group: number, beliefs: readonly Belief[], given: Circumstances):
   // An absence that is not believed yet moves nothing; the next survey may show that it was none.
   if (belief && belief.doubts > 0) return { why: 'unconfirmed', failures, until: null }
   // A cooldown is for what can wait; while a proved promotion is not written down, writes go to a server that is gone.
-  const isUrgent = belief?.restingFor === 'cooldown' && belief.diagnosis?.standing === 'proved'
+  // So they do by a copy that was left out.
+  const isUrgent = belief?.restingFor === 'cooldown' && (repairs || belief.diagnosis?.standing === 'proved')
   if (until !== null && !isUrgent) return { why: belief?.restingFor ?? 'cooldown', failures, until }
   return { why: null, failures, until: null }
 }

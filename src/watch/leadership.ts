@@ -163,7 +163,7 @@ export class Lead {
         // PostgreSQL 17: the transaction is meant to stay open.
         `SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('transaction_timeout', true) IS NOT NULL`,
         SERVER,
-        'BEGIN ISOLATION LEVEL READ COMMITTED',
+        'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE',
       ].join('; '),
       FIRST_ANSWER_MS,
     )

@@ -281,7 +281,7 @@ export class Watcher {
       : attempt(this.#access, request, this.#promotions))
     const { failures, before } = this.#groups.tried(intent, done, performance.now())
     // What is to be done next, and when, is seen by looking again.
-    if (done.failed) this.#alarm.ring()
+    if (done.failed || done.leftOut) this.#alarm.ring()
     await this.#fences.yieldTo(done.report?.blockers ?? [])
     if (done.report && (done.told || before > 0)) {
       tell({ kind: 'acted', report: done.report, groups, stages: done.stages, failures })

@@ -184,7 +184,8 @@ describe('locks that do not come', () => {
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
       const ran = await scenario.run('reconcile', '--json', '--timeout', '1s', '--force-after', '1ms')
-      expect(ran).toMatchObject({ exitCode: 4 })
+      // Without a copy that is locked it goes on, and Citus's own sync may make that one right; without the coordinator's not.
+      expect(entry === 'coordinator' ? [4] : [0, 5]).toContain(ran.exitCode)
       expect(blockersOf(ran), ran.stdout).toContainEqual(
         expect.objectContaining({ pid: 0, node: expect.objectContaining({ port: server(entry).port }) }),
       )

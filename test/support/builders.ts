@@ -229,5 +229,6 @@ export const OPTIONS: PlanOptions = {
   aliases: [],
   routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
   register: [],
+  ailing: [],
   migration: MIGRATION,
 }

@@ -170,7 +170,7 @@ describe('copies', () => {
 
   test('of an unreachable metadata worker is flagged when something changes, not before', () => {
     const dead = [silent('w2a', 'timeout'), standby('w2b', 2, null)]
-    expect(planned({ nodes: dead })).toMatchObject({ unsynced: [], leftOut: [] })
+    expect(planned({ nodes: dead })).toMatchObject({ unsynced: [], leftOut: [{ nodeid: 4 }] })
     const made = planned({ nodes: [...dead, ...FAILED_OVER] })
     expect(made).toMatchObject({ unsynced: [4], leftOut: [{ nodeid: 4 }] })
     const flagged = edited(4, { metadatasynced: false })

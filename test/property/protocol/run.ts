@@ -134,6 +134,7 @@ export function requestOf(world: World, { vouched, name }: Instance): WalkReques
     seen: null,
     fenceOf: () => null,
     quiesced: [],
+    ailing: [],
     mode: 'apply',
     madeBy: name,
     signal: new AbortController().signal,

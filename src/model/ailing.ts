@@ -1,0 +1,58 @@
+import { formatAddress, type HostPort } from './node.ts'
+
+/** What a participant of a change was at, in the order of the change. `rewrite`: its PREPARE is in the same message. */
+export type ParticipantStep = 'open' | 'lock' | 'rewrite'
+
+/** A copy that failed its part of a change, and is left out of it. */
+export interface Ailing {
+  readonly node: HostPort
+  readonly step: ParticipantStep
+  /** SQLSTATE, or what the connection broke with; null where there was none. */
+  readonly code: string | null
+  readonly message: string
+}
+
+const STEPS: Readonly<Record<ParticipantStep, string>> = {
+  open: 'a session was opened',
+  lock: 'its copy was locked and read',
+  rewrite: 'its copy was rewritten and prepared',
+}
+
+/** What to look at there, by SQLSTATE: whole, or its class. */
+const NEXT: Readonly<Record<string, string>> = {
+  '25006': 'SHOW default_transaction_read_only',
+  '53200': 'SELECT gid, prepared, owner FROM pg_prepared_xacts',
+  '53300': 'SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1',
+  '53100': 'SHOW data_directory',
+  '55P03':
+    'SELECT pid, mode, granted FROM pg_locks WHERE relation IN (SELECT oid FROM pg_class WHERE relname LIKE $$pg_dist%$$)',
+  '40P01': 'SELECT pid, mode, granted FROM pg_locks WHERE NOT granted',
+  P0001:
+    'SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid = $$pg_dist_node$$::regclass AND NOT tgisinternal',
+}
+
+/** Nothing of ours is there, or not as it should be. */
+const INSTALL: ReadonlySet<string> = new Set(['3F000', '42883', '42P01', '42501', 'HA003'])
+
+/** What is to be typed next about a node that failed with this SQLSTATE. */
+export function nextCommand({ node, code }: Pick<Ailing, 'node' | 'code'>, database: string): string {
+  if (code !== null && INSTALL.has(code)) return 'citus-ha install'
+  const sql = code === null ? undefined : NEXT[code]
+  if (sql === undefined) return 'citus-ha doctor'
+  return `psql -h ${node.host} -p ${node.port} -d ${database} -c '${sql}'`
+}
+
+/** What was seen, without the node's name: that stands before it. */
+export function whyAiling({ step, code, message }: Ailing): string {
+  return `when ${STEPS[step]}: ${code ?? 'no SQLSTATE'}: ${message}`
+}
+
+/** Why a copy took no part, for its line in a report. */
+export function describeLeftOut(ailing: Ailing, database: string): string {
+  return `left out of this change, ${whyAiling(ailing)}; look: ${nextCommand(ailing, database)}; made right by a running watch, or by: citus-ha reconcile`
+}
+
+/** Why there is no change without this node. */
+export function describeEssential(ailing: Ailing, what: string, database: string): string {
+  return `${formatAddress(ailing.node)}, ${what}, failed ${whyAiling(ailing)}; look: ${nextCommand(ailing, database)}`
+}

@@ -1,0 +1,78 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { NODE_AILMENTS, type NodeAilment } from '../support/ailing-nodes.ts'
+import { restoreFailedOver } from '../support/failed-over.ts'
+import { runCell } from '../support/matrix.ts'
+import { Scenario } from '../support/scenario.ts'
+
+const named = (name: string): NodeAilment => {
+  const found = NODE_AILMENTS.find((each) => each.name === name)
+  if (!found) throw new Error(`no ailment ${name}`)
+  return found
+}
+
+describe('a copy that ails is left out, named, and made right later', () => {
+  let scenario: Scenario
+  let heal: () => unknown = () => undefined
+  const server = (name: string): Server => scenario.cluster.server(name)
+  const at = (name: string): string => formatAddress(server(name))
+
+  beforeAll(async () => {
+    scenario = await Scenario.start()
+  })
+  beforeEach(() => {
+    heal = () => undefined
+  })
+  afterEach(async () => {
+    await heal()
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  // What a standby can't have, or only Citus has, is in the whole matrix: test/full/isolation.test.ts.
+  it.each(['slots of prepared transactions full', 'pg_dist_node locked by an idle transaction', 'no schema'])(
+    '%s on another worker',
+    async (name) => {
+      const cell = await runCell(scenario, named(name), 'other worker', 'reconcile')
+      heal = cell.heal
+      const said = cell.ran.stdout + cell.ran.stderr
+      expect(cell.wrong, said).toEqual([])
+      expect(cell.line, said).toContain(at('worker-2'))
+      expect(cell.line, said).toMatch(named(name).says ?? /./)
+      // 0 only where it was read, and is right: Citus's own sync may have been there first.
+      expect(cell.exitCode, said).toBe(/right after/.test(cell.line) ? 0 : 5)
+      await cell.heal()
+      heal = () => undefined
+      if (name === 'no schema') return
+      expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+      expect(await scenario.rows(server('worker-2'))).toEqual(await scenario.rows(server('coordinator')))
+    },
+  )
+
+  it('says 5, and not 0, for as long as the copy is not right', async () => {
+    const cell = await runCell(
+      scenario,
+      named('a trigger on pg_dist_node raises'),
+      'other worker',
+      'reconcile',
+    )
+    heal = cell.heal
+    const again = await scenario.run('reconcile')
+    expect([cell.exitCode, again.exitCode], cell.ran.stdout + again.stdout).toEqual([5, 5])
+    expect(again.stdout).toMatch(new RegExp(`${at('worker-2')} .*P0001`))
+  })
+
+  it.each(['coordinator', 'worker-1-standby', 'worker-2'])(
+    'writes all the same where %s is read-only by default',
+    async (name) => {
+      await restoreFailedOver(scenario)
+      await server(name).configure({ default_transaction_read_only: 'on' })
+      const report = await scenario.reconcile()
+      expect(report).toMatchObject({ outcome: 'changed', exitCode: 0 })
+      if (name === 'worker-1-standby')
+        expect(report.warnings.join('\n')).toMatch(/takes no writes: default_transaction_read_only/)
+    },
+  )
+})
