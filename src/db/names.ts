@@ -194,3 +194,16 @@ const system = new LookUpProcess()
 
 /** Those of this process: whoever connects shares them. */
 export const NAMES = new Names((host) => system.lookUp(host))
+
+/**
+ * For requests over HTTP: no thread of this process waits for a resolver, and the last good addresses serve.
+ * @param limitMs for the whole request
+ */
+export function lookupBy(names: Names, limitMs: number): LookupFunction {
+  return (host, options, callback) => {
+    names.find(host, limitMs).then(
+      ({ addresses }) => answering(addresses)(host, options, callback),
+      (error: NodeJS.ErrnoException) => callback(error, ''),
+    )
+  }
+}

@@ -4,6 +4,7 @@ import { COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { coordinatorOf, isCoordinator, kindOf } from '../model/kinds.ts'
+import { formatLsn, type Holds, holds, type Point, pointOf } from '../model/line.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import { putBack } from '../model/retired.ts'
@@ -66,7 +67,7 @@ export function requireLeading(coordinator: Answered, diagnoses: readonly Diagno
   if (!primary || primary.instance === coordinator.instance) return
   throw new CitusHaError(
     'two-coordinators',
-    `${formatAddress(primary.address)} is group 0's primary, but ${formatAddress(coordinator.address)} takes writes on a higher timeline: stop that one first`,
+    `${formatAddress(primary.address)} is group 0's primary, but ${formatAddress(coordinator.address)} takes writes as the coordinator too, and nothing that is known of the line speaks against it: stop that one first`,
   )
 }
 
@@ -90,14 +91,17 @@ export function requireGroups(groups: readonly number[] | null, known: readonly 
   }
 }
 
-/** The coordinator as it was known before: a cluster never goes back to an older line of it. */
-export interface KnownCoordinator {
+/** The coordinator as it was known before, and how far it was: a cluster never goes back to an older line of it. */
+export interface KnownCoordinator extends Point {
   readonly systemIdentifier: string
-  readonly timeline: number
 }
 
-/** @throws CitusHaError where another system, or an older line of the same, answers as the coordinator */
-export function requireKnown(coordinator: Answered, known: KnownCoordinator | null): void {
+/**
+ * A number proves nothing, since two promotions can take the same: lines are compared, as diagnose does it.
+ * @param maxLag how much of what the coordinator had written its standby may lack, in bytes
+ * @throws CitusHaError where another system, or another line of the same, answers as the coordinator
+ */
+export function requireKnown(coordinator: Answered, known: KnownCoordinator | null, maxLag: number): void {
   if (known === null) return
   const node = formatAddress(coordinator.address)
   if (coordinator.systemIdentifier !== known.systemIdentifier) {
@@ -106,9 +110,29 @@ export function requireKnown(coordinator: Answered, known: KnownCoordinator | nu
       `${node} is a coordinator of another system: ${coordinator.systemIdentifier}, where ${known.systemIdentifier} was followed`,
     )
   }
-  if ((coordinator.timeline ?? 0) >= known.timeline) return
+  const found = holds(pointOf(coordinator), known)
+  const why = notOf(found, coordinator, known, maxLag)
+  if (why === null) return
   throw new CitusHaError(
     'two-coordinators',
-    `${node} takes writes on timeline ${coordinator.timeline}, but the coordinator was on ${known.timeline} already: an old one has come back`,
+    `${node} takes writes, but it is not the coordinator that was followed, nor came from it: ${why}: an old one has come back, or a backup; stop it, or start this watch anew if it is to lead`,
   )
+}
+
+function notOf(found: Holds, { timeline }: Answered, known: KnownCoordinator, maxLag: number): string | null {
+  switch (found.has) {
+    case 'all':
+      return null
+    case 'less':
+      return found.known - found.until > BigInt(maxLag)
+        ? `it has timeline ${found.timeline} up to ${formatLsn(found.until)}, and that one was at ${formatLsn(found.known)}`
+        : null
+    case 'another line':
+      return found.why
+    // Without a history the number is all there is: a lower one is older.
+    case 'unknown':
+      return (timeline ?? 0) < known.timeline
+        ? `it is on timeline ${timeline}, and that one was on ${known.timeline}`
+        : null
+  }
 }

@@ -52,7 +52,7 @@ export async function askedAnew(access: Access, seen: Survey, instances: readonl
 /** @throws CitusHaError without a coordinator, or for a group that does not exist */
 export function view(seen: Survey, access: Access, request: WalkRequest): View {
   const coordinator = requireCoordinator(seen)
-  requireKnown(coordinator, request.known)
+  requireKnown(coordinator, request.known, request.claims.maxLag)
   const diagnoses = diagnose(seen, request.claims)
   requireGroups(
     request.groups,

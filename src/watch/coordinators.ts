@@ -1,4 +1,5 @@
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import { pointOf } from '../model/line.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { KnownCoordinator } from '../walk/checks.ts'
@@ -31,7 +32,7 @@ export class Coordinators {
     }
   }
 
-  follow({ systemIdentifier, timeline }: Answered): void {
-    this.#known = { systemIdentifier, timeline: timeline ?? 0 }
+  follow(coordinator: Answered): void {
+    this.#known = { systemIdentifier: coordinator.systemIdentifier, ...pointOf(coordinator) }
   }
 }

@@ -113,7 +113,7 @@ describe('a watcher in a world that changes', () => {
         seen.of('failed').find(({ message }) => message.includes('an old one has come back')),
       )
       expect(refused.message).toBe(
-        `${at('coordinator')} takes writes on timeline 1, but the coordinator was on 2 already: an old one has come back`,
+        `${at('coordinator')} takes writes, but it is not the coordinator that was followed, nor came from it: it is on timeline 1, the group was already on 2: an old one has come back, or a backup; stop it, or start this watch anew if it is to lead`,
       )
       expect(seen.state).toMatchObject({ coordinator: null, failure: refused.message })
       await waitUntil('nobody leads', () => seen.state.leadership === 'none')

@@ -1,6 +1,9 @@
 import type { LookupAddress } from 'node:dns'
 import { afterEach, describe, expect, it, test, vi } from 'vitest'
-import { type LookUp, localhost, NameError, Names } from '../../src/db/names.ts'
+import { Secret } from '../../src/config/secret.ts'
+import { type LookUp, localhost, lookupBy, NameError, Names } from '../../src/db/names.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { webhookDelivery } from '../../src/notify/webhook.ts'
 import { observationOf } from '../../src/observe/failure.ts'
 import { address } from '../support/builders.ts'
 
@@ -122,5 +125,39 @@ describe('names', () => {
     ['loopback where it says nothing', () => Promise.reject(coded('ENOTFOUND')), ['127.0.0.1', '::1']],
   ])('localhost is %s', async (_, lookUp, expected) => {
     expect((await localhost(lookUp)).map(({ address }) => address)).toEqual(expected)
+  })
+})
+
+describe('a webhook’s host', () => {
+  const KEY = { kind: 'text', secret: new Secret('s'.repeat(16)) } as const
+  const hook = { url: new Secret('http://hook.invalid:9/x'), secret: KEY, events: [] }
+  const notification = { id: '1', event: 'acted', body: '{}' } as const
+  const never = new AbortController().signal
+
+  test('that can’t be looked up is said, and tried again', async () => {
+    const { resolver, names } = make()
+    const sent = webhookDelivery(hook, 5000, names)(notification, never)
+    await waitUntil('it is asked', () => resolver.asked.length > 0)
+    resolver.end(coded('EAI_AGAIN'))
+    expect(await sent).toMatchObject({ kind: 'again', why: expect.stringContaining('hook.invalid') })
+    expect(resolver.asked).toEqual(['hook.invalid'])
+  })
+
+  test('that hangs costs no more than the limit', async () => {
+    const { names } = make()
+    const { value, ms } = await timed(webhookDelivery(hook, 300, names)(notification, never))
+    expect(value).toMatchObject({ kind: 'again' })
+    expect(ms).toBeLessThan(5000)
+  })
+
+  test('is given in the form in which Node asks', async () => {
+    const { resolver, names } = make()
+    const ask = (all: boolean) =>
+      new Promise((resolve) => {
+        lookupBy(names, LIMIT_MS)('db', { all }, (...given) => resolve(given))
+        resolver.end(GOOD)
+      })
+    expect(await ask(true)).toEqual([null, GOOD])
+    expect(await ask(false)).toEqual([null, '10.0.0.1', 4])
   })
 })

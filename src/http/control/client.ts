@@ -4,7 +4,7 @@ import { ConfigError } from '../../config/config-error.ts'
 import { type Control, tokenProblem } from '../../config/control.ts'
 import type { Config } from '../../config/schema.ts'
 import { readSecret } from '../../config/secret-file.ts'
-import { answering, localhost } from '../../db/names.ts'
+import { lookupBy, NAMES } from '../../db/names.ts'
 import { timeLimit } from '../../time-limit.ts'
 
 /** One order to a running watcher. */
@@ -59,11 +59,11 @@ async function optionsOf({ connect, token }: Control, call: ControlCall): Promis
     protocol,
     hostname: hostname.replace(/^\[|\]$/g, ''),
     port,
-    ...(hostname === 'localhost' && { lookup: answering(await localhost()) }),
     method: call.method,
     path: call.path,
     // A connection of its own: one that is kept open keeps the command from ending.
     agent: false,
+    lookup: lookupBy(NAMES, call.timeoutMs),
     headers: {
       ...(secret && { authorization: `Bearer ${secret.reveal()}` }),
       ...(call.body && { 'content-type': 'application/json' }),
