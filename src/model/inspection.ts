@@ -96,6 +96,12 @@ export interface Reach {
   readonly says: string | null
 }
 
+/** As GRANT names them. */
+export interface SwitchoverRights {
+  readonly granted: readonly string[]
+  readonly missing: readonly string[]
+}
+
 /** What a closer look at one server saw, beside the survey. Plain data, like the survey. */
 export interface Inspection {
   readonly node: Answered
@@ -107,6 +113,8 @@ export interface Inspection {
   readonly slots: Look<readonly ReplicationSlot[]>
   /** Functions of the schema `citus_ha` that this role may not execute; empty where the schema can't be used at all. */
   readonly missingRights: Look<readonly string[]>
+  /** Of what `install --switchover` grants; both empty before PostgreSQL 15. */
+  readonly switchoverRights: Look<SwitchoverRights>
   readonly pools: Look<readonly PoolRow[]>
   readonly reaches: readonly Reach[]
 }

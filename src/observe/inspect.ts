@@ -70,6 +70,10 @@ async function inspectOn(
     missingRights: usable
       ? await look('probe/rights', rightsRow, [JSON.stringify(functions)])
       : { kind: 'seen', value: [] },
+    switchoverRights:
+      node.serverVersion >= 150_000
+        ? await look('probe/switchover-rights', switchoverRightsRow)
+        : { kind: 'seen', value: { granted: [], missing: [] } },
     pools: hasPools ? await look('probe/pools', poolsRow) : { kind: 'seen', value: [] },
     reaches: (node.citus?.catalog.length ?? 0) > 0 ? await reachesOf(session, targets, signal) : [],
   }
@@ -131,6 +135,7 @@ function unseen(node: Answered, why: string): Inspection {
     daemons: nothing,
     slots: nothing,
     missingRights: nothing,
+    switchoverRights: nothing,
     pools: nothing,
     reaches: [],
   }
@@ -198,6 +203,8 @@ const slotsRow = z
     ),
   })
   .transform(({ slots }) => slots)
+
+const switchoverRightsRow = z.object({ granted: z.array(z.string()), missing: z.array(z.string()) })
 
 const rightsRow = z.object({ missing: z.array(z.string()) }).transform(({ missing }) => missing)
 

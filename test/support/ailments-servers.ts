@@ -133,6 +133,23 @@ export const SERVERS: readonly Ailment[] = [
     near: { nodes: [standby('w1b', 1, 'w1a', { installed: null })] },
   },
   {
+    id: 'H143',
+    name: 'rights of a switchover, some of which are missing',
+    finds: {
+      seen: {
+        w1a: {
+          switchoverRights: look({
+            granted: ['EXECUTE ON FUNCTION pg_catalog.pg_reload_conf()'],
+            missing: ['ALTER SYSTEM ON PARAMETER citus.recover_2pc_interval'],
+          }),
+        },
+      },
+    },
+    mend: /citus-ha install --switchover/,
+    misses: 'none of them: nobody asked for a switchover',
+    near: { seen: { w1a: { switchoverRights: look({ granted: [], missing: ['x'] }) } } },
+  },
+  {
     id: 'H141',
     name: 'a function that may not be executed',
     finds: { seen: { w1a: { missingRights: look(['rewrite(int, bigint, jsonb, int[])']) } } },

@@ -31,6 +31,7 @@ export function inspected(node: Answered, parts: Partial<Inspection> = {}): Insp
     daemons: look([{ name: 'Citus Maintenance Daemon', pid: 7, busyMs: null }]),
     slots: look([]),
     missingRights: look([]),
+    switchoverRights: look({ granted: [], missing: [] }),
     pools: look([]),
     reaches: [],
     ...parts,

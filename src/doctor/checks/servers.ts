@@ -51,6 +51,13 @@ export const SERVER_CHECKS: readonly Check[] = [
     when: (facts) => facts.inspections.flatMap((inspection) => missingRights(facts, inspection)),
   },
   {
+    id: 'H143',
+    code: 'switchover-rights',
+    severity: 'warning',
+    says: 'the role has some of the rights that `switchover` needs, and not all: it would be refused',
+    when: (facts) => facts.inspections.flatMap((inspection) => switchoverRights(facts, inspection)),
+  },
+  {
     id: 'H142',
     code: 'as-superuser',
     severity: 'info',
@@ -139,6 +146,17 @@ function missingRights(facts: Facts, { node, missingRights: look, session }: Ins
       mend,
     ),
   ]
+}
+
+/** Whoever never asked for them, and has none, switches nothing over on purpose. */
+function switchoverRights(facts: Facts, { node, switchoverRights: look, session }: Inspection): Found[] {
+  const { granted, missing } = seenIn(look) ?? { granted: [], missing: [] }
+  const [first, ...more] = missing
+  if (granted.length === 0 || first === undefined || isInherited(facts, node)) return []
+  const role = seenIn(session)?.role ?? 'citus_ha'
+  const what = `${role} lacks ${first}${more.length > 0 ? ` and ${more.length} more` : ''}, which switchover needs`
+  const mend = `citus-ha install --switchover --role ${role} --coordinator ${urlOf(facts)}`
+  return [serverFound(facts, node, what, missing, mend)]
 }
 
 /** A standby has the roles and rights of its primary, where that was looked at. */
