@@ -7,6 +7,4 @@ SELECT current_user::text                                                      A
        (SELECT jsonb_object_agg(s.name, jsonb_build_object('value', s.setting, 'source', s.source))
           FROM pg_settings s
          WHERE s.name IN ('max_prepared_transactions', 'synchronous_standby_names', 'synchronous_commit',
-                          'idle_in_transaction_session_timeout', 'idle_session_timeout', 'statement_timeout',
-                          'lock_timeout', 'transaction_timeout', 'default_transaction_read_only',
-                          'citus.recover_2pc_interval'))                       AS settings
+                          'default_transaction_read_only', 'citus.recover_2pc_interval')) AS settings

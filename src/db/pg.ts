@@ -1,5 +1,13 @@
 import pg from 'pg'
-import { codeOf } from './sqlstate.ts'
+import {
+  CHECK_SETTINGS,
+  describeRefusal,
+  droppedSettings,
+  EndedEarly,
+  READ_SETTINGS,
+  SettingsDropped,
+} from './preparation.ts'
+import { codeOf, SqlState } from './sqlstate.ts'
 import { pgClientConfig, type Target } from './target.ts'
 
 export type Row = Readonly<Record<string, unknown>>
@@ -79,17 +87,26 @@ export class Session implements SessionLike {
 
   /**
    * @param guard asked before each statement; null: anything may be sent
-   * @throws what `pg` or the server says, within the target's time limit
+   * @throws what `pg` or the server says, within the target's time limit; SettingsDropped; EndedEarly
    */
   static async open(target: Target, guard: SessionGuard | null = null): Promise<Session> {
     const client = new pg.Client(pgClientConfig(target))
     // Without a listener an error between two statements would end the process.
-    client.on('error', () => undefined)
+    let last: unknown = null
+    client.on('error', (error) => {
+      last ??= error
+    })
     try {
-      await client.connect()
+      const version = await connect(client)
+      await checkSettings(client, target.connectTimeoutMs).catch((error: unknown) => {
+        if (isServerError(error) || error instanceof SettingsDropped || error instanceof SessionLost)
+          throw error
+        // What the server said last says more than that it is gone.
+        throw EndedEarly.of(last ?? error, codeOf(last) ?? codeOf(error), version)
+      })
     } catch (error) {
       destroy(client)
-      throw error
+      throw describeRefusal(error)
     }
     // `pg` keeps the backend's pid for cancel requests; its types do not say so.
     const pid = (client as pg.Client & { processID?: number | null }).processID ?? 0
@@ -153,6 +170,39 @@ export class Session implements SessionLike {
     this.#lost ??= new SessionLost(message, code, { cause })
     destroy(this.#client)
     return this.#lost
+  }
+}
+
+/** @returns the server's version, which it says before anything else; the driver's types do not have that */
+async function connect(client: pg.Client): Promise<string | null> {
+  let version: string | null = null
+  const { connection } = client as pg.Client & { connection: NodeJS.EventEmitter }
+  connection.on('parameterStatus', (told: { parameterName: string; parameterValue: string }) => {
+    if (told.parameterName === 'server_version') version = told.parameterValue
+  })
+  await client.connect()
+  return version
+}
+
+/** @throws SettingsDropped; what the driver says; Error where there is no answer */
+async function checkSettings(client: pg.Client, limitMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new SessionLost(`no answer within ${limitMs} ms`, 'SESSION_TIMEOUT')
+    timer = setTimeout(() => reject(error), limitMs)
+  })
+  const ask = async () => {
+    try {
+      await client.query(CHECK_SETTINGS)
+    } catch (error) {
+      if (codeOf(error) !== SqlState.undefinedObject) throw error
+      throw droppedSettings((await client.query(READ_SETTINGS)).rows[0]) ?? error
+    }
+  }
+  try {
+    await Promise.race([ask(), late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

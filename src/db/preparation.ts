@@ -31,15 +31,126 @@ const SESSION_SETTINGS = {
 } as const
 
 /**
+ * What the owner of a database may set for it that ends our sessions, or keeps them from beginning. What was given for our
+ * connections counts more. As above, PostgreSQL 10 knows them all.
+ */
+const LIMITS = {
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  tcp_keepalives_idle: '0',
+  tcp_keepalives_interval: '0',
+  tcp_keepalives_count: '0',
+  exit_on_error: 'off',
+  local_preload_libraries: '',
+  max_parallel_workers_per_gather: '0',
+} as const
+
+/** The same, of settings that an older PostgreSQL does not know: set by the first statement, where they are there. */
+const NEWER_LIMITS = {
+  jit: { value: 'off', since: 11 },
+  tcp_user_timeout: { value: '0', since: 12 },
+  idle_session_timeout: { value: '0', since: 14 },
+  transaction_timeout: { value: '0', since: 17 },
+} as const
+/** Since then there is a setting that ends a session before its first statement. */
+const ENDS_EARLY = 14
+
+/** A session that ended before the answer to its first statement, on a server that may have been told to end it. */
+export class EndedEarly extends Error {
+  override readonly name = 'EndedEarly'
+  readonly code: string
+  /** Options for the next one, which it has to say at its start. */
+  readonly options: string
+
+  /** @param version the server's `server_version` */
+  private constructor(cause: Error, code: string, version: number) {
+    super(cause.message, { cause })
+    this.code = code
+    const known = Object.entries(NEWER_LIMITS).filter(([, { since }]) => since <= version)
+    this.options = options(Object.fromEntries(known.map(([name, { value }]) => [name, value])))
+  }
+
+  /** @param version the server's `server_version`; null: it was not heard. @returns the error itself, where it is nothing of the kind */
+  static of(error: unknown, code: string | undefined, version: string | null): unknown {
+    const major = Number.parseInt(version ?? '', 10)
+    return error instanceof Error && major >= ENDS_EARLY
+      ? new EndedEarly(error, code ?? 'ECONNRESET', major)
+      : error
+  }
+}
+
+/**
  * The command-line options of a session: those that were given, then ours, of which none can be undone by them: of two for
  * one setting the last counts.
  * @param given of the URL, the configuration or PGOPTIONS, as libpq takes them
  */
 export function sessionOptions(given: string | undefined): string {
-  const ours = Object.entries(SESSION_SETTINGS).map(([name, value]) => `-c ${name}=${escaped(value)}`)
   // A lone backslash at the end would take the space before ours away.
   const theirs = given?.replace(/(?<!\\)((?:\\\\)*)\\$/, '$1')
-  return [...(theirs ? [theirs] : []), ...ours].join(' ')
+  return [options(LIMITS), ...(theirs ? [theirs] : []), options(SESSION_SETTINGS)].join(' ')
+}
+
+/** As the server reads them. */
+export function options(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${escaped(value)}`)
+    .join(' ')
+}
+
+/** As the server shows what was asked for in another form. */
+const SHOWN: Readonly<Record<string, string>> = { DateStyle: 'ISO, MDY' }
+const EXPECTED = Object.entries(SESSION_SETTINGS).map(
+  ([name, value]) => [name, SHOWN[name] ?? value] as const,
+)
+
+/**
+ * The first statement on every connection: fails with 42704 where its settings are not as they were asked for, since
+ * something in between has dropped them. Nothing in it can be anybody else's, whatever the search_path is; what comes after
+ * it in the same message is not looked at then.
+ */
+export const CHECK_SETTINGS = `SELECT CASE WHEN ${EXPECTED.map(
+  ([name, value]) => `pg_catalog.texteq(pg_catalog.current_setting('${name}'), '${value}')`,
+).join(' AND ')} THEN ''
+  ELSE pg_catalog.current_setting('the settings of this session are not those that citus-ha has asked for') END, ${Object.entries(
+    NEWER_LIMITS,
+  )
+    .map(
+      ([name, { value }]) =>
+        `CASE WHEN pg_catalog.current_setting('${name}', true) IS NULL THEN '' ELSE pg_catalog.set_config('${name}', '${value}', false) END`,
+    )
+    .join(', ')}`
+
+/** Reads what `CHECK_SETTINGS` compares, in the same order; as safe. */
+export const READ_SETTINGS = `SELECT ${EXPECTED.map(([name], n) => `pg_catalog.current_setting('${name}') AS s${n}`).join(', ')}`
+
+/** Something between us and the server has dropped our settings, or refuses them: a connection pooler. */
+export class SettingsDropped extends Error {
+  override readonly name = 'SettingsDropped'
+  /** protocol_violation, with which a pooler refuses them: the server, or something in its place, has answered. */
+  readonly code = PROTOCOL_VIOLATION
+}
+
+const PROTOCOL_VIOLATION = '08P01'
+const WAY_AROUND =
+  'is this a connection pooler? citus-ha needs the server itself: give its own port in the URL, or for a registered node under "addresses" of the configuration (connect: host:port)'
+
+/** @param row of `READ_SETTINGS` @returns null: all are as they should be */
+export function droppedSettings(row: Readonly<Record<string, unknown>> | undefined): SettingsDropped | null {
+  const off = EXPECTED.filter(([, value], n) => row?.[`s${n}`] !== value)
+  const [first] = off
+  if (!first) return null
+  const found = row?.[`s${EXPECTED.indexOf(first)}`]
+  return new SettingsDropped(
+    `the settings of our session were dropped on the way (${first[0]} is ${String(found)}, and not ${first[1]}): ${WAY_AROUND}`,
+  )
+}
+
+/** What is to be told of a connection that failed. */
+export function describeRefusal(error: unknown): unknown {
+  if (error instanceof SettingsDropped || !(error instanceof Error)) return error
+  if ((error as Error & { code?: unknown }).code !== PROTOCOL_VIOLATION) return error
+  return Object.assign(new SettingsDropped(`${error.message}: ${WAY_AROUND}`), { cause: error })
 }
 
 /** As the server splits them (`pg_split_opts`): at spaces, but for those after a backslash. */

@@ -112,7 +112,7 @@ export interface PostgresOptions {
   readonly sslnegotiation: null
   /** Seconds. */
   readonly connect_timeout: number
-  readonly connection: Readonly<Record<string, string>>
+  readonly connection: { readonly application_name: string; readonly options: string }
 }
 
 /**

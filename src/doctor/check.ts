@@ -26,8 +26,6 @@ export interface Facts {
   readonly migration: number
   /** Bytes of WAL that a secondary may be behind. */
   readonly maxLagBytes: number
-  /** The longest that a session of a change may have to stay, in milliseconds. */
-  readonly changeMs: number
 }
 
 /**

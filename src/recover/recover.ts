@@ -41,7 +41,8 @@ const timelineRow = z.object({ timeline: z.number().int() })
 
 // Who holds a copy while the change lock is ours belongs to a change that died: its PREPARE may be under way there.
 const LIST = `SELECT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-  WHERE a.application_name = 'citus-ha' AND a.datname = current_database() AND l.granted
+  WHERE a.application_name = 'citus-ha' AND has_function_privilege(a.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE')
+    AND a.datname = current_database() AND l.granted
     AND l.relation = 'pg_catalog.pg_dist_node'::regclass AND l.mode = 'ExclusiveLock';
 SELECT p.gid FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner
   WHERE p.database = current_database() AND p.gid LIKE 'citus\\_ha\\_%'

@@ -1,10 +1,11 @@
 import { readBlockers } from '../apply/blockers.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
-import { Session, type SessionGuard } from '../db/pg.ts'
+import { type Row, Session, type SessionGuard } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
+import { EndedEarly } from '../db/preparation.ts'
 import { statement } from '../db/sql.ts'
-import { messageOf } from '../db/sqlstate.ts'
+import { messageOf, SqlState } from '../db/sqlstate.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
@@ -29,6 +30,8 @@ export class Connections implements Access {
   readonly #env: Environment
   readonly #probers = new Map<string, NodeProber>()
   readonly #verdicts = new Verdicts()
+  /** Options for servers that have ended a session before its first statement. */
+  readonly #insisted = new Map<string, string>()
 
   /** @param clientTexts what the configuration says, unless the caller prints for a person at a terminal only */
   constructor(config: Config, env: Environment, clientTexts?: ClientTexts) {
@@ -46,7 +49,12 @@ export class Connections implements Access {
     const known = this.#probers.get(database)
     if (known) return known
     const prober = new NodeProber(
-      { target: (address) => this.#target(address, database), database, verdicts: this.#verdicts },
+      {
+        target: (address) => this.#target(address, database),
+        insist: (address, error) => this.#insist(address, database, error),
+        database,
+        verdicts: this.#verdicts,
+      },
       this.#config.detect.timeout,
     )
     this.#probers.set(database, prober)
@@ -54,10 +62,21 @@ export class Connections implements Access {
   }
 
   async open(address: HostPort, database: string): Promise<Session> {
-    return await Session.open(
-      await this.#target(address, database),
-      trustGuard(address, database, this.#verdicts),
-    )
+    const guard = trustGuard(address, database, this.#verdicts)
+    try {
+      return await Session.open(await this.#target(address, database), guard)
+    } catch (error) {
+      if (!this.#insist(address, database, error)) throw error
+    }
+    return await this.open(address, database)
+  }
+
+  /** @returns whether it is worth another try, with other options: not a second time for the same */
+  #insist(address: HostPort, database: string, error: unknown): boolean {
+    const key = place(address, database)
+    if (!(error instanceof EndedEarly) || this.#insisted.get(key) === error.options) return false
+    this.#insisted.set(key, error.options)
+    return true
   }
 
   /** Closes the probes of all other databases, so that those may be dropped; whoever asks again opens new ones. */
@@ -74,7 +93,12 @@ export class Connections implements Access {
     const target = await resolveTarget(at, database, settings, this.#env)
     // Before a probe's own limit: the connection knows more of why it was late.
     const limitMs = Math.max(100, detect.timeout - 100)
-    return { ...target, connectTimeoutMs: Math.min(target.connectTimeoutMs, limitMs) }
+    const given = [target.options, this.#insisted.get(place(address, database))].filter(Boolean)
+    return {
+      ...target,
+      options: given.length === 0 ? undefined : given.join(' '),
+      connectTimeoutMs: Math.min(target.connectTimeoutMs, limitMs),
+    }
   }
 
   async close(): Promise<void> {
@@ -101,6 +125,9 @@ function trustGuard(address: HostPort, database: string, verdicts: Verdicts): Se
     )
     if (trust.untrusted.length > 0)
       throw new CitusHaError('configuration', untrustedSchema(address, trust.untrusted))
+    // What the server would say, before somebody else can make one; `install` does.
+    if (stamp === null && !sql.includes('CREATE SCHEMA citus_ha'))
+      throw Object.assign(new Error('schema "citus_ha" does not exist'), { code: SqlState.invalidSchemaName })
     isTrusted = stamp !== null
   }
 }
@@ -116,6 +143,8 @@ class ProbeTimeout extends Error {
 
 interface Probed {
   readonly target: (address: HostPort) => Promise<Target>
+  /** Whether a connection that ended so is worth another try. */
+  readonly insist: (address: HostPort, error: unknown) => boolean
   readonly database: string
   readonly verdicts: Verdicts
 }
@@ -126,7 +155,6 @@ class NodeProber implements Prober {
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
   readonly #asking = new Map<string, Promise<Testimony>>()
-  readonly #untrusted = new Map<string, readonly string[]>()
   #ended = false
 
   constructor(of: Probed, timeoutMs: number) {
@@ -138,9 +166,7 @@ class NodeProber implements Prober {
     try {
       const { verdicts, database } = this.#of
       const judge = ({ one }: ProbeConnection) => verdicts.on(place(address, database), one)
-      const seen = await this.#within(address, (connection) => probe(connection, address, judge))
-      this.#untrusted.set(formatAddress(address), seen.untrusted)
-      return seen
+      return await this.#within(address, (connection) => probe(connection, address, judge))
     } catch (error) {
       return observationOf(error, address)
     }
@@ -178,27 +204,21 @@ class NodeProber implements Prober {
     }
   }
 
-  /**
-   * As `trustGuard`, for a probe: known from the last one on this connection.
-   * @throws CitusHaError (`configuration`) where such a statement is for a node with such a schema
-   */
-  requireOurs(address: HostPort, sql: string): void {
-    const untrusted = this.#untrusted.get(formatAddress(address)) ?? []
-    if (untrusted.length === 0 || !callsOurs(sql)) return
-    throw new CitusHaError('configuration', untrustedSchema(address, untrusted))
-  }
-
+  /** As `trustGuard`, for a probe: asked on the connection itself, each time, since the driver opens it anew. */
   #guarded(address: HostPort, connection: ProbeConnection): ProbeConnection {
+    const { database, verdicts } = this.#of
     const one: ProbeConnection['one'] = async (sql, parameters) => {
-      this.requireOurs(address, sql)
+      const ask = async (question: string) => [(await connection.one(question)) as Row]
+      await trustGuard(address, database, verdicts)(sql, ask)
       return await connection.one(sql, parameters)
     }
     return { ...connection, one }
   }
 
   async blockers(address: HostPort, sql: string, pid: number): Promise<unknown> {
-    this.requireOurs(address, sql)
-    const row = await this.#within(address, (connection) => connection.one(sql, [pid]))
+    const row = await this.#within(address, (connection) =>
+      this.#guarded(address, connection).one(sql, [pid]),
+    )
     return (row as { blockers: unknown }).blockers
   }
 
@@ -235,7 +255,7 @@ class NodeProber implements Prober {
       if (this.#open.get(key) === connection) this.#open.delete(key)
       await connection?.close()
       // Anybody may have ended a connection of an earlier survey: only a new one shows what the node is.
-      if (!known || !wasCut(error)) throw error
+      if ((!known || !wasCut(error)) && !this.#of.insist(address, error)) throw error
     } finally {
       clearTimeout(timer)
     }

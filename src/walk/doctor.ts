@@ -111,8 +111,6 @@ function factsOf(
     cluster: clusterName(request, coordinator),
     migration: access.migration,
     maxLagBytes,
-    // A round: its locks, the decision's wait, and a few statements of two seconds at the most.
-    changeMs: request.lockTimeoutMs + request.decisionWaitMs + 6000,
   }
 }
 

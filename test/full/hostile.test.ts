@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
 import { Connections } from '../../src/walk/connections.ts'
 import { Caught, traps } from '../support/hostile.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
@@ -41,10 +42,16 @@ describe('a hostile user of the database', () => {
   })
   beforeEach(async () => {
     await scenario.restore()
+    // As before PostgreSQL 15, in everything that follows: whoever gets in by less does so here as well.
+    for (const node of nodes())
+      await on(node, 'SET citus.enable_ddl_propagation = off; GRANT CREATE ON SCHEMA public TO PUBLIC')
+    await scenario.settle()
   })
 
   interface Place {
     readonly who: string
+    /** Default: mallory. */
+    readonly as?: 'citus_ha'
     /** Done as a superuser, in the application's database. */
     readonly given: readonly string[]
     /** Where the traps are; made by him. */
@@ -62,13 +69,19 @@ describe('a hostile user of the database', () => {
     },
     {
       who: 'as before PostgreSQL 15, with an operator that fits',
-      given: ['GRANT CREATE ON SCHEMA public TO PUBLIC'],
+      given: [],
       made: [[traps('public', 'mallory', FEW)]],
     },
     {
       who: 'as before PostgreSQL 15, when everybody could CREATE in public',
-      given: ['GRANT CREATE ON SCHEMA public TO PUBLIC'],
+      given: [],
       made: [[traps('public', 'mallory')]],
+    },
+    {
+      who: 'who has the password of our own role',
+      as: 'citus_ha',
+      given: [],
+      made: [[`ALTER ROLE citus_ha SET search_path = public, pg_catalog; ${traps('public', 'citus_ha')}`]],
     },
     {
       who: 'who owns the database, and sets its search_path',
@@ -91,7 +104,7 @@ describe('a hostile user of the database', () => {
     },
   ]
 
-  describe.each(places)('$who', ({ given, made }) => {
+  describe.each(places)('$who', ({ as, given, made }) => {
     it('has none of his code run by anybody else, and stops nothing', async () => {
       const { database } = scenario.cluster
       const at = server('coordinator')
@@ -113,7 +126,7 @@ describe('a hostile user of the database', () => {
         await on(node, local('CREATE ROLE mallory LOGIN'))
         for (const sql of given) await on(node, local(sql))
         for (const [sql, at] of made) {
-          const owner = sql.startsWith('ALTER SCHEMA public OWNER') ? 'postgres' : 'mallory'
+          const owner = sql.startsWith('ALTER SCHEMA public OWNER') ? 'postgres' : (as ?? 'mallory')
           if (sql.startsWith('CREATE DATABASE')) await on(node, sql, owner, at)
           else await on(node, local(sql), owner, at ?? database)
         }
@@ -130,7 +143,7 @@ describe('a hostile user of the database', () => {
           FROM pg_roles WHERE rolname = 'mallory'`
         expect(await on(node, rolled, 'postgres', 'postgres')).toEqual([{ rolsuper: false, unset: true }])
       }
-    })
+    }, 180_000)
   })
 
   interface Imposture {
@@ -326,6 +339,47 @@ describe('a hostile user of the database', () => {
     } finally {
       await open.end().catch(() => undefined)
     }
+  })
+
+  it('an event trigger of a superuser’s that refuses DDL is told by install, and is in nobody else’s way', async () => {
+    const at = server('coordinator')
+    const off = 'SET citus.enable_ddl_propagation = off'
+    const drift = `CREATE OR REPLACE FUNCTION citus_ha.in_time(age_ms int) RETURNS void LANGUAGE sql AS 'SELECT'`
+    await on(
+      at,
+      `${off}; ${drift}; CREATE FUNCTION public.no_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$
+      BEGIN RAISE EXCEPTION 'no DDL in the daytime'; END $$`,
+    )
+    await on(at, `${off}; CREATE EVENT TRIGGER no_ddl ON ddl_command_start EXECUTE FUNCTION public.no_ddl()`)
+    const install = ['install', '--coordinator', at.url(scenario.cluster.database)]
+    const refused = await citusHa(install)
+    expect(refused.exitCode, refused.stderr).toBeGreaterThan(1)
+    expect(`${refused.stdout}${refused.stderr}`).toContain(
+      `${formatAddress(at)}: the schema citus_ha was not installed there: no DDL in the daytime (P0001)`,
+    )
+    expect(await scenario.run('status')).toMatchObject({ exitCode: 0 })
+    await on(at, 'DROP EVENT TRIGGER no_ddl')
+    expect(await citusHa(install)).toMatchObject({ exitCode: 0 })
+  })
+
+  describe('who calls himself citus-ha, or nothing that we know', () => {
+    it('is seen by a switchover where he changes tables', async () => {
+      const at = server('coordinator')
+      await on(
+        at,
+        'SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN; GRANT UPDATE ON pg_dist_placement TO mallory',
+      )
+      const open = await at.connect({ database: scenario.cluster.database, user: 'mallory' })
+      try {
+        await open.query(
+          `SET application_name = 'citus-ha'; BEGIN; LOCK TABLE pg_dist_placement IN ROW EXCLUSIVE MODE`,
+        )
+        const dry = await scenario.run('switchover', '--group', '1', '--dry-run')
+        expect(`${dry.stdout}${dry.stderr}`).toMatch(/pid \d+, citus-ha, changes tables or moves shards/)
+      } finally {
+        await open.end()
+      }
+    })
   })
 
   it('is shown as text, whatever he names things, and writes no line of his own', async () => {

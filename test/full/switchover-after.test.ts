@@ -31,12 +31,6 @@ const SETTINGS: readonly Setting[] = [
     settings: { synchronous_standby_names: 'FIRST 1 (coordinator)' },
     refused: /H120.*waits for 1 synchronous standby/s,
   },
-  {
-    says: 'ends sessions that are idle',
-    group: 1,
-    settings: { idle_session_timeout: '2s' },
-    refused: /H150.*idle_session_timeout/s,
-  },
 ]
 
 /** What doctor would call an error of the new primary is a refusal of the switchover; what is lost with the old one is asked. */
@@ -79,7 +73,7 @@ describe.skipIf(standin)('a switchover asks what will be', () => {
       await switching.expectWritable(old)
       for (const name of Object.keys(settings)) {
         await target.query(`ALTER SYSTEM RESET ${name}`)
-        await target.configure({ [name]: name === 'idle_session_timeout' ? '0' : '' })
+        await target.configure({ [name]: '' })
       }
       await target.reload()
       await switching.switched('--group', `${group}`)

@@ -167,19 +167,11 @@ export const SERVERS: readonly Ailment[] = [
   },
   {
     id: 'H150',
-    name: 'a transaction that the server ends after a second',
-    finds: setting('w1a', 'transaction_timeout', '1000'),
-    mend: /psql -h w1a .*ALTER ROLE citus_ha IN DATABASE app SET transaction_timeout = 0/,
-    misses: 'after a minute',
-    near: setting('w1a', 'transaction_timeout', '60000'),
-  },
-  {
-    id: 'H151',
-    name: 'a lock timeout of a tenth of a second',
-    finds: setting('w1a', 'lock_timeout', '100'),
-    mend: /SET lock_timeout = 0/,
+    name: 'a role that is read-only by default',
+    finds: setting('w1a', 'default_transaction_read_only', 'on'),
+    mend: /psql -h w1a .*ALTER ROLE citus_ha IN DATABASE app SET default_transaction_read_only = off/,
     misses: 'the same on a standby, from its primary',
-    near: setting('w1b', 'lock_timeout', '100'),
+    near: setting('w1b', 'default_transaction_read_only', 'on'),
   },
   {
     id: 'H160',

@@ -77,7 +77,6 @@ export function factsOf({ nodes = [], seen = {}, facts = {} }: Case): Facts {
     cluster: 'c1',
     migration: MIGRATION,
     maxLagBytes: 1000,
-    changeMs: 8000,
     ...facts,
   }
 }

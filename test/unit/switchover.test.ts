@@ -56,8 +56,8 @@ describe('what doctor would say of the servers of a switchover, as they will be'
       errors: ['H110'],
     },
     {
-      says: 'that it ends sessions',
-      given: setting('w1b', 'idle_session_timeout', '10'),
+      says: 'that it takes no writes',
+      given: setting('w1b', 'default_transaction_read_only', 'on'),
       errors: ['H150'],
     },
     {

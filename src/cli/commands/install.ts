@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { codeOf, mayTryAgain, messageOf } from '../../db/sqlstate.ts'
 import { SWITCHOVER_GRANTS } from '../../install/install.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
@@ -58,6 +59,8 @@ async function installDatabase(
       role,
       switchover: switchover ? 'grant' : 'leave',
       allowed,
+    }).catch((error: unknown) => {
+      throw refusedBy(address, error)
     })
     const what =
       applied.length > 0
@@ -74,4 +77,12 @@ async function installDatabase(
   for (const { group, summary } of after.diagnoses.filter((each) => each.standing === 'refused')) {
     io.stdout.write(`group ${group}: left out, nothing is recorded of it: ${summary}\n`)
   }
+}
+
+/** What a server says against it, such as an event trigger of somebody's that refuses DDL: which server, and its code. */
+function refusedBy(address: string, error: unknown): unknown {
+  const code = codeOf(error)
+  if (error instanceof CitusHaError || code === undefined) return error
+  const why = `${address}: the schema citus_ha was not installed there: ${messageOf(error)} (${code})`
+  return new CitusHaError(mayTryAgain(code) ? 'blocked' : 'configuration', why, { cause: error })
 }

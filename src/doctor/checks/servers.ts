@@ -6,8 +6,6 @@ import { psql } from '../../model/shell.ts'
 import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
 import { members, nameOf, seenIn, serverFound, settingOf, writers } from '../servers.ts'
 
-/** Statements that citus-ha gives no limit of its own take less than this, in milliseconds. */
-const SHORT_MS = 5_000
 /** Clocks that disagree by more make ages and logs useless, in milliseconds. */
 const APART_MS = 2_000
 
@@ -77,29 +75,10 @@ export const SERVER_CHECKS: readonly Check[] = [
   },
   {
     id: 'H150',
-    code: 'session-ends-early',
+    code: 'writes-off',
     severity: 'error',
-    says: 'a setting ends a session, a transaction or all writing in the middle of a change',
-    when: (facts) =>
-      members(facts).flatMap((inspection) => [
-        ...limits(facts, inspection, ['idle_session_timeout', 'transaction_timeout'], facts.changeMs),
-        ...readOnly(facts, inspection),
-      ]),
-  },
-  {
-    id: 'H151',
-    code: 'limit-short',
-    severity: 'warning',
-    says: 'a time limit of the role is short: a change sets its own, recovery and install do not set all of them',
-    when: (facts) =>
-      members(facts).flatMap((inspection) =>
-        limits(
-          facts,
-          inspection,
-          ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'],
-          SHORT_MS,
-        ),
-      ),
+    says: 'a setting ends all writing',
+    when: (facts) => members(facts).flatMap((inspection) => readOnly(facts, inspection)),
   },
   {
     id: 'H160',
@@ -163,14 +142,6 @@ function switchoverRights(facts: Facts, { node, switchoverRights: look, session 
 function isInherited(facts: Facts, node: Inspection['node']): boolean {
   if (!node.inRecovery) return false
   return writers(facts).some((each) => each.node.systemIdentifier === node.systemIdentifier)
-}
-
-function limits(facts: Facts, inspection: Inspection, names: readonly string[], leastMs: number): Found[] {
-  return names.flatMap((name) => {
-    const ms = Number(settingOf(inspection, name) ?? 0)
-    if (ms === 0 || ms >= leastMs || isOfPrimary(facts, inspection, name)) return []
-    return [settingFound(facts, inspection, name, `${name} is ${ms} ms; ${leastMs} ms may be needed`, '0')]
-  })
 }
 
 /** Set for the role or the database, and so told of on the primary. */
