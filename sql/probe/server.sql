@@ -1,5 +1,6 @@
 -- What any PostgreSQL (10 and later) says of itself, in one row.
 -- Parameters: none. Privileges: pg_read_all_stats for the columns of receiver and senders.
+-- What a primary has written and not flushed, nobody was told of: a crash of the machine may take it back.
 -- pg_control_checkpoint() is late after a promotion, so a primary's timeline is read from its WAL file's name.
 -- Anybody may prepare a transaction under any name. Ours are those of superusers and of roles that may change rows.
 WITH named AS (
@@ -18,7 +19,7 @@ SELECT current_setting('server_version_num')::int                             AS
        current_setting('port')                                                AS port,
        CASE WHEN NOT pg_is_in_recovery()
             THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline,
-       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
          - '0/0'::pg_lsn)::text                                               AS lsn,
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END - '0/0'::pg_lsn)::text AS received_lsn,
        extract(epoch FROM pg_last_xact_replay_timestamp())::text              AS last_commit,

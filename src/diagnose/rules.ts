@@ -133,8 +133,8 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered || facts.vouched) return null
-      const { less } = shortfall(facts, registered, 'registered')
-      return less.length === 0 ? null : tooLittle(facts, registered, less)
+      const found = shortfall(facts, registered, 'registered')
+      return found.less.length === 0 ? null : tooLittle(facts, registered, found)
     },
   },
   {
@@ -254,8 +254,8 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const promoted = candidate(facts)
       if (!promoted || !facts.lineage) return null
-      const { less } = shortfall(facts, promoted, 'candidate')
-      return less.length === 0 ? null : tooLittle(facts, promoted, less)
+      const found = shortfall(facts, promoted, 'candidate')
+      return found.less.length === 0 ? null : tooLittle(facts, promoted, found)
     },
   },
   {

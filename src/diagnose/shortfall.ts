@@ -1,6 +1,6 @@
 import { decidedTimeline, type Known, lacks } from '../model/known.ts'
 import { formatLsn } from '../model/line.ts'
-import { sameAddress } from '../model/node.ts'
+import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { GroupFacts, Member } from './facts.ts'
 import { type Descent, descent } from './timelines.ts'
@@ -11,7 +11,18 @@ export interface Shortfall {
   readonly less: readonly string[]
   /** What a primary that died may have kept to itself, as with any asynchronous standby: data that may be lost. */
   readonly lag: readonly string[]
+  /** Living standbys that have more, of those in `less`. */
+  readonly ahead: readonly Ahead[]
 }
+
+export interface Ahead {
+  readonly address: HostPort
+  /** On the timeline on which the member still is: no decision tells the two apart for good. */
+  readonly isOnSame: boolean
+}
+
+/** A checkpoint at a shutdown. A PREPARE TRANSACTION, with what it has to keep, takes more. */
+const SHUTDOWN_BYTES = 120n
 
 /** How the server comes to be asked about. */
 export type As =
@@ -29,26 +40,33 @@ export type As =
 export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall {
   const { node } = member
   const { known, maxLag } = facts
-  // Where nothing is on record yet, the registered primary's past is taken as it is.
-  const isFirst = as === 'registered' && facts.lineageFrom !== 'recorded'
-  const decided = isFirst ? (node.timeline ?? 0) : decidedTimeline(node, known)
+  const decided = decidedTimeline(node, known)
   const less: string[] = []
   const lag: string[] = []
+  const ahead: Ahead[] = []
   for (const each of known) {
     if (each.instance === node.instance && each.source !== 'position') continue
     if (each.source === 'record' || each.source === 'epoch') continue
     const found = lacks(node, each, decided)
-    if (!found || isNoTransaction(each, node)) continue
-    const weight = weightOf(each, facts, member, as)
+    if (!found) continue
+    const same = hasSameCommits(each, node)
+    if (same && found.has === 'less' && found.known - found.until <= SHUTDOWN_BYTES) continue
+    const weight = same ? 'lag' : weightOf(each, facts, member, as)
     if (weight === 'nothing') continue
     // A stray standby on a line of its own is not the trouble of a registered primary; whoever was promoted may be.
     const isStray = as === 'registered' && found.has === 'another line'
     const isTolerable = found.has === 'less' && found.known - found.until <= BigInt(maxLag)
     const told = isStray || (weight === 'lag' && isTolerable) ? lag : less
-    told.push(sentence(found, each))
+    told.push(`${sentence(found, each)}${same && found.has === 'less' ? UNCOMMITTED : ''}`)
+    const { address, source, point } = each
+    if (told === less && address && source === 'replayed')
+      ahead.push({ address, isOnSame: found.has === 'less' && point.timeline === node.timeline })
   }
-  return { less, lag }
+  return { less, lag, ahead }
 }
+
+const UNCOMMITTED =
+  '; both have the same last commit, so it is no committed transaction, but it may be a prepared one (PREPARE TRANSACTION)'
 
 function weightOf(known: Known, facts: GroupFacts, member: Member, as: As): 'less' | 'lag' | 'nothing' {
   const { address, source, instance, ofStandby } = known
@@ -62,8 +80,11 @@ function weightOf(known: Known, facts: GroupFacts, member: Member, as: As): 'les
   return source === 'received' || wasPrimary || as === 'intended' ? 'lag' : 'less'
 }
 
-/** Both have replayed the same last commit: what one has more is a checkpoint at the shutdown, or the like. */
-function isNoTransaction({ source, lastCommit }: Known, node: Answered): boolean {
+/**
+ * Both have replayed the same last commit: what one has more is a checkpoint, or the like, or a transaction that was prepared:
+ * PostgreSQL takes no note of when that was replayed, and shows it on no standby.
+ */
+function hasSameCommits({ source, lastCommit }: Known, node: Answered): boolean {
   return source === 'replayed' && lastCommit !== null && lastCommit === node.lastCommit
 }
 

@@ -3,7 +3,7 @@ import type { Answered } from '../model/observation.ts'
 import type { Warning } from '../model/remark.ts'
 import type { GroupFacts, Member } from './facts.ts'
 import { at, isRegistered, type Rule, registeredAt, type Verdict, warn } from './rule.ts'
-import { type As, lineOf, shortfall } from './shortfall.ts'
+import { type As, lineOf, type Shortfall, shortfall } from './shortfall.ts'
 import { descent } from './timelines.ts'
 import { show, witnesses } from './witnesses.ts'
 
@@ -111,8 +111,8 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
     when: (facts) => {
       const vouched = vouchedMember(facts)
       if (!vouched || facts.vouched?.by === 'person') return null
-      const { less } = shortfall(facts, vouched, roleOf(facts, vouched))
-      return less.length === 0 ? null : tooLittle(facts, vouched, less)
+      const found = shortfall(facts, vouched, roleOf(facts, vouched))
+      return found.less.length === 0 ? null : tooLittle(facts, vouched, found)
     },
   },
 ]
@@ -124,13 +124,25 @@ function roleOf(facts: GroupFacts, vouched: Member): As {
 }
 
 /** Refuses a server that has less than is known to exist, with what a person types who wants it all the same. */
-export function tooLittle(facts: GroupFacts, member: Member, less: readonly string[]): Verdict {
+export function tooLittle(facts: GroupFacts, member: Member, { less, ahead }: Shortfall): Verdict {
+  const others = [...new Set(ahead.map(({ address }) => formatAddress(address)))]
+  const same = [...new Set(ahead.filter((one) => one.isOnSame).map(({ address }) => formatAddress(address)))]
+  const { host, port } = member.address
   return {
     summary: `${at(member)} has less of the group’s WAL than is known to exist: ${less[0]}`,
     evidence: [
       ...less.slice(1),
       ...facts.members.map(({ node }) => show(node)),
+      ...(others.length === 0
+        ? []
+        : [
+            `to lose nothing of it: stop ${at(member)}, promote ${others[0]} in its place, and rebuild ${at(member)} from that`,
+          ]),
       `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`,
+      ...same.map(
+        (other) =>
+          `${other} is ahead of it on the same timeline: such a word counts for one run, and the next is refused again until ${other} is rebuilt; there: pg_basebackup -h ${host} -p ${port} -R -D DIRECTORY`,
+      ),
     ],
   }
 }

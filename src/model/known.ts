@@ -1,7 +1,7 @@
 import { type Catalog, COORDINATOR_GROUP } from './catalog.ts'
 import { type Holds, holds, type Point, pointOf } from './line.ts'
 import { formatAddress, type HostPort } from './node.ts'
-import type { Answered, Lineage, Observation, Position } from './observation.ts'
+import type { Answered, Installed, Lineage, Observation, Position } from './observation.ts'
 import { distinctServers } from './servers.ts'
 
 /** A point of a group's line that exists, or existed, and how that is known. */
@@ -132,6 +132,12 @@ export function decidedTimeline(server: Answered, known: readonly Known[]): numb
   return Math.max(0, ...records.map(({ point }) => point.timeline))
 }
 
+/**
+ * Of what was written down by a server's own clock. A moment that is still to come was written by a clock that was ahead, as
+ * that of a coordinator which has failed over: it is long ago.
+ */
+export const isOlderThan = (ageMs: number, limitMs: number): boolean => ageMs >= limitMs || ageMs < 0
+
 /** Any survey takes less: what was written down longer ago can't be newer than what the survey saw of the server itself. */
 const LONGEST_SURVEY_MS = 10_000
 
@@ -150,7 +156,7 @@ export function lacks(
   // Both are on this timeline still: two moments are compared, and not two lines.
   const isGoing = found.has === 'less' && found.timeline === own.timeline
   if (!isGoing) return found
-  if (source === 'position') return known.ageMs >= LONGEST_SURVEY_MS ? found : null
+  if (source === 'position') return isOlderThan(known.ageMs, LONGEST_SURVEY_MS) ? found : null
   return source === 'replayed' && (!known.streams || isBehindAStandby(server)) ? found : null
 }
 
@@ -204,5 +210,22 @@ export function refutation(
     const found = lacks(node, each, decided)
     if (found) return found
   }
+  return missedDecision(nodes, node)
+}
+
+/** A change that others took part in is a decision of their coordinator's: whoever leads has it. */
+function missedDecision(nodes: readonly Observation[], node: Answered): ReturnType<typeof refutation> {
+  const own = node.installed?.epoch
+  for (const other of nodes) {
+    if (other.kind !== 'answered' || other.instance === node.instance || !other.installed || !own) continue
+    const { epoch, lineage } = other.installed
+    const line = lineage.find((each) => each.group === COORDINATOR_GROUP)
+    if (line?.systemIdentifier !== node.systemIdentifier || !isBefore(own, epoch)) continue
+    const taken = `${formatAddress(other.address)} took part in epoch ${epoch.epoch} of timeline ${epoch.timeline}`
+    return { has: 'another line', why: `${taken}, and its last is ${own.epoch} of ${own.timeline}` }
+  }
   return null
 }
+
+const isBefore = (a: Installed['epoch'], b: Installed['epoch']): boolean =>
+  a.timeline < b.timeline || (a.timeline === b.timeline && a.epoch < b.epoch)

@@ -124,7 +124,7 @@ export interface Answered {
   readonly timeline: number | null
   /** null where it could not be read: then nothing follows from it. */
   readonly history: readonly TimelineSwitch[] | null
-  /** Write position of a primary, replay position of a standby, in bytes. */
+  /** Flush position of a primary, replay position of a standby, in bytes. */
   readonly lsn: bigint | null
   /** End of the WAL that a standby has received, applied or not; null on a primary, or if none was received since its start. */
   readonly receivedLsn: bigint | null

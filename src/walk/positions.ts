@@ -2,6 +2,7 @@ import { historyText, proofText } from '../apply/decision.ts'
 import { BEGIN, lockSql, recordLineageSql, recordPositionsSql } from '../apply/statements.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
+import { isOlderThan } from '../model/known.ts'
 import { holds, pointOf } from '../model/line.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, LineProof } from '../model/observation.ts'
@@ -105,7 +106,7 @@ function isNews(at: Answered, { group, timeline, node }: Seen): boolean {
   const known = at.installed?.positions.find(
     (each) => each.group === group && each.timeline === timeline && sameAddress(each.address, node.address),
   )
-  return known === undefined || (known.ageMs >= RENEWED_MS && known.lsn < (node.lsn ?? 0n))
+  return known === undefined || (isOlderThan(known.ageMs, RENEWED_MS) && known.lsn < (node.lsn ?? 0n))
 }
 
 function isOnRecord(

@@ -24,6 +24,14 @@ const MET = {
   prepare: 500,
   unproved: 10,
   refused: 100,
+  'a backup': 100,
+  'a backup, known to the archive': 100,
+  'a disk snapshot': 100,
+  twins: 100,
+  'one comes back': 100,
+  'written down by a change': 800,
+  'written down as it is': 3000,
+  'written down by a person': 150,
 }
 
 describe('the real walk over simulated servers, in virtual time', () => {

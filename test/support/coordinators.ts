@@ -32,10 +32,17 @@ const recorded = (
 ) => ['w1a', 'w2a'].map((name, n) => writable(name, n + 1, { installed: installed(parts) }))
 const old = writable('cn1', 0, { installed: FIRST, lsn: 0x70n })
 const promoted = writable('cn2', 0, { ...PROMOTED, installed: FIRST })
+const LED = { lineage: [...SECOND, lineage(1), lineage(2)] }
 const decided = writable('cn2', 0, {
   ...PROMOTED,
-  installed: installed({ lineage: [...SECOND, lineage(1), lineage(2)] }),
+  installed: installed({ ...LED, epoch: { timeline: 2, epoch: 4 } }),
 })
+/** A backup from after the promotion, at the old one's address, which has seen these changes. */
+const later = (epoch: number) =>
+  backup({
+    history: [left(1, '0/50'), left(2, '0/55')],
+    installed: installed({ ...LED, epoch: { timeline: 2, epoch } }),
+  })
 /** A backup from before the promotion, at the old one's address. */
 const backup = (parts = {}) => writable('cn1', 0, { ...RESTORED, installed: FIRST, ...parts })
 const at = (lsn: bigint, host = 'cn1', inRecovery = false) => ({
@@ -113,6 +120,13 @@ export const COORDINATORS: readonly CoordinatorCase[] = [
     rule: 'D039',
   },
   {
+    name: 'a backup from after the promotion, which has missed a change that workers took part in',
+    nodes: [later(3), decided, ...recorded()],
+    leads: 'cn2',
+    rule: 'D039',
+  },
+  { name: 'it has missed none', nodes: [later(4), decided, ...recorded()], leads: 'cn1', rule: 'D050' },
+  {
     name: 'twins of one number, one of which is on record',
     nodes: [backup({ timeline: 2 }), decided, ...recorded()],
     leads: 'cn2',
@@ -139,6 +153,15 @@ export const COORDINATORS: readonly CoordinatorCase[] = [
   {
     name: 'a backup of it alone, on a timeline that nobody had',
     nodes: [backup(), ...recorded({ lineage: [lineage(0)], positions: [at(0x48n)] })],
+    leads: 'cn1',
+    rule: 'D043',
+  },
+  {
+    name: 'the same from before anything was on record there: workers know how far it was',
+    nodes: [
+      backup({ installed: installed() }),
+      ...recorded({ lineage: [lineage(0)], positions: [at(0x48n)] }),
+    ],
     leads: 'cn1',
     rule: 'D043',
   },

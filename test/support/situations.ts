@@ -158,6 +158,12 @@ const LESS_THAN_KNOWN: readonly Case[] = [
   },
   {
     ...DEAD,
+    name: 'the same, and enough for a transaction that was prepared',
+    rule: 'D063',
+    nodes: [silent('w1a'), { ...PROMOTED, lastCommit: '7.5' }, W1C({ lastCommit: '7.5', lsn: 0x50n + 121n })],
+  },
+  {
+    ...DEAD,
     name: 'the same, and a commit is among it',
     rule: 'D064',
     nodes: [silent('w1a'), { ...PROMOTED, lastCommit: '7.5' }, W1C({ lastCommit: '7.6' })],
@@ -302,8 +308,8 @@ const LESS_THAN_KNOWN: readonly Case[] = [
     known: [lineage(1, 2, left(1, '0/50'))],
   },
   {
-    name: 'first run: the registered primary’s past is taken as it is',
-    rule: 'D050',
+    name: 'first run: a living standby has more than the registered primary came from',
+    rule: 'D043',
     nodes: [
       writable('w1a', 1, { timeline: 2, history: [left(1, '0/50')] }),
       standby('w1b', 1, null, { lsn: 0x60n }),

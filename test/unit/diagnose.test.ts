@@ -127,6 +127,48 @@ describe('group 1', () => {
   })
 })
 
+describe('what a promoted member has less than a living standby', () => {
+  const W1C = (parts: Parameters<typeof standby>[3]) => standby('w1c', 1, 'w1a', { receiver: null, ...parts })
+  const diagnosed = (...more: readonly Observation[]) =>
+    of(
+      1,
+      seen([silent('w1a'), ...more], [testimony('w2a', 'w1a', 'down'), testimony('cn1', 'w1a', 'down')]),
+      {
+        ...NO_CLAIMS,
+        standbys: [{ group: 1, address: { host: 'w1c', port: 5432 } }],
+      },
+    )
+
+  test.each([
+    { lsn: 0x50n + 120n, warned: [] },
+    {
+      lsn: 0x50n + 121n,
+      warned: [expect.stringMatching(/^data may be lost: .* 121 bytes .* a prepared one/)],
+    },
+  ])('is told where it may be a prepared transaction: up to $lsn', ({ lsn, warned }) => {
+    const found = diagnosed({ ...PROMOTED, lastCommit: '7.5' }, W1C({ lastCommit: '7.5', lsn }))
+    expect(found).toMatchObject({ standing: 'proved', warnings: warned })
+  })
+
+  test('is refused with what a person can do: keep it, or lose it', () => {
+    const { summary, evidence } = diagnosed(PROMOTED, W1C({ lsn: 0x60n }))
+    expect(summary).toContain('it has timeline 1 up to 0/50; w1c:5432, which lives, has it up to 0/60')
+    expect(evidence).toContain(
+      'to lose nothing of it: stop w1b:5432, promote w1c:5432 in its place, and rebuild w1b:5432 from that',
+    )
+    expect(evidence.at(-1)).toMatch(/--promoted w1b:5432$/)
+  })
+
+  test('lasts where both are on one timeline: the one that is ahead has to be rebuilt', () => {
+    const back = writable('w1a', 1, { lsn: 0x40n })
+    const { rule, evidence } = of(1, seen([back, standby('w1b', 1, null, { lsn: 0x60n })]))
+    expect(rule).toBe('D043')
+    expect(evidence.at(-1)).toMatch(
+      /^w1b:5432 is ahead .* refused again until .* pg_basebackup -h w1a -p 5432 -R/,
+    )
+  })
+})
+
 describe('group 0', () => {
   test.each(COORDINATORS)('$rule: $name', ({ rule, nodes, leads }) => {
     const all = observe(...AROUND.nodes, ...nodes).map((node) =>

@@ -32,6 +32,8 @@ export class Backend {
   readonly world: Surroundings
   /** `application_name`. */
   readonly application: string
+  /** The name of the citus-ha whose connection it is. */
+  readonly instance: string | null
   /** Whose client's transaction it works for, on the node where that came in. */
   readonly client: { readonly node: string; readonly pid: number } | null
   /** Ends a wait for synchronous replication: `pg_cancel_backend`. */
@@ -53,11 +55,13 @@ export class Backend {
     gone: () => void,
     application = 'citus-ha',
     client: Backend['client'] = null,
+    instance: string | null = null,
   ) {
     this.world = world
     this.server = server
     this.application = application
     this.client = client
+    this.instance = instance
     this.#gone = gone
     this.pid = server.connected(this)
   }

@@ -2,6 +2,7 @@ import { type Catalog, COORDINATOR_GROUP, groupsOf, primaryOf } from '../../../s
 import { formatAddress, sameAddress } from '../../../src/model/node.ts'
 import { flawOf } from '../../../src/plan/simulate.ts'
 import { type Change, type Data, isBefore } from './copy.ts'
+import type { Instance } from './network.ts'
 import type { Server } from './server.ts'
 import type { World } from './world.ts'
 
@@ -11,19 +12,25 @@ export function checkWrite(world: World, server: Server, before: Data, after: Da
     throw new Error(`at ${world.clock.now} ms, ${server.name}, ${how}: ${what}`)
   }
   for (const change of after.changes.slice(before.changes.length)) {
-    for (const gid of change.gids) world.decided.add(gid)
+    for (const gid of change.gids) world.decided.set(gid, change)
     checkDecision(world, before.rows, change, say)
   }
   const [, verb, gid] = /^(commit|roll back) (citus_ha_\S+)$/.exec(how) ?? []
   if (verb === 'commit' && gid && !world.decided.has(gid)) say('it was never decided')
   if (verb === 'roll back' && gid && isDecidedBy(world.leading(), gid)) say('it was decided')
-  if (isBefore(after.epoch, before.epoch)) say('its epoch goes back')
-  checkLines(world, before, after, say)
+  const [made = world.decided.get(verb === 'commit' && gid ? gid : '')] = after.changes.slice(
+    before.changes.length,
+  )
+  const vouched = made && vouchedBy(world, made)
+  // On a backup, the epochs of what was given up count no more.
+  const isBack = vouched?.group === COORDINATOR_GROUP
+  if (isBefore(after.epoch, before.epoch) && !isBack) say('its epoch goes back')
+  checkLines(before, after, vouched, say)
   if (before.rows === after.rows) return
   const flaw = flawOf(after.rows)
   if (flaw) say(flaw)
   if (!how.startsWith('Citus')) {
-    if (!isBefore(before.epoch, after.epoch)) say('an older epoch overwrites a newer one')
+    if (!isBefore(before.epoch, after.epoch) && !isBack) say('an older epoch overwrites a newer one')
     checkIdentities(before.rows, after.rows, say)
   }
   for (const row of after.rows) {
@@ -38,9 +45,12 @@ function isDecidedBy(coordinator: Server | undefined, gid: string): boolean {
 }
 
 /** The record of a line only goes forward, along that line, but for a decision on a vouched promotion. */
-function checkLines(world: World, before: Data, after: Data, say: (what: string) => never): void {
-  const [change] = after.changes.slice(before.changes.length)
-  const vouched = change ? vouchedBy(world, change) : undefined
+function checkLines(
+  before: Data,
+  after: Data,
+  vouched: Server | undefined,
+  say: (what: string) => never,
+): void {
   for (const was of before.lineage) {
     if (vouched?.group === was.group) continue
     const is = after.lineage.find(({ group }) => group === was.group)
@@ -51,6 +61,59 @@ function checkLines(world: World, before: Data, after: Data, say: (what: string)
     if (!kept || !(same || descends))
       say(`group ${was.group}: the line ${JSON.stringify(was)} is overwritten by ${JSON.stringify(is)}`)
   }
+}
+
+/**
+ * Nobody writes down a primary who has less of its group's line than a member that its survey saw, or than it knows from the
+ * records, unless a person vouched for it. As a coordinator counts the one on whom a decision is made.
+ * @throws Error naming what it lacks
+ */
+export function checkWrittenDown(world: World, by: Instance, at: Server, before: Data, after: Data): void {
+  const [change] = after.changes.slice(before.changes.length)
+  const decided = change ? decidedIn(world, at, before, change) : []
+  for (const [group, primary] of new Map([...toldIn(by, before, after), ...decided])) {
+    const old = primaryOf(before.rows, group)?.address.host
+    // Of a switchover the clients' writes tell.
+    if (!old || by.switches || before.intents.some((intent) => intent.group === group)) continue
+    const isVouched = by.vouched === primary.name
+    const why = isVouched ? null : world.evidence.against(by, at, group, primary, old)
+    if (why)
+      throw new Error(
+        `at ${world.clock.now} ms, ${by.name} writes ${primary.name} down as the primary of group ${group}: ${why}`,
+      )
+    world.count(
+      isVouched ? 'written down by a person' : `written down ${change ? 'by a change' : 'as it is'}`,
+    )
+    if (change || isVouched) world.evidence.decided(primary)
+  }
+}
+
+function decidedIn(world: World, at: Server, before: Data, { after }: Change): Map<number, Server> {
+  const found = new Map([[COORDINATOR_GROUP, at]])
+  for (const group of groupsOf(after)) {
+    const [was, is] = [primaryOf(before.rows, group), primaryOf(after, group)]
+    if (was && is && !sameAddress(was.address, is.address)) found.set(group, world.get(is.address.host))
+  }
+  return found
+}
+
+/** Whose line, or whose position as a primary, was written down without a decision. */
+function toldIn(by: Instance, before: Data, after: Data): Map<number, Server> {
+  const found = new Map<number, Server>()
+  const writable = [...by.saw.values()].filter(({ inRecovery }) => !inRecovery).map(({ server }) => server)
+  for (const line of after.lineage.filter((row) => !before.lineage.includes(row))) {
+    const same = (one: Server) =>
+      one.group === line.group &&
+      one.timeline === line.timeline &&
+      JSON.stringify(one.history) === JSON.stringify(line.history)
+    const [only, ...more] = writable.filter(same)
+    if (only && more.length === 0) found.set(line.group, only)
+  }
+  for (const row of after.positions.filter((one) => !before.positions.includes(one) && !one.inRecovery)) {
+    const server = writable.find(({ name }) => name === row.address.host)
+    if (server) found.set(row.group, server)
+  }
+  return found
 }
 
 function checkIdentities(before: Catalog, after: Catalog, say: (what: string) => never): void {

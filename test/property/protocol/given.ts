@@ -7,6 +7,7 @@ const QUIET: Schedule = {
   synchronous: false,
   slowReplay: false,
   recorded: true,
+  before: 'nothing',
   events: [],
   rival: null,
   vouched: null,

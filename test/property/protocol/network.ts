@@ -1,11 +1,18 @@
 import type { SessionLike } from '../../../src/db/pg.ts'
 import type { Blocker } from '../../../src/model/blocker.ts'
 import type { HostPort } from '../../../src/model/node.ts'
-import type { Answered, Observation, Testimony, WalReceiver } from '../../../src/model/observation.ts'
+import type {
+  Answered,
+  Observation,
+  Testimony,
+  WalReceiver,
+  WalSender,
+} from '../../../src/model/observation.ts'
 import { testify } from '../../../src/model/sight.ts'
 import type { Prober } from '../../../src/observe/survey.ts'
 import type { Access } from '../../../src/walk/access.ts'
 import type { Owner } from './clock.ts'
+import type { Seen } from './evidence.ts'
 import { bytesAt, OURS, type Server } from './server.ts'
 import { Session } from './session.ts'
 import type { World } from './world.ts'
@@ -31,6 +38,10 @@ export class Instance implements Owner, Access, Prober {
   /** When its last survey began: what was so ever since must have been seen. */
   surveyed = 0
   looking = false
+  /** What that survey has seen. */
+  readonly saw = new Map<string, Seen>()
+  /** As in its claims. */
+  readonly maxLag = 512
   /** How many walks are under way or still to come. */
   walks = 0
   vouched: string | null = null
@@ -72,7 +83,10 @@ export class Instance implements Owner, Access, Prober {
   }
 
   async probe(address: HostPort): Promise<Observation> {
-    if (!this.looking) this.surveyed = this.#world.clock.now
+    if (!this.looking) {
+      this.surveyed = this.#world.clock.now
+      this.saw.clear()
+    }
     this.looking = true
     const { request, answer, requestLateMs, answerLateMs } = this.#world.message('probe', this, address.host)
     const lateMs = requestLateMs + answerLateMs
@@ -89,6 +103,7 @@ export class Instance implements Owner, Access, Prober {
         else if (!server.up) silent('refused', this.#world.latency())
         else {
           const seen = observationOf(this.#world, server, address)
+          this.#world.evidence.saw(server, this)
           this.#world.clock.after(this.#world.latency() + answerLateMs, this, () => resolve(seen))
         }
       })
@@ -134,9 +149,9 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     history: server.history,
     lsn: bytesAt(server.wal.length),
     receivedLsn: null,
-    lastCommit: null,
+    lastCommit: server.lastCommit,
     receiver: receiverOf(world, server),
-    senders: [],
+    senders: sendersOf(world, server),
     synchronousNames: '',
     citus: {
       version: '13.2-2',
@@ -179,11 +194,22 @@ function receiverOf(world: World, server: Server): WalReceiver | null {
   const sender = server.upstream === null ? undefined : world.server(server.upstream)
   if (!server.inRecovery || !sender?.up) return null
   const cutAt = world.cutSince(server.name, sender.name)
-  if (cutAt === null && !server.streamsFrom()) return null
+  if (cutAt === null && !server.attachedTo()) return null
   return {
     status: 'streaming',
     sender: sender.address,
     heardMsAgo: cutAt === null ? 10 : world.clock.now - cutAt,
     timeline: server.timeline,
   }
+}
+
+function sendersOf(world: World, server: Server): WalSender[] {
+  const attached = world.followers(server.name).filter((one) => one.attachedTo() === server)
+  return attached.map((one) => ({
+    applicationName: one.name,
+    clientHost: one.name,
+    state: 'streaming',
+    syncState: 'async',
+    lagBytes: Number(bytesAt(server.wal.length - one.wal.length)),
+  }))
 }

@@ -10,6 +10,7 @@ import { flawsOf } from './check.ts'
 import { use } from './clock.ts'
 import { type Data, ServerError } from './copy.ts'
 import { Instance } from './network.ts'
+import { HAPPENS } from './restores.ts'
 import type { Schedule } from './schedule.ts'
 import type { Server } from './server.ts'
 import { World } from './world.ts'
@@ -17,6 +18,9 @@ import { World } from './world.ts'
 /** Walks after the faults until everything is right; one more for each group that has to be vouched for. */
 export const WALKS_TO_CONVERGE = 5
 const MOST_RIVALS = 2
+const CAUGHT_UP_MS = 400
+/** What was written down longer ago than a survey takes. */
+const WRITTEN_LONG_AGO_MS = 12_000
 export const LONGEST_MS = 300_000
 
 export interface Ran {
@@ -51,15 +55,12 @@ async function attempt(world: World, schedule: Schedule): Promise<Ran> {
 }
 
 async function live(world: World, schedule: Schedule): Promise<number> {
-  const promoted = schedule.events.map(({ group, standby, old }) => {
-    const members = world.members(group % world.groups.length).filter((server) => server.inRecovery)
-    const chosen = members[standby % Math.max(1, members.length)]
-    if (chosen) world.promote(chosen, old)
-    return chosen
-  })
+  await prepare(world, schedule.before)
+  const promoted = schedule.events.map((event) => happen(world, event))
   const vouched = schedule.vouched === null ? undefined : promoted[schedule.vouched]
+  const before = world.instances.length
   world.rival = () => {
-    if (world.instances.length <= MOST_RIVALS) start(world, 1, null)
+    if (world.instances.length - before <= MOST_RIVALS) start(world, 1, null)
   }
   start(world, 2, vouched?.name ?? null)
   if (schedule.rival !== null) world.clock.after(schedule.rival, null, world.rival)
@@ -67,6 +68,61 @@ async function live(world: World, schedule: Schedule): Promise<number> {
   world.rethrow()
   await calm(world)
   return await converge(world)
+}
+
+/** What has been written down of the groups before anything happens. */
+async function prepare(world: World, before: Schedule['before']): Promise<void> {
+  if (before === 'nothing') return
+  world.calm = true
+  const walks = async () => {
+    start(world, 1, null)
+    await world.clock.run(() => over(world), LONGEST_MS)
+    await passing(world, WRITTEN_LONG_AGO_MS)
+  }
+  await passing(world, CAUGHT_UP_MS)
+  await walks()
+  if (before !== 'a look') {
+    const of = before === 'a failover of a worker' ? 1 : COORDINATOR_GROUP
+    const next = world.members(of).find(({ inRecovery }) => inRecovery)
+    if (next) world.promote(next, 'dead')
+    for (const other of world.members(of)) if (other.up && other.inRecovery && next) other.follow(next)
+    await walks()
+    await walks()
+  }
+  for (const group of world.groups) {
+    world.backUp(group)
+    world.load(group)
+  }
+  world.begin()
+}
+
+/** Nothing is waited for but time. @throws as the world */
+export async function passing(world: World, ms: number): Promise<void> {
+  const until = world.clock.now + ms
+  world.clock.after(ms, null, () => undefined)
+  await world.clock.run(() => {
+    world.rethrow()
+    return world.clock.now >= until
+  }, until + LONGEST_MS)
+}
+
+function happen(world: World, { what, group, standby, old }: Schedule['events'][number]): Server | undefined {
+  const members = world.members(group % world.groups.length)
+  const standbys = members.filter(({ inRecovery }) => inRecovery)
+  const chosen = standbys[standby % Math.max(1, standbys.length)]
+  const isPromotion = what === 'promotion' || what === 'stale promotion'
+  if (isPromotion && chosen) {
+    // The others have what it has not got.
+    if (what === 'stale promotion') for (const one of standbys) if (one !== chosen) one.replay()
+    world.promote(chosen, old)
+    return chosen
+  }
+  if (isPromotion) return undefined
+  const whom = (old === 'follows' ? undefined : chosen) ?? world.primaries(group % world.groups.length)[0]
+  if (old === 'dead') for (const one of world.primaries(whom?.group ?? 0)) if (one !== whom) one.crash()
+  world.count(what)
+  if (whom) HAPPENS[what](world, whom)
+  return whom
 }
 
 export function over(world: World): boolean {
@@ -111,8 +167,8 @@ async function once(world: World, instance: Instance): Promise<Report | null> {
   }
 }
 
-export function requestOf(world: World, { vouched, name }: Instance): WalkRequest {
-  const claims: Claims = vouched ? { ...NO_CLAIMS, vouched: { host: vouched, port: 5432 } } : NO_CLAIMS
+export function requestOf(world: World, { vouched, name, maxLag }: Instance): WalkRequest {
+  const claims: Claims = { ...NO_CLAIMS, vouched: vouched ? { host: vouched, port: 5432 } : null, maxLag }
   return {
     database: 'app',
     seeds: world.members(COORDINATOR_GROUP).map(({ address }) => address),
@@ -155,16 +211,19 @@ async function calm(world: World): Promise<void> {
     settle(world, group, registered)
   }
   // What idle sessions hold is given back by then.
-  const until = world.clock.now + 20_000
-  world.clock.after(20_000, null, () => undefined)
-  await world.clock.run(() => world.clock.now >= until, LONGEST_MS * 2)
+  await passing(world, 20_000)
 }
 
 function settle(world: World, group: number, registered: string | undefined): void {
   // Nobody goes back to an old coordinator: a newer one's epochs would refuse it for ever.
-  const alive = (server: Server) => (server.up && group !== COORDINATOR_GROUP ? 1000 : 0)
+  const alive = (server: Server) => (server.up && group !== COORDINATOR_GROUP ? 10_000 : 0)
+  const begun = group === COORDINATOR_GROUP ? newestPrepared(world) : 0
   const rank = (server: Server) =>
-    alive(server) + (server.name === registered ? 100 : 0) + 2 * server.timeline + (server.up ? 1 : 0)
+    (server.timeline >= begun ? 5000 : 0) +
+    alive(server) +
+    (server.name === registered ? 100 : 0) +
+    2 * world.rankOf(server) +
+    (server.up ? 1 : 0)
   const primaries = world.members(group).filter((server) => !server.inRecovery)
   const [primary] = primaries.sort((a, b) => rank(b) - rank(a))
   if (!primary) throw new Error(`group ${group} has lost its primary`)
@@ -177,6 +236,12 @@ function settle(world: World, group: number, registered: string | undefined): vo
     else other.replay()
   }
   world.note(`group ${group}: ${primary.name} is the primary`)
+}
+
+/** What a coordinator of that timeline has prepared, no older one rolls back. */
+function newestPrepared(world: World): number {
+  const gids = [...world.servers.values()].flatMap(({ durable }) => [...durable.prepared.keys()])
+  return Math.max(0, ...gids.map((gid) => Number(/^citus_ha_.*_(\d+)_\d+_[^_]+_\d+$/.exec(gid)?.[1] ?? 0)))
 }
 
 async function converge(world: World): Promise<number> {

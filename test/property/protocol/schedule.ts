@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { HAPPENS, type Happening } from './restores.ts'
 
 export const FAULTS = [
   'request lost',
@@ -19,6 +20,11 @@ export const FAULTS = [
   'cut from us, none asked',
   'cut from peers',
   'walk',
+  'a backup',
+  'a backup, known to the archive',
+  'a disk snapshot',
+  'twins',
+  'one comes back',
 ] as const
 
 /** Something that happens when the `at`-th message of its sort is sent, by whichever instance. */
@@ -42,7 +48,12 @@ const fault: fc.Arbitrary<Fault> = fc.record({
 
 /** Something that has happened before the first walk. */
 const event = fc.record({
+  what: fc.constantFrom(
+    ...(['promotion', 'promotion', 'promotion', 'stale promotion'] as const),
+    ...(Object.keys(HAPPENS) as Happening[]),
+  ),
   group: fc.nat(3),
+  /** Counted round; of a promotion among those in recovery. */
   standby: fc.nat(1),
   old: fc.constantFrom('dead', 'dead', 'dead', 'alive', 'follows'),
 })
@@ -51,10 +62,21 @@ export const schedule = fc.record({
   /** Of delays; nothing else is left to it. */
   seed: fc.nat(0xffff),
   /** Standbys of each group, the coordinator's first. */
-  standbys: fc.tuple(fc.constantFrom(0, 1), fc.array(fc.constantFrom(1, 2), { minLength: 1, maxLength: 3 })),
+  standbys: fc.tuple(
+    fc.constantFrom(0, 1, 1, 2),
+    fc.array(fc.constantFrom(1, 2), { minLength: 1, maxLength: 3 }),
+  ),
   synchronous: fc.constantFrom(false, false, true),
   slowReplay: fc.boolean(),
   recorded: fc.constantFrom(true, true, true, false),
+  /** What instances have done, and written down, before all that. */
+  before: fc.constantFrom(
+    'nothing',
+    'nothing',
+    'a look',
+    'a failover of the coordinator',
+    'a failover of a worker',
+  ),
   events: fc.array(event, { minLength: 1, maxLength: 3 }),
   rival: fc.option(fc.constantFrom(0, 60, 140, 300), { freq: 2 }),
   vouched: fc.option(fc.nat(2), { freq: 3 }),

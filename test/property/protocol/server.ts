@@ -3,6 +3,7 @@ import type { TimelineSwitch } from '../../../src/model/observation.ts'
 import type { Backend } from './backend.ts'
 import type { Clock } from './clock.ts'
 import { type Data, ServerError, type Write, without, written } from './copy.ts'
+import { type Branch, branchOf, commitTime, type Evidence, isTransaction, mark } from './evidence.ts'
 import { Locks } from './locks.ts'
 
 /** What a server can see of the world it is in. */
@@ -17,7 +18,15 @@ export interface Surroundings {
   /** Told of every promotion. */
   promoted(server: Server): void
   /** Told of everything that became durable. */
-  wrote(server: Server, before: Data, after: Data, how: string): void
+  wrote(server: Server, before: Data, after: Data, how: string, by: Backend | undefined): void
+  readonly evidence: Evidence
+}
+
+/** What is there to be restored. */
+export interface Backup {
+  readonly wal: readonly Data[]
+  readonly timeline: number
+  readonly history: readonly TimelineSwitch[]
 }
 
 /** How gids of citus-ha begin. */
@@ -64,8 +73,12 @@ export class Server {
   /** gids of what clients that came in here have prepared elsewhere and not finished. */
   readonly active = new Set<string>()
   starts = 1
-  /** What was in the database at each position of its WAL. */
+  /** What was in the database at each position of its WAL; each record is an object of its own. */
   wal: Data[]
+  /** What it writes, or what the last of its WAL is of. */
+  branch: Branch
+  /** `pg_last_xact_replay_timestamp()` */
+  lastCommit: string | null = null
   /** What statements see: a commit that waits for a standby is durable before it is visible. */
   visible: Data
   readonly #world: Surroundings
@@ -79,6 +92,7 @@ export class Server {
     this.system = system
     this.wal = [data]
     this.visible = data
+    this.branch = branchOf(data)
     this.locks = new Locks(world.clock)
   }
 
@@ -99,6 +113,12 @@ export class Server {
     return this.wal.at(-1) as Data
   }
 
+  /** @param record not in any WAL yet */
+  append(record: Data, isOfTransaction: boolean): void {
+    mark(record, this.branch, isOfTransaction)
+    this.wal.push(record)
+  }
+
   connected(backend: Backend): number {
     this.#pids += 1
     this.backends.set(this.#pids, backend)
@@ -108,9 +128,9 @@ export class Server {
   /** Writes WAL. `visible` at once, unless a standby has to confirm it first. */
   async write(writes: readonly Write[], how: string, mayWait: boolean, pid = 0): Promise<void> {
     const before = this.durable
-    const after = written(before, writes)
-    this.wal.push(after)
-    this.#world.wrote(this, before, after, how)
+    const after = { ...written(before, writes) }
+    this.append(after, true)
+    this.#world.wrote(this, before, after, how, this.backends.get(pid))
     this.#ship()
     if (mayWait && this.syncStandby !== null && writes.length > 0) await this.#confirmed(pid)
     this.visible = written(this.visible, writes)
@@ -142,7 +162,11 @@ export class Server {
   replay(): void {
     const upstream = this.streamsFrom()
     if (!upstream) return
-    this.wal.push(...upstream.wal.slice(this.wal.length))
+    const news = upstream.wal.slice(this.wal.length)
+    const commit = news.findLast(isTransaction)
+    if (commit) this.lastCommit = commitTime(commit)
+    this.wal.push(...news)
+    this.branch = branchOf(this.durable)
     this.visible = this.durable
     this.timeline = upstream.timeline
     this.history = upstream.history
@@ -153,9 +177,20 @@ export class Server {
     const upstream = this.upstream === null ? undefined : this.#world.server(this.upstream)
     if (!upstream?.up || !this.up || !this.inRecovery) return null
     if (!this.#world.connects(this.name, upstream.name)) return null
-    if (upstream.timeline === this.timeline) return this.wal.length <= upstream.wal.length ? upstream : null
+    // A record names the place of the one before it: what goes on elsewhere than this one ended is not taken.
+    if (upstream.wal[this.wal.length - 1] !== this.durable) return null
+    if (upstream.timeline === this.timeline) return upstream
     const left = upstream.history.find((entry) => entry.timeline === this.timeline)
     return left && this.wal.length <= positionOf(left.lsn) ? upstream : null
+  }
+
+  /** Its receiver is at work: a standby asks for WAL from the beginning of a segment, and so also where it is ahead. */
+  attachedTo(): Server | null {
+    const upstream = this.upstream === null ? undefined : this.#world.server(this.upstream)
+    if (!upstream?.up || !this.up || !this.inRecovery) return null
+    if (!this.#world.connects(this.name, upstream.name)) return null
+    const isAhead = upstream.timeline === this.timeline && upstream.wal.length < this.wal.length
+    return isAhead ? upstream : this.streamsFrom()
   }
 
   /** The whole server dies: connections, locks and what was not durable go. Prepared transactions stay. */
@@ -175,6 +210,7 @@ export class Server {
     if (this.up) return
     this.up = true
     this.starts += 1
+    this.lastCommit = null
     this.#load()
     this.daemon = { started: this.#world.clock.now, atWork: false, ending: false }
     if (!this.inRecovery) this.#recover()
@@ -214,15 +250,17 @@ export class Server {
     return this.file.get(READ_ONLY) === 'on'
   }
 
-  promote(): void {
+  /** @param taken timelines that the archive has of others: their numbers are not given again */
+  promote(taken = 0): void {
     if (!this.inRecovery || !this.up) return
     this.history = [...this.history, { timeline: this.timeline, lsn: lsnAt(this.wal.length) }]
-    this.timeline += 1
+    this.timeline += 1 + taken
+    this.branch = { group: this.group, timeline: this.timeline, restored: this.branch.restored }
     this.inRecovery = false
     this.everPrimary = true
     this.upstream = null
     // The end-of-recovery record.
-    this.wal.push(this.durable)
+    this.append({ ...this.durable }, false)
     this.visible = this.durable
     this.#recover()
     this.#world.promoted(this)
@@ -231,13 +269,40 @@ export class Server {
   /** It is rebuilt from another server and follows it. */
   follow(primary: Server): void {
     this.crash()
-    this.wal = [...primary.wal]
-    this.visible = this.durable
-    Object.assign(this, { timeline: primary.timeline, history: primary.history, syncStandby: null })
+    this.#replace(primary)
     this.file = primary.file
     this.inRecovery = true
     this.upstream = primary.name
     this.start()
+  }
+
+  /** Its data is what a backup has. It is a primary on the backup's own timeline, until it is promoted. */
+  restore(backup: Backup): void {
+    this.crash()
+    this.#replace(backup)
+    this.branch = { group: this.group, timeline: this.timeline, restored: true }
+    this.inRecovery = false
+    this.everPrimary = true
+    this.upstream = null
+    this.start()
+  }
+
+  /** As `restore`, in recovery, with nothing to replay. */
+  restoreInRecovery(backup: Backup): void {
+    this.restore(backup)
+    this.inRecovery = true
+  }
+
+  backup(): Backup {
+    const { wal, timeline, history } = this
+    return { wal: [...wal], timeline, history }
+  }
+
+  #replace({ wal, timeline, history }: Backup): void {
+    this.wal = [...wal]
+    this.visible = this.durable
+    this.branch = branchOf(this.durable)
+    Object.assign(this, { timeline, history, syncStandby: null })
   }
 
   #recover(): void {

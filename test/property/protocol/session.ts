@@ -46,7 +46,14 @@ export class Session implements SessionLike {
 
   async connect(): Promise<void> {
     await this.#exchange(CONNECT_MS, async (server) => {
-      this.#backend = new Backend(this.#world, server, () => this.#serverEnds())
+      this.#backend = new Backend(
+        this.#world,
+        server,
+        () => this.#serverEnds(),
+        'citus-ha',
+        null,
+        this.#instance.name,
+      )
       this.#instance.sessions.add(this)
       return []
     })

@@ -7,7 +7,7 @@ import { readHistory } from '../../../src/observe/rows.ts'
 import { take } from '../../../src/plan/simulate.ts'
 import type { Backend } from './backend.ts'
 import { CLIENTS } from './client-statements.ts'
-import { type Change, type Data, isBefore, rawRow, ServerError, type Stamp } from './copy.ts'
+import { type Change, type Data, isBefore, type Recorded, rawRow, ServerError, type Stamp } from './copy.ts'
 import type { Lock } from './locks.ts'
 import { OURS } from './server.ts'
 import { intArray, json, numbers, strings, unknownStatement } from './sql.ts'
@@ -136,7 +136,7 @@ const lowered = ({ host, port }: HostPort): HostPort => ({ host: host.toLowerCas
 interface Decision extends Change {
   readonly proofs: readonly RawProof[]
 }
-type RawProof = Omit<Lineage, 'history'> & { readonly history: string }
+type RawProof = Omit<Lineage, 'history'> & { readonly history: string; readonly vouched?: boolean }
 
 function decide(backend: Backend, statement: string): Rows {
   const { timeline, epoch, gids, after, proofs, madeBy } = json<Decision>(statement)
@@ -146,7 +146,7 @@ function decide(backend: Backend, statement: string): Rows {
   backend.write((now) => ({
     ...now,
     changes: [...now.changes, change],
-    lineage: set(now, proofs, true),
+    ...set(backend, now, proofs, true),
     intents: unlessDone(now.intents, now.rows),
   }))
   return [{}]
@@ -154,7 +154,7 @@ function decide(backend: Backend, statement: string): Rows {
 
 function record(backend: Backend, statement: string): Rows {
   const proofs = json<RawProof[]>(statement)
-  backend.write((now) => ({ ...now, lineage: set(now, proofs, false) }))
+  backend.write((now) => ({ ...now, ...set(backend, now, proofs, false) }))
   return [{}]
 }
 
@@ -164,13 +164,8 @@ function recordVouched(backend: Backend, statement: string): Rows {
   backend.write((now) => {
     const epoch = { timeline: backend.server.timeline, epoch: now.epoch.epoch + 1 }
     const change = { ...epoch, gids: [], after: now.rows, madeBy }
-    return {
-      ...now,
-      epoch,
-      changes: [...now.changes, change],
-      lineage: set(now, proofs, true),
-      positions: [],
-    }
+    const noted = { ...now, epoch, changes: [...now.changes, change] }
+    return { ...noted, ...set(backend, noted, proofs, true) }
   })
   return [{}]
 }
@@ -186,38 +181,47 @@ function recordPositions(backend: Backend, statement: string): Rows {
         (line) => line.group === group && line.timeline === timeline && historyText(line) === history,
       ),
     )
-    const read = news.map(({ group, timeline, host, port, inRecovery, lsn }) => {
-      return { group, timeline, inRecovery, at, address: { host, port }, lsn: BigInt(lsn) }
+    const read = news.map(({ group, timeline, history, host, port, inRecovery, lsn }) => {
+      const row = { group, timeline, inRecovery, at, address: { host, port }, lsn: BigInt(lsn) }
+      backend.world.evidence.wrotePosition(row, history)
+      return row
     })
-    const isAgain = (old: (typeof read)[number]) =>
-      read.some(
-        (one) => one.group === old.group && one.address.host === old.address.host && one.lsn >= old.lsn,
-      )
-    return { ...now, positions: [...now.positions.filter((old) => !isAgain(old)), ...read] }
+    const isSame = (a: Recorded, b: Recorded) => a.group === b.group && a.address.host === b.address.host
+    const kept = now.positions.filter((old) => !read.some((one) => isSame(one, old) && one.lsn >= old.lsn))
+    const further = read.filter((one) => !kept.some((old) => isSame(one, old)))
+    return { ...now, positions: [...kept, ...further] }
   })
   return [{}]
 }
 
-function set({ lineage }: Data, proofs: readonly RawProof[], mayGoBack: boolean): Lineage[] {
+/** `citus_ha.set_lineage` */
+function set(
+  { world }: Backend,
+  { lineage, positions, epoch }: Data,
+  proofs: readonly RawProof[],
+  mayGoBack: boolean,
+): Pick<Data, 'lineage' | 'positions' | 'epoch'> {
   const lines = new Map(lineage.map((line) => [line.group, line]))
+  let kept = positions
   for (const proof of proofs) {
-    const known = lines.get(proof.group)
-    const text = (line: RawProof['history'] | undefined) =>
-      line === undefined || line === '' ? '' : `${line}\n`
+    const { group, systemIdentifier, timeline, history } = proof
+    const known = lines.get(group)
+    const text = (line: string) => (line === '' ? '' : `${line}\n`)
     const first = known && `${text(historyText(known))}${known.timeline}\t`
     const forward =
-      first !== undefined &&
-      known?.systemIdentifier === proof.systemIdentifier &&
-      proof.history.startsWith(first)
-    if (!known || mayGoBack || forward)
-      lines.set(proof.group, {
-        group: proof.group,
-        systemIdentifier: proof.systemIdentifier,
-        timeline: proof.timeline,
-        history: readHistory(proof.history),
-      })
+      first !== undefined && known?.systemIdentifier === systemIdentifier && history.startsWith(first)
+    if (known && !mayGoBack && !proof.vouched && !forward) continue
+    const line = { group, systemIdentifier, timeline, history: readHistory(history) }
+    world.evidence.wroteLine(line, history)
+    lines.set(group, line)
+    kept = kept.filter((row) => row.group !== group)
   }
-  return [...lines.values()].sort((a, b) => a.group - b.group)
+  const led = proofs.find(({ group, vouched }) => group === 0 && vouched)
+  return {
+    lineage: [...lines.values()].sort((a, b) => a.group - b.group),
+    positions: kept,
+    epoch: led && epoch.timeline > led.timeline ? { ...epoch, timeline: led.timeline } : epoch,
+  }
 }
 
 function holders({ server }: Backend): Rows {

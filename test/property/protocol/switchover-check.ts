@@ -38,7 +38,8 @@ export function checkReport(world: World, instance: Instance, report: Switchover
     for (const { group, from } of report.moves) {
       const server = world.server(from.replace(/:\d+$/, ''))
       // Another run has switched it meanwhile, or has died in the middle; or as above.
-      if (leading?.durable.intents.some((intent) => intent.group === group)) continue
+      const noted = [...(leading?.durable.intents ?? []), ...(server?.durable.intents ?? [])]
+      if (noted.some((intent) => intent.group === group && intent.madeBy !== instance.name)) continue
       if (primaryOf(leading?.durable.rows ?? [], group)?.address.host !== server?.name) continue
       if (server?.up && (server.readOnly || server.readOnlyInFile)) say(`${from} is read-only`)
     }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { HAPPENS, type Meanwhile } from './meanwhile.ts'
+import { HAPPENS as RESTORES } from './restores.ts'
 import { FAULTS, type Fault } from './schedule.ts'
 
 /** Where a switchover is told of, in order: the points of its hooks. */
@@ -22,8 +23,8 @@ export const POINTS = [
   'drain',
 ] as const
 
-/** An outsider who lets two servers of a group take writes is his own doing. */
-const SINGLE = FAULTS.filter((what) => what !== 'promote beside')
+/** An outsider who lets two servers of a group take writes, or restores a backup, loses what he loses. */
+const SINGLE = FAULTS.filter((what) => what !== 'promote beside' && !(what in RESTORES))
 
 const fault: fc.Arbitrary<Fault> = fc.record({
   on: fc.constantFrom('statement', 'statement', 'statement', 'statement', 'probe'),

@@ -11,7 +11,7 @@ import { ServerError } from './copy.ts'
 import { Ledger } from './ledger.ts'
 import { HAPPENS } from './meanwhile.ts'
 import { Instance } from './network.ts'
-import { LONGEST_MS, over, requestOf, sync } from './run.ts'
+import { LONGEST_MS, over, passing, requestOf, sync } from './run.ts'
 import type { Schedule } from './schedule.ts'
 import type { Server } from './server.ts'
 import { checkReport, flawsAfterSwitchovers } from './switchover-check.ts'
@@ -43,7 +43,8 @@ async function attempt(schedule: SwitchoverSchedule, logging: boolean): Promise<
 
 function worldOf({ seed, standbys, slowReplay, faults }: SwitchoverSchedule): Schedule {
   const nothing = { synchronous: false, recorded: true, events: [], rival: null, vouched: null }
-  return { ...nothing, seed, standbys, slowReplay, faults }
+  const before = 'nothing'
+  return { ...nothing, before, seed, standbys, slowReplay, faults }
 }
 
 async function live(world: World, schedule: SwitchoverSchedule): Promise<World> {
@@ -72,15 +73,6 @@ async function live(world: World, schedule: SwitchoverSchedule): Promise<World> 
   } finally {
     use(null)
   }
-}
-
-async function passing(world: World, ms: number): Promise<void> {
-  const until = world.clock.now + ms
-  world.clock.after(ms, null, () => undefined)
-  await world.clock.run(() => {
-    world.rethrow()
-    return world.clock.now >= until
-  }, until + LONGEST_MS)
 }
 
 function begin(world: World, prefix: string, work: (instance: Instance) => Promise<void>): Instance {

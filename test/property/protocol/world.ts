@@ -1,12 +1,15 @@
 import { COORDINATOR_GROUP } from '../../../src/model/catalog.ts'
 import { primaryRow, secondaryRow, systemOf } from '../../support/builders.ts'
-import { checkWrite } from './check.ts'
+import type { Backend } from './backend.ts'
+import { checkWrite, checkWrittenDown } from './check.ts'
 import { Clock } from './clock.ts'
-import type { Data } from './copy.ts'
+import type { Change, Data } from './copy.ts'
+import { Evidence, mark } from './evidence.ts'
 import type { Ledger } from './ledger.ts'
 import type { Fate, Instance } from './network.ts'
+import { HAPPENS } from './restores.ts'
 import type { Fault, Schedule } from './schedule.ts'
-import { Server, type Surroundings } from './server.ts'
+import { type Backup, Server, type Surroundings } from './server.ts'
 
 const ARRIVES: Fate = { request: 'arrives', answer: 'arrives', requestLateMs: 0, answerLateMs: 0 }
 const CLIENT_WRITES = 3
@@ -15,10 +18,13 @@ const RESTART_MS = 400
 /** The servers, the routes between them, what goes wrong, and a log of it. */
 export class World implements Surroundings {
   readonly clock = new Clock()
+  readonly evidence = new Evidence(this)
+  /** Taken when nothing had happened yet, and whenever `backUp` says so; by group. */
+  readonly backups = new Map<number, Backup[]>()
   readonly servers = new Map<string, Server>()
   readonly instances: Instance[] = []
-  /** gids that any coordinator ever decided. */
-  readonly decided = new Set<string>()
+  /** By gid, what any coordinator ever decided. */
+  readonly decided = new Map<string, Change>()
   readonly log: string[] = []
   readonly logging: boolean
   /** How often what happened, so that a test can tell whether it tests anything. */
@@ -46,25 +52,41 @@ export class World implements Surroundings {
     this.#random = schedule.seed + 1
     const members = [schedule.standbys[0], ...schedule.standbys[1]]
     this.groups = members.map((_, group) => group)
-    const data = initialData(members, schedule.recorded)
+    const initial = initialData(members, schedule.recorded)
     for (const [group, standbys] of members.entries()) {
+      const data = { ...initial }
+      mark(data, { group, timeline: 1, restored: false }, true)
       for (const [n, letter] of [...'abc'].slice(0, standbys + 1).entries()) {
         const server = new Server(this, `g${group}${letter}`, group, systemOf(group), data)
         this.servers.set(server.name, server)
         server.inRecovery = n > 0
         server.everPrimary = n === 0
-        this.#write(server, n)
         server.upstream = n > 0 ? `g${group}a` : null
       }
+      this.backUp(group)
+      this.load(group)
     }
     if (schedule.synchronous && members[0]) this.get('g0a').syncStandby = 'g0b'
   }
 
-  /** What clients have written before; not all of it is at the standbys yet. */
-  #write(server: Server, n: number): void {
-    const positions = n === 0 ? CLIENT_WRITES : Math.floor(this.random() * (CLIENT_WRITES + 1))
-    for (let position = 0; position < positions; position++) server.wal.push(server.durable)
-    if (n > 0) this.clock.after(this.random() * 300, null, () => server.replay())
+  /** What clients write; not all of it is at the standbys yet. */
+  load(group: number): void {
+    const primary = this.primaries(group)[0]
+    if (!primary) return
+    const standbys = this.members(group).filter((one) => one.streamsFrom() === primary)
+    const least = standbys.map(() => Math.floor(this.random() * (CLIENT_WRITES + 1)))
+    for (let n = 0; n < CLIENT_WRITES; n++) {
+      for (const [m, standby] of standbys.entries()) if (n === least[m]) standby.replay()
+      primary.append({ ...primary.durable }, true)
+    }
+    primary.visible = primary.durable
+    for (const standby of standbys) this.clock.after(this.random() * 300, null, () => standby.replay())
+  }
+
+  /** Of its primary as it is now. */
+  backUp(group: number): void {
+    const [primary] = this.primaries(group)
+    if (primary) this.backups.set(group, [...(this.backups.get(group) ?? []), primary.backup()])
   }
 
   get(name: string): Server {
@@ -90,9 +112,14 @@ export class World implements Surroundings {
     return this.members(group).filter((server) => server.up && !server.inRecovery)
   }
 
-  /** Of the coordinators that take writes the one on the highest timeline. */
+  /** Of the coordinators that take writes the one on the highest timeline; before it no backup, and none that was given up. */
   leading(): Server | undefined {
-    return this.primaries(COORDINATOR_GROUP).sort((a, b) => b.timeline - a.timeline)[0]
+    return this.primaries(COORDINATOR_GROUP).sort((a, b) => this.rankOf(b) - this.rankOf(a))[0]
+  }
+
+  /** The higher, the more it is its group's line that this one is on. */
+  rankOf({ branch, timeline }: Server): number {
+    return timeline - (branch.restored || this.evidence.closed.has(branch) ? 1000 : 0)
   }
 
   random(): number {
@@ -127,6 +154,12 @@ export class World implements Surroundings {
 
   touch(...routes: readonly string[]): void {
     for (const route of routes) this.#touched.set(route, this.clock.now)
+  }
+
+  /** Something happens to it. */
+  disturbed({ name }: Server): void {
+    this.note(`disturbed: ${name}`)
+    this.touch(routeOf(name, name))
   }
 
   cut(a: string, b: string, ms: number): void {
@@ -196,14 +229,22 @@ export class World implements Surroundings {
     if (this.#failure !== null) throw this.#failure
   }
 
-  wrote(server: Server, before: Data, after: Data, how: string): void {
+  wrote(server: Server, before: Data, after: Data, how: string, by: Backend | undefined): void {
     this.note(`${server.name} ${how}`)
     this.count(how.replace(/ citus_\S+$/, ''))
     try {
       checkWrite(this, server, before, after, how)
+      const instance = this.instances.find(({ name }) => name === by?.instance)
+      if (instance) checkWrittenDown(this, instance, server, before, after)
     } catch (error) {
       this.fail(error)
     }
+  }
+
+  /** Faults count from now on. */
+  begin(): void {
+    this.calm = false
+    Object.assign(this.#sent, { statement: 0, probe: 0 })
   }
 
   message(sql: string, from: Instance, to: string): Fate {
@@ -280,6 +321,14 @@ export class World implements Surroundings {
       case 'walk':
         this.rival()
         break
+      case 'a backup':
+      case 'a backup, known to the archive':
+      case 'a disk snapshot':
+      case 'twins':
+      case 'one comes back':
+        this.count(what)
+        HAPPENS[what](this, whom)
+        break
     }
   }
 }
@@ -302,7 +351,7 @@ function initialData(members: readonly number[], recorded: boolean): Data {
       .map((letter) => secondaryRow(++nodeid, group, { at: `g${group}${letter}` })),
   ])
   const line = (group: number) => ({ group, systemIdentifier: systemOf(group), timeline: 1, history: [] })
-  const coordinators = ['g0a', 'g0b'].map((host) => ({ group: 0, address: { host, port: 5432 } }))
+  const coordinators = ['g0a', 'g0b', 'g0c'].map((host) => ({ group: 0, address: { host, port: 5432 } }))
   return {
     rows,
     epoch: { timeline: 0, epoch: 0 },
