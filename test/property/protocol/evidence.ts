@@ -53,6 +53,12 @@ export function mark(record: Data, branch: Branch, isTransaction: boolean): void
 /** As a server tells it: equal for one commit alone. */
 export const commitTime = (record: Data): string => `${marks.get(record)?.at}`
 
+/** Of the first record of a group, which its servers have from their beginning. */
+export function rootOf(record: Data, group: number): Branch {
+  if (!marks.has(record)) mark(record, { group, timeline: 1, restored: false }, true)
+  return branchOf(record)
+}
+
 export function branchOf(record: Data): Branch {
   const found = marks.get(record)
   if (!found) throw new Error('a record that nobody has written')

@@ -3,7 +3,7 @@ import type { TimelineSwitch } from '../../../src/model/observation.ts'
 import type { Backend } from './backend.ts'
 import type { Clock } from './clock.ts'
 import { type Data, ServerError, type Write, without, written } from './copy.ts'
-import { type Branch, branchOf, commitTime, type Evidence, isTransaction, mark } from './evidence.ts'
+import { type Branch, branchOf, commitTime, type Evidence, isTransaction, mark, rootOf } from './evidence.ts'
 import { Locks } from './locks.ts'
 
 /** What a server can see of the world it is in. */
@@ -92,7 +92,7 @@ export class Server {
     this.system = system
     this.wal = [data]
     this.visible = data
-    this.branch = branchOf(data)
+    this.branch = rootOf(data, group)
     this.locks = new Locks(world.clock)
   }
 

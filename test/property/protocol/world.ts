@@ -4,7 +4,7 @@ import type { Backend } from './backend.ts'
 import { checkWrite, checkWrittenDown } from './check.ts'
 import { Clock } from './clock.ts'
 import type { Change, Data } from './copy.ts'
-import { Evidence, mark } from './evidence.ts'
+import { Evidence } from './evidence.ts'
 import type { Ledger } from './ledger.ts'
 import type { Fate, Instance } from './network.ts'
 import { HAPPENS } from './restores.ts'
@@ -55,7 +55,6 @@ export class World implements Surroundings {
     const initial = initialData(members, schedule.recorded)
     for (const [group, standbys] of members.entries()) {
       const data = { ...initial }
-      mark(data, { group, timeline: 1, restored: false }, true)
       for (const [n, letter] of [...'abc'].slice(0, standbys + 1).entries()) {
         const server = new Server(this, `g${group}${letter}`, group, systemOf(group), data)
         this.servers.set(server.name, server)
