@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { openSession } from '../apply/participants.ts'
 import type { Entry } from '../apply/post.ts'
-import { BEGIN, rehearseSql } from '../apply/statements.ts'
+import { BEGIN, fenceSql, rehearseSql } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { codeOf, messageOf, patienceWith, SqlState } from '../db/sqlstate.ts'
 import type { Ailing } from '../model/ailing.ts'
@@ -41,7 +41,7 @@ async function rehearseOne(access: Access, request: WalkRequest, entry: Entry): 
     session = await openSession(node, role, { open, limits, idleMs: limits.statementMs })
     const [row] = server.citus?.catalog ?? []
     const step = row && { op: 'set', nodeid: row.nodeid, column: 'noderack', from: row.rack, to: row.rack }
-    const sql = `${BEGIN}; ${rehearseSql(step ? [step] : [])}; ROLLBACK; ${SLOTS}`
+    const sql = `${BEGIN}; ${fenceSql([])}; ${rehearseSql(step ? [step] : [])}; ROLLBACK; ${SLOTS}`
     const told = await session.run(sql, limits.statementMs)
     const { free } = slotsRow.parse(told.at(-1)?.[0])
     if (role === 'coordinator' || free > 0) return null

@@ -5,7 +5,7 @@ import { type Row, Session, type SessionGuard } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { EndedEarly } from '../db/preparation.ts'
 import { statement } from '../db/sql.ts'
-import { messageOf, SqlState } from '../db/sqlstate.ts'
+import { messageOf } from '../db/sqlstate.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
@@ -125,9 +125,6 @@ function trustGuard(address: HostPort, database: string, verdicts: Verdicts): Se
     )
     if (trust.untrusted.length > 0)
       throw new CitusHaError('configuration', untrustedSchema(address, trust.untrusted))
-    // What the server would say, before somebody else can make one; `install` does.
-    if (stamp === null && !sql.includes('CREATE SCHEMA citus_ha'))
-      throw Object.assign(new Error('schema "citus_ha" does not exist'), { code: SqlState.invalidSchemaName })
     isTrusted = stamp !== null
   }
 }
