@@ -22,6 +22,7 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
     const remarks = [
       ...(verdict.warnings ?? []),
       ...hangingCommits(primary),
+      ...strangers(facts, rule.code),
       ...(rule.standing === 'proved' ? takesNoWrites(primary) : []),
     ].map((warning) => remarkOf(warning, facts.group))
     return {
@@ -50,6 +51,16 @@ function hangingCommits(primary: Answered | null): Warning[] {
   const { synchronousNames, address } = primary
   const text = `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or type what citus-ha doctor says (H120)`
   return [{ code: 'writes-hang', node: address, text }]
+}
+
+/** Left alone, and said: it stands in for nobody. */
+function strangers({ foreign, vouched }: GroupFacts, code: Diagnosis['code']): Warning[] {
+  if (vouched || code === 'lineage-mismatch') return []
+  return foreign.map(({ member: { address }, why }) => {
+    const at = formatAddress(address)
+    const text = `${at} is nobody’s member: ${why}; rebuild it as a standby (pg_basebackup), or: citus-ha forget ${at}`
+    return { code: 'foreign-server', node: address, text }
+  })
 }
 
 /** The registered primary has a rule for it (D048). */

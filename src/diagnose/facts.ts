@@ -180,6 +180,8 @@ function membersOf(
   const unnamed = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
     .filter((node) => node.citus?.localGroup === group && node.citus.useSecondaryNodes === 'never')
+    // A server without any copy is new: wherever it stands, it is nobody's member by that alone.
+    .filter((node) => (node.citus?.catalog.length ?? 0) > 0)
     .map((node) => node.address)
   const clones = cloneInstances(survey, catalog)
   const members = new Map<string, Member>()

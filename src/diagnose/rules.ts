@@ -1,4 +1,4 @@
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Warning } from '../model/remark.ts'
 import { putBack } from '../model/retired.ts'
 import type { GroupFacts, Member } from './facts.ts'
@@ -41,6 +41,12 @@ function strays(facts: GroupFacts, registered: Member): Warning[] {
   return lag.map((why) => warn('data-may-be-lost', registered, `${at(registered)}: ${why}`))
 }
 
+/** A server without any copy at a secondary's address (a lost volume, made anew) is nobody's member, and left alone. */
+function isNeeded(facts: GroupFacts, { node, address }: Member): boolean {
+  const isPrimary = facts.row !== undefined && sameAddress(facts.row.address, address)
+  return isPrimary || node.inRecovery || (node.citus?.catalog.length ?? 0) > 0
+}
+
 const believeIt = (member: Member): string =>
   `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`
 
@@ -55,12 +61,25 @@ export const RULES: readonly Rule[] = [
   },
   ...VOUCHED_REFUSALS,
   {
+    id: 'D011',
+    code: 'disabled',
+    standing: 'sound',
+    says: 'the group’s primary is out of service on purpose (citus_disable_node), and does not answer',
+    when: ({ row, registered, vouched, writable }) => {
+      if (!row || row.isactive || vouched || registered?.kind === 'answered' || writable.length > 0)
+        return null
+      return {
+        summary: `${formatAddress(row.address)} is disabled, and does not answer: left alone until SELECT citus_activate_node('${row.address.host}', ${row.address.port})`,
+      }
+    },
+  },
+  {
     id: 'D030',
     code: 'lineage-mismatch',
     standing: 'refused',
-    says: 'a server at one of the group’s addresses belongs to another group or system',
+    says: 'the server at the primary’s address, or one that has a copy, belongs to another group or system',
     when: (facts) => {
-      const [foreign] = facts.foreign
+      const [foreign] = facts.foreign.filter(({ member }) => isNeeded(facts, member))
       if (!foreign || facts.vouched) return null
       return {
         summary: `the server at ${at(foreign.member)} is not of this group: ${foreign.why}`,

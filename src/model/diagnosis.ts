@@ -20,6 +20,8 @@ export type DiagnosisCode =
   | 'old-primary-writes'
   /** The primary answers, but takes no writes. */
   | 'read-only'
+  /** Out of service on purpose: `citus_disable_node`. */
+  | 'disabled'
   | 'promoted'
   | 'no-primary-row'
   | 'lineage-mismatch'
@@ -50,7 +52,7 @@ export interface Diagnosis {
   readonly remarks: readonly Remark<WarningCode>[]
   /** A person vouched for that primary: what speaks against it was overridden. */
   readonly byPerson: boolean
-  /** The proved or registered primary that answers; null if the standing is `refused`. */
+  /** The proved or registered primary that answers; null if the standing is `refused`, or the code `disabled`. */
   readonly primary: Answered | null
   /** State of each other registered row of the group. */
   readonly secondaries: readonly SecondaryState[]

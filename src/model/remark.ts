@@ -38,6 +38,7 @@ export const WARNINGS = {
   'can-not-look': 'the role may not see whether standbys stream',
   impostor: 'a writable copy of group 0 beside the coordinator',
   'schema-not-ours': 'a schema citus_ha that somebody else has made: nothing in it is called',
+  'takes-no-part': 'a copy takes no part in changes, and is left to Citus’s own sync',
   lookalike: 'somebody else’s prepared transaction is named like one of citus-ha',
   'switchover-unfinished': 'what a switchover is doing, or has left behind',
   incomplete: 'the change is made, and something about it was not',

@@ -75,7 +75,8 @@ async function hearWitnesses(
   const silent = groupsOf(catalog)
     .map((group) => primaryOf(catalog, group))
     .filter((row) => row !== undefined)
-    .filter((row) => seen(row) !== 'answered')
+    // One that was disabled on purpose is nobody's primary.
+    .filter((row) => row.isactive && seen(row) !== 'answered')
   const witnesses = nodes.filter(
     (node): node is Answered =>
       node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,

@@ -39,7 +39,7 @@ export function copyNodes(
     .filter((diagnosis) => diagnosis.group !== COORDINATOR_GROUP)
     .flatMap((diagnosis): CopyNode[] => {
       const row = primaryOf(catalog, diagnosis.group)
-      if (!row?.hasmetadata) return []
+      if (!row?.hasmetadata || diagnosis.code === 'disabled') return []
       const role = diagnosis.standing === 'proved' ? 'promoted' : 'metadata worker'
       const server = diagnosis.primary ?? diagnosis.summary
       return [{ address: diagnosis.primary?.address ?? row.address, nodeid: row.nodeid, role, server }]
@@ -77,6 +77,7 @@ export interface CopyDraft {
   readonly forbidden: Plan['forbidden']
   /** The copy can be read and is not what it should be. */
   readonly differs: boolean
+  readonly isReadable: boolean
   readonly changes: readonly RowChange[]
 }
 
@@ -88,9 +89,10 @@ export function draftCopy(
   options: PlanOptions & { readonly database: string },
 ): CopyDraft {
   const { server, address, nodeid, role } = node
+  const isReadable = typeof server !== 'string'
   const ailing = role === 'coordinator' ? null : ailingAt(node, options)
   const leave = (why: string, differs: boolean, changes: RowChange[] = []): CopyDraft => {
-    return { leftOut: { node: address, nodeid, why, ailing }, forbidden: [], differs, changes }
+    return { leftOut: { node: address, nodeid, why, ailing }, forbidden: [], differs, isReadable, changes }
   }
   if (typeof server === 'string') return leave(server, false)
   const before = server.citus?.catalog ?? []
@@ -138,6 +140,7 @@ export function draftCopy(
     copy: { node: address, role, before, steps, after, isGuarded },
     forbidden,
     differs,
+    isReadable,
     changes: drifted ? driftOf(node, before, rewrite) : moved,
   }
 }

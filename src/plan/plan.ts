@@ -3,15 +3,15 @@ import { type CatalogRow, COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { holds } from '../model/line.ts'
-import { sameAddress } from '../model/node.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, LineProof, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
-import { textsOf } from '../model/remark.ts'
+import { type Remark, remark, textsOf, type WarningCode } from '../model/remark.ts'
 import { isStale, remedyOf } from '../model/remedy.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { AliasOf } from './alias.ts'
 import { conditionsOf } from './conditions.ts'
-import { copyNodes, draftCopy } from './copies.ts'
+import { type CopyDraft, copyNodes, draftCopy } from './copies.ts'
 import type { OrderInput } from './order.ts'
 import { registrationsOf } from './registrations.ts'
 import { type Routing, type Target, type TargetInput, targetOf } from './target.ts'
@@ -60,12 +60,17 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
   const isNews = (change: RowChange) =>
     change.kind !== 'resync' ||
     target.catalog.some((row) => row.nodeid === change.nodeid && row.metadatasynced)
-  const remarks = [...target.remarks, ...wanted.flatMap((each) => each.remarks), ...news.remarks]
   const rewritten = copies.some((copy) => copy.steps.length > 0)
   const left = drafts
     .filter(({ leftOut }) => leftOut)
     .filter(({ leftOut }) => !lent.some(({ nodeid }) => nodeid === leftOut?.nodeid))
   const stale = left.filter(({ differs }) => rewritten || differs)
+  const remarks = [
+    ...target.remarks,
+    ...wanted.flatMap((each) => each.remarks),
+    ...news.remarks,
+    ...left.flatMap(noPart),
+  ]
   return {
     database: survey.database,
     fence: fencedBy(copies),
@@ -90,6 +95,13 @@ export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: P
     warnings: textsOf(remarks),
     remarks,
   }
+}
+
+/** It is read and may be right: that it can't be written is found out when it has to be, unless it is said now. */
+function noPart({ leftOut, isReadable, differs }: CopyDraft): Remark<WarningCode>[] {
+  if (!leftOut || !isReadable || differs || leftOut.ailing !== null) return []
+  const { node, why } = leftOut
+  return [remark('takes-no-part', `${formatAddress(node)} takes no part in changes: ${why}`, { node })]
 }
 
 /** Its own new primary failed: the others are done without it, and it has to wait. */

@@ -74,7 +74,10 @@ export function targetOf(input: TargetInput): Target {
 
 /** Groups whose rows are worked out anew; those of others stay as they are. */
 function isSettled({ standing, code }: Diagnosis, { primaryDown }: Routing): boolean {
-  return standing !== 'refused' || (code === 'primary-down' && primaryDown === 'secondary')
+  return (
+    (standing !== 'refused' && code !== 'disabled') ||
+    (code === 'primary-down' && primaryDown === 'secondary')
+  )
 }
 
 function settle(draft: Draft, input: TargetInput, diagnosis: Diagnosis): void {

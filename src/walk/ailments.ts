@@ -1,4 +1,4 @@
-import { patienceWith } from '../db/sqlstate.ts'
+import { patienceWith, SqlState } from '../db/sqlstate.ts'
 import type { Ailing } from '../model/ailing.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
@@ -10,6 +10,8 @@ const ROUNDS = 3
 export interface Round {
   readonly plan: Plan
   readonly ailing: readonly Ailing[]
+  /** Whether somebody was seen in the way there, or could not be asked for: else a lock was late by itself. */
+  readonly isInTheWay: (node: HostPort) => boolean
   /** There is no time for another one: what would be tried again is left out for it. */
   readonly isLast: boolean
   /** Whoever is in the way of a lock has still to be ended (`apply.force`). */
@@ -31,9 +33,13 @@ export class Ailments {
   }
 
   /** Takes in what failed. @returns those that are left out from now on, and were not before */
-  note({ plan, ailing, isLast, mayForce }: Round): readonly Ailing[] {
+  note({ plan, ailing, isInTheWay, isLast, mayForce }: Round): readonly Ailing[] {
     const dispensable = ailing.filter((each) => isDispensable(each, plan))
-    for (const { node } of dispensable) this.#rounds.set(formatAddress(node), this.#roundsOf(node) + 1)
+    for (const { node, code } of dispensable) {
+      // A busy machine is late everywhere: that keeps nobody out.
+      if (code !== SqlState.lockNotAvailable || isInTheWay(node))
+        this.#rounds.set(formatAddress(node), this.#roundsOf(node) + 1)
+    }
     const isOver = ({ node, code }: Ailing) => {
       const patience = patienceWith(code)
       if (patience === 'some rounds') return isLast || (this.#roundsOf(node) >= ROUNDS && !mayForce)

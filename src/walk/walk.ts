@@ -7,7 +7,7 @@ import type { Ailing } from '../model/ailing.ts'
 import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { ListedStandby } from '../model/plan.ts'
@@ -100,7 +100,11 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
     if (acted.blockers.length > 0) blockers = acted.blockers
     const pauseMs = pauseOf(acted, attempt, request)
     const isLast = pauseMs >= clock.leftMs
-    const round = { plan: seen.plan, ailing: acted.ailing, isLast, mayForce: mayForce(request) }
+    const isInTheWay = (node: HostPort) =>
+      acted.blockers.some((blocker) => sameAddress(blocker.node, node)) ||
+      acted.unasked.some((line) => line.startsWith(formatAddress(node)))
+    const { ailing } = acted
+    const round = { plan: seen.plan, ailing, isInTheWay, isLast, mayForce: mayForce(request) }
     const leftOut = ailments.note(round)
     if (leftOut.length > 0) inTheWay = { blockers, unasked: acted.unasked }
     // Each is left out once, and what is then done without it is worth the time past the deadline.

@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { NODE_AILMENTS, type NodeAilment } from '../support/ailing-nodes.ts'
 import { restoreFailedOver } from '../support/failed-over.ts'
 import { runCell } from '../support/matrix.ts'
 import { Scenario } from '../support/scenario.ts'
+import { Watching } from '../support/watching.ts'
 
 const named = (name: string): NodeAilment => {
   const found = NODE_AILMENTS.find((each) => each.name === name)
@@ -62,6 +64,35 @@ describe('a copy that ails is left out, named, and made right later', () => {
     const again = await scenario.run('reconcile')
     expect([cell.exitCode, again.exitCode], cell.ran.stdout + again.stdout).toEqual([5, 5])
     expect(again.stdout).toMatch(new RegExp(`${at('worker-2')} .*P0001`))
+  })
+
+  it('is made right by a watcher by itself when it is well again, tried with growing pauses until then', async () => {
+    await scenario.restore()
+    const watching = await Watching.start(scenario)
+    try {
+      const heal = await named('a trigger on pg_dist_node raises').inflict({
+        scenario,
+        server: server('worker-2'),
+      })
+      await server('worker-1').kill()
+      await server('worker-1-standby').promote()
+      await watching.changed(1)
+      expect(watching.changes[0]).toMatchObject({ outcome: 'unproved' })
+      const tries = () => watching.of('acted').filter(({ failures }) => failures > 0)
+      await waitUntil('it is tried again, and again', () => tries().length >= 3, { limitMs: 30_000 })
+      const gaps = tries().map(({ failures }) => failures)
+      expect(gaps).toEqual([1, 2, 3].slice(0, gaps.length))
+      await heal()
+      await waitUntil(
+        'its copy is right',
+        async () =>
+          JSON.stringify(await scenario.rows(server('worker-2'))) ===
+          JSON.stringify(await scenario.rows(server('coordinator'))),
+        { limitMs: 40_000 },
+      )
+    } finally {
+      await watching.stop()
+    }
   })
 
   it.each(['coordinator', 'worker-1-standby', 'worker-2'])(

@@ -2,6 +2,7 @@ import type { Claims } from '../../src/diagnose/facts.ts'
 import type { Lineage, Observation, Position, Testimony } from '../../src/model/observation.ts'
 import {
   fileStandby,
+  installed,
   left,
   lineage,
   mute,
@@ -10,6 +11,7 @@ import {
   sender,
   silent,
   standby,
+  TWO_WORKERS,
   testimony,
   vouching,
   writable,
@@ -326,6 +328,18 @@ const LESS_THAN_KNOWN: readonly Case[] = [
 
 // Group 1 of a cluster that is healthy but for the nodes given. A near miss stands below what it misses.
 export const CASES: readonly Case[] = [
+  {
+    name: 'the primary was disabled on purpose, and is switched off',
+    rule: 'D011',
+    nodes: [
+      writable('cn1', 0, {
+        installed: installed({ lineage: [lineage(0), lineage(1), lineage(2)] }),
+        catalog: TWO_WORKERS.map((row) => (row.nodeid === 2 ? { ...row, isactive: false } : row)),
+      }),
+      silent('w1a'),
+    ],
+    heard: NOBODY_REACHES,
+  },
   { name: 'the vouched node does not answer', rule: 'D020', nodes: [silent('w1b')], claims: vouching('w1b') },
   {
     name: 'the vouched node can’t be read',

@@ -85,7 +85,8 @@ describe('group 1', () => {
     expect(`${diagnosis.rule}: ${diagnosis.summary}`).toMatch(rule)
     const declared = RULES.find((each) => each.id === rule)
     expect(diagnosis).toMatchObject({ code: declared?.code, standing: declared?.standing })
-    if (diagnosis.standing === 'refused') expect(diagnosis.primary).toBeNull()
+    if (diagnosis.standing === 'refused' || diagnosis.code === 'disabled')
+      expect(diagnosis.primary).toBeNull()
     else expect(diagnosis.primary).toMatchObject({ inRecovery: false, systemIdentifier: systemOf(1) })
   })
 

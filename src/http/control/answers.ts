@@ -38,6 +38,7 @@ export const diagnosisCode = oneOf<DiagnosisCode>({
   'old-primary-writes': 'old-primary-writes',
   'read-only': 'read-only',
   'secondary-down': 'secondary-down',
+  disabled: 'disabled',
   promoted: 'promoted',
   'no-primary-row': 'no-primary-row',
   'lineage-mismatch': 'lineage-mismatch',
