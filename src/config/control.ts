@@ -55,20 +55,34 @@ const tokenText = z.string().transform((given, context) => {
 
 const url = expected('a URL such as https://watcher.example:8009', readUrl)
 const connectRule = z.strictObject({
-  url: url.optional(),
-  ca: text.optional(),
-  cert: text.optional(),
-  key: text.optional(),
+  url: url.describe('Where the watcher is. Default: where listen says.').optional(),
+  ca: text.describe('A PEM file with the authority of its certificate.').optional(),
+  cert: text.describe('A PEM file with the certificate to show it.').optional(),
+  key: text.describe('A PEM file with the key of cert.').optional(),
 })
 
 const section = z.strictObject({
-  listen: listener.optional(),
+  listen: listener
+    .describe(
+      'Where orders are taken: HOST:PORT. Default: 127.0.0.1:8009, unless connect.url names another watcher.',
+    )
+    .optional(),
   connect: z
     .preprocess((given) => (typeof given === 'string' ? { url: given } : given), connectRule)
+    .describe('How other commands reach the watcher: a URL, or a mapping.')
     .prefault({}),
-  token: tokenText.optional(),
-  tokenFile: text.optional(),
-  tls: z.strictObject({ cert: text, key: text, clientCa: text.optional() }).optional(),
+  token: tokenText.describe('What whoever gives an order has to show; better in a file.').optional(),
+  tokenFile: text.describe('The file that holds the token.').optional(),
+  tls: z
+    .strictObject({
+      cert: text.describe('A PEM file with the certificate.'),
+      key: text.describe('A PEM file with its key.'),
+      clientCa: text
+        .describe('A PEM file with an authority: nobody gets in without a certificate that it signed.')
+        .optional(),
+    })
+    .describe('HTTPS. Default: HTTP, on this machine alone.')
+    .optional(),
 })
 
 type Given = z.output<typeof section>

@@ -57,10 +57,10 @@ const events = z.array(z.enum(NOTIFIED)).min(1, 'expected at least one event')
 
 const webhook = z
   .strictObject({
-    url,
-    secret: secretText.optional(),
-    secretFile: text.optional(),
-    events: events.optional(),
+    url: url.describe('Where each event is sent, by POST.'),
+    secret: secretText.describe('What messages are signed with; better in a file.').optional(),
+    secretFile: text.describe('The file that holds the secret.').optional(),
+    events: events.describe('What it is told of. Default: notify.events.').optional(),
   })
   .transform(({ secret, secretFile, ...rest }, context) => {
     if ((secret === undefined) === (secretFile === undefined)) {
@@ -75,15 +75,16 @@ const webhook = z
 /** `notify:` of the file. */
 export const notifySection = z
   .strictObject({
-    webhooks: z.array(webhook).max(20).prefault([]),
+    webhooks: z.array(webhook).max(20).describe('HTTP targets.').prefault([]),
     command: z
       .array(text)
       .min(1, 'expected a program')
       .transform(([program = '', ...rest]): [string, ...string[]] => [program, ...rest])
+      .describe('A program and its arguments, run for each event.')
       .optional(),
-    events: events.prefault(['diagnosed', 'acted']),
-    timeout: duration.prefault('5s'),
-    queue: whole.min(1).max(10_000).prefault(100),
+    events: events.describe('What is told.').prefault(['diagnosed', 'acted']),
+    timeout: duration.describe('For one try.').prefault('5s'),
+    queue: whole.min(1).max(10_000).describe('How many events may wait for one target.').prefault(100),
   })
   .transform(
     ({ webhooks, command, ...rest }): Notify => ({

@@ -8,13 +8,16 @@ import { redact } from './redact.ts'
  * a password.
  */
 export function expected<T>(what: string, read: (text: string) => T | null) {
-  return z.unknown().transform((value, context): T => {
-    const text = typeof value === 'number' ? String(value) : value
-    const result = typeof text === 'string' ? read(text) : null
-    if (result !== null) return result
-    context.addIssue({ code: 'custom', message: `expected ${what}, got ${shown(value)}` })
-    return z.NEVER
-  })
+  return z
+    .unknown()
+    .transform((value, context): T => {
+      const text = typeof value === 'number' ? String(value) : value
+      const result = typeof text === 'string' ? read(text) : null
+      if (result !== null) return result
+      context.addIssue({ code: 'custom', message: `expected ${what}, got ${shown(value)}` })
+      return z.NEVER
+    })
+    .meta({ type: ['string', 'number'], title: what })
 }
 
 function shown(value: unknown): string {

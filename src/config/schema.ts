@@ -97,18 +97,23 @@ export const DEFAULT_LISTENER = '127.0.0.1:8008'
 
 const connection = z
   .strictObject({
-    user: text.optional(),
+    user: text.describe('The role to connect as. Default: PGUSER, or the system’s user.').optional(),
     password: z
       .string()
       .transform((password) => new Secret(password))
+      .describe('Better kept in a password file.')
       .optional(),
-    passfile: text.optional(),
-    sslmode: z.enum(SSL_MODES).optional(),
-    sslrootcert: text.optional(),
-    sslcert: text.optional(),
-    sslkey: text.optional(),
-    connectTimeout: duration.optional(),
-    options: text.optional(),
+    passfile: text.describe('A password file, as libpq’s. Default: PGPASSFILE, or ~/.pgpass.').optional(),
+    sslmode: z.enum(SSL_MODES).describe('As libpq’s. Default: PGSSLMODE, or prefer.').optional(),
+    sslrootcert: text
+      .describe('A PEM file with the authorities that sign the servers’ certificates.')
+      .optional(),
+    sslcert: text.describe('A PEM file with the client’s certificate.').optional(),
+    sslkey: text.describe('A PEM file with the key of sslcert.').optional(),
+    connectTimeout: duration
+      .describe('How long one connection may take. Default: PGCONNECT_TIMEOUT, or 10s.')
+      .optional(),
+    options: text.describe('Settings of the session, as libpq’s: "-c work_mem=8MB".').optional(),
   })
   .transform(
     ({ connectTimeout, ...rest }): ConnectionSettings =>
@@ -124,15 +129,23 @@ function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], un
 /** `cluster` and `rack` are those of the row that it gets with `register`; PostgreSQL cuts a longer name off. */
 const standby = z
   .strictObject({
-    group: whole.min(0),
-    address,
-    cluster: text.max(63).prefault('default'),
-    rack: text.optional(),
+    group: whole.min(0).describe('The group of its primary; 0 is the coordinator’s.'),
+    address: address.describe('Where it is reached by every node.'),
+    cluster: text
+      .max(63)
+      .describe('`nodecluster` of the row that it gets with register.')
+      .prefault('default'),
+    rack: text.describe('`noderack` of that row. Default: Citus’s own.').optional(),
   })
   .transform(({ rack = null, ...rest }): ListedStandby => ({ ...rest, rack }))
 
 const addressRule = z
-  .strictObject({ connect: address.optional(), alias: address.optional() })
+  .strictObject({
+    connect: address.describe('Where citus-ha reaches it, if not by its registered address.').optional(),
+    alias: address
+      .describe('Another name of it that every node resolves: a row may have it while reads are redirected.')
+      .optional(),
+  })
   .transform((rule): AddressRule => ({ connect: rule.connect ?? null, alias: rule.alias ?? null }))
 
 const addresses = z.record(z.string(), addressRule).transform((rules, context) => {
@@ -168,45 +181,127 @@ export function configSchema(env: Environment) {
     .strictObject({
       cluster: expected('a name of up to 40 of a-z, 0-9, _ and -', (name) =>
         /^[a-z0-9_-]{1,40}$/.test(name) ? name : null,
-      ).optional(),
-      databases: z.array(text).min(1, 'expected at least one database').optional(),
-      coordinators: z.array(z.strictObject({ url: coordinatorUrl(env) })).prefault([]),
-      connection: connection.prefault({}),
-      standbys: z.array(standby).prefault([]),
-      register: z.boolean().prefault(false),
-      addresses: addresses.prefault({}),
+      )
+        .describe('The cluster’s name in gids, metrics and logs. Default: made of the system identifier.')
+        .optional(),
+      databases: z
+        .array(text)
+        .min(1, 'expected at least one database')
+        .describe('The databases to look after. Default: every one that has Citus.')
+        .optional(),
+      coordinators: z
+        .array(
+          z.strictObject({
+            url: coordinatorUrl(env).describe('A URL as psql takes it: postgres://citus_ha@cn1.example/app'),
+          }),
+        )
+        .describe('Candidates: the coordinator and its standbys. Which one is the coordinator is found out.')
+        .prefault([]),
+      connection: connection
+        .describe('How every node is reached; what a coordinator’s URL says comes first.')
+        .prefault({}),
+      standbys: z
+        .array(standby)
+        .describe('Servers that may be promoted and have no row in pg_dist_node.')
+        .prefault([]),
+      register: z
+        .boolean()
+        .describe('Whether those under standbys that stream from their primary get a row of their own.')
+        .prefault(false),
+      addresses: addresses
+        .describe('By registered address: how to reach it from here, and another name of it.')
+        .prefault({}),
       detect: z
         .strictObject({
-          interval: duration.prefault('1s'),
-          timeout: duration.prefault('2s'),
-          confirm: whole.min(1).max(1000).prefault(3),
-          witnessFreshness: duration.prefault('5s'),
-          cooldown: optionalDuration.prefault('10s'),
+          interval: duration.describe('Between two surveys of watch.').prefault('1s'),
+          timeout: duration.describe('How long one node may take to answer.').prefault('2s'),
+          confirm: whole
+            .min(1)
+            .max(1000)
+            .describe('How many surveys, an interval apart, must show a server down before it is believed.')
+            .prefault(3),
+          witnessFreshness: duration
+            .describe(
+              'A standby that heard from its primary more recently than this is a sign that it lives.',
+            )
+            .prefault('5s'),
+          cooldown: optionalDuration
+            .describe(
+              'After a change of a group: how long watch leaves alone what is not a proved promotion.',
+            )
+            .prefault('10s'),
         })
+        .describe('How watch notices.')
         .prefault({}),
       apply: z
         .strictObject({
-          lockTimeout: duration.prefault('200ms'),
-          deadline: duration.prefault('30s'),
-          decisionWait: optionalDuration.prefault('2s'),
-          force: expected(`never or ${DURATION}`, (word) =>
-            word === 'never' ? word : parseDuration(word),
-          ).prefault('never'),
+          lockTimeout: duration
+            .describe('How long one round of locks may keep writers waiting.')
+            .prefault('200ms'),
+          deadline: duration
+            .describe('How long to go on trying while locks or nodes are in the way.')
+            .prefault('30s'),
+          decisionWait: optionalDuration
+            .describe('How long the coordinator’s commit may wait for synchronous replication.')
+            .prefault('2s'),
+          force: expected(`never or ${DURATION}`, (word) => (word === 'never' ? word : parseDuration(word)))
+            .describe('After how long sessions that are in the way are ended; never: not at all.')
+            .prefault('never'),
         })
+        .describe('How a change is made.')
         .prefault({}),
       routing: z
         .strictObject({
-          secondaryDown: z.enum(['auto', 'deactivate', 'leave']).prefault('auto'),
-          primaryDown: z.enum(['leave', 'secondary']).prefault('leave'),
-          maxLag: size.prefault('16MB'),
+          secondaryDown: z
+            .enum(['auto', 'deactivate', 'leave'])
+            .describe('What is done with the row of a secondary that is down.')
+            .prefault('auto'),
+          primaryDown: z
+            .enum(['leave', 'secondary'])
+            .describe('Whether reads go to a secondary while a primary is down and nothing is promoted.')
+            .prefault('leave'),
+          maxLag: size
+            .describe(
+              'How much WAL a secondary may be behind and be read; and what a promoted node may lack.',
+            )
+            .prefault('16MB'),
         })
+        .describe('Reads, while a node is down.')
         .prefault({}),
-      integrations: z.strictObject({ nodes: nodes.prefault({}) }).prefault({}),
-      http: z.strictObject({ listen: listener.prefault(DEFAULT_LISTENER) }).optional(),
-      control: controlSection.optional(),
-      notify: notifySection.optional(),
-      log: z.strictObject({ level: z.enum(LOG_LEVELS).prefault('info') }).prefault({}),
-      discloseStatements: z.boolean().prefault(false),
+      integrations: z
+        .strictObject({
+          nodes: nodes
+            .describe(
+              'Nodes as HA tools call them, by their registered addresses: { "node-1": "w1a.example:5432" }',
+            )
+            .prefault({}),
+        })
+        .describe('For citus-ha event.')
+        .prefault({}),
+      http: z
+        .strictObject({
+          listen: listener
+            .describe('Where: HOST:PORT; port 0 is any that is free.')
+            .prefault(DEFAULT_LISTENER),
+        })
+        .describe('Where watch answers /healthz, /readyz, /metrics and /status. Default: nowhere.')
+        .optional(),
+      control: controlSection
+        .describe('Where watch takes orders over HTTP, and where other commands find it. Default: nowhere.')
+        .optional(),
+      notify: notifySection
+        .describe('Whom watch tells of what it sees and does. Default: nobody.')
+        .optional(),
+      log: z
+        .strictObject({ level: z.enum(LOG_LEVELS).describe('The least that is logged.').prefault('info') })
+        .describe('The log of watch.')
+        .prefault({}),
+      discloseStatements: z
+        .boolean()
+        .describe(
+          'Whether what clients were running is told in logs, notices and answers too, and not on terminals alone.',
+        )
+        .prefault(false),
     })
     .transform(({ coordinators, ...rest }): Config => {
       const candidates = coordinators.flatMap(({ url }) =>

@@ -1,0 +1,163 @@
+import type { Command, Option } from 'commander'
+import { z } from 'zod'
+import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
+import { buildProgram } from '../../src/cli/program.ts'
+import { configSchema } from '../../src/config/schema.ts'
+import { RULES } from '../../src/diagnose/rules.ts'
+import { CHECKS } from '../../src/doctor/checks.ts'
+
+// The pages of docs/reference, each made of the one place that knows. `npm run docs` writes them anew.
+
+const NOTE = '<!-- Made by `npm run docs`; a test says when it is stale. -->'
+
+const cell = (text: string): string =>
+  text.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '&lt;')
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
+  return [line(head), `|${' --- |'.repeat(head.length)}`, ...rows.map(line)].join('\n')
+}
+
+const page = (title: string, ...parts: readonly string[]): string =>
+  `${[`# ${title}`, NOTE, ...parts].join('\n\n')}\n`
+
+/** docs/reference/rules.md */
+export function rulesPage(): string {
+  return page(
+    'Rules of the diagnosis',
+    'A group is found to be what the first rule in this order says that applies. Ids are stable: they are in logs, reports, history and metrics. `sound` and `proved` may be acted upon; of a group that is `refused` nothing is written.',
+    table(
+      ['id', 'code', 'standing', 'applies where'],
+      RULES.map(({ id, code, standing, says }) => [id, `\`${code}\``, standing, says]),
+    ),
+  )
+}
+
+/** docs/reference/checks.md */
+export function checksPage(): string {
+  return page(
+    'Checks of `citus-ha doctor`',
+    'An `error` makes the next failover, or the change after it, fail or do harm (exit code 3); a `warning` may; `info` is worth knowing. Each finding comes with what was seen and the command that mends it.',
+    table(
+      ['id', 'code', 'severity', 'found where'],
+      CHECKS.toSorted((a, b) => a.id.localeCompare(b.id)).map(({ id, code, severity, says }) => [
+        id,
+        `\`${code}\``,
+        severity,
+        says,
+      ]),
+    ),
+  )
+}
+
+/** docs/reference/commands.md */
+export function commandsPage(): string {
+  const nowhere = { write: () => true }
+  const io = { stdout: nowhere, stderr: nowhere, env: {}, signal: new AbortController().signal }
+  const program = buildProgram(io, () => undefined)
+  return page(
+    'Commands',
+    '## Exit codes',
+    table(
+      ['code', 'meaning'],
+      EXIT_CODES.map(([code, meaning]) => [String(code), meaning]),
+    ),
+    ...program.commands.flatMap((command) => commandParts(command, 'citus-ha')),
+  )
+}
+
+function commandParts(command: Command, parent: string): string[] {
+  const name = `${parent} ${command.name()}`
+  if (command.commands.length > 0)
+    return [
+      `## ${name}`,
+      command.description(),
+      ...command.commands.flatMap((each) => commandParts(each, name)),
+    ]
+  const args = command.registeredArguments.map((each) => {
+    const { required, variadic } = each
+    const shown = `${each.name().toUpperCase()}${variadic ? '…' : ''}`
+    return required ? shown : `[${shown}]`
+  })
+  const options = command.options.filter(({ hidden }) => !hidden)
+  return [
+    `## ${[name, ...args].join(' ')}`,
+    command.description(),
+    ...(options.length > 0 ? [table(['option', '', 'default'], options.map(optionRow))] : []),
+  ]
+}
+
+function optionRow(option: Option): string[] {
+  const { flags, description, defaultValue, defaultValueDescription, argChoices } = option
+  const shown = defaultValueDescription ?? (defaultValue === undefined ? '' : String(defaultValue))
+  const choices = argChoices ? ` (${argChoices.join(', ')})` : ''
+  return [`\`${flags}\``, `${description}${choices}`, shown]
+}
+
+/** What of JSON Schema the configuration's has. */
+interface Node {
+  readonly description?: string
+  readonly title?: string
+  readonly type?: string | readonly string[]
+  readonly default?: unknown
+  readonly enum?: readonly string[]
+  readonly properties?: Readonly<Record<string, Node>>
+  readonly items?: Node
+  readonly additionalProperties?: Node | boolean
+  readonly required?: readonly string[]
+}
+
+/** docs/reference/configuration.schema.json */
+export function configurationSchema(): object {
+  const schema = z.toJSONSchema(configSchema({}), { io: 'input', unrepresentable: 'any' })
+  return { ...schema, title: 'The configuration of citus-ha' }
+}
+
+/** docs/reference/configuration.md */
+export function configurationPage(): string {
+  const rows = keysOf(configurationSchema() as Node, '').map(({ path, node, required }) => [
+    `\`${path}\``,
+    typeOf(node),
+    required ? 'required' : defaultOf(node),
+    node.description ?? '',
+  ])
+  return page(
+    'Configuration',
+    'The keys of the file that `--config` names (YAML or JSON). An unknown key is an error. Editors complete and check the file with [its JSON Schema](configuration.schema.json).',
+    table(['key', 'value', 'default', ''], rows),
+  )
+}
+
+interface Key {
+  readonly path: string
+  readonly node: Node
+  readonly required: boolean
+}
+
+function keysOf({ properties = {}, required = [] }: Node, parent: string): Key[] {
+  return Object.entries(properties).flatMap(([name, node]) => {
+    const path = parent === '' ? name : `${parent}.${name}`
+    const own = { path, node, required: required.includes(name) && node.default === undefined }
+    const rest = node.additionalProperties
+    return [
+      own,
+      ...keysOf(node, path),
+      ...(node.items ? keysOf(node.items, `${path}[]`) : []),
+      ...(typeof rest === 'object' ? keysOf(rest, `${path}.NAME`) : []),
+    ]
+  })
+}
+
+function typeOf({ title, type, enum: words, items, additionalProperties }: Node): string {
+  if (words) return words.map((word) => `\`${word}\``).join(', ')
+  if (items) return items.properties ? 'list of mappings' : `list of: ${typeOf(items)}`
+  if (title) return title
+  if (typeof additionalProperties === 'object')
+    return additionalProperties.properties ? 'mapping' : `mapping to ${typeOf(additionalProperties)}`
+  return type === 'object' ? 'mapping' : String(type ?? 'text').replace('string', 'text')
+}
+
+function defaultOf({ default: value }: Node): string {
+  if (value === undefined || (typeof value === 'object' && Object.keys(value ?? {}).length === 0)) return ''
+  return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
+}
