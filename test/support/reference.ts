@@ -10,8 +10,11 @@ import { CHECKS } from '../../src/doctor/checks.ts'
 
 const NOTE = '<!-- Made by `npm run docs`; a test says when it is stale. -->'
 
-const cell = (text: string): string =>
-  text.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '&lt;')
+/** For a cell of a table: what is between backticks is shown as it is. */
+function cell(text: string): string {
+  const parts = text.replaceAll('|', '\\|').replaceAll('\n', ' ').split('`')
+  return parts.map((part, n) => (n % 2 === 0 ? part.replaceAll('<', '&lt;') : part)).join('`')
+}
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
