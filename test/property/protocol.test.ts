@@ -39,7 +39,7 @@ describe('the real walk over simulated servers, in virtual time', () => {
   afterAll(giveTimeBack)
 
   test('breaks no invariant at any statement, and converges once faults stop', {
-    timeout: 600_000,
+    timeout: 900_000,
   }, async () => {
     const met = new Map<string, number>()
     const add = (what: string, times: number) => met.set(what, (met.get(what) ?? 0) + times)

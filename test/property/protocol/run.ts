@@ -212,6 +212,23 @@ async function calm(world: World): Promise<void> {
   }
   // What idle sessions hold is given back by then.
   await passing(world, 20_000)
+  await rollBackOrphans(world)
+}
+
+/**
+ * What a person does, where a coordinator is gone for good under whose timeline something is prepared: no older one may decide
+ * that, since the newer one may have. `citus-ha recover` names it.
+ */
+async function rollBackOrphans(world: World): Promise<void> {
+  const timeline = world.leading()?.timeline ?? 0
+  for (const server of world.servers.values()) {
+    if (!server.up || server.inRecovery) continue
+    for (const gid of server.durable.prepared.keys()) {
+      if (timelineOf(gid) <= timeline) continue
+      world.count('an orphan')
+      await server.resolvePrepared(gid, 'roll back')
+    }
+  }
 }
 
 function settle(world: World, group: number, registered: string | undefined): void {
@@ -241,7 +258,12 @@ function settle(world: World, group: number, registered: string | undefined): vo
 /** What a coordinator of that timeline has prepared, no older one rolls back. */
 function newestPrepared(world: World): number {
   const gids = [...world.servers.values()].flatMap(({ durable }) => [...durable.prepared.keys()])
-  return Math.max(0, ...gids.map((gid) => Number(/^citus_ha_.*_(\d+)_\d+_[^_]+_\d+$/.exec(gid)?.[1] ?? 0)))
+  return Math.max(0, ...gids.map(timelineOf))
+}
+
+/** Of the coordinator that prepared it; 0 where it is not ours. */
+function timelineOf(gid: string): number {
+  return Number(/^citus_ha_.*_(\d+)_\d+_[^_]+_\d+$/.exec(gid)?.[1] ?? 0)
 }
 
 async function converge(world: World): Promise<number> {
