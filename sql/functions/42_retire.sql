@@ -40,7 +40,32 @@ BEGIN
   RETURN found;
 END $$;
 
--- Retires this server, an old primary whose successor is promoted, and whose shards the caller holds: {"group", "to": {host, port}, "madeBy"}. From the
+-- On the shards of a retired server to which others may go on sending writes: refuses them.
+CREATE OR REPLACE FUNCTION citus_ha.refuse_write() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RAISE EXCEPTION 'this server is an old primary, and takes no writes any more'
+    USING ERRCODE = 'read_only_sql_transaction',
+          HINT = 'Somebody has an old copy of pg_dist_node: citus-ha reconcile, on the new primary’s cluster, says who.';
+END $$;
+
+-- The same before each statement that writes, whatever session_replication_role is.
+CREATE OR REPLACE FUNCTION citus_ha.refuse_writes() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET client_min_messages = warning AS $$
+DECLARE
+  shard regclass;
+BEGIN
+  PERFORM citus_ha.require('shards', 'refuse_writes');
+  PERFORM set_config('citus.enable_ddl_propagation', 'off', true), set_config('citus.enable_manual_changes_to_shards', 'on', true);
+  FOR shard IN SELECT * FROM citus_ha.own_shards() LOOP
+    EXECUTE format('DROP TRIGGER IF EXISTS citus_ha_refuse_write ON %s', shard);
+    EXECUTE format('CREATE TRIGGER citus_ha_refuse_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT EXECUTE PROCEDURE citus_ha.refuse_write()', shard);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER citus_ha_refuse_write', shard);
+  END LOOP;
+END $$;
+
+-- Retires this server, an old primary whose successor is promoted, and whose shards the caller holds: {"group", "to": {host, port}, "madeBy",
+-- "refuseWrites"}. From the
 -- commit on its Citus is of a group that no group has, in every session and daemon, after a restart too: it recovers
 -- nobody's transactions, and an old coordinator is none any more, which syncs no metadata. What an old coordinator had to
 -- do in the background is its successor's. A copy of the successor's data (pg_rewind, pg_basebackup) is whole again.
@@ -55,6 +80,9 @@ BEGIN
   PERFORM citus_ha.require('shards', 'retire');
   IF own IS DISTINCT FROM (succession ->> 'group')::int THEN
     RAISE EXCEPTION 'this server is of group %, not %', own, succession ->> 'group' USING ERRCODE = 'HA002';
+  END IF;
+  IF (succession ->> 'refuseWrites')::boolean THEN
+    PERFORM citus_ha.refuse_writes();
   END IF;
   UPDATE pg_dist_local_group SET groupid = own + 1000000000 WHERE groupid = own;
   IF NOT FOUND THEN

@@ -7,7 +7,7 @@ import type { Plan } from '../model/plan.ts'
 import type { ChangeContext } from './context.ts'
 import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, Outdated } from './locking.ts'
-import { closeOldPrimary, fenceOldPrimary, type KeptOldPrimary } from './old-primary.ts'
+import { closeOldPrimary, fenceOldPrimary, type KeptOldPrimary, shutOldPrimary } from './old-primary.ts'
 import { ailingIn, failuresIn, ParticipantError } from './participant-error.ts'
 import type { Sessions } from './participants.ts'
 import { all, lockAll } from './round.ts'
@@ -75,7 +75,7 @@ export async function change(
     await hooks.reached('opened')
     const { first, rest, began } = await lockAll(order, coordinator, others, context)
     const kept = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
-    requireClosed(order.plan, kept)
+    await all(kept.map((old) => requireClosed(order, old, context)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
     if (outcome.kind !== 'committed') {
@@ -158,17 +158,22 @@ function decisionOf(
 }
 
 /**
- * Who failed and is left out goes on sending writes to the old primary: only where that one takes no more of them.
- * @throws Error saying what to stop
+ * A copy that is left out goes on sending writes to a group's old primary: only where that one takes no more of them. Else
+ * that group has to wait, and others do without it.
+ * @throws ParticipantError of the new primary, saying what to stop
  */
-function requireClosed({ leftOut }: Plan, kept: readonly KeptOldPrimary[]): void {
-  const open = kept.find(({ why }) => why !== null)
-  const out = leftOut.find(({ ailing }) => ailing !== null)
-  if (!open || !out) return
-  const [node, old] = [out.node, open.old.node].map(formatAddress)
-  throw new Error(
-    `${node} could not take part (${out.why}), and would go on sending writes to ${old}, which lives and can’t be fenced (${open.why}): stop that one, there: pg_ctl stop -m fast; then: citus-ha reconcile`,
-  )
+async function requireClosed(
+  { plan, madeBy }: ChangeOrder,
+  { old, why }: KeptOldPrimary,
+  context: ChangeContext,
+): Promise<void> {
+  const out = plan.leftOut.find(({ sendsAstray }) => sendsAstray.includes(old.group))
+  if (!out) return
+  const open = why ?? (await shutOldPrimary(old, madeBy, context))
+  if (open === null) return
+  const [node, at] = [out.node, old.node].map(formatAddress)
+  const text = `${node} takes no part (${out.why}), and would go on sending writes to ${at}, which lives and can’t be closed (${open}): stop that one, there: pg_ctl stop -m fast; then: citus-ha reconcile`
+  throw new ParticipantError(old.successor, 'close', new Error(text))
 }
 
 /** Another instance was faster: what this plan was to write is there already. */

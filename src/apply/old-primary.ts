@@ -62,6 +62,27 @@ async function lockShards(
 }
 
 /**
+ * Where copies that are left out may go on sending writes there, before the decision: what is to be closed refuses every
+ * write to its shards from the end of this transaction on, by whomever.
+ * @returns why it can't; null: it will
+ * @throws what is to be tried again
+ */
+export async function shutOldPrimary(
+  { group, successor, session }: OldPrimary,
+  madeBy: string,
+  { limits }: Pick<ChangeContext, 'limits'>,
+): Promise<string | null> {
+  const shut = jsonLiteral({ group, to: successor, madeBy, refuseWrites: true })
+  try {
+    await session.run(`SELECT citus_ha.retire(${shut})`, limits.statementMs)
+    return null
+  } catch (error) {
+    if (mayTryAgain(codeOf(error)) || !session.alive) throw error
+    return messageOf(error)
+  }
+}
+
+/**
  * Step 7: ends what other nodes have open on the old primary, so that nothing there can commit, retires it, and lets go.
  * @returns why that is not known to have happened
  */

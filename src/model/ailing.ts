@@ -1,7 +1,11 @@
 import { formatAddress, type HostPort } from './node.ts'
+import { psql } from './shell.ts'
 
-/** What a participant of a change was at, in the order of the change. `rewrite`: its PREPARE is in the same message. */
-export type ParticipantStep = 'open' | 'lock' | 'rewrite'
+/**
+ * What a participant of a change was at, in the order of the change. `close`: of a new primary, its old one, which lives.
+ * `rewrite`: its PREPARE is in the same message.
+ */
+export type ParticipantStep = 'open' | 'lock' | 'close' | 'rewrite'
 
 /** A copy that failed its part of a change, and is left out of it. */
 export interface Ailing {
@@ -15,6 +19,7 @@ export interface Ailing {
 const STEPS: Readonly<Record<ParticipantStep, string>> = {
   open: 'a session was opened',
   lock: 'its copy was locked and read',
+  close: 'its old primary was to be closed',
   rewrite: 'its copy was rewritten and prepared',
 }
 
@@ -39,7 +44,7 @@ export function nextCommand({ node, code }: Pick<Ailing, 'node' | 'code'>, datab
   if (code !== null && INSTALL.has(code)) return 'citus-ha install'
   const sql = code === null ? undefined : NEXT[code]
   if (sql === undefined) return 'citus-ha doctor'
-  return `psql -h ${node.host} -p ${node.port} -d ${database} -c '${sql}'`
+  return psql(node, database, sql)
 }
 
 /** What was seen, without the node's name: that stands before it. */

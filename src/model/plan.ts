@@ -42,6 +42,8 @@ export interface LeftOut {
   readonly why: string
   /** What it failed an earlier round with; null: it was known before. */
   readonly ailing: Ailing | null
+  /** Groups whose writes it may go on sending to their old primaries, by the rows that it has or may have. */
+  readonly sendsAstray: readonly number[]
 }
 
 /** For people and `--json`: what happens to one row of the coordinator's copy. */

@@ -26,6 +26,8 @@ export interface CopyNode {
   readonly role: CopyRole
   /** The server to be written; or why there is none. */
   readonly server: Answered | string
+  /** No server runs there: its port refuses connections. */
+  readonly isDown: boolean
 }
 
 export function copyNodes(
@@ -42,19 +44,24 @@ export function copyNodes(
       if (!row?.hasmetadata || diagnosis.code === 'disabled') return []
       const role = diagnosis.standing === 'proved' ? 'promoted' : 'metadata worker'
       const server = diagnosis.primary ?? diagnosis.summary
-      return [{ address: diagnosis.primary?.address ?? row.address, nodeid: row.nodeid, role, server }]
+      const address = diagnosis.primary?.address ?? row.address
+      const seen = survey.nodes.find((node) => sameAddress(node.address, address))
+      const isDown = seen?.kind === 'unreachable' && seen.cause === 'refused'
+      return [{ address, nodeid: row.nodeid, role, server, isDown }]
     })
   const expand = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
     .filter((node) => kindOf(node) === 'expand coordinator' && node.citus?.localGroup === COORDINATOR_GROUP)
-    .map(
-      (node): CopyNode => ({ address: node.address, nodeid: null, role: 'expand coordinator', server: node }),
-    )
+    .map((server): CopyNode => {
+      const { address } = server
+      return { address, nodeid: null, role: 'expand coordinator', server, isDown: false }
+    })
   const first: CopyNode = {
     address: coordinator.address,
     nodeid: own?.nodeid ?? null,
     role: 'coordinator',
     server: coordinator,
+    isDown: false,
   }
   const seen = new Set<string>()
   return [first, ...workers, ...expand].filter((node) => {
@@ -92,13 +99,15 @@ export function draftCopy(
   const isReadable = typeof server !== 'string'
   const ailing = role === 'coordinator' ? null : ailingAt(node, options)
   const leave = (why: string, differs: boolean, changes: RowChange[] = []): CopyDraft => {
-    return { leftOut: { node: address, nodeid, why, ailing }, forbidden: [], differs, isReadable, changes }
+    const sendsAstray = node.isDown ? [] : astray(isReadable ? before : null, goal)
+    const leftOut = { node: address, nodeid, why, ailing, sendsAstray }
+    return { leftOut, forbidden: [], differs, isReadable, changes }
   }
-  if (typeof server === 'string') return leave(server, false)
-  const before = server.citus?.catalog ?? []
+  const before = isReadable ? (server.citus?.catalog ?? []) : []
   const truth = coordinator.citus?.catalog ?? []
   const own = role === 'expand coordinator'
   const goal = own ? ownRows(before, truth, target.catalog) : inOrderOf(before, target.catalog)
+  if (!isReadable) return leave(server, false)
   const differs = !sameCatalog(before, goal)
   const installed = server.installed
   if (ailing) return leave(describeLeftOut(ailing, options.database), differs)
@@ -143,6 +152,15 @@ export function draftCopy(
     isReadable,
     changes: drifted ? driftOf(node, before, rewrite) : moved,
   }
+}
+
+/** Groups whose primary these rows don't name, or are not known to. */
+function astray(rows: Catalog | null, goal: Catalog): number[] {
+  const isRight = (row: CatalogRow) => {
+    const own = rows && primaryOf(rows, row.group)
+    return own ? sameAddress(own.address, row.address) : false
+  }
+  return goal.filter((row) => row.role === 'primary' && !isRight(row)).map(({ group }) => group)
 }
 
 function ailingAt({ address, server }: CopyNode, { ailing }: PlanOptions): Ailing | null {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
-import type { Ailing } from '../../src/model/ailing.ts'
+import { type Ailing, nextCommand } from '../../src/model/ailing.ts'
 import { changesNothing } from '../../src/model/plan.ts'
 import { Ailments } from '../../src/walk/ailments.ts'
 import {
@@ -132,4 +132,21 @@ test('a node that was disabled and switched off is out of service, and nobody is
   const promoted = [silent('w1a'), writable('w1b', 1, { ...SECOND, catalog })]
   const failedOver = planned({ catalog, nodes: [...nodes, ...promoted] })
   expect(failedOver.leftOut).toEqual([])
+})
+
+test.each([
+  ['its copy names the old primary', writable('w2a', 2), [1]],
+  ['what it has is not known', silent('w2a', 'timeout'), [1, 2]],
+  ['nothing runs there', silent('w2a'), []],
+])('what is left out may send writes astray: %s', (_, seen, groups) => {
+  const nodes = [...FAILED_OVER.filter((node) => node.address.host !== 'w2a'), seen]
+  const made = planned({ nodes, options: { ailing: [failing('w2a', 'P0001')] } })
+  expect(made.leftOut.map(({ sendsAstray }) => sendsAstray)).toEqual([groups])
+})
+
+test('the command to look with is one for a shell, whatever the names are', () => {
+  const ailing = { node: { host: "o'brien", port: 5432 }, code: 'P0001' }
+  expect(nextCommand(ailing, 'a "b" $c')).toBe(
+    `psql -h "o'brien" -p 5432 -d 'a "b" $c' -c 'SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid = $$pg_dist_node$$::regclass AND NOT tgisinternal'`,
+  )
 })
