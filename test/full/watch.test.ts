@@ -1,4 +1,5 @@
-import dns from 'node:dns'
+import { rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
@@ -29,7 +30,7 @@ describe('a watcher in a world that changes', () => {
   afterEach(async () => {
     for (const end of ends.reverse()) await end()
     ends = []
-    vi.restoreAllMocks()
+    vi.unstubAllEnvs()
   })
   afterAll(async () => {
     await scenario?.stop()
@@ -50,8 +51,9 @@ describe('a watcher in a world that changes', () => {
     }
 
     it('are resolved anew at each connection: pulses, probes, the lead and changes go to the new address', async () => {
-      const addresses = new Map(NAMED.map((name) => [`${name}.test`, '127.0.0.1']))
-      resolveBy(addresses)
+      const { directory } = scenario.cluster
+      const names = NAMED.map((name) => `${name}.test`)
+      await resolveBy(directory, names, '127.0.0.1')
       const rules = NAMED.map((name) => [at(name), { connect: `${name}.test:${server(name).port}` }])
       const seen = await watch({ addresses: Object.fromEntries(rules) })
       const moved = new Map<string, Valve>()
@@ -59,11 +61,12 @@ describe('a watcher in a world that changes', () => {
         const valve = await Valve.open(server(name), { host: '127.0.0.2', port: server(name).port })
         ends.push(() => valve.close())
         moved.set(name, valve)
-        addresses.set(`${name}.test`, '127.0.0.2')
+      }
+      await resolveBy(directory, names, '127.0.0.2')
+      for (const name of NAMED)
         await server(name).query(
           `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'citus_ha'`,
         )
-      }
       for (const [name, valve] of moved) {
         // On each a pulse, a probe and a spare session; and the lead's on the coordinator.
         await waitUntil(`the sessions on ${name}`, async () => {
@@ -87,7 +90,7 @@ describe('a watcher in a world that changes', () => {
   })
 
   describe('coordinators', () => {
-    it('follows the promoted one beside the old one, never goes back, and refuses the old one alone', async () => {
+    it('follows the promoted one beside the old one, never goes back, and refuses the old one alone, retired or put back', async () => {
       const seen = await watch()
       const lead = () => seen.state.coordinator?.port
       await server('coordinator-standby').promote()
@@ -109,9 +112,13 @@ describe('a watcher in a world that changes', () => {
       ])
 
       await server('coordinator-standby').kill()
-      const refused = await waitUntil('the old one is refused', () =>
-        seen.of('failed').find(({ message }) => message.includes('an old one has come back')),
+      const failed = (text: string) => seen.of('failed').find(({ message }) => message.includes(text))
+      const none = await waitUntil('nobody is left', () =>
+        failed(`no writable coordinator answers: ${at('coordinator')}: retired, timeline 1`),
       )
+      const [, putBack = ''] = / in each database: (.*)$/.exec(none.message) ?? []
+      await server('coordinator').query(putBack, [], { database: scenario.cluster.database })
+      const refused = await waitUntil('the old one is refused', () => failed('an old one has come back'))
       expect(refused.message).toBe(
         `${at('coordinator')} takes writes, but it is not the coordinator that was followed, nor came from it: it is on timeline 1, the group was already on 2: an old one has come back, or a backup; stop it, or start this watch anew if it is to lead`,
       )
@@ -146,6 +153,27 @@ describe('a watcher in a world that changes', () => {
     )
     await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), before)
   }, 240_000)
+
+  // The cooldown is longer than the test waits for anything: with it applied, the second change would never come.
+  it.each([
+    ['a worker', 'worker-1'],
+    ['the coordinator', 'coordinator'],
+  ])('follows a failover of %s and the next one of it as fast, whatever the cooldown', async (_, name) => {
+    const before = await scenario.rows(server('coordinator'))
+    const detect = { interval: '300ms', timeout: '600ms', cooldown: '10m', witnessFreshness: '700ms' }
+    const seen = await watch({ detect })
+    let [primary, standby] = [server(name), server(`${name}-standby`)]
+    for (let n = 1; n <= 2; n++) {
+      await primary.kill()
+      await standby.promote()
+      await seen.changed(n)
+      await scenario.cluster.rejoin(primary, standby)
+      await scenario.streams(primary)
+      ;[primary, standby] = [standby, primary]
+    }
+    expect(seen.changes.map(({ outcome }) => outcome)).toEqual(['changed', 'changed'])
+    await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), before)
+  })
 
   it.skipIf(standin)(
     'a group that stays blocked: growing pauses, one loud line, others get through',
@@ -191,14 +219,23 @@ describe('a watcher in a world that changes', () => {
   )
 })
 
-/** Has this process find these names at these addresses, as a name server would tell it. */
-function resolveBy(addresses: ReadonlyMap<string, string>): void {
-  const real = dns.lookup as (...given: unknown[]) => void
-  const found = (name: string, options: dns.LookupOptions, told: (...given: unknown[]) => void) => {
-    const address = addresses.get(name)
-    if (address === undefined) return real(name, options, told)
-    if (options.all) process.nextTick(told, null, [{ address, family: 4 }])
-    else process.nextTick(told, null, address, 4)
-  }
-  vi.spyOn(dns, 'lookup').mockImplementation(found as unknown as typeof dns.lookup)
+/** For the process that looks names up: what it finds is read from a file, anew each time. */
+const RESOLVER = `
+const dns = require('node:dns')
+const { readFileSync } = require('node:fs')
+const real = dns.lookup
+dns.lookup = (name, options, told) => {
+  const address = JSON.parse(readFileSync(process.env.CITUS_HA_TEST_HOSTS, 'utf8'))[name]
+  if (address === undefined) real(name, options, told)
+  else process.nextTick(told, null, [{ address, family: 4 }])
+}`
+
+/** Has these names found at this address, as a name server would tell it, until told otherwise. */
+async function resolveBy(directory: string, names: readonly string[], address: string): Promise<void> {
+  const [script, hosts] = [join(directory, 'resolver.cjs'), join(directory, 'hosts.json')]
+  await writeFile(script, RESOLVER)
+  await writeFile(`${hosts}.new`, JSON.stringify(Object.fromEntries(names.map((name) => [name, address]))))
+  await rename(`${hosts}.new`, hosts)
+  vi.stubEnv('NODE_OPTIONS', `--require ${script}`)
+  vi.stubEnv('CITUS_HA_TEST_HOSTS', hosts)
 }
