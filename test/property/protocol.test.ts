@@ -32,6 +32,7 @@ const MET = {
   'written down by a change': 800,
   'written down as it is': 3000,
   'written down by a person': 150,
+  'ended with 0': 500,
 }
 
 describe('the real walk over simulated servers, in virtual time', () => {

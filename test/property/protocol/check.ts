@@ -167,6 +167,30 @@ function checkDecision(world: World, before: Catalog, change: Change, say: (what
   }
 }
 
+/** As the report says it to people: by host and port. */
+interface Ended {
+  readonly outcome: string
+  readonly refusals: readonly unknown[]
+  readonly copies: readonly { readonly node: string; readonly state: string }[]
+}
+
+/**
+ * At the end of a walk, with nobody else at work and no faults any more: exit code 0 (README) is the world's word too. Nothing
+ * was refused, every row is right on every server that takes writes, and on each one that was called right.
+ */
+export function checkEnding(world: World, name: string, { outcome, refusals, copies }: Ended): void {
+  if (outcome !== 'converged' && outcome !== 'changed') return
+  world.count('ended with 0')
+  const truth = textOfRows(world.leading()?.durable.rows ?? [])
+  const wrong = copies
+    .filter(({ state }) => state === 'right')
+    .map(({ node }) => world.get(node.replace(/:\d+$/, '')))
+    .filter((server) => server.up && textOfRows(server.durable.rows) !== truth)
+    .map((server) => `${server.name} is called right`)
+  const flaws = [...flawsOf(world), ...wrong, ...(refusals.length > 0 ? ['a group is refused'] : [])]
+  if (flaws.length > 0) throw new Error(`${name} ends with 0 (${outcome}):\n${flaws.join('\n')}`)
+}
+
 /** What is still wrong once everything is calm; empty if nothing is. */
 export function flawsOf(world: World): string[] {
   const leading = world.leading()

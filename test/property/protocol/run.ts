@@ -6,7 +6,7 @@ import { CitusHaError } from '../../../src/model/failure.ts'
 import type { Report } from '../../../src/model/outcome.ts'
 import { type WalkRequest, walk } from '../../../src/walk/walk.ts'
 import { OPTIONS } from '../../support/builders.ts'
-import { flawsOf } from './check.ts'
+import { checkEnding, flawsOf } from './check.ts'
 import { use } from './clock.ts'
 import { type Data, ServerError } from './copy.ts'
 import { Instance } from './network.ts'
@@ -157,6 +157,7 @@ async function once(world: World, instance: Instance): Promise<Report | null> {
     const groups = report.groups.map(({ group, code }) => `${group} ${code}`).join(', ')
     world.count(report.outcome)
     world.note(`${instance.name}: ${report.outcome} (${groups}) ${report.warnings.join('; ')}`)
+    if (world.calm) checkEnding(world, instance.name, report)
     return report
   } catch (error) {
     const expected = [CitusHaError, SessionLost, ServerError].some((known) => error instanceof known)
