@@ -37,8 +37,9 @@ export function primariesWithIntents(nodes: readonly Observation[]): Answered[] 
 }
 
 /**
- * What switchovers are doing, or have left behind: what the coordinator has written down and, where it has not, what a
- * group's primary has about itself. A coordinator's standby that took over may never have been told.
+ * What switchovers are doing, or have left behind. The coordinator and the group's primary itself have it written down, and may
+ * differ: a coordinator's standby that took over was told late, or never. Of one run `promoting` counts, whoever says it:
+ * that can't be undone. Of two runs the primary's counts: none is written down there before the one before it is over.
  */
 export function intentsIn(nodes: readonly Observation[]): Intent[] {
   const coordinator = coordinatorOf(nodes)
@@ -46,5 +47,10 @@ export function intentsIn(nodes: readonly Observation[]): Intent[] {
   const own = primariesWithIntents(nodes).flatMap((node) =>
     (node.installed?.intents ?? []).filter(({ group }) => group === node.citus?.localGroup),
   )
-  return [...known, ...own.filter(({ group }) => !known.some((each) => each.group === group))]
+  const told = known.map((intent) => {
+    const first = own.find(({ group }) => group === intent.group)
+    const isLate = first && (first.run !== intent.run || first.phase === 'promoting')
+    return isLate ? first : intent
+  })
+  return [...told, ...own.filter(({ group }) => !known.some((each) => each.group === group))]
 }

@@ -53,8 +53,10 @@ export async function settleIntents(
     const settled = await Promise.all(
       intents.map((intent) => settleOne(access, database, intent, { rows, survey })),
     )
-    const forget = intents
-      .filter((_, n) => settled[n]?.what === 'undone')
+    const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
+    // Of whichever run: the primary's word may have counted, and not what is written here.
+    const forget = (coordinatorOf(seen)?.installed?.intents ?? [])
+      .filter(({ group }) => over.includes(group))
       .map(({ group, run }) => `SELECT citus_ha.forget_intents(${intArrayLiteral([group])}, ${literal(run)})`)
     await session.run([...forget, 'COMMIT'].join('; '), limitMs)
     return settled

@@ -108,6 +108,37 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     expect(tally.get('switchover switched')).toBeUndefined()
   })
 
+  // g0b, which takes over while the worker's promotion is under way, has not replayed that it was to be asked for.
+  test.each([110, 113, 116])(
+    'known: a coordinator that was told late had its older word believed before the old primary’s own (at %i)',
+    async (at) => {
+      const { tally } = await runSwitchovers({
+        ...QUIET,
+        seed: 3,
+        standbys: [1, [2, 1]],
+        slowReplay: true,
+        orders: [order({ groups: [2] })],
+        reconciles: [300],
+        faults: [{ on: 'statement', at, what: 'promote', whom: 1, ms: 30 }],
+      })
+      expect(tally.get('fault')).toBe(1)
+      expect(tally.get('switchover switched')).toBe(1)
+    },
+  )
+
+  test('known: others had promoted one, a switchover another: the first of the three comes back as a standby', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      standbys: [0, [2]],
+      orders: [
+        order({ at: 900 }),
+        order({ to: 0, meanwhile: { at: 'connect', what: 'others promote the target' } }),
+      ],
+      reconciles: [600],
+    })
+    expect(tally.get('switchover switched')).toBe(1)
+  })
+
   test.each(POINTS.flatMap((at) => (['killed', 'frozen'] as const).map((how) => ({ at, how }))))(
     '$how at $at, everything is in order after one reconcile',
     async (dies) => {

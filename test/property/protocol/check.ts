@@ -73,8 +73,12 @@ export function checkWrittenDown(world: World, by: Instance, at: Server, before:
   const decided = change ? decidedIn(world, at, before, change) : []
   for (const [group, primary] of new Map([...toldIn(by, before, after), ...decided])) {
     const old = primaryOf(before.rows, group)?.address.host
-    // Of a switchover the clients' writes tell.
-    if (!old || by.switches || before.intents.some((intent) => intent.group === group)) continue
+    if (!old) continue
+    // Of a switchover the clients' writes tell; it decides like any other change.
+    if (by.switches || before.intents.some((intent) => intent.group === group)) {
+      if (change) world.evidence.decided(primary)
+      continue
+    }
     const isVouched = by.vouched === primary.name
     const why = isVouched ? null : world.evidence.against(by, at, group, primary, old)
     if (why)

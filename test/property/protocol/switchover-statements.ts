@@ -32,6 +32,10 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT current_user::text', sound],
   ['SELECT (extract(epoch FROM clock_timestamp())', ({ world }) => [{ ms: world.clock.now }]],
   ['SELECT (SELECT count(*)::int FROM pg_prepared_xacts)', () => [{ in_use: 0, transactions: [] }]],
+  [
+    "SELECT pg_catalog.current_setting('max_prepared_transactions')",
+    ({ data }) => [{ free: 100 - data.prepared.size }],
+  ],
   ["SELECT coalesce(jsonb_agg(jsonb_build_object('application_name'", () => [{ standbys: [] }]],
   [
     "SELECT coalesce(jsonb_agg(jsonb_build_object(\n                  'name', a.application_name",
@@ -42,6 +46,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
     () => [{ slots: [] }],
   ],
   ['SELECT coalesce(jsonb_agg(f.signature', () => [{ missing: [] }]],
+  ['SELECT coalesce(jsonb_agg(n.need', () => [{ granted: ['all of it'], missing: [] }]],
   ['SELECT citus_ha.end_citus_backends(', endCitus],
   ['SELECT citus_ha.blockers(', (backend, sql) => [{ blockers: blockers(backend, sql).map(told(backend)) }]],
   ['SELECT citus_ha.intend(', intend],

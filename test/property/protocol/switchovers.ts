@@ -225,8 +225,11 @@ function tidy(world: World, group: number): void {
     newest[0]
   if (!primary) throw new Error(`group ${group} has lost its primary`)
   for (const one of members) {
-    const replaced = !one.inRecovery && (world.othersPromoted.has(primary) || newest.includes(one))
-    if (one !== primary && replaced) one.follow(primary)
+    // By others, whoever has switched over since; citus-ha leaves its own as it left them.
+    const isReplaced = members.some(
+      (each) => world.othersPromoted.has(each) && (each === primary || each.timeline > one.timeline),
+    )
+    if (one !== primary && !one.inRecovery && (isReplaced || newest.includes(one))) one.follow(primary)
     else one.start()
   }
   for (const one of members) {

@@ -1,0 +1,37 @@
+import { describe, expect, test } from 'vitest'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
+import { type Intent, intentsIn } from '../../src/model/intent.ts'
+import { address, installed, surveyOf, TWO_WORKERS, writable } from '../support/builders.ts'
+
+const intent = (run: string, phase: Intent['phase']): Intent => {
+  const [from, to] = [address('w1a'), address('w1b')]
+  return { group: 1, from, to, phase, byCommand: false, stopped: false, madeBy: 'somebody', run }
+}
+
+const nodesWith = (coordinator: readonly Intent[], primary: readonly Intent[]) => [
+  writable('cn1', 0, { catalog: TWO_WORKERS, installed: installed({ intents: coordinator }) }),
+  writable('w1a', 1, { catalog: TWO_WORKERS, readOnly: true, installed: installed({ intents: primary }) }),
+]
+
+describe('what a switchover has written down, where the coordinator and the old primary differ', () => {
+  test.each([
+    { coordinator: ['a', 'promoting'], primary: null, counts: ['a', 'promoting'] },
+    { coordinator: null, primary: ['a', 'promoting'], counts: ['a', 'promoting'] },
+    // A standby took the coordinator's place, and had not got its last word.
+    { coordinator: ['a', 'quiescing'], primary: ['a', 'promoting'], counts: ['a', 'promoting'] },
+    { coordinator: ['a', 'promoting'], primary: ['a', 'quiescing'], counts: ['a', 'promoting'] },
+    { coordinator: ['a', 'promoting'], primary: ['b', 'quiescing'], counts: ['b', 'quiescing'] },
+    { coordinator: ['a', 'quiescing'], primary: ['b', 'promoting'], counts: ['b', 'promoting'] },
+  ] as const)('$coordinator and $primary: $counts', ({ coordinator, primary, counts }) => {
+    const said = (told: readonly [string, Intent['phase']] | null) => (told ? [intent(...told)] : [])
+    expect(intentsIn(nodesWith(said(coordinator), said(primary)))).toEqual(said(counts))
+  })
+
+  test('its target, once promoted, is believed by the old primary’s word', () => {
+    const nodes = nodesWith([intent('a', 'quiescing')], [intent('a', 'promoting')])
+    const promoted = writable('w1b', 1, { catalog: TWO_WORKERS, timeline: 2 })
+    const found = diagnose(surveyOf([...nodes, promoted]), NO_CLAIMS).find(({ group }) => group === 1)
+    expect(found).toMatchObject({ standing: 'proved', code: 'promoted' })
+  })
+})
