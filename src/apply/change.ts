@@ -9,7 +9,7 @@ import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, Outdated } from './locking.ts'
 import { closeOldPrimary, fenceOldPrimary, type KeptOldPrimary, shutOldPrimary } from './old-primary.ts'
 import { ailingIn, failuresIn, ParticipantError } from './participant-error.ts'
-import type { Sessions } from './participants.ts'
+import type { Sessions, Unfenceable } from './participants.ts'
 import { all, lockAll } from './round.ts'
 import { rollbackSql, type Stamp } from './statements.ts'
 import {
@@ -67,7 +67,7 @@ export async function change(
   sessions: Sessions,
   context: ChangeContext,
 ): Promise<ChangeOutcome> {
-  const { participants, oldPrimaries } = sessions
+  const { participants, oldPrimaries, unfenceable } = sessions
   const [coordinator, ...others] = participants
   if (!coordinator) throw new Error('a change needs the coordinator')
   const { limits, hooks } = context
@@ -75,7 +75,7 @@ export async function change(
     await hooks.reached('opened')
     const { first, rest, began } = await lockAll(order, coordinator, others, context)
     const kept = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
-    await all(kept.map((old) => requireClosed(order, old, context)))
+    await all([...kept, ...unfenceable].map((old) => requireClosed(order, old, context)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)
     if (outcome.kind !== 'committed') {
@@ -86,7 +86,8 @@ export async function change(
     }
     const closed = await all(kept.map((old) => closeOldPrimary(old, order.madeBy, context)))
     const lockedMs = performance.now() - began
-    return { ...outcome, unfenced: [...kept.flatMap(({ why }) => why ?? []), ...closed.flat()], lockedMs }
+    const unfenced = [...[...kept, ...unfenceable].flatMap(({ why }) => why ?? []), ...closed.flat()]
+    return { ...outcome, unfenced, lockedMs }
   } catch (error) {
     const open = [...participants, ...oldPrimaries]
     await Promise.all(
@@ -164,12 +165,12 @@ function decisionOf(
  */
 async function requireClosed(
   { plan, madeBy }: ChangeOrder,
-  { old, why }: KeptOldPrimary,
+  { old, why }: KeptOldPrimary | Unfenceable,
   context: ChangeContext,
 ): Promise<void> {
   const out = plan.leftOut.find(({ sendsAstray }) => sendsAstray.includes(old.group))
   if (!out) return
-  const open = why ?? (await shutOldPrimary(old, madeBy, context))
+  const open = 'session' in old && why === null ? await shutOldPrimary(old, madeBy, context) : why
   if (open === null) return
   const [node, at] = [out.node, old.node].map(formatAddress)
   const text = `${node} takes no part (${out.why}), and would go on sending writes to ${at}, which lives and can’t be closed (${open}): stop that one, there: pg_ctl stop -m fast; then: citus-ha reconcile`

@@ -1,9 +1,10 @@
 import { jsonLiteral } from '../db/sql.ts'
-import { codeOf, mayTryAgain, messageOf, SqlState } from '../db/sqlstate.ts'
+import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
+import { isNotInstalled } from '../model/ailing.ts'
 import { formatAddress } from '../model/node.ts'
 import type { ChangeContext } from './context.ts'
 import { withinRound } from './locking.ts'
-import { idleLimit, type OldPrimary } from './participants.ts'
+import { idleLimit, notFenced, type OldPrimary } from './participants.ts'
 import { BEGIN, beginSql, limitSql, lockTimeoutSql, rollbackSql } from './statements.ts'
 
 /** A living old primary in the locked window of a change. */
@@ -31,9 +32,8 @@ export async function fenceOldPrimary(
     await lockShards(old, context, roundBegan)
   } catch (error) {
     const code = codeOf(error)
-    if (mayTryAgain(code) || code !== SqlState.insufficientPrivilege) throw error
-    const why = `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)}`
-    return { old, recoveryHeld: false, why }
+    if (!isNotInstalled(code)) throw error
+    return { old, recoveryHeld: false, why: notFenced(node, error) }
   }
   const hold = 'SAVEPOINT citus_ha_shards; SELECT citus_ha.hold_recovery() AS held'
   const told = await session.run(hold, limits.statementMs).catch(async (error: unknown) => {

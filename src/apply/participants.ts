@@ -1,6 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { SessionLike } from '../db/pg.ts'
-import type { HostPort } from '../model/node.ts'
+import { codeOf, messageOf } from '../db/sqlstate.ts'
+import { isNotInstalled } from '../model/ailing.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, OldPrimaryPlan, Plan } from '../model/plan.ts'
 import { asParticipant, SeveralFailed } from './participant-error.ts'
@@ -30,10 +32,17 @@ export interface OldPrimary extends Begun, OldPrimaryPlan {
   readonly session: SessionLike
 }
 
+/** An old primary that is alive, and that can't be fenced, since nothing of ours is there. */
+export interface Unfenceable {
+  readonly old: OldPrimaryPlan
+  readonly why: string
+}
+
 /** Everybody a change talks to; the coordinator's participant is the first. */
 export interface Sessions {
   readonly participants: readonly Participant[]
   readonly oldPrimaries: readonly OldPrimary[]
+  readonly unfenceable: readonly Unfenceable[]
 }
 
 export interface OpenOptions {
@@ -62,31 +71,41 @@ export async function openSessions(
   { copies, oldPrimaries }: Pick<Plan, 'copies' | 'oldPrimaries'>,
   options: OpenOptions,
 ): Promise<Sessions> {
-  const nodes = [...copies, ...oldPrimaries]
-  const results = await Promise.allSettled(
-    nodes.map((each) =>
-      asParticipant(each.node, 'open', () =>
-        openOrFenced(each.node, 'role' in each ? each.role : 'old primary', options),
-      ),
-    ),
-  )
+  const { surveyed } = options
+  const openOne = async (node: HostPort, role: CopyRole | 'old primary'): Promise<Opened> =>
+    await asParticipant(node, 'open', () => openOrFenced(node, role, options))
+  const results = await Promise.allSettled([
+    ...copies.map(async (copy) => {
+      return { copy, ...(await openOne(copy.node, copy.role)), surveyed: surveyed(copy.node) }
+    }),
+    ...oldPrimaries.map(async (old) => {
+      return await openOne(old.node, 'old primary').then(
+        (opened) => ({ ...old, ...opened }),
+        (error) => ({ old, why: unfenceable(old, error) }),
+      )
+    }),
+  ])
   const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-  const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  const opened = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   if (failed.length > 0) {
-    await closeOwn(sessions)
+    await closeOwn(opened.filter((each) => 'session' in each))
     throw new SeveralFailed(failed)
   }
-  const { surveyed } = options
   return {
-    participants: sessions
-      .slice(0, copies.length)
-      .flatMap((opened, n) =>
-        copies.slice(n, n + 1).map((copy) => ({ copy, ...opened, surveyed: surveyed(copy.node) })),
-      ),
-    oldPrimaries: sessions
-      .slice(copies.length)
-      .flatMap((opened, n) => oldPrimaries.slice(n, n + 1).map((old) => ({ ...old, ...opened }))),
+    participants: opened.filter((each) => 'copy' in each),
+    oldPrimaries: opened.filter((each) => 'session' in each && 'successor' in each),
+    unfenceable: opened.filter((each) => 'why' in each),
   }
+}
+
+/** Why it can't be fenced, where nothing of ours is there: no later round finds that otherwise. @throws what else there is */
+function unfenceable({ node }: OldPrimaryPlan, error: unknown): string {
+  if (!isNotInstalled(codeOf(error))) throw error
+  return notFenced(node, error)
+}
+
+export function notFenced(node: HostPort, error: unknown): string {
+  return `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)} (${codeOf(error)}); stop it, there: pg_ctl stop -m fast; or give it the schema, as a superuser: citus-ha install`
 }
 
 /** Closes what was opened for the change; a fence's sessions are closed with the fence. */

@@ -39,9 +39,14 @@ const NEXT: Readonly<Record<string, string>> = {
 /** Nothing of ours is there, or not as it should be. */
 const INSTALL: ReadonlySet<string> = new Set(['3F000', '42883', '42P01', '42501', 'HA003'])
 
+/** Whether this SQLSTATE says that our schema, or a right to it, is missing there. */
+export function isNotInstalled(code: string | null | undefined): boolean {
+  return code != null && INSTALL.has(code)
+}
+
 /** What is to be typed next about a node that failed with this SQLSTATE. */
 export function nextCommand({ node, code }: Pick<Ailing, 'node' | 'code'>, database: string): string {
-  if (code !== null && INSTALL.has(code)) return 'citus-ha install'
+  if (isNotInstalled(code)) return 'citus-ha install'
   const sql = code === null ? undefined : NEXT[code]
   if (sql === undefined) return 'citus-ha doctor'
   return psql(node, database, sql)

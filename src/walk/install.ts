@@ -37,7 +37,12 @@ export async function installWhereMissing(
   request: WalkRequest,
   view: View,
 ): Promise<boolean> {
-  const missing = ownNodes(view).filter(
+  // An old primary that runs on has to be fenced: its data is its successor's, which is proved.
+  const old = view.survey.nodes.filter(
+    (node): node is Answered =>
+      view.plan.oldPrimaries.some((each) => sameAddress(each.node, node.address)) && node.kind === 'answered',
+  )
+  const missing = [...ownNodes(view), ...old].filter(
     (node) =>
       node.superuser &&
       node.untrusted.length === 0 &&

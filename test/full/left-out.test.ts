@@ -37,9 +37,12 @@ describe.skipIf(standin)('a copy is left out while the old primary of the group 
   })
 
   /** A reconcile after a promotion, with writes to group 1 through the copy that is left out. */
-  async function failOver(): Promise<{ ran: Awaited<ReturnType<Scenario['run']>>; decidedAt: number }> {
+  async function failOver(
+    old?: string,
+  ): Promise<{ ran: Awaited<ReturnType<Scenario['run']>>; decidedAt: number }> {
     const { cluster } = scenario
     await server('worker-1-standby').promote()
+    if (old) await sql('worker-1', old)
     const own = new Writer(server('worker-2'), cluster.database, await keysOf(cluster, 1), insert, 'one')
     writer = own
     await waitUntil('it writes', () => own.acknowledged.length > 3)
@@ -85,13 +88,24 @@ describe.skipIf(standin)('a copy is left out while the old primary of the group 
     expect(await lost([id])).toEqual([])
   })
 
+  it('without our schema, and nobody is left out: done without it at once, and named', async () => {
+    const { ran } = await failOver('ALTER SCHEMA citus_ha RENAME TO away')
+    const said = ran.stdout + ran.stderr
+    expect(ran.exitCode, said).toBe(5)
+    expect(said).toMatch(
+      new RegExp(`${at('worker-1')} takes writes and could not be fenced.*3F000.*pg_ctl stop`),
+    )
+    expect(said).not.toMatch(/trying again/)
+    expect(await scenario.rows(server('worker-2'))).toContain(`2 group 1 primary ${promoted()}`)
+  })
+
   it.each([
     ['it may not be fenced', 'REVOKE EXECUTE ON FUNCTION citus_ha.lock_shards() FROM citus_ha'],
+    ['it has no schema of ours', 'ALTER SCHEMA citus_ha RENAME TO away'],
     ['it may not be retired', 'REVOKE EXECUTE ON FUNCTION citus_ha.retire(jsonb) FROM citus_ha'],
   ])('that can’t be closed, since %s: nothing is changed, and the way out is said', async (_, revoke) => {
     await sql('worker-2', RAISES)
-    await sql('worker-1', revoke)
-    const { ran } = await failOver()
+    const { ran } = await failOver(revoke)
     const said = ran.stdout + ran.stderr
     expect(ran.exitCode, said).toBe(4)
     expect(said).toContain(`${at('worker-2')} takes no part`)

@@ -46,6 +46,14 @@ describe('the first run ever', () => {
     expect(lines).toEqual([0, 1, 2].map((groupid) => ({ groupid, timeline: 1 })))
   })
 
+  it('installs on an old primary that runs on as well, which has to be fenced', async () => {
+    await server('worker-1-standby').promote()
+    const promoted = ['--group', '1', '--promoted', at('worker-1-standby')]
+    const report = await scenario.reconcileWith([...asAdmin(), ...promoted])
+    expect(report, JSON.stringify(report)).toMatchObject({ outcome: 'changed', exitCode: 0 })
+    expect(await has('worker-1')).toBe(true)
+  })
+
   it('says exactly what to run where the role may not install', async () => {
     await server('coordinator').query('CREATE ROLE visitor LOGIN; GRANT pg_read_all_stats TO visitor')
     const { coordinator, database } = scenario.cluster
