@@ -8,49 +8,49 @@ import { distinctServers } from '../model/servers.ts'
 import type { Expectation } from './verify.ts'
 
 /**
- * Standby coordinators that could not be read. What is silent shows no group: these are the coordinator candidates and
- * group 0's secondaries without an answer. Whether they are standbys that live is known by the coordinator: one that is
- * attached to it, and is none of those that answered, may be any of them, and is read through. With none left over they
- * follow nobody.
+ * Standbys that could not be read. What is silent shows no group: these are the coordinator candidates and the registered
+ * secondaries without an answer. Whether they are standbys that live is known by their primary: one that is attached to it,
+ * and is none of those that answered, may be any of them, and is read through. With none left over they follow nobody;
+ * such a one whose row is inactive is out of service, and is not told of.
+ * @param primaryOf whom the standbys of a group have to follow
  */
 export function unreadStandbys(
   survey: Survey,
   candidates: readonly HostPort[],
   expected: Catalog,
+  primaryOf: (group: number) => Answered | null,
 ): Expectation[] {
-  const coordinator = coordinatorOf(survey.nodes)
-  if (!coordinator) return []
-  const rows = coordinator.citus?.catalog ?? []
-  const ofGroup = rows.filter(({ group, isclone }) => group === COORDINATOR_GROUP && !isclone)
+  const rows = coordinatorOf(survey.nodes)?.citus?.catalog ?? []
   const primaries = rows.filter(({ role }) => role === 'primary')
-  const others = rows.filter(({ group }) => group !== COORDINATOR_GROUP)
-  const named = [...candidates, ...ofGroup.map(({ address }) => address)]
-  const strangers = strangersAt(coordinator, survey)
   return survey.nodes
     .filter((node) => node.kind !== 'answered')
-    .filter(({ address }) => named.some((each) => sameAddress(each, address)))
-    .filter(({ address }) => ![...primaries, ...others].some((row) => sameAddress(row.address, address)))
-    .map((seen): Expectation => {
-      const isAttached = strangers.some((host) => mayBe(host, seen))
-      return {
-        node: seen.address,
-        role: isAttached ? 'standby coordinator' : 'coordinator candidate',
-        expected,
-        firsts: [],
-        seen,
-        reservation: null,
-        isAiling: false,
-        upstream: coordinator,
-        follows: isAttached,
-      }
+    .filter(({ address }) => !primaries.some((row) => sameAddress(row.address, address)))
+    .flatMap((seen): Expectation[] => {
+      const row = rows.find(
+        (each) => each.role === 'secondary' && !each.isclone && sameAddress(each.address, seen.address),
+      )
+      const isCandidate = candidates.some((each) => sameAddress(each, seen.address))
+      const group = row?.group ?? (isCandidate ? COORDINATOR_GROUP : null)
+      const upstream = group === null ? null : primaryOf(group)
+      if (upstream === null) return []
+      const isAttached = strangersAt(upstream, survey).some((host) => mayBe(host, seen))
+      if (!isAttached && row && !row.isactive) return []
+      const role = roleOf(group === COORDINATOR_GROUP, isAttached)
+      const known = { firsts: [], reservation: null, isAiling: false }
+      return [{ ...known, node: seen.address, role, expected, seen, upstream, follows: isAttached }]
     })
 }
 
-/** From where standbys are attached to the coordinator that are not among those that answered; null: by a socket. */
-function strangersAt(coordinator: Answered, { nodes }: Survey): (string | null)[] {
+function roleOf(isOfCoordinator: boolean, isAttached: boolean): string {
+  if (isOfCoordinator) return isAttached ? 'standby coordinator' : 'coordinator candidate'
+  return 'worker standby'
+}
+
+/** From where standbys are attached to a primary that are not among those that answered; null: by a socket. */
+function strangersAt(primary: Answered, { nodes }: Survey): (string | null)[] {
   const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
-  const known = distinctServers(answered.filter((node) => streamsFrom(node, coordinator)))
-  const attached = coordinator.senders.filter(({ state }) => state === 'streaming' || state === 'catchup')
+  const known = distinctServers(answered.filter((node) => streamsFrom(node, primary)))
+  const attached = primary.senders.filter(({ state }) => state === 'streaming' || state === 'catchup')
   return attached.length > known.length ? attached.map(({ clientHost }) => clientHost) : []
 }
 

@@ -46,6 +46,7 @@ export function expectations(
 ): Expectation[] {
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
   const truth = plan.copies[0]?.after ?? []
+  const upstreamOf = (group: number) => primaryToFollow(group, survey, diagnoses)
   const written = plan.copies.map((copy): Expectation => {
     const { node, role, after } = copy
     return {
@@ -78,7 +79,8 @@ export function expectations(
     .filter((node): node is Answered => node.kind === 'answered' && node.inRecovery)
     .filter((node) => (node.citus?.catalog.length ?? 0) > 0)
     .map((node): Expectation => {
-      const primary = upstreamOf(node, survey, diagnoses)
+      const group = node.citus?.localGroup
+      const primary = group === undefined ? null : upstreamOf(group)
       const own = plan.copies.find((copy) => primary && sameAddress(copy.node, primary.address))
       const out = plan.leftOut.find((each) => primary && sameAddress(each.node, primary.address))
       const reservation = out ? `its primary’s copy: ${out.why}` : null
@@ -99,21 +101,25 @@ export function expectations(
         follows,
       }
     })
-  return distinct([...written, ...left, ...standbys, ...unreadStandbys(survey, candidates, truth)])
+  return distinct([
+    ...written,
+    ...left,
+    ...standbys,
+    ...unreadStandbys(survey, candidates, truth, upstreamOf),
+  ])
 }
 
 function firstsOf({ steps }: CopyPlan): number[] {
   return steps.flatMap(({ op, nodeid }) => (op === 'first' ? [nodeid] : []))
 }
 
-/** Whom a standby has to follow: its group's primary, or, where none is proved, the registered one if it answers. */
-function upstreamOf(standby: Answered, survey: Survey, diagnoses: readonly Diagnosis[]): Answered | null {
-  const group = standby.citus?.localGroup
+/** Whom a group's standbys have to follow: its primary, or, where none is proved, the registered one if it answers. */
+function primaryToFollow(group: number, survey: Survey, diagnoses: readonly Diagnosis[]): Answered | null {
   const coordinator = coordinatorOf(survey.nodes)
   if (group === COORDINATOR_GROUP) return coordinator ?? null
   const proved = diagnoses.find((diagnosis) => diagnosis.group === group)?.primary
   if (proved) return proved
-  const row = group === undefined ? undefined : primaryOf(coordinator?.citus?.catalog ?? [], group)
+  const row = primaryOf(coordinator?.citus?.catalog ?? [], group)
   const node = survey.nodes.find((each) => row && sameAddress(each.address, row.address))
   return node?.kind === 'answered' && !node.inRecovery && !node.retired ? node : null
 }
@@ -201,10 +207,8 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
   const end = began + waitMs
   let awayUntil: number | null = null
   let wasAsked = false
-  // What followed nobody, or was left out, and gave no answer is not asked for another one, which would take as long again.
-  const isGone =
-    (!each.follows && each.seen?.kind !== 'answered') ||
-    (reservation !== null && each.seen?.kind === 'unreachable')
+  // What followed nobody, or is not reached, is not asked for another answer, which would take as long again.
+  const isGone = (!each.follows && each.seen?.kind !== 'answered') || each.seen?.kind === 'unreachable'
   for (let seen = decidedAt === null || isGone ? each.seen : undefined; ; seen = undefined) {
     seen ??= await options.probe(node)
     if (await isRight(seen, each, options))
