@@ -217,9 +217,10 @@ function alter({ server }: Backend, statement: string): Rows {
 }
 
 function heldSettings({ server, data }: Backend): Rows {
-  const known = data.intents.find((intent) => intent.settings !== undefined)?.settings ?? null
+  const known = data.intents.find((intent) => intent.settings !== undefined)
   return Object.entries(HELD).map(([name, value]) => {
-    return { name, setting: server.settings.get(name) ?? value, settings: known }
+    const noted = { settings: known?.settings ?? null, groupid: known?.group ?? null }
+    return { name, setting: server.settings.get(name) ?? value, ...noted }
   })
 }
 
