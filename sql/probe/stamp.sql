@@ -17,6 +17,12 @@ WITH schema AS (
              WHERE m.classid = 'pg_class'::regclass
   UNION ALL SELECT concat_ws(' ', 'trigger', t.oid, t.xmin) FROM member m JOIN pg_trigger t ON t.tgrelid = m.objid
              WHERE m.classid = 'pg_class'::regclass
+  UNION ALL SELECT concat_ws(' ', 'index', i.indexrelid, i.xmin) FROM member m JOIN pg_index i ON i.indrelid = m.objid
+             WHERE m.classid = 'pg_class'::regclass
+  UNION ALL SELECT concat_ws(' ', 'default', a.oid, a.xmin) FROM member m JOIN pg_attrdef a ON a.adrelid = m.objid
+             WHERE m.classid = 'pg_class'::regclass
+  UNION ALL SELECT concat_ws(' ', 'policy', y.oid, y.xmin) FROM member m JOIN pg_policy y ON y.polrelid = m.objid
+             WHERE m.classid = 'pg_class'::regclass
   UNION ALL SELECT concat_ws(' ', 'superuser', u.oid) FROM pg_roles u WHERE u.rolsuper
 )
 SELECT CASE WHEN EXISTS (SELECT FROM schema) THEN md5(string_agg(p.what, ',' ORDER BY p.what COLLATE "C")) END AS stamp FROM part p

@@ -5,6 +5,7 @@ export const SqlState = {
   invalidPassword: '28P01',
   invalidAuthorization: '28000',
   noSuchDatabase: '3D000',
+  invalidSchemaName: '3F000',
   insufficientPrivilege: '42501',
   undefinedObject: '42704',
   notInPrerequisiteState: '55000',

@@ -5,7 +5,7 @@ import { type Row, Session, type SessionGuard } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { EndedEarly } from '../db/preparation.ts'
 import { statement } from '../db/sql.ts'
-import { messageOf } from '../db/sqlstate.ts'
+import { messageOf, SqlState } from '../db/sqlstate.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
@@ -109,6 +109,8 @@ export class Connections implements Access {
 /** Text that reads or calls anything in the schema; names of settings of ours begin like that too. */
 const CALLS_OURS = /citus_ha\.\w+\s*\(|\b(FROM|JOIN|INTO|UPDATE|TABLE) citus_ha\./i
 
+const MAKES_OURS = /^CREATE SCHEMA citus_ha;/m
+
 /**
  * What is called in a schema that somebody else made would run as us, a superuser or not. Asked on the session itself: an
  * earlier answer is of a database that may have been dropped and made anew, or had no such schema yet; it counts where the
@@ -126,6 +128,8 @@ function trustGuard(address: HostPort, database: string, verdicts: Verdicts): Se
     if (trust.untrusted.length > 0)
       throw new CitusHaError('configuration', untrustedSchema(address, trust.untrusted))
     isTrusted = stamp !== null
+    // Not sent all the same, to fail there: somebody may make one before it is run. What makes it fails where one is.
+    if (!isTrusted && !MAKES_OURS.test(sql)) throw new NoSchema()
   }
 }
 
@@ -133,6 +137,14 @@ const place = (address: HostPort, database: string): string => `${formatAddress(
 
 // `await` looks for itself.
 const callsOurs = (sql: string): boolean => CALLS_OURS.test(sql) && !sql.includes(statement('probe/await'))
+
+/** As the server would say it. */
+class NoSchema extends Error {
+  readonly code = SqlState.invalidSchemaName
+  constructor() {
+    super('schema "citus_ha" does not exist')
+  }
+}
 
 class ProbeTimeout extends Error {
   readonly code = 'PROBE_TIMEOUT'

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { Connections } from '../../src/walk/connections.ts'
 import { Caught, traps } from '../support/hostile.ts'
@@ -185,6 +186,35 @@ describe('a hostile user of the database', () => {
     }
   })
 
+  it('has none of his code run where he makes the schema while a statement of ours waits', async () => {
+    const { database } = scenario.cluster
+    const at = server('coordinator')
+    const local = (sql: string) => `SET citus.enable_ddl_propagation = off; ${sql}`
+    await on(at, local('CREATE ROLE mallory LOGIN'))
+    await on(at, local(`DROP SCHEMA citus_ha CASCADE; GRANT CREATE ON DATABASE ${database} TO mallory`))
+    const coordinators = [at.url(database, 'citus_ha')]
+    const access = new Connections(await loadConfig({ coordinators, env: {} }), {})
+    const mallory = await at.connect({ database, user: 'mallory' })
+    try {
+      const caught = new Caught([at])
+      const lead = `CREATE FUNCTION citus_ha.take_lead() RETURNS int LANGUAGE plpgsql AS $$ ${TRAP} $$`
+      await mallory.query('BEGIN; SELECT pg_advisory_xact_lock(17)')
+      const session = await access.open(at, database)
+      const ran = session
+        .run('SELECT pg_advisory_xact_lock(17); SELECT citus_ha.take_lead()', 10_000)
+        .catch((error: unknown) => error)
+      const waits = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 17 AND NOT granted`
+      await Promise.race([ran, waitUntil('it waits', async () => (await on(at, waits)).length > 0)])
+      await mallory.query(`${local(`${FAKE}; ${lead}`)}; COMMIT`)
+      expect(await ran).toMatchObject({ code: '3F000' })
+      expect(caught.lines()).toEqual([])
+      await session.close()
+    } finally {
+      await mallory.end()
+      await access.close()
+    }
+  })
+
   const impostures: readonly Imposture[] = [
     {
       what: 'made by whoever may CREATE in the database, before install',
@@ -233,6 +263,19 @@ describe('a hostile user of the database', () => {
         ],
       ],
       named: /unexpected: trigger trap on epoch/,
+    },
+    {
+      what: 'in which a superuser has tables call functions of his',
+      made: [
+        ['postgres', 'CREATE SCHEMA evil AUTHORIZATION mallory; GRANT USAGE ON SCHEMA evil TO PUBLIC'],
+        [
+          'mallory',
+          `CREATE FUNCTION evil.trap() RETURNS bigint LANGUAGE plpgsql AS $$ ${TRAP} $$;
+           CREATE FUNCTION evil.trap(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT evil.trap()'`,
+        ],
+        ['postgres', 'ALTER TABLE citus_ha.epoch ALTER epoch SET DEFAULT evil.trap()'],
+      ],
+      named: /unexpected: function evil.trap\(\) behind epoch/,
     },
   ]
 
