@@ -15,17 +15,26 @@ const heldRows = z.array(
     name: z.string(),
     setting: z.string(),
     settings: z.record(z.string(), z.string()).nullable(),
+    groupid: z.number().int().nullable(),
   }),
 )
 
-/** Those of the settings that this server knows: how they are, what it had of its own before, what they are held at. */
+/**
+ * Those of the settings that this server knows: how they are, what it had of its own before, what they are held at, and
+ * whether it is on record here that they were to be.
+ */
 async function settingsOf(session: SessionLike) {
   const [rows] = await session.run(statement('switchover/held'), LIMIT_MS)
   return HELD_SETTINGS.flatMap(({ name, value, of }) => {
     const row = heldRows.parse(rows).find((each) => each.name === name)
-    return row ? [{ name, value, of, now: row.setting, own: row.settings?.[name] ?? null }] : []
+    if (!row) return []
+    const noted = row.groupid !== null && isHeld(of, row.groupid)
+    return [{ name, value, of, noted, now: row.setting, own: row.settings?.[name] ?? null }]
   })
 }
+
+const isHeld = (of: (typeof HELD_SETTINGS)[number]['of'], group: number): boolean =>
+  of === 'every group' || group === COORDINATOR_GROUP
 
 /** A setting, and what it is held at. */
 export interface Hold {
@@ -35,7 +44,7 @@ export interface Hold {
 
 /** What a server of this group is held at: of the settings that it knows. @throws what the driver or the server says */
 export async function holdsOf(session: SessionLike, group: number): Promise<Hold[]> {
-  return (await settingsOf(session)).filter(({ of }) => of === 'every group' || group === COORDINATOR_GROUP)
+  return (await settingsOf(session)).filter(({ of }) => isHeld(of, group))
 }
 
 /**
@@ -76,10 +85,11 @@ export async function releaseServer(session: SessionLike): Promise<string[]> {
  */
 export async function forgetHold(session: SessionLike) {
   const known = await settingsOf(session)
-  // Whether it is read-only by default a session may see otherwise, by a setting of its own.
+  // Whether it is read-only by default a session may see otherwise, by a setting of its own. What was not read by a reload
+  // is in the file all the same: whoever has set it may have died, or failed with the next, and ours would bring it into effect.
   const held = known.filter(
-    ({ name, value, now, own }) =>
-      own !== value && (now === value || name === 'default_transaction_read_only'),
+    ({ name, value, now, own, noted }) =>
+      own !== value && (noted || now === value || name === 'default_transaction_read_only'),
   )
   for (const { name, own } of held) {
     const back = own === null ? `RESET ${quoted(name)}` : `SET ${quoted(name)} = ${literal(own)}`

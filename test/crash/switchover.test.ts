@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { HELD_SETTINGS } from '../../src/model/retired.ts'
 import { insert, keysOf, standin, Writer } from '../support/clients.ts'
 import { killedAt, leftPrepared, sentIsDone } from '../support/crash.ts'
 import { Scenario } from '../support/scenario.ts'
@@ -78,6 +79,18 @@ describe('a switchover cut off in the middle', () => {
     await expectPrimary('worker-1')
     expect(await server('worker-1-standby').isInRecovery()).toBe(true)
   })
+
+  const held = HELD_SETTINGS.filter(({ of }) => of === 'every group')
+  it.skipIf(standin).each(held)(
+    'after ALTER SYSTEM of $name, before the reload: a later run undoes it',
+    async ({ name, value }) => {
+      expect(await killedAt('intend', command())).toBe('SIGKILL')
+      await sentIsDone(scenario)
+      await server('worker-1').query(`ALTER SYSTEM SET ${name} = '${value}'`)
+      expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+      await expectPrimary('worker-1')
+    },
+  )
 
   it('after “stop” of --demote-first: a later run says what is left, and undoes it once the old primary is started', async () => {
     const primary = server('worker-1')
