@@ -166,6 +166,7 @@ export class Backend {
           this.server.resolvePrepared(
             strings(statement)[0] ?? '',
             word === 'COMMIT' ? 'commit' : 'roll back',
+            this.pid,
           ),
         )
         return []

@@ -7,17 +7,28 @@ import type { Server } from './server.ts'
 import type { World } from './world.ts'
 
 /** What must be true of everything that any server makes durable. @throws Error naming what is not */
-export function checkWrite(world: World, server: Server, before: Data, after: Data, how: string): void {
+export function checkWrite(
+  world: World,
+  server: Server,
+  before: Data,
+  after: Data,
+  how: string,
+  by: Instance | undefined,
+): void {
   const say = (what: string): never => {
     throw new Error(`at ${world.clock.now} ms, ${server.name}, ${how}: ${what}`)
   }
   for (const change of after.changes.slice(before.changes.length)) {
-    for (const gid of change.gids) world.decided.set(gid, change)
+    for (const gid of change.gids) {
+      world.decided.set(gid, change)
+      world.decidedAt.set(gid, world.clock.now)
+    }
     checkDecision(world, before.rows, change, say)
   }
   const [, verb, gid] = /^(commit|roll back) (citus_ha_\S+)$/.exec(how) ?? []
   if (verb === 'commit' && gid && !world.decided.has(gid)) say('it was never decided')
-  if (verb === 'roll back' && gid && isDecidedBy(world.leading(), gid)) say('it was decided')
+  if (verb === 'roll back' && gid && isDecidedBy(world.leading(), gid) && !isBesideBackup(world, gid, by))
+    say('it was decided')
   const [made = world.decided.get(verb === 'commit' && gid ? gid : '')] = after.changes.slice(
     before.changes.length,
   )
@@ -42,6 +53,22 @@ export function checkWrite(world: World, server: Server, before: Data, after: Da
 
 function isDecidedBy(coordinator: Server | undefined, gid: string): boolean {
   return coordinator?.durable.changes.some((change) => change.gids.includes(gid)) === true
+}
+
+/**
+ * It was decided when whoever rolls it back had looked already, and had seen a backup of the coordinator that was promoted beside
+ * it, and lacked nothing that was known then: by what could be known, that one leads.
+ */
+function isBesideBackup(world: World, gid: string, by: Instance | undefined): boolean {
+  const leading = world.leading()
+  const isNewer = ({ name, timeline, inRecovery }: Server) =>
+    name !== leading?.name && !inRecovery && timeline > (leading?.timeline ?? 0)
+  const found =
+    by !== undefined &&
+    (world.decidedAt.get(gid) ?? 0) > by.surveyed &&
+    world.members(COORDINATOR_GROUP).some(isNewer)
+  if (found) world.count('decided beside a backup')
+  return found
 }
 
 /** The record of a line only goes forward, along that line, but for a decision on a vouched promotion. */

@@ -319,14 +319,15 @@ export class Server {
   }
 
   readonly #busy = new Set<string>()
-  /** Step 6, or a recovery. */
-  async resolvePrepared(gid: string, how: 'commit' | 'roll back'): Promise<void> {
+  /** Step 6, or a recovery. What is committed counts for who prepared it, whoever does it. */
+  async resolvePrepared(gid: string, how: 'commit' | 'roll back', pid = 0): Promise<void> {
     if (this.#busy.has(gid)) throw new ServerError('55000', `prepared transaction "${gid}" is busy`)
     const writes = this.visible.prepared.get(gid)
     if (!writes) throw new ServerError('42704', `prepared transaction "${gid}" does not exist`)
     this.#busy.add(gid)
     const gone: Write = (data) => ({ ...data, prepared: without(data.prepared, gid) })
-    await this.write(how === 'commit' ? [...writes, gone] : [gone], `${how} ${gid}`, false)
+    if (how === 'commit') await this.write([...writes, gone], `commit ${gid}`, false)
+    else await this.write([gone], `roll back ${gid}`, false, pid)
     this.#busy.delete(gid)
     this.locks.release(this.holderOf(gid))
   }

@@ -25,6 +25,8 @@ export class World implements Surroundings {
   readonly instances: Instance[] = []
   /** By gid, what any coordinator ever decided. */
   readonly decided = new Map<string, Change>()
+  /** By gid, when. */
+  readonly decidedAt = new Map<string, number>()
   readonly log: string[] = []
   readonly logging: boolean
   /** How often what happened, so that a test can tell whether it tests anything. */
@@ -232,8 +234,8 @@ export class World implements Surroundings {
     this.note(`${server.name} ${how}`)
     this.count(how.replace(/ citus_\S+$/, ''))
     try {
-      checkWrite(this, server, before, after, how)
       const instance = this.instances.find(({ name }) => name === by?.instance)
+      checkWrite(this, server, before, after, how, instance)
       if (instance) checkWrittenDown(this, instance, server, before, after)
     } catch (error) {
       this.fail(error)
