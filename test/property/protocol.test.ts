@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { giveTimeBack, takeOverTime } from './protocol/clock.ts'
 import { run } from './protocol/run.ts'
 import { schedule } from './protocol/schedule.ts'
+import { SEED } from './protocol/seed.ts'
 
 vi.mock('node:timers/promises', async () => {
   const { pause } = await import('./protocol/clock.ts')
@@ -51,7 +52,7 @@ describe('the real walk over simulated servers, in virtual time', () => {
         add('decided', world.leading()?.durable.changes.length ?? 0)
         add(`walks until right: ${walks}`, 1)
       }),
-      { numRuns: RUNS },
+      { numRuns: RUNS, ...SEED },
     )
     const told = JSON.stringify(Object.fromEntries([...met].sort()))
     if (process.env.CITUS_HA_SCHEDULES) console.log(told)

@@ -209,7 +209,10 @@ async function calm(world: World): Promise<void> {
   const catalog = world.leading()?.durable.rows ?? []
   for (const group of world.groups) {
     const registered = group === COORDINATOR_GROUP ? undefined : primaryOf(catalog, group)?.address.host
-    settle(world, group, registered)
+    const primary = settle(world, group, registered)
+    // As every message about it says: only where no other has taken its place.
+    if (primary.durable.retired)
+      await primary.write([(data) => ({ ...data, retired: false })], 'a person puts it back', false)
   }
   // What idle sessions hold is given back by then.
   await passing(world, 20_000)
@@ -232,11 +235,12 @@ async function rollBackOrphans(world: World): Promise<void> {
   }
 }
 
-function settle(world: World, group: number, registered: string | undefined): void {
+function settle(world: World, group: number, registered: string | undefined): Server {
   // Nobody goes back to an old coordinator: a newer one's epochs would refuse it for ever.
   const alive = (server: Server) => (server.up && group !== COORDINATOR_GROUP ? 10_000 : 0)
   const begun = group === COORDINATOR_GROUP ? newestPrepared(world) : 0
   const rank = (server: Server) =>
+    (server.durable.retired ? -20_000 : 0) +
     (server.timeline >= begun ? 5000 : 0) +
     alive(server) +
     (server.name === registered ? 100 : 0) +
@@ -254,6 +258,7 @@ function settle(world: World, group: number, registered: string | undefined): vo
     else other.replay()
   }
   world.note(`group ${group}: ${primary.name} is the primary`)
+  return primary
 }
 
 /** What a coordinator of that timeline has prepared, no older one rolls back. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { HAPPENS } from './meanwhile.ts'
+import { SEED } from './seed.ts'
 import { POINTS, switchoverSchedule } from './switchover-schedule.ts'
 import { runSwitchovers } from './switchovers.ts'
 
@@ -32,7 +33,7 @@ export async function holdsFor(runs: number): Promise<void> {
       const { tally } = await runSwitchovers(drawn)
       for (const [what, times] of tally) met.set(what, (met.get(what) ?? 0) + times)
     }),
-    { numRuns: runs },
+    { numRuns: runs, ...SEED },
   )
   const told = JSON.stringify(Object.fromEntries([...met].sort()))
   if (process.env.CITUS_HA_SCHEDULES) console.log(told)
