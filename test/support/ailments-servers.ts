@@ -12,6 +12,14 @@ export const TRANSACTIONS: readonly Ailment[] = [
     near: prepared(OURS, 50, 'pg_dist_node'),
   },
   {
+    id: 'H100',
+    name: 'a change of a coordinator on a newer timeline, which this one can’t roll back by itself',
+    finds: prepared(OURS.replace(/_\d+(_\d+_[0-9a-f]{8}_\d+)$/, '_9$1'), 60_000, 'pg_dist_node'),
+    mend: /^psql -h w1a .*ROLLBACK PREPARED 'citus_ha_/,
+    misses: 'one that is under way',
+    near: prepared(OURS, 50, 'pg_dist_node'),
+  },
+  {
     id: 'H101',
     name: 'another cluster’s change, and locks',
     finds: prepared('citus_ha_c2_app_1_7_deadbeef_1', 60_000, 'shard metadata'),

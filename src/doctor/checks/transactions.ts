@@ -21,10 +21,14 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     severity: 'error',
     says: 'an interrupted change of citus-ha is still prepared, and blocks the group’s writes',
     when: (facts) =>
-      leftovers(facts, (each) => !isForeign(facts, each)).map((each) => ({
-        ...preparedFound(facts, each),
-        mend: 'citus-ha recover',
-      })),
+      leftovers(facts, (each) => !isForeign(facts, each)).map((each) => {
+        const found = preparedFound(facts, each)
+        const { evidence = [] } = found
+        const given = givenUp(facts, each)
+        return given === null
+          ? { ...found, mend: 'citus-ha recover' }
+          : { ...found, evidence: [...evidence, given] }
+      }),
   },
   {
     id: 'H101',
@@ -127,6 +131,16 @@ function leftovers(facts: Facts, whose: (transaction: PreparedTransaction) => bo
 /** By its owner too: anybody may give one the name of ours. */
 const isForeign = ({ cluster, survey }: Facts, { gid, mayBeOurs }: PreparedTransaction) =>
   !mayBeOurs || parseGid(gid, cluster, survey.database) === null
+
+/**
+ * One that was made under a newer coordinator than this is left alone by `citus-ha recover`, which can't know what that one
+ * decided: it is left to whoever has gone back to this one. null: no such.
+ */
+function givenUp({ cluster, survey, coordinator }: Facts, { transaction }: Leftover): string | null {
+  const made = parseGid(transaction.gid, cluster, survey.database)?.timeline
+  if (made === undefined || coordinator.timeline === null || made <= coordinator.timeline) return null
+  return `made under coordinator timeline ${made}; this one is on ${coordinator.timeline}: roll it back only where that one was given up for good`
+}
 
 /** Citus: `citus_<group>_<pid>_<transaction>_<connection>` (`transaction_identifier`). */
 const BY_CITUS = /^citus_\d+_\d+_\d+_\d+$/
