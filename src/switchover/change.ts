@@ -86,7 +86,7 @@ async function changeOne(
     ...request,
     groups: moves.map(({ group }) => group),
     hooks,
-    quiesced: moves.map(({ from }) => from.instance),
+    quiesced: moved.map(({ from }) => from.instance),
     seen: await clock.time('change: look', () => stage.lookAgain(n, moved).catch(() => null)),
     acquainted: [...request.acquainted, ...moves.map(({ to }) => to.address)],
     fenceOf: () => stage.fence(n),

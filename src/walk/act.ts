@@ -83,6 +83,12 @@ export async function act(
   clock: Clock,
 ): Promise<Acted | Again> {
   requireAllowed(view)
+  if (request.quiesced.includes(view.coordinator.instance)) {
+    // It is read-only, and would decide all the same, where its successor does not hear of it.
+    const at = formatAddress(view.coordinator.address)
+    const why = `${at} was the coordinator, and the one that took its place does not answer`
+    return again(new Error(why), watchOf(access, request))
+  }
   const cluster = clusterName(request, view.coordinator)
   if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(view, cluster, request) }
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null

@@ -62,7 +62,7 @@ export interface WalkRequest {
   readonly inFlight: Set<string>
   /** The fence that is held for one of these groups, for their change to happen inside; null: none is. */
   readonly fenceOf: (groups: readonly number[]) => Fence | null
-  /** Instances of old primaries that the caller itself keeps from writing, and closes afterwards. */
+  /** Instances of old primaries, with another promoted, that the caller itself keeps from writing, and closes afterwards. */
   readonly quiesced: readonly string[]
   /** Copies that are known to fail their part of a change: it is made without them. */
   readonly ailing: readonly Ailing[]

@@ -126,6 +126,22 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     },
   )
 
+  test('known: the new coordinator is not heard while its change is made: the old one decides nothing', async () => {
+    const { tally } = await runSwitchovers({
+      seed: 33_372,
+      standbys: [1, [1, 2, 1]],
+      slowReplay: false,
+      clients: 4,
+      orders: [order({ groups: [1] }), order({ at: 200, groups: [2, 0] })],
+      reconciles: [],
+      faults: [
+        { on: 'probe', at: 58, what: 'request lost', whom: 0, ms: 30 },
+        { on: 'statement', at: 0, what: 'cut from us, none asked', whom: 6, ms: 6000 },
+      ],
+    })
+    expect(tally.get('fault')).toBe(2)
+  })
+
   test('known: others had promoted one, a switchover another: the first of the three comes back as a standby', async () => {
     const { tally } = await runSwitchovers({
       ...QUIET,
