@@ -163,12 +163,13 @@ export class Lead {
         // PostgreSQL 17: the transaction is meant to stay open.
         `SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('transaction_timeout', true) IS NOT NULL`,
         SERVER,
-        'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE',
       ].join('; '),
       FIRST_ANSWER_MS,
     )
-    const { in_recovery, superuser, has_schema } = serverRow.parse(results.at(-2)?.[0])
+    const { in_recovery, superuser, has_schema } = serverRow.parse(results.at(-1)?.[0])
     if (in_recovery) throw new Error(`${formatAddress(at)} is in recovery: nobody leads there`)
+    // A message of its own: READ WRITE has to be said before any query of its transaction.
+    await session.run('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE', FIRST_ANSWER_MS)
     return has_schema || !superuser
   }
 

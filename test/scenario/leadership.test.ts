@@ -177,6 +177,15 @@ describe('leading', () => {
       expect(await first.stillLeads()).toBe(true)
     })
 
+    it('is held where transactions are read-only by default', async () => {
+      await server('coordinator').query('ALTER ROLE citus_ha SET default_transaction_read_only = on')
+      try {
+        expect(await lead().hold(coordinator())).toBe('leading')
+      } finally {
+        await server('coordinator').query('ALTER ROLE citus_ha RESET default_transaction_read_only')
+      }
+    })
+
     it('is held on no standby', async () => {
       const only = lead()
       expect(await only.hold(server('coordinator-standby'))).toBe('none')

@@ -225,7 +225,7 @@ describe('what citus-ha writes down beside a change', () => {
         await connections.close()
       }
       const [last] = opened.slice(-1)
-      expect(opened).toHaveLength(6)
+      expect(opened).toHaveLength(7)
       const there = `SELECT FROM pg_stat_activity WHERE pid = ${last?.pid}`
       await waitUntil('it ends', async () => (await server('worker-1').query(there)).length === 0, {
         limitMs: 5000,
