@@ -109,11 +109,10 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
     if (leftOut.length > 0) inTheWay = { blockers, unasked: acted.unasked }
     // Each is left out once, and what is then done without it is worth the time past the deadline.
     const waitMs = leftOut.length > 0 ? 0 : pauseMs
-    if ((isLast && leftOut.length === 0) || (request.signal.aborted && acted.left.length > 0))
-      return {
-        ...reportOf(seen, givenUp({ ...acted, blockers }), [], clock),
-        ended: [...ended],
-      }
+    if ((isLast && leftOut.length === 0) || (request.signal.aborted && acted.left.length > 0)) {
+      const report = reportOf(seen, givenUp({ ...acted, blockers }), [], clock)
+      return { ...withRounds(report, inTheWay), ended: [...ended] }
+    }
     const next =
       leftOut.length > 0 ? leftOut.map(({ node }) => `without ${formatAddress(node)}`) : ['trying again']
     for (const line of [`${acted.why}; ${next.join(', ')}`, ...namesOf(acted)]) request.progress(line)
@@ -128,7 +127,9 @@ function withRounds<Reported extends Pick<Report, 'blockers' | 'warnings' | 'rem
   { blockers, unasked }: Pick<Again, 'blockers' | 'unasked'>,
 ): Reported {
   const unsaid = unasked.filter((line) => !report.warnings.includes(line))
-  const inTheWay = report.blockers.length > 0 ? [] : blockers
+  const isTold = ({ node, pid }: Blocker) =>
+    report.blockers.some((each) => each.pid === pid && sameAddress(each.node, node))
+  const inTheWay = blockers.filter((blocker) => !isTold(blocker))
   return {
     ...report,
     blockers: [...report.blockers, ...inTheWay],
