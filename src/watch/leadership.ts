@@ -168,6 +168,9 @@ export class Lead {
     )
     const { in_recovery, superuser, has_schema } = serverRow.parse(results.at(-1)?.[0])
     if (in_recovery) throw new Error(`${formatAddress(at)} is in recovery: nobody leads there`)
+    // Whose the schema is has been looked at then: inside of the transaction that stays open, the locks of that look would keep
+    // DROP and ALTER EXTENSION citus out for as long as it leads.
+    if (has_schema) await session.run('SELECT FROM citus_ha.lead_lock', FIRST_ANSWER_MS)
     // A message of its own: READ WRITE has to be said before any query of its transaction.
     await session.run('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE', FIRST_ANSWER_MS)
     return has_schema || !superuser
