@@ -195,10 +195,14 @@ export async function daemonRuns(
   }
 }
 
+/** With `off` a COMMIT returns before it is on the disk: others would carry out what a crash takes back. */
+const NEVER_OFF = `SELECT pg_catalog.set_config('synchronous_commit', 'local', false)
+  WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'`
+
 /**
  * For the session and not `LOCAL`: COMMIT PREPARED runs outside the transaction. `synchronous_commit = local`
  * everywhere but on the coordinator, since a just promoted node has no standby yet and would hang; the decision
- * itself keeps what the server asks for. `idle_in_transaction_session_timeout` frees the cluster from a citus-ha
+ * itself waits for what the server asks for, and at the least until its own disk has it. `idle_in_transaction_session_timeout` frees the cluster from a citus-ha
  * that was stopped between two messages.
  */
 function settings(role: CopyRole | 'old primary', limits: ChangeLimits, idleMs: number): string {
@@ -207,6 +211,6 @@ function settings(role: CopyRole | 'old primary', limits: ChangeLimits, idleMs: 
     `SET lock_timeout = ${Math.trunc(limits.lockTimeoutMs)}`,
     `SET statement_timeout = ${Math.trunc(limits.statementMs)}`,
     `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
-    ...(role === 'coordinator' ? [] : ['SET synchronous_commit = local']),
+    role === 'coordinator' ? NEVER_OFF : 'SET synchronous_commit = local',
   ].join('; ')
 }

@@ -116,6 +116,22 @@ describe('a change cut off in the middle', () => {
     )
   })
 
+  it('coordinator at decided, whose commits do not wait for the disk', async () => {
+    const coordinator = server('coordinator')
+    await coordinator.configure({ synchronous_commit: 'off', wal_writer_delay: '10s' })
+    const ran = await scenario.runWith(
+      {
+        reached: async (reached) => {
+          if (reached === 'decided') await coordinator.kill()
+        },
+      },
+      'reconcile',
+    )
+    expect(ran.exitCode, ran.stderr).not.toBe(0)
+    await coordinator.start()
+    await expectRight(scenario, [coordinator], truthOf(scenario, 'coordinator'))
+  })
+
   describe('the coordinator’s standby is promoted', () => {
     const cases = ['prepared:1', 'all-prepared', 'decided', 'committed:1'].flatMap((point) =>
       (['dead', 'alive'] as const).flatMap((old) =>
