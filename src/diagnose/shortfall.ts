@@ -41,6 +41,7 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
   const { node } = member
   const { known, maxLag } = facts
   const decided = decidedTimeline(node, known)
+  const isHeld = isHeldFor(facts)
   const less: string[] = []
   const lag: string[] = []
   const ahead: Ahead[] = []
@@ -55,7 +56,8 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
     if (weight === 'nothing') continue
     // A stray standby on a line of its own is not the trouble of a registered primary; whoever was promoted may be.
     const isStray = as === 'registered' && found.has === 'another line'
-    const isTolerable = found.has === 'less' && found.known - found.until <= BigInt(maxLag)
+    const isTolerable =
+      found.has === 'less' && (found.known - found.until <= BigInt(maxLag) || (as === 'intended' && isHeld))
     const told = isStray || (weight === 'lag' && isTolerable) ? lag : less
     told.push(`${sentence(found, each)}${same && found.has === 'less' ? UNCOMMITTED : ''}`)
     const { address, source, point } = each
@@ -63,6 +65,16 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
       ahead.push({ address, isOnSame: found.has === 'less' && point.timeline === node.timeline })
   }
   return { less, lag, ahead }
+}
+
+/**
+ * The old primary was read-only, and all of it replayed by its successor, before that was promoted: what it has written since is
+ * nobody's, however much it is by now (vacuum, and clients that said READ WRITE to a server that is none any more).
+ */
+function isHeldFor({ registered, group }: GroupFacts): boolean {
+  if (registered?.kind !== 'answered' || !registered.readOnly) return false
+  const noted = registered.installed?.intents ?? []
+  return noted.some((intent) => intent.group === group && intent.phase === 'promoting')
 }
 
 const UNCOMMITTED =

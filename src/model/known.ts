@@ -26,6 +26,8 @@ export interface Known {
   readonly ofStandby: boolean
   /** It receives WAL right now, and may be ahead by what came between two answers. */
   readonly streams: boolean
+  /** Of a record, the timeline up to which the line was decided; 0: it was written down as it was seen, and decides nothing. */
+  readonly decided: number
 }
 
 /**
@@ -61,7 +63,14 @@ function cloned(nodes: readonly Answered[], catalog: Catalog): ReadonlySet<strin
   )
 }
 
-const PLAIN = { address: null, ageMs: 0, lastCommit: null, streams: false, ofStandby: false } as const
+const PLAIN = {
+  address: null,
+  ageMs: 0,
+  lastCommit: null,
+  streams: false,
+  ofStandby: false,
+  decided: 0,
+} as const
 
 function written(node: Answered, group: number, systemIdentifier: string): Known[] {
   const { installed, instance, address } = node
@@ -79,9 +88,18 @@ function written(node: Answered, group: number, systemIdentifier: string): Known
   }
   const record = { ...PLAIN, instance, source: 'record', by: `${at} has it on record` } as const
   return [
-    { ...record, point: { ...line, lsn: null } },
+    { ...record, point: { ...line, lsn: null }, decided: decidedOn(line, timeline) },
     ...installed.positions.flatMap((position) => recorded(position, line, node)),
   ]
+}
+
+/**
+ * A line of group 0 is written down as it is seen, too: by a coordinator that nobody spoke against just then, a restored backup
+ * perhaps, on itself and on the others. What a change was made under is a decision: of that, the epoch keeps the timeline.
+ */
+function decidedOn({ group, timeline, history }: Lineage, changedUnder: number): number {
+  if (group !== COORDINATOR_GROUP || changedUnder === timeline) return timeline
+  return history.some((entry) => entry.timeline === changedUnder) ? changedUnder : 0
 }
 
 function recorded(position: Position, line: Lineage, { instance, address }: Answered): Known[] {
@@ -108,7 +126,7 @@ function livingPoints(node: Answered): Known[] {
   const point = { timeline: timeline ?? 0, history, lsn }
   // Without the right to see its receiver it counts as one that has one.
   const streams = node.receiver !== null || !node.readsStatistics
-  const own = { instance, address, ageMs: 0, lastCommit, streams, ofStandby: true }
+  const own = { ...PLAIN, instance, address, lastCommit, streams, ofStandby: true }
   const at = formatAddress(address)
   const replayed: Known = { ...own, source: 'replayed', by: `${at}, which lives, has`, point }
   if (receivedLsn === null || lsn === null || receivedLsn <= lsn) return [replayed]
@@ -122,14 +140,14 @@ function livingPoints(node: Answered): Known[] {
 }
 
 /**
- * The timeline up to which a server's line was decided: the newest on record, its own word included, that its line has. What
- * somebody has of an earlier timeline beyond the point where this line left it was given up by that decision.
+ * The timeline up to which a server's line was decided: the newest of those on record that its line has, its own word
+ * included. What somebody has of an earlier timeline beyond the point where this line left it was given up by that decision.
  */
 export function decidedTimeline(server: Answered, known: readonly Known[]): number {
   const records = known.filter(
     ({ source, point }) => source === 'record' && holds(pointOf(server), point).has === 'all',
   )
-  return Math.max(0, ...records.map(({ point }) => point.timeline))
+  return Math.max(0, ...records.map(({ decided }) => decided))
 }
 
 /**

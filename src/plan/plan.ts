@@ -181,9 +181,15 @@ function proofOf(diagnosis: Diagnosis, coordinator: Answered): LineProof[] {
   const lsn = diagnosis.primary?.lsn ?? 0n
   const isBehind = positions.some((each) => each.group === line.group && each.lsn > lsn)
   const isAnother = holds({ ...line, lsn: null }, { ...known, lsn: null }).has === 'another line'
-  const overrides = diagnosis.byPerson && (isBehind || isAnother)
+  const overrides = diagnosis.byPerson && (isBehind || isAnother || isUndecided(diagnosis, coordinator))
   if (overrides) return [{ ...line, vouched: true }]
   return same(known, line) ? [] : [line]
+}
+
+/** What others know of group 0 speaks against it, and no change has been made under its timeline: the person decides it. */
+function isUndecided({ group, primary, remarks }: Diagnosis, { installed }: Answered): boolean {
+  const isSpokenAgainst = remarks.some(({ code }) => code === 'data-loss' || code === 'other-line')
+  return group === COORDINATOR_GROUP && isSpokenAgainst && installed?.epoch.timeline !== primary?.timeline
 }
 
 function lineageOf({ primary, group, standing }: Diagnosis): LineProof | null {

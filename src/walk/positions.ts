@@ -34,7 +34,7 @@ export async function recordPositions(access: Access, request: WalkRequest, view
   const seen = seenOf(view)
   const first = { node: coordinator, seen, line: null }
   const ofCoordinators = seen.filter(({ group }) => group === COORDINATOR_GROUP)
-  const others = ownNodes(view)
+  const others = distinctServers([...ownNodes(view), ...(plan.leader?.vouched ? membersOf(view) : [])])
     .filter((node) => node.instance !== coordinator.instance)
     .map((node) => ({ node, seen: ofCoordinators, line: plan.leader }))
   await Promise.all(
@@ -62,6 +62,23 @@ export async function recordPositions(access: Access, request: WalkRequest, view
 function recordLine(line: LineProof): string[] {
   const record = recordLineageSql([proofText(line)])
   return line.vouched ? [lockSql([]), record] : [record]
+}
+
+/**
+ * Workers that take writes, by their identity alone: what one has on record may speak against the coordinator that a person vouches
+ * for, and its own group be refused until he vouches for it too. One word at a time has to come to an end.
+ */
+function membersOf({ survey, coordinator }: View): Answered[] {
+  const lines = (coordinator.installed?.lineage ?? []).filter(({ group }) => group !== COORDINATOR_GROUP)
+  return survey.nodes.filter(
+    (node): node is Answered =>
+      node.kind === 'answered' &&
+      !node.inRecovery &&
+      lines.some(
+        ({ group, systemIdentifier }) =>
+          group === node.citus?.localGroup && systemIdentifier === node.systemIdentifier,
+      ),
+  )
 }
 
 async function write(

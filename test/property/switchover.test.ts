@@ -142,6 +142,22 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     expect(tally.get('fault')).toBe(2)
   })
 
+  test('known: the coordinator dies at each try of the change: what the old primary writes meanwhile speaks against nobody', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      seed: 1,
+      standbys: [1, [1, 2, 1]],
+      clients: 2,
+      orders: [
+        order({ groups: [2], to: 0, meanwhile: { at: 'all-prepared', what: 'the coordinator dies' } }),
+        order({}),
+      ],
+      reconciles: [100],
+    })
+    expect(tally.get('meanwhile: the coordinator dies') ?? 0).toBeGreaterThan(1)
+    expect(tally.get('switchover unproved')).toBe(1)
+  })
+
   test('known: others had promoted one, a switchover another: the first of the three comes back as a standby', async () => {
     const { tally } = await runSwitchovers({
       ...QUIET,

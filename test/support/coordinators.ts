@@ -50,6 +50,20 @@ const at = (lsn: bigint, host = 'cn1', inRecovery = false) => ({
   group: 0,
 })
 
+const UNDER = (timeline: number, line: ReturnType<typeof own>) =>
+  installed({ lineage: line, epoch: { timeline, epoch: 1 } })
+/** A backup that was written down, since nobody spoke against it. */
+const UNHEARD = UNDER(1, own(0, 3, left(1, '0/45')))
+const unheard = (epoch = { timeline: 1, epoch: 1 }) => backup({ installed: { ...UNHEARD, epoch } })
+const AGAIN = [left(1, '0/45'), left(3, '0/60')]
+/** Workers that know that the coordinator was further on when it was left. */
+const missed = (...names: readonly string[]) =>
+  names.map((name) =>
+    writable(name, name === 'w1a' ? 1 : 2, {
+      installed: installed({ lineage: [lineage(0)], positions: [at(0x48n)] }),
+    }),
+  )
+
 // The registered coordinator is cn1, of which cn2 is a standby. A near miss stands below what it misses.
 export const COORDINATORS: readonly CoordinatorCase[] = [
   { name: 'one', nodes: [old], leads: 'cn1', rule: 'D050' },
@@ -155,6 +169,38 @@ export const COORDINATORS: readonly CoordinatorCase[] = [
     nodes: [backup(), ...recorded({ lineage: [lineage(0)], positions: [at(0x48n)] })],
     leads: 'cn1',
     rule: 'D043',
+  },
+  {
+    name: 'the same, written down while no worker could be asked',
+    nodes: [unheard(), ...missed('w1a', 'w2a')],
+    leads: 'cn1',
+    rule: 'D043',
+  },
+  {
+    name: 'the same, written down on a worker as well, and on a standby of it, while the other worker could not be asked',
+    nodes: [
+      unheard(),
+      standby('cn3', 0, 'cn1', { ...RESTORED, installed: UNHEARD }),
+      writable('w1a', 1, { installed: UNHEARD }),
+      ...missed('w2a'),
+    ],
+    leads: 'cn1',
+    rule: 'D043',
+  },
+  {
+    name: 'the same, and a change was made under it meanwhile: that was a decision',
+    nodes: [unheard({ timeline: 3, epoch: 1 }), ...missed('w1a', 'w2a')],
+    leads: 'cn1',
+    rule: 'D050',
+  },
+  {
+    name: 'the same, and it was promoted once more since',
+    nodes: [
+      backup({ timeline: 4, history: AGAIN, installed: UNDER(3, own(0, 4, ...AGAIN)) }),
+      ...missed('w1a', 'w2a'),
+    ],
+    leads: 'cn1',
+    rule: 'D050',
   },
   {
     name: 'the same from before anything was on record there: workers know how far it was',

@@ -32,7 +32,9 @@ export function checkWrite(
   const [made = world.decided.get(verb === 'commit' && gid ? gid : '')] = after.changes.slice(
     before.changes.length,
   )
-  const vouched = made && vouchedBy(world, made)
+  // A decision that a person vouched for; or his word in this very run, which workers write down that no change reaches.
+  const word = by?.vouched ? world.get(by.vouched) : undefined
+  const vouched = made ? vouchedBy(world, made) : word
   // On a backup, the epochs of what was given up count no more.
   const isBack = vouched?.group === COORDINATOR_GROUP
   if (isBefore(after.epoch, before.epoch) && !isBack) say('its epoch goes back')
