@@ -77,7 +77,12 @@ export function requestOf({ config, database }: Session, io: Io): WalkRequest {
 }
 
 /** The databases a command is about. */
-export async function databasesOf({ config, access, database }: Session): Promise<string[]> {
+export async function databasesOf(session: Session): Promise<string[]> {
+  return (await databasesSeen(session)) ?? [session.database]
+}
+
+/** The same; null where no coordinator answers, and nobody can say which there are. */
+export async function databasesSeen({ config, access, database }: Session): Promise<string[] | null> {
   const seeds = config.coordinators.map((candidate) => candidate.address)
-  return (await databasesIn(access, config, database, seeds)) ?? [database]
+  return await databasesIn(access, config, database, seeds)
 }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
 import { intentsIn } from '../model/intent.ts'
 import { coordinatorOf } from '../model/kinds.ts'
@@ -12,6 +13,8 @@ export interface Prober {
   probe(address: HostPort): Promise<Observation>
   /** Asks `witness` through Citus whether it reaches `about`; `control` is a node that is known to live. */
   ask(witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony>
+  /** Takes in who was silent for a whole limit just now: the next question of that node need not wait as long again. */
+  spare?(silent: Observation): void
   /** What earlier surveys saw of WAL receivers; none where it is the only one. */
   readonly receivers?: ReceiverHistory
   /** Why a standby holds back what it has received, for people; null: it does not, or can't be asked. */
@@ -28,21 +31,79 @@ export interface SurveyRequest {
 }
 
 /**
+ * Who has not answered by then is waited for beside the rest of the survey, in milliseconds: those that others name are
+ * asked meanwhile, and witnesses about the silent ones. So a node that hangs costs one limit of a probe, and no more.
+ */
+const PATIENCE_MS = 500
+
+/**
  * Asks every node at once, then those the answers name, until nothing new is named; then asks the metadata
  * nodes about every registered primary that did not answer, and two of them about every secondary. Facts only.
  */
 export async function survey(prober: Prober, request: SurveyRequest): Promise<Survey> {
-  const nodes = new Map<string, Observation>()
-  let unasked = [...request.seeds]
-  while (unasked.length > 0) {
-    const distinct = [...new Map(unasked.map((address) => [formatAddress(address), address])).values()]
-    const answers = await Promise.all(distinct.map((address) => prober.probe(address)))
-    for (const answer of answers) nodes.set(formatAddress(answer.address), answer)
-    unasked = named([...nodes.values()]).filter((address) => !nodes.has(formatAddress(address)))
+  const asked = new Asked(prober)
+  const witnesses = new Questions(prober)
+  asked.ask(request.seeds)
+  for (let isWhole = false; !isWhole; ) {
+    await asked.answered('within patience')
+    if (asked.ask(named(asked.answers)) > 0) continue
+    if (asked.silent.length > 0) {
+      // Under way while those are waited for.
+      void Promise.all(witnesses.ask([...asked.answers, ...asked.silent]))
+      await asked.answered('at last')
+    }
+    isWhole = asked.ask(named(asked.answers)) === 0
   }
-  const observations = [...nodes.values()]
-  const testimony = await hearWitnesses(prober, observations, request.witnessFreshnessMs)
-  return { database: request.database, at: request.now().toISOString(), nodes: observations, testimony }
+  const nodes = asked.answers
+  const testimony = await hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs)
+  return { database: request.database, at: request.now().toISOString(), nodes, testimony }
+}
+
+/** Nodes that were asked, in that order, and what has come of it so far. */
+class Asked {
+  readonly #prober: Prober
+  readonly #pending = new Map<string, Promise<unknown>>()
+  readonly #all = new Map<string, { readonly address: HostPort; seen: Observation | null }>()
+
+  constructor(prober: Prober) {
+    this.#prober = prober
+  }
+
+  get answers(): Observation[] {
+    return [...this.#all.values()].flatMap(({ seen }) => seen ?? [])
+  }
+
+  /** Who has not answered yet, as what it will be unless it does. */
+  get silent(): Observation[] {
+    return [...this.#all.values()]
+      .filter(({ seen }) => seen === null)
+      .map(({ address }) => ({ kind: 'unreachable', address, cause: 'timeout', detail: 'no answer yet' }))
+  }
+
+  /** Asks those that were not asked before. @returns how many */
+  ask(addresses: readonly HostPort[]): number {
+    const before = this.#all.size
+    for (const address of addresses) {
+      const key = formatAddress(address)
+      if (this.#all.has(key)) continue
+      const one: { address: HostPort; seen: Observation | null } = { address, seen: null }
+      this.#all.set(key, one)
+      const probing = this.#prober.probe(address).then((seen) => {
+        one.seen = seen
+        this.#pending.delete(key)
+      })
+      this.#pending.set(key, probing)
+    }
+    return this.#all.size - before
+  }
+
+  async answered(how: 'within patience' | 'at last'): Promise<void> {
+    const all = Promise.all(this.#pending.values())
+    if (how === 'at last') return void (await all)
+    const over = new AbortController()
+    const patience = pause(PATIENCE_MS, undefined, { signal: over.signal }).catch(() => undefined)
+    await Promise.race([all, patience]).finally(() => over.abort())
+  }
 }
 
 /**
@@ -62,44 +123,79 @@ function named(nodes: readonly Observation[]): HostPort[] {
   return [...rows, ...intentsIn(nodes).flatMap(({ from, to }) => [from, to])]
 }
 
-async function hearWitnesses(
-  prober: Prober,
-  nodes: readonly Observation[],
-  freshnessMs: number,
-): Promise<Testimony[]> {
+/** What metadata nodes were asked about silent ones in one survey: nobody the same thing twice. */
+class Questions {
+  readonly #prober: Prober
+  readonly #asked = new Map<string, Promise<Testimony>>()
+
+  constructor(prober: Prober) {
+    this.#prober = prober
+  }
+
+  /** Asks about all that are silent among these. @returns the answers about those, which may be under way */
+  ask(nodes: readonly Observation[]): Promise<Testimony>[] {
+    const { written, catalog, remedies } = rowsOf(nodes)
+    const seen = ({ address }: CatalogRow) => nodes.find((node) => sameText(node.address, address))?.kind
+    const witnesses = nodes.filter(
+      (node): node is Answered =>
+        node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
+    )
+    const living = catalog
+      .map((row) => nodes.find((node) => sameText(node.address, row.address)))
+      .filter((node): node is Answered => node?.kind === 'answered')
+    const about = (row: CatalogRow, all: readonly Answered[]) =>
+      all.map((witness) => this.#one(witness, row.address, controlFor(witness, living)))
+    const asked = silentPrimaries(nodes, catalog).flatMap((row) => about(row, witnesses))
+    // Of a secondary that is known to be down nothing new is to be learned this way, and one that hangs takes time.
+    const secondaries = written
+      .filter((row) => row.role === 'secondary' && !row.isclone && row.isactive)
+      .filter((row) => seen(row) === 'unreachable')
+      .filter((row) => !remedyOf(row, remedies))
+    const few = witnesses.slice(0, WITNESSES_OF_A_SECONDARY)
+    return [...asked, ...secondaries.flatMap((row) => about(row, few))]
+  }
+
+  #one(witness: Answered, about: HostPort, control: HostPort): Promise<Testimony> {
+    const key = `${formatAddress(witness.address)} about ${formatAddress(about)}`
+    const known = this.#asked.get(key) ?? this.#prober.ask(witness.address, about, control)
+    this.#asked.set(key, known)
+    return known
+  }
+}
+
+/** The coordinator's rows, as they are and as they were without remedies. */
+function rowsOf(nodes: readonly Observation[]) {
   const coordinator = coordinatorOf(nodes)
   const written: Catalog = coordinator?.citus?.catalog ?? []
   const remedies = coordinator?.installed?.remedies ?? []
-  const catalog = withoutRemedies(written, remedies)
+  return { written, remedies, catalog: withoutRemedies(written, remedies) }
+}
+
+function silentPrimaries(nodes: readonly Observation[], catalog: Catalog): CatalogRow[] {
   const seen = ({ address }: CatalogRow) => nodes.find((node) => sameText(node.address, address))?.kind
-  const silent = groupsOf(catalog)
-    .map((group) => primaryOf(catalog, group))
-    .filter((row) => row !== undefined)
-    // One that was disabled on purpose is nobody's primary.
-    .filter((row) => row.isactive && seen(row) !== 'answered')
-  const witnesses = nodes.filter(
-    (node): node is Answered =>
-      node.kind === 'answered' && !node.inRecovery && (node.citus?.catalog.length ?? 0) > 0,
+  return (
+    groupsOf(catalog)
+      .map((group) => primaryOf(catalog, group))
+      .filter((row) => row !== undefined)
+      // One that was disabled on purpose is nobody's primary.
+      .filter((row) => row.isactive && seen(row) !== 'answered')
   )
-  const living = catalog
-    .map((row) => nodes.find((node) => sameText(node.address, row.address)))
-    .filter((node): node is Answered => node?.kind === 'answered')
-  const asked = silent.flatMap((row) =>
-    witnesses.map((witness) => prober.ask(witness.address, row.address, controlFor(witness, living))),
-  )
-  // Of a secondary that is known to be down nothing new is to be learned this way, and one that hangs takes time.
-  const secondaries = written
-    .filter((row) => row.role === 'secondary' && !row.isclone && row.isactive)
-    .filter((row) => seen(row) === 'unreachable')
-    .filter((row) => !remedyOf(row, remedies))
-  const few = witnesses.slice(0, WITNESSES_OF_A_SECONDARY)
-  const askedToo = secondaries.flatMap((row) =>
-    few.map((witness) => prober.ask(witness.address, row.address, controlFor(witness, living))),
-  )
+}
+
+async function hearWitnesses(
+  prober: Prober,
+  questions: Questions,
+  nodes: readonly Observation[],
+  freshnessMs: number,
+): Promise<Testimony[]> {
+  const { catalog } = rowsOf(nodes)
+  const asked = questions.ask(nodes)
   const now = performance.now()
   prober.receivers?.note(nodes, catalog, freshnessMs, now)
-  const heard = silent.flatMap((row) => heardFrom(nodes, catalog, row, freshnessMs, prober.receivers, now))
-  return [...heard, ...(await Promise.all([...asked, ...askedToo]))]
+  const heard = silentPrimaries(nodes, catalog).flatMap((row) =>
+    heardFrom(nodes, catalog, row, freshnessMs, prober.receivers, now),
+  )
+  return [...heard, ...(await Promise.all(asked))]
 }
 
 /** One that agrees with us is enough, and a second for the case that the first can't tell. */

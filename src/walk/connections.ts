@@ -164,12 +164,16 @@ interface Probed {
   readonly verdicts: Verdicts
 }
 
+/** So old, in milliseconds, may be that a node was silent for a whole limit, and count once more: less than a survey takes. */
+const SPARED_MS = 500
+
 class NodeProber implements Prober {
   readonly receivers = new ReceiverHistory()
   readonly #of: Probed
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
   readonly #asking = new Map<string, Promise<Testimony>>()
+  readonly #spared = new Map<string, { readonly silent: Observation; readonly at: number }>()
   #ended = false
 
   constructor(of: Probed, timeoutMs: number) {
@@ -178,6 +182,9 @@ class NodeProber implements Prober {
   }
 
   async probe(address: HostPort): Promise<Observation> {
+    const spared = this.#spared.get(formatAddress(address))
+    this.#spared.delete(formatAddress(address))
+    if (spared && performance.now() - spared.at < SPARED_MS) return spared.silent
     try {
       const { verdicts, database } = this.#of
       const judge = ({ one }: ProbeConnection) => verdicts.on(place(address, database), one)
@@ -185,6 +192,11 @@ class NodeProber implements Prober {
     } catch (error) {
       return observationOf(error, address)
     }
+  }
+
+  spare(silent: Observation): void {
+    if (silent.kind !== 'unreachable' || silent.cause !== 'timeout') return
+    this.#spared.set(formatAddress(silent.address), { silent, at: performance.now() })
   }
 
   /** Two who ask one witness about one node at the same time share the answer. */

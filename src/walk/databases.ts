@@ -18,7 +18,9 @@ export async function databasesIn(
   watched: readonly string[] = [],
 ): Promise<string[] | null> {
   if (config.databases) return [...config.databases]
-  const nodes = await Promise.all(seeds.map((address) => access.prober(first).probe(address)))
+  const prober = access.prober(first)
+  const nodes = await Promise.all(seeds.map((address) => prober.probe(address)))
+  for (const node of nodes) prober.spare?.(node)
   const coordinator = coordinatorOf(nodes)
   if (!coordinator) return null
   const others = coordinator.databases.filter((name) => name !== first)

@@ -19,6 +19,7 @@ import {
   addClusterOptions,
   type ClusterOptions,
   databasesOf,
+  databasesSeen,
   requestOf,
   type Session,
   withCluster,
@@ -235,10 +236,10 @@ async function walkAll(
     }
     return reports
   }
-  const names = await databasesOf(session)
-  const ran = await eachDatabase(session, io, obey, names)
+  const names = await databasesSeen(session)
+  const ran = await eachDatabase(session, io, obey, names ?? [session.database])
   // While a coordinator is being promoted, nobody can say which others there are.
-  const others = names.length > 1 ? [] : (await databasesOf(session)).slice(1)
+  const others = names === null ? (await databasesOf(session)).slice(1) : []
   const rest = await eachDatabase(session, io, obey, others)
   return joined([ran, rest].map((each) => ({ ...each, done: each.done.flat() })))
 }
