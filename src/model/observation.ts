@@ -179,6 +179,11 @@ export interface Unreadable {
 
 export type Observation = Answered | Unreachable | Unreadable
 
+/** Whether a server that can't be read now is to be asked again: it is coming up, or others have taken its connections. */
+export function willPass(node: Observation): boolean {
+  return node.kind === 'unreadable' && (node.cause === 'starting' || node.cause === 'too-many-connections')
+}
+
 /** What a node, asked through Citus or by its WAL receiver, says of another one. */
 export interface Testimony {
   readonly witness: HostPort

@@ -6,7 +6,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { coordinatorOf, isCoordinator, kindOf } from '../model/kinds.ts'
 import { formatLsn, type Holds, holds, type Point, pointOf } from '../model/line.ts'
 import { formatAddress } from '../model/node.ts'
-import type { Answered, Survey } from '../model/observation.ts'
+import { type Answered, type Survey, willPass } from '../model/observation.ts'
 import { putBack } from '../model/retired.ts'
 
 /**
@@ -20,7 +20,7 @@ export function requireCoordinator(survey: Survey): Answered {
     return found
   }
   const answered = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
-  const [denied] = survey.nodes.filter((node) => node.kind === 'unreadable')
+  const [denied] = survey.nodes.filter((node) => node.kind === 'unreadable' && !willPass(node))
   if (answered.length === 0 && denied?.kind === 'unreadable') {
     throw new CitusHaError(
       'configuration',
@@ -37,10 +37,12 @@ export function requireCoordinator(survey: Survey): Answered {
   const retired = answered.find(
     (node) => node.retired && !node.inRecovery && node.citus?.localGroup === COORDINATOR_GROUP,
   )
-  throw new CitusHaError(
-    'no-coordinator',
-    `no writable coordinator answers: ${survey.nodes.map(show).join('; ')}${retired ? putBack(retired) : ''}`,
-  )
+  throw new CitusHaError('no-coordinator', `${noCoordinator(survey)}${retired ? putBack(retired) : ''}`)
+}
+
+/** What each of those that were asked for one has answered. */
+export function noCoordinator({ nodes }: Survey): string {
+  return `no writable coordinator answers: ${nodes.map(show).join('; ')}`
 }
 
 /** Two coordinators can be told apart by the row of group 0 alone; without one there is nothing to go by. */

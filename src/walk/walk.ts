@@ -8,7 +8,7 @@ import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Survey } from '../model/observation.ts'
+import { type Survey, willPass } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { ListedStandby } from '../model/plan.ts'
 import { remark } from '../model/remark.ts'
@@ -17,7 +17,7 @@ import type { Routing } from '../plan/target.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
 import { Ailments } from './ailments.ts'
-import { type KnownCoordinator, requirePlaced } from './checks.ts'
+import { type KnownCoordinator, noCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type View, view } from './look.ts'
@@ -217,10 +217,15 @@ async function lookForPromotion(
 ): Promise<View> {
   const until = performance.now() + request.waitMs
   let told = false
+  let askedAgain = false
   for (let survey = seen; ; survey = null) {
     const over = performance.now() >= until
-    let now = viewUnlessEarly(survey ?? (await observe(access, request, clock)), access, request, over)
+    const looked = survey ?? (await observe(access, request, clock))
+    const passes = looked.nodes.some(willPass) && clock.leftMs > 0
+    let now = viewUnlessEarly(looked, access, request, passes || (request.claims.vouched !== null && !over))
     if (now === null) {
+      if (passes && !askedAgain) request.progress(`${noCoordinator(looked)}; trying again`)
+      askedAgain ||= passes
       await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
       continue
     }
@@ -236,13 +241,13 @@ async function lookForPromotion(
   }
 }
 
-/** null while the one that is being promoted is the coordinator. @throws CitusHaError as `view` does */
-function viewUnlessEarly(seen: Survey, access: Access, request: WalkRequest, over: boolean): View | null {
+/** null where no coordinator answers, and it may be waited for. @throws CitusHaError as `view` does */
+function viewUnlessEarly(seen: Survey, access: Access, request: WalkRequest, mayWait: boolean): View | null {
   try {
     return view(seen, access, request)
   } catch (error) {
     const early = error instanceof CitusHaError && error.code === 'no-coordinator'
-    if (!early || over || request.claims.vouched === null) throw error
+    if (!early || !mayWait) throw error
     return null
   }
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { run } from '../../src/cli/program.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { Scenario } from '../support/scenario.ts'
@@ -34,6 +35,35 @@ describe('reconcile after a promotion', () => {
     await server(worker).kill()
     await server(`${worker}-standby`).promote()
   }
+
+  it('asks a coordinator again that has no connection left for it, and says so', async () => {
+    await failOver()
+    const limited = (to: number) =>
+      server('coordinator').query(
+        `SET citus.enable_ddl_propagation = off; ALTER ROLE citus_ha CONNECTION LIMIT ${to}`,
+      )
+    await limited(0)
+    let freed: Promise<unknown> | undefined
+    const told: string[] = []
+    const exitCode = await run(['reconcile', ...scenario.options], {
+      stdout: { write: () => true },
+      stderr: {
+        write: (text) => {
+          told.push(text)
+          freed ??= limited(-1)
+        },
+      },
+      env: { PATH: process.env.PATH },
+      signal: new AbortController().signal,
+    })
+    await freed
+    expect(told[0]).toContain(
+      `no writable coordinator answers: ${at('coordinator')}: answers, but can't be read (too-many-connections): too many connections for role "citus_ha"`,
+    )
+    expect(told[0]).toMatch(/; trying again\n$/)
+    expect(exitCode, told.join('')).toBe(0)
+    for (const [name, rows] of Object.entries(await scenario.copies())) expect(rows, name).toEqual(swapped())
+  })
 
   it('swaps the addresses on every copy, the promoted node’s own included; a second run writes nothing', async () => {
     await failOver()
