@@ -26,6 +26,18 @@ export interface Installed {
 const LIMIT_MS = 30_000
 /** Against itself alone, and by superusers alone: anybody may take an advisory lock. */
 const INSTALL_LOCK = 'LOCK TABLE pg_catalog.pg_namespace IN SHARE UPDATE EXCLUSIVE MODE'
+/** Ours are plain tables of each node, and the schema is nobody's tenant, whatever is made of others' by default. */
+const PLAIN = {
+  'citus.use_citus_managed_tables': 'off',
+  'citus.enable_schema_based_sharding': 'off',
+  default_table_access_method: 'heap',
+} as const
+
+/** Older releases of Citus and PostgreSQL do not know them all. */
+function setWhereKnown(name: string, value: string): string {
+  return `SELECT pg_catalog.set_config(${literal(name)}, ${literal(value)}, true) WHERE pg_catalog.current_setting(${literal(name)}, true) IS NOT NULL`
+}
+
 /** The functions that the role is granted: all that anything but `install` calls. */
 export const CALLABLE = [
   'node_identity()',
@@ -84,6 +96,7 @@ export async function install(session: SessionLike, node: HostPort, order: Insta
     [
       'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE',
       'SET LOCAL citus.enable_ddl_propagation = off',
+      ...Object.entries(PLAIN).map(([name, value]) => setWhereKnown(name, value)),
       'SET LOCAL synchronous_commit = local',
       `SET LOCAL lock_timeout = ${LIMIT_MS / 2}`,
       INSTALL_LOCK,

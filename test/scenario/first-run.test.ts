@@ -46,6 +46,28 @@ describe('the first run ever', () => {
     expect(lines).toEqual([0, 1, 2].map((groupid) => ({ groupid, timeline: 1 })))
   })
 
+  it.each([
+    { 'citus.use_citus_managed_tables': 'on' },
+    { 'citus.enable_schema_based_sharding': 'on' },
+    { default_table_access_method: 'columnar' },
+  ])('makes plain tables, whatever others are by default: %j', async (defaults) => {
+    const { database } = scenario.cluster
+    for (const name of ['coordinator', 'worker-1', 'worker-2']) await server(name).configure(defaults)
+    const ran = await citusHa(['install', ...asAdmin()])
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    for (const name of ['coordinator', 'worker-1', 'worker-2']) {
+      const ours = await server(name).query(
+        `SELECT c.relname, a.amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+          WHERE c.relnamespace = 'citus_ha'::regnamespace AND c.relkind = 'r'
+            AND (a.amname <> 'heap' OR c.oid IN (SELECT logicalrelid FROM pg_dist_partition))`,
+        [],
+        { database },
+      )
+      expect(ours, name).toEqual([])
+    }
+    expect(await scenario.reconcileWith(asAdmin())).toMatchObject({ outcome: 'converged', exitCode: 0 })
+  })
+
   it('installs on an old primary that runs on as well, which has to be fenced', async () => {
     await server('worker-1-standby').promote()
     const promoted = ['--group', '1', '--promoted', at('worker-1-standby')]
