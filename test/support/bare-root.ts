@@ -1,6 +1,6 @@
 import { execFile, type PromiseWithChild } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -66,6 +66,8 @@ export class BareRoot {
 
   async #furnish(): Promise<void> {
     const within = (path: string) => join(this.#directory, path)
+    // PostgreSQL’s servers are somebody else’s than root’s, who has to get in.
+    await chmod(this.#directory, 0o755)
     await cp(await realpath(process.execPath), within('/usr/bin/node'))
     await cp(this.#npm.directory, within(NPM), { recursive: true })
     for (const name of ['npm', 'npx'])
