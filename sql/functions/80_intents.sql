@@ -57,3 +57,15 @@ BEGIN
   END IF;
   DELETE FROM citus_ha.intent i WHERE i.groupid = ANY (of_groups) AND i.run = of_run;
 END $$;
+
+-- Whoever carries on a promotion that a run has left behind makes it his own first, there where that run would write down that it
+-- is undone: whichever of the two comes first, the other comes to nothing. Whether it was still to be carried on.
+CREATE OR REPLACE FUNCTION citus_ha.take_over_intent(of_group int, of_run text, by_run text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  IF of_run IS NULL OR by_run IS NULL THEN
+    RAISE EXCEPTION 'citus_ha.take_over_intent() does nothing here: from which run, and for which, is not said' USING ERRCODE = 'HA005';
+  END IF;
+  UPDATE citus_ha.intent i SET run = by_run WHERE i.groupid = of_group AND i.run = of_run AND i.phase = 'promoting';
+  RETURN FOUND;
+END $$;

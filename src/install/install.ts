@@ -78,6 +78,7 @@ export const CALLABLE = [
   'forget_stale_remedies()',
   'intend(jsonb)',
   'forget_intents(int[], text)',
+  'take_over_intent(int, text, text)',
   'pause_changes(int, text, text)',
   'resume_changes(int)',
   'take_lead()',

@@ -1,4 +1,4 @@
-import { COORDINATOR_GROUP } from './catalog.ts'
+import { type CatalogRow, COORDINATOR_GROUP } from './catalog.ts'
 import { coordinatorOf } from './kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from './node.ts'
 import type { Answered, Observation } from './observation.ts'
@@ -26,31 +26,51 @@ export function describeIntent({ group, from, to, phase, madeBy }: Intent): stri
   return `group ${group}: a switchover from ${formatAddress(from)} to ${formatAddress(to)} is ${phase} (${madeBy}); if it has died, citus-ha reconcile ${next}`
 }
 
-/** Registered primaries of workers whose own server says that a switchover has begun with their group. */
-export function primariesWithIntents(nodes: readonly Observation[]): Answered[] {
-  const rows = coordinatorOf(nodes)?.citus?.catalog ?? []
-  return rows.flatMap(({ role, group, address }): Answered[] => {
-    const node = nodes.find((each) => sameAddress(each.address, address))
-    const isNoted = node?.kind === 'answered' && node.installed?.intents.some((each) => each.group === group)
-    return role === 'primary' && group !== COORDINATOR_GROUP && isNoted ? [node] : []
-  })
+/** What a worker's registered primary, which answers, has written down itself of its group; null: nothing. */
+interface Word {
+  readonly node: Answered
+  readonly intent: Intent | null
+}
+
+function wordOf(nodes: readonly Observation[], { group, address }: CatalogRow): Word | null {
+  const node = nodes.find((each) => sameAddress(each.address, address))
+  if (node?.kind !== 'answered' || !node.installed || node.inRecovery || node.citus?.localGroup !== group)
+    return null
+  return { node, intent: node.installed.intents.find((each) => each.group === group) ?? null }
 }
 
 /**
  * What switchovers are doing, or have left behind. The coordinator and the group's primary itself have it written down, and may
- * differ: a coordinator's standby that took over was told late, or never. Of one run `promoting` counts, whoever says it:
- * that can't be undone. Of two runs the primary's counts: none is written down there before the one before it is over.
+ * differ: a coordinator's standby that took over was told late, or never. The primary's word counts where it gives one: what is
+ * done to it is written down there before, and forgotten there after it is undone; nothing is promoted before it says so. One
+ * that says nothing, or takes writes, is held by nobody any more: nothing is to be promoted beside it. Only where it was stopped by
+ * a command is the coordinator alone told what follows.
  */
 export function intentsIn(nodes: readonly Observation[]): Intent[] {
   const coordinator = coordinatorOf(nodes)
   const known = coordinator?.installed?.intents ?? []
-  const own = primariesWithIntents(nodes).flatMap((node) =>
-    (node.installed?.intents ?? []).filter(({ group }) => group === node.citus?.localGroup),
+  const primaries = (coordinator?.citus?.catalog ?? []).filter(
+    ({ role, group }) => role === 'primary' && group !== COORDINATOR_GROUP,
   )
-  const told = known.map((intent) => {
-    const first = own.find(({ group }) => group === intent.group)
-    const isLate = first && (first.run !== intent.run || first.phase === 'promoting')
-    return isLate ? first : intent
-  })
+  const words = new Map(
+    primaries.flatMap((row) => {
+      const word = wordOf(nodes, row)
+      return word ? [[row.group, word] as const] : []
+    }),
+  )
+  const told = known.map((intent) => agreed(intent, words.get(intent.group)))
+  const own = [...words.values()].flatMap(({ node, intent }) => (intent ? [unlessFree(intent, node)] : []))
   return [...told, ...own.filter(({ group }) => !known.some((each) => each.group === group))]
+}
+
+function agreed(intent: Intent, word: Word | undefined): Intent {
+  if (!word || !sameAddress(word.node.address, intent.from)) return word?.intent ?? intent
+  const { node, intent: own } = word
+  if (!own) return { ...intent, phase: 'quiescing' }
+  return unlessFree(own.run === intent.run && intent.stopped ? intent : own, node)
+}
+
+/** From before a promotion is asked for until the change is made, whoever is left behind takes no writes. */
+function unlessFree(intent: Intent, { readOnly }: Answered): Intent {
+  return readOnly ? intent : { ...intent, phase: 'quiescing' }
 }

@@ -168,13 +168,17 @@ export class Stage {
     const promoted = moved.map(({ to }) => to.instance)
     const seen = await askedAnew(access, survey, promoted)
     await Promise.all(extending)
-    // What vouches for them on the coordinator was written by this run.
+    // What vouches for them was written by this run, on the coordinator and on the old primaries, which it has made read-only.
     const intents = this.#intents?.in(n) ?? []
-    const nodes = seen.nodes.map((node) =>
-      node.kind === 'answered' && node.installed && node.instance === coordinator?.server.instance
-        ? { ...node, installed: { ...node.installed, intents } }
-        : node,
-    )
+    const old = moved.map(({ from }) => from.instance)
+    const nodes = seen.nodes.map((node) => {
+      if (node.kind !== 'answered' || !node.installed) return node
+      if (node.instance === coordinator?.server.instance)
+        return { ...node, installed: { ...node.installed, intents } }
+      if (!old.includes(node.instance)) return node
+      const own = intents.filter(({ group }) => group === node.citus?.localGroup)
+      return { ...node, readOnly: true, installed: { ...node.installed, intents: own } }
+    })
     return { ...seen, nodes }
   }
 

@@ -1,13 +1,15 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
+import { ENOUGH, wasSilent } from '../diagnose/witnesses.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
-import { type Intent, intentsIn, primariesWithIntents } from '../model/intent.ts'
+import { type Intent, intentsIn } from '../model/intent.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Answered, Survey } from '../model/observation.ts'
+import type { Answered, Observation, Survey } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
@@ -46,12 +48,15 @@ export async function settleIntents(
     const settings = `SET synchronous_commit = local; SET lock_timeout = 100; SET idle_in_transaction_session_timeout = ${2 * PROMOTION_MS}`
     await session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, limitMs)
     // Read anew: what was surveyed may be over.
-    const told = [coordinator, ...primariesWithIntents(survey.nodes)]
-    const seen = await Promise.all(told.map(({ address }) => access.prober(database).probe(address)))
+    const told = [coordinator.address, ...intentsIn(survey.nodes).map(({ from }) => from)]
+    const seen = await Promise.all(told.map((address) => access.prober(database).probe(address)))
     const rows = coordinatorOf(seen)?.citus?.catalog ?? []
     const intents = intentsIn(seen)
     const settled = await Promise.all(
-      intents.map((intent) => settleOne(access, database, intent, { rows, survey })),
+      intents.map((intent) => {
+        const from = seen.find(({ address }) => sameAddress(address, intent.from))
+        return settleOne(access, database, intent, { coordinator: coordinator.address, rows, survey, from })
+      }),
     )
     const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
     // Of whichever run: the primary's word may have counted, and not what is written here.
@@ -87,17 +92,16 @@ export async function leftBehind(
 }
 
 interface Seen {
+  readonly coordinator: HostPort
   /** Of the coordinator, under the lock. */
   readonly rows: Catalog
   readonly survey: Survey
+  /** The old primary, under the lock. */
+  readonly from: Observation | undefined
 }
 
-async function settleOne(
-  access: Access,
-  database: string,
-  intent: Intent,
-  { rows, survey }: Seen,
-): Promise<Settled> {
+async function settleOne(access: Access, database: string, intent: Intent, seen: Seen): Promise<Settled> {
+  const { rows, survey } = seen
   const { group, from, to, phase, byCommand } = intent
   const told = (what: Settled['what'], line: string): Settled => ({
     group,
@@ -126,6 +130,8 @@ async function settleOne(
         `a switchover died while its command was to promote ${formatAddress(to)}: promote it, or give the command once more`,
       )
     }
+    const why = await whyNotOurs(access, database, intent, seen)
+    if (why) return told('left', `a switchover to ${formatAddress(to)} has died: ${why}`)
     await withSession(access, database, to, promote)
     return told('carried on', `a switchover that died goes on: ${formatAddress(to)} is promoted`)
   } catch (error) {
@@ -134,6 +140,44 @@ async function settleOne(
       `a switchover that died could not be ${phase === 'quiescing' ? 'undone' : 'carried on'}: ${messageOf(error)}`,
     )
   }
+}
+
+/**
+ * Takes over what is to be carried on: whoever began it, should he live after all, undoes nothing from then on. An old primary that is
+ * silent may have been given back its writes by an undo of which this coordinator was not told: it has to be proved down.
+ * @returns why it can't be carried on now; null: it is ours
+ */
+async function whyNotOurs(
+  access: Access,
+  database: string,
+  { group, run, stopped, from: at }: Intent,
+  { from, coordinator, survey }: Seen,
+): Promise<string | null> {
+  const node = formatAddress(at)
+  const answers = from?.kind === 'answered'
+  if (!answers && !isDown(at, survey))
+    return `whether ${node} is down is not known, and it may take writes again: look there, and try again`
+  // By a command, which had come to its end: who lives and undoes that has to run another first.
+  if (stopped) return null
+  const where = answers ? at : coordinator
+  const sql = `SELECT citus_ha.take_over_intent(${literal(group)}, ${literal(run)}, ${literal(randomUUID())}) AS taken`
+  let taken = false
+  await withSession(access, database, where, async (session) => {
+    const settings = 'SET synchronous_commit = local'
+    const rows = await session.run(`${settings}; BEGIN READ WRITE; ${sql}; COMMIT`, LIMIT_MS)
+    taken = rows[2]?.[0]?.taken === true
+  })
+  return taken ? null : `what it was about is written down otherwise on ${formatAddress(where)} by now`
+}
+
+/** As of a registered primary: by two sights at least, and reached by nobody. */
+function isDown(node: HostPort, { nodes, testimony }: Survey): boolean {
+  const heard = testimony.filter(({ about }) => sameAddress(about, node))
+  const down = new Set(
+    heard.filter(({ says }) => says === 'down').map(({ witness }) => formatAddress(witness)),
+  )
+  const seen = nodes.find(({ address }) => sameAddress(address, node))
+  return heard.every(({ says }) => says !== 'alive') && down.size + (wasSilent(seen) ? 1 : 0) >= ENOUGH
 }
 
 /**

@@ -208,6 +208,11 @@ const GATES: readonly Gate[] = [
     refused: /of which run is not said/,
   },
   {
+    of: 'take_over_intent(integer,text,text)',
+    call: `SELECT citus_ha.take_over_intent(1, 'theirs', NULL)`,
+    refused: /from which run, and for which, is not said/,
+  },
+  {
     of: 'pause_changes(integer,text,text)',
     call: `SELECT citus_ha.pause_changes(NULL, 'me', NULL)`,
     on: ['worker-1'],

@@ -103,6 +103,21 @@ describe('switchover', () => {
     await expect(server('worker-1').query('CREATE TABLE late ()')).rejects.toThrow('read-only')
   })
 
+  it('that was undone is carried on by nobody, though the coordinator was not told: the old primary takes writes', async () => {
+    const { coordinator, database } = scenario.cluster
+    // As on a coordinator's standby that took over before it had replayed the end of the switchover.
+    await coordinator.query(
+      `INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by)
+       VALUES (1, $1, $2, $3, $4, 'promoting', false, false, 'a test')`,
+      [server('worker-1'), server('worker-1-standby')].flatMap(({ host, port }) => [host, port]),
+      { database },
+    )
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+    expect(await server('worker-1-standby').isInRecovery()).toBe(true)
+    expect(await coordinator.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+    await server('worker-1').query('CREATE TABLE still ()', [], { database })
+  })
+
   it('shows in a dry run what it would do, and touches nothing', async () => {
     const before = await scenario.footprint()
     const ran = await scenario.run('switchover', '--group', '1', '--dry-run')

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { type Intent, intentsIn } from '../../src/model/intent.ts'
+import type { Answered } from '../../src/model/observation.ts'
 import { address, installed, surveyOf, TWO_WORKERS, writable } from '../support/builders.ts'
 
 const intent = (run: string, phase: Intent['phase']): Intent => {
@@ -9,23 +10,37 @@ const intent = (run: string, phase: Intent['phase']): Intent => {
   return { group: 1, from, to, phase, byCommand: false, stopped: false, madeBy: 'somebody', run }
 }
 
-const nodesWith = (coordinator: readonly Intent[], primary: readonly Intent[]) => [
+const nodesWith = (
+  coordinator: readonly Intent[],
+  primary: readonly Intent[],
+): readonly [Answered, Answered] => [
   writable('cn1', 0, { catalog: TWO_WORKERS, installed: installed({ intents: coordinator }) }),
   writable('w1a', 1, { catalog: TWO_WORKERS, readOnly: true, installed: installed({ intents: primary }) }),
 ]
 
 describe('what a switchover has written down, where the coordinator and the old primary differ', () => {
   test.each([
-    { coordinator: ['a', 'promoting'], primary: null, counts: ['a', 'promoting'] },
+    // Undone there, or never begun: a coordinator's standby took its place, and had not got its last word.
+    { coordinator: ['a', 'promoting'], primary: null, counts: ['a', 'quiescing'] },
     { coordinator: null, primary: ['a', 'promoting'], counts: ['a', 'promoting'] },
-    // A standby took the coordinator's place, and had not got its last word.
     { coordinator: ['a', 'quiescing'], primary: ['a', 'promoting'], counts: ['a', 'promoting'] },
-    { coordinator: ['a', 'promoting'], primary: ['a', 'quiescing'], counts: ['a', 'promoting'] },
+    { coordinator: ['a', 'promoting'], primary: ['a', 'quiescing'], counts: ['a', 'quiescing'] },
     { coordinator: ['a', 'promoting'], primary: ['b', 'quiescing'], counts: ['b', 'quiescing'] },
     { coordinator: ['a', 'quiescing'], primary: ['b', 'promoting'], counts: ['b', 'promoting'] },
   ] as const)('$coordinator and $primary: $counts', ({ coordinator, primary, counts }) => {
     const said = (told: readonly [string, Intent['phase']] | null) => (told ? [intent(...told)] : [])
     expect(intentsIn(nodesWith(said(coordinator), said(primary)))).toEqual(said(counts))
+  })
+
+  test('an old primary that takes writes is held by nobody, whatever is written down', () => {
+    const [coordinator, primary] = nodesWith([intent('a', 'promoting')], [intent('a', 'promoting')])
+    expect(intentsIn([coordinator, { ...primary, readOnly: false }])).toEqual([intent('a', 'quiescing')])
+  })
+
+  test('of one that was stopped by a command only the coordinator knows', () => {
+    const stopped = { ...intent('a', 'promoting'), stopped: true }
+    expect(intentsIn(nodesWith([stopped], [intent('a', 'quiescing')]))).toEqual([stopped])
+    expect(intentsIn(nodesWith([stopped], []))).toEqual([{ ...stopped, phase: 'quiescing' }])
   })
 
   test('its target, once promoted, is believed by the old primary’s word', () => {

@@ -1,7 +1,8 @@
 import type { Schedule } from './schedule.ts'
 import { World } from './world.ts'
 
-const QUIET: Schedule = {
+/** Nothing happens. */
+export const QUIET: Schedule = {
   seed: 0,
   standbys: [0, [1, 1]],
   synchronous: false,

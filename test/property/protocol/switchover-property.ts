@@ -19,6 +19,9 @@ const MET: Readonly<Record<string, number>> = {
   'undone by another': 60,
   'carried on by another': 8,
   'changed by another': 60,
+  'command: stop': 100,
+  'command: start': 8,
+  'command: fails': 4,
 }
 
 /** Each is rare by itself: of long runs only. `npm test` has one of each apart. */

@@ -55,6 +55,8 @@ const order = fc.record({
   meanwhile: fc.option(meanwhile, { freq: 2 }),
 })
 
+const stops = fc.constantFrom('no', 'no', 'no', 'for good', 'and is started again')
+
 export const switchoverSchedule = fc.record({
   /** Of delays and of what clients do; nothing else is left to it. */
   seed: fc.nat(0xffff),
@@ -66,6 +68,10 @@ export const switchoverSchedule = fc.record({
   /** When others reconcile, in milliseconds. */
   reconciles: fc.array(fc.constantFrom(100, 300, 600, 1500), { maxLength: 1 }),
   faults: fc.array(fault, { maxLength: 3 }),
+  /** Commits at every primary wait for its first standby. */
+  synchronous: fc.constantFrom(false, false, false, true),
+  /** Of each order, whether the old primary is stopped before the promotion, and started again where that comes to nothing. */
+  stops: fc.tuple(stops, stops),
 })
 
 export type SwitchoverSchedule = typeof switchoverSchedule extends fc.Arbitrary<infer T> ? T : never

@@ -51,6 +51,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT citus_ha.blockers(', (backend, sql) => [{ blockers: blockers(backend, sql).map(told(backend)) }]],
   ['SELECT citus_ha.intend(', intend],
   ['SELECT citus_ha.forget_intents(', forget],
+  ['SELECT citus_ha.take_over_intent(', takeOver],
   ['ALTER SYSTEM SET ', alter],
   ['ALTER SYSTEM RESET ', alter],
   [
@@ -71,6 +72,8 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT pg_current_wal_flush_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
   ['SELECT pg_last_wal_replay_lsn() >= ', replayed],
   ['SELECT pg_promote(false)', promote],
+  ['SELECT NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver()', receivedAll],
+  ['SELECT d.xact_rollback::float8', () => [{ rolled_back: 0 }]],
 ]
 
 /** Under every name by which somebody asks for it. */
@@ -197,6 +200,22 @@ function forget(backend: Backend, statement: string): Rows {
   return [{}]
 }
 
+function takeOver(backend: Backend, statement: string): Rows {
+  const [group] = numbers(statement)
+  const [of, by = ''] = strings(statement)
+  backend.requireWritable()
+  const isMeant = (intent: Intent) =>
+    intent.group === group && intent.run === of && intent.phase === 'promoting'
+  const taken = backend.data.intents.some(isMeant)
+  // Under the lock of its row: whoever comes second finds it otherwise.
+  if (taken)
+    backend.write((now) => ({
+      ...now,
+      intents: now.intents.map((intent) => (isMeant(intent) ? { ...intent, run: by } : intent)),
+    }))
+  return [{ taken }]
+}
+
 /** What a switchover sets, and what it is where nobody has. */
 const HELD: Readonly<Record<string, string>> = {
   'citus.background_task_queue_interval': '5000',
@@ -279,6 +298,11 @@ function emit(backend: Backend): Rows {
 function replayed({ server }: Backend, statement: string): Rows {
   const wanted = positionOf(strings(statement)[0] ?? '')
   return [{ there: server.inRecovery ? server.wal.length >= wanted : null }]
+}
+
+/** Of a sender that has stopped: what it has sent is replayed in the same moment. */
+function receivedAll({ server }: Backend): Rows {
+  return [{ there: server.inRecovery ? server.attachedTo() === null : null }]
 }
 
 function promote({ server, world }: Backend): Rows {

@@ -14,6 +14,7 @@ import { Instance } from './network.ts'
 import { LONGEST_MS, over, passing, requestOf, sync } from './run.ts'
 import type { Schedule } from './schedule.ts'
 import type { Server } from './server.ts'
+import { useShell } from './shell.ts'
 import { checkReport, flawsAfterSwitchovers } from './switchover-check.ts'
 import type { SwitchoverSchedule } from './switchover-schedule.ts'
 import { World } from './world.ts'
@@ -49,13 +50,16 @@ function worldOf({ seed, standbys, slowReplay, faults }: SwitchoverSchedule): Sc
 
 async function live(world: World, schedule: SwitchoverSchedule): Promise<World> {
   use(world.clock)
+  useShell(world)
   try {
     const ledger = new Ledger(world)
     world.ledger = ledger
+    if (schedule.synchronous) wait(world)
     // Standbys have caught up by then.
     await passing(world, 400)
     setGoing(world, ledger, schedule.clients)
-    for (const order of schedule.orders) orderSwitchover(world, order)
+    for (const [n, order] of schedule.orders.entries())
+      orderSwitchover(world, order, schedule.stops[n] ?? 'no')
     world.rival = () => {
       if (world.instances.length <= MOST_RIVALS) begin(world, 'ha', (instance) => reconcile(world, instance))
     }
@@ -72,6 +76,16 @@ async function live(world: World, schedule: SwitchoverSchedule): Promise<World> 
     return world
   } finally {
     use(null)
+    useShell(null)
+  }
+}
+
+/** `synchronous_standby_names` of each primary that has a standby. */
+function wait(world: World): void {
+  for (const group of world.groups) {
+    const [primary] = world.primaries(group)
+    const [standby] = primary ? world.followers(primary.name) : []
+    if (primary && standby) primary.syncStandby = standby.name
   }
 }
 
@@ -129,7 +143,9 @@ const progress =
 
 type Given = SwitchoverSchedule['orders'][number]
 
-function orderSwitchover(world: World, given: Given): void {
+type Stops = SwitchoverSchedule['stops'][number]
+
+function orderSwitchover(world: World, given: Given, stops: Stops): void {
   world.clock.after(given.at, null, () => {
     begin(world, 'sw', async (instance) => {
       instance.switches = true
@@ -140,7 +156,7 @@ function orderSwitchover(world: World, given: Given): void {
       )
       if (busy.some(({ state }) => state !== 'dead')) world.count('two at once')
       world.note(`${instance.name} switches over ${groups}`)
-      const order = orderOf(world, groups, given)
+      const order = orderOf(world, groups, given, stops)
       const { dies, meanwhile } = given
       const [group = 0] = groups
       const [from, to] = [registered(world, group)?.name ?? '', order.to?.host ?? null]
@@ -171,7 +187,7 @@ function orderSwitchover(world: World, given: Given): void {
   })
 }
 
-function orderOf(world: World, groups: readonly number[], { to }: Given): SwitchoverOrder {
+function orderOf(world: World, groups: readonly number[], { to }: Given, stops: Stops): SwitchoverOrder {
   const [group = 0] = groups
   const rows = world.leading()?.durable.rows ?? []
   const others = world.members(group).filter(({ name }) => name !== primaryOf(rows, group)?.address.host)
@@ -181,9 +197,9 @@ function orderOf(world: World, groups: readonly number[], { to }: Given): Switch
     host: null,
     to: target?.address ?? null,
     promoteCommand: null,
-    demoteCommand: null,
-    demote: 'last',
-    undoCommand: null,
+    demoteCommand: stops === 'no' ? null : 'stop',
+    demote: stops === 'no' ? 'last' : 'first',
+    undoCommand: stops === 'and is started again' ? 'start' : null,
     totalLimitMs: TOTAL_LIMIT_MS,
     maxLag: 1_000_000,
     unreachable: 'refuse',

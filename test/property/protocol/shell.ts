@@ -1,0 +1,51 @@
+import { EventEmitter } from 'node:events'
+import type { World } from './world.ts'
+
+/** What a switchover's commands do: a person's, or an HA tool's. */
+const COMMANDS = {
+  /** A clean shutdown: whatever is attached has all of its WAL first. */
+  stop: (world: World, host: string) => {
+    for (const standby of world.followers(host)) standby.replay()
+    world.get(host).crash()
+  },
+  start: (world: World, host: string) => world.get(host).start(),
+} as const
+
+const LONGEST_MS = 60
+/** How many of them fail, with nothing done. */
+const FAILED = 0.1
+
+let current: World | null = null
+
+/** Whose servers commands are about; null: nobody runs any. */
+export function useShell(world: World | null): void {
+  current = world
+}
+
+/** For `node:child_process`: a command goes on when whoever began it has died. */
+export function spawn(_shell: string, [, command]: readonly string[], { env }: { env: NodeJS.ProcessEnv }) {
+  const world = current
+  const work = COMMANDS[command as keyof typeof COMMANDS]
+  const host = env.CITUS_HA_OLD_HOST
+  if (!world || !work || !host) throw new Error(`nobody runs “${command}” here`)
+  const { owner } = world.clock
+  const child = Object.assign(new EventEmitter(), { pid: undefined, stdout: stream(), stderr: stream() })
+  world.note(`${command} ${host}`)
+  world.count(`command: ${command}`)
+  const fails = world.random() < FAILED
+  world.clock.after(world.random() * LONGEST_MS, null, () => {
+    if (fails) world.count('command: fails')
+    else work(world, host)
+    world.clock.after(0, owner, () => {
+      child.emit('exit', fails ? 1 : 0, null)
+      child.emit('close')
+    })
+  })
+  return child
+}
+
+/** It says nothing. */
+function stream() {
+  const silent = Object.assign(new EventEmitter(), { setEncoding: () => silent, destroy: () => undefined })
+  return silent
+}
