@@ -88,6 +88,7 @@ interface Integrations {
 interface Routing {
   readonly secondaryDown: 'auto' | 'deactivate' | 'leave'
   readonly primaryDown: 'leave' | 'secondary'
+  readonly readers: 'assumed' | 'seen'
   /** Bytes of WAL a secondary may be behind. */
   readonly maxLag: number
 }
@@ -260,6 +261,12 @@ export function configSchema(env: Environment) {
             .enum(['leave', 'secondary'])
             .describe('Whether reads go to a secondary while a primary is down and nothing is promoted.')
             .prefault('leave'),
+          readers: z
+            .enum(['assumed', 'seen'])
+            .describe(
+              'Whether registered secondaries are taken to be read, or only where an expand coordinator is seen.',
+            )
+            .prefault('assumed'),
           maxLag: size
             .describe(
               'How much WAL a secondary may be behind and be read; and what a promoted node may lack.',

@@ -19,7 +19,12 @@ export type Claims = Partial<AllClaims>
  */
 export type PlanOptions = Partial<Omit<AllPlanOptions, 'migration' | 'ailing'>>
 
-const ROUTING = { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 ** 2 } as const
+const ROUTING = {
+  secondaryDown: 'auto',
+  primaryDown: 'leave',
+  readers: 'assumed',
+  maxLag: 16 * 1024 ** 2,
+} as const
 
 /**
  * Asks every node of one database once, each within `detect.timeout` (2 s). A node that does not answer is a fact like

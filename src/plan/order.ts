@@ -7,8 +7,8 @@ export interface OrderInput {
   readonly conditions: Conditions
   /** Racks of those who read through secondaries by this copy: a node of the same rack is nearer to them. */
   readonly racks: readonly string[]
-  /** `citus.cluster_name` of those who read. */
-  readonly clustersRead: readonly string[]
+  /** Whether somebody reads, or is assumed to, through the secondaries of this `nodecluster`. */
+  readonly isRead: (cluster: string) => boolean
 }
 
 /**
@@ -27,7 +27,7 @@ export function orderSteps(after: Catalog, touched: readonly number[], input: Or
     const first = firstOf(rows, input)
     if (first === null || rows.length < 2) return []
     const isTouched = rows.some((row) => touched.includes(row.nodeid))
-    const isWrong = rows[0] !== first && input.clustersRead.includes(cluster)
+    const isWrong = rows[0] !== first && input.isRead(cluster)
     return isTouched || isWrong ? [{ op: 'first', nodeid: first.nodeid }] : []
   })
 }

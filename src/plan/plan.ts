@@ -120,13 +120,14 @@ function targetInput(
   diagnoses: readonly Diagnosis[],
   { aliases, routing }: PlanOptions,
 ): TargetInput {
+  const seen = expandNodes(survey).map((node) => node.citus?.clusterName ?? 'default')
   return {
     catalog: coordinator.citus?.catalog ?? [],
     diagnoses,
     remedies: coordinator.installed?.remedies ?? [],
     aliases,
     routing,
-    expandReaders: expandNodes(survey).map((node) => ({ cluster: node.citus?.clusterName ?? 'default' })),
+    isRead: (cluster) => routing.readers === 'assumed' || seen.includes(cluster),
     conditions: conditionsOf(survey, diagnoses, aliases, routing.maxLag),
   }
 }
@@ -139,12 +140,12 @@ function expandNodes(survey: Survey): Answered[] {
 
 /** How the secondaries of this copy are to be ordered: for those who read by it, itself or its standbys. */
 function orderInput(survey: Survey, server: Answered, input: TargetInput): OrderInput {
-  const { catalog, conditions, routing, diagnoses } = input
+  const { catalog, conditions, routing, diagnoses, isRead } = input
   const readers = expandNodes(survey).filter((node) => node.citus?.localGroup === server.citus?.localGroup)
   const racks = readers.flatMap(({ address }) => rowAt(catalog, address)?.rack ?? [])
   const mayMove = routing.secondaryDown === 'leave' ? [] : diagnoses
   const groups = mayMove.filter(({ standing }) => standing !== 'refused').map(({ group }) => group)
-  return { groups, conditions, racks, clustersRead: input.expandReaders.map(({ cluster }) => cluster) }
+  return { groups, conditions, racks, isRead }
 }
 
 /** Writes to a group stand still where a row of its primary moves. */

@@ -8,13 +8,16 @@ import type { TargetInput } from './target.ts'
 
 /**
  * `routing.secondaryDown`: what becomes of the rows of a group's secondaries that are down, cluster by cluster. The draft
- * has the rows without remedies; what is still wanted of those is made again, so that nothing moves without need.
+ * has the rows without remedies; what is still wanted of those is made again, so that nothing moves without need. The
+ * primary has one other name to lend: the cluster that has it keeps it, and else one whose reads work now comes first.
  */
 export function settleSecondaries(draft: Draft, input: TargetInput, group: number): void {
   const clusters = new Set(
     draft.catalog.filter((row) => row.group === group && row.role === 'secondary').map((row) => row.cluster),
   )
-  for (const cluster of clusters) settleCluster(draft, input, group, cluster)
+  const rank = new Map([...clusters].map((cluster) => [cluster, claimOf(cluster, input, group)]))
+  for (const cluster of [...clusters].sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0)))
+    settleCluster(draft, input, group, cluster)
   for (const row of input.catalog.filter((each) => each.group === group && each.role === 'secondary')) {
     const stands = draft.remedies.some(({ nodeid }) => nodeid === row.nodeid)
     if (remedyOf(row, input.remedies) && !stands && !draft.why.has(row.nodeid))
@@ -22,13 +25,19 @@ export function settleSecondaries(draft: Draft, input: TargetInput, group: numbe
   }
 }
 
+/** The less, the more a cluster has to lose. */
+function claimOf(cluster: string, { catalog, remedies, conditions }: TargetInput, group: number): number {
+  const [first] = secondariesOf(catalog, group, cluster)
+  if (!first?.isactive || !['good', 'serves'].includes(conditions.of(group, first.address))) return 2
+  return remedyOf(first, remedies) ? 0 : 1
+}
+
 function settleCluster(draft: Draft, input: TargetInput, group: number, cluster: string): void {
-  const { routing, expandReaders } = input
+  const { routing } = input
   const rows = secondariesOf(draft.catalog, group, cluster).filter((row) => row.isactive)
   const missing = rows.filter((row) => isMissing(row, input))
   // A row that is lent out goes on serving a reader that is away for a moment.
-  const isRead =
-    expandReaders.some((reader) => reader.cluster === cluster) || missing.some((row) => isLent(row, input))
+  const isRead = input.isRead(cluster) || missing.some((row) => isLent(row, input))
   if (missing.length === 0) return
   if (routing.secondaryDown === 'leave') {
     sayIfRead(draft, isRead, missing, 'left as they are')
@@ -37,6 +46,11 @@ function settleCluster(draft: Draft, input: TargetInput, group: number, cluster:
   const nobodyLeft = missing.length === rows.length
   const lent =
     nobodyLeft && isRead && routing.secondaryDown === 'auto' ? lendOne(draft, input, missing) : null
+  if (nobodyLeft && isRead && lent === null && routing.secondaryDown === 'auto') {
+    // Nothing is gained by an inactive row: as it is, it is read again as soon as its node is back, whoever looks then.
+    sayIfRead(draft, isRead, missing, 'left as they are')
+    return
+  }
   for (const row of missing.filter((each) => each !== lent)) {
     // Without anybody who reads by it, and nobody to read instead, nothing is gained by touching the row.
     if (nobodyLeft && !isRead && !wasRemedied(row, input)) continue
@@ -78,7 +92,7 @@ function lendOne(draft: Draft, input: TargetInput, missing: readonly CatalogRow[
     input.catalog.some((each) => each.nodeid === row.nodeid && sameAddress(each.address, alias))
   const row = missing.find(carries) ?? first
   if (!lend(draft, row, primary, input.aliases)) {
-    const text = `group ${row.group}: ${formatAddress(primary.address)} has no other name by which a secondary’s row could name it: configure an alias of it under "addresses"`
+    const text = `group ${row.group}: ${formatAddress(primary.address)} has no other name that is free, by which a secondary’s row could name it: configure an alias of it under "addresses"`
     draft.remarks.push(remark('no-alias', text, { group: row.group, node: primary.address }))
     return null
   }

@@ -20,14 +20,13 @@ export interface Routing {
   readonly secondaryDown: 'auto' | 'deactivate' | 'leave'
   /** `secondary`: reads go to a secondary until something is promoted. */
   readonly primaryDown: 'leave' | 'secondary'
+  /**
+   * Whom it is done for: `assumed`, every cluster that has a registered secondary, since nobody sees a reader that has
+   * citus.use_secondary_nodes among the options of its connection; `seen`, clusters of expand coordinators that answered.
+   */
+  readonly readers: 'assumed' | 'seen'
   /** Bytes of WAL that a secondary that is back may be behind. */
   readonly maxLag: number
-}
-
-/** Somebody who reads through secondaries: an expand coordinator. */
-export interface ExpandReader {
-  /** `citus.cluster_name` */
-  readonly cluster: string
 }
 
 /** What the target of a change is made from. */
@@ -36,8 +35,8 @@ export interface TargetInput {
   readonly catalog: Catalog
   readonly diagnoses: readonly Diagnosis[]
   readonly remedies: readonly Remedy[]
-  /** Expand coordinators that were seen. */
-  readonly expandReaders: readonly ExpandReader[]
+  /** Whether somebody reads, or is assumed to, through the secondaries of this `nodecluster`. */
+  readonly isRead: (cluster: string) => boolean
   readonly aliases: readonly AliasOf[]
   readonly routing: Routing
   readonly conditions: Conditions

@@ -4,7 +4,7 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { daemonRuns, standin, timed } from '../support/clients.ts'
 import { expectRight, killedAt, leftPrepared, truthOf } from '../support/crash.ts'
-import { client, type Ran, Scenario } from '../support/scenario.ts'
+import { client, lentTo, type Ran, Scenario } from '../support/scenario.ts'
 
 const COPIES = ['coordinator', 'worker-1-standby', 'worker-2']
 
@@ -45,8 +45,8 @@ describe('a change and its rivals', () => {
     `1 group 0 primary ${at('coordinator')}`,
     `2 group 1 primary ${at('worker-1-standby')}`,
     `3 group 2 primary ${at('worker-2-standby')}`,
-    `4 group 1 secondary ${at('worker-1')}`,
-    `5 group 2 secondary ${at('worker-2')}`,
+    `4 group 1 secondary ${lentTo(server('worker-1-standby'))}`,
+    `5 group 2 secondary ${lentTo(server('worker-2-standby'))}`,
   ]
 
   interface Change {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { standin } from '../support/clients.ts'
+import { lentTo } from '../support/scenario.ts'
 import { SHORT_LIVED, Switching } from '../support/switching.ts'
 
 describe('a switchover to a standby that has no row', () => {
@@ -64,7 +65,7 @@ describe('a switchover to a standby that has no row', () => {
     )
     await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
     expect(await scenario.rows(switching.server('coordinator'))).toContain(
-      `4 group 1 secondary ${switching.at(other)}`,
+      `4 group 1 secondary ${lentTo(switching.server('worker-1-standby'))}`,
     )
     const { host, port } = switching.server('worker-1-standby')
     const conninfo = `host=${host} port=${port} user=postgres application_name=worker-1`

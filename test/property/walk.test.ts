@@ -157,17 +157,25 @@ function descends(server: SimServer, line: Lineage): boolean {
   return server.timeline >= line.timeline && agrees && longer
 }
 
-/** Whether reads through secondaries work, by group: Citus takes the first row, and nobody else's. */
+/**
+ * Whether reads through secondaries work, by group and nodecluster: Citus takes the first row, and nobody else's. Who has
+ * the setting among the options of a connection reads any cluster, and is not seen.
+ */
 function readsOf(cluster: Simulation, catalog: Catalog): Map<string, boolean> {
   const reader = cluster.servers.get('ex')
-  const cells = new Map<string, boolean>()
-  if (!reader?.expand || reader.upstream === null) return cells
-  for (const { group } of catalog.filter((row) => row.role === 'primary' && row.group > 0)) {
-    const [first] = secondariesOf(catalog, group, reader.expand.cluster)
-    const serves = first?.isactive === true && answersReads(cluster, first.address, group)
-    cells.set(`group ${group}`, serves)
-  }
-  return cells
+  const read = reader?.expand && reader.upstream !== null ? [reader.expand.cluster] : []
+  const all = new Set(catalog.filter((row) => row.role === 'secondary').map((row) => row.cluster))
+  const clusters = cluster.routing.readers === 'assumed' ? [...all] : read
+  const groups = catalog.filter((row) => row.role === 'primary' && row.group > 0).map(({ group }) => group)
+  return new Map(
+    groups.flatMap((group) =>
+      clusters.map((name) => {
+        const [first] = secondariesOf(catalog, group, name)
+        const serves = first?.isactive === true && answersReads(cluster, first.address, group)
+        return [`group ${group}, cluster ${name}`, serves]
+      }),
+    ),
+  )
 }
 
 function answersReads(cluster: Simulation, at: HostPort, group: number): boolean {

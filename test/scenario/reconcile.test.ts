@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../../src/cli/program.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import { Scenario } from '../support/scenario.ts'
+import { lentTo, Scenario } from '../support/scenario.ts'
 
 describe('reconcile after a promotion', () => {
   let scenario: Scenario
@@ -19,13 +19,19 @@ describe('reconcile after a promotion', () => {
     await scenario?.stop()
   })
 
-  const swapped = () => [
+  /** `secondary`: what the row says by which the group was read from its standby. */
+  const swapped = (secondary = lentTo(server('worker-1-standby'))) => [
     `1 group 0 primary ${at('coordinator')}`,
     `2 group 1 primary ${at('worker-1-standby')}`,
     `3 group 2 primary ${at('worker-2')}`,
-    `4 group 1 secondary ${at('worker-1')}`,
+    `4 group 1 secondary ${secondary}`,
     `5 group 2 secondary ${at('worker-2-standby')}`,
   ]
+
+  const otherName = (name: string) => {
+    const { host, port } = server(name)
+    return formatAddress({ host: `::ffff:${host}`, port })
+  }
 
   /** A configuration that reaches one registered address somewhere else. */
   const reachedAt = (registered: string, connect: string) =>
@@ -75,7 +81,13 @@ describe('reconcile after a promotion', () => {
       refusals: [],
       changes: [
         { group: 1, nodeid: 2, kind: 'primary-moved', from: at('worker-1'), to: at('worker-1-standby') },
-        { group: 1, nodeid: 4, kind: 'secondary-moved', from: at('worker-1-standby'), to: at('worker-1') },
+        {
+          group: 1,
+          nodeid: 4,
+          kind: 'remedy',
+          from: at('worker-1-standby'),
+          to: otherName('worker-1-standby'),
+        },
       ],
     })
     expect(report.copies.map(({ node, state }) => [node, state]).sort()).toEqual(
@@ -108,10 +120,12 @@ describe('reconcile after a promotion', () => {
     await scenario.cluster.rejoin(server('worker-1'), server('worker-1-standby'))
     await scenario.streams(server('worker-1'))
     await scenario.cluster.waitForReplay(server('worker-1'), server('worker-1-standby'))
+    const ended = { nodeid: 4, kind: 'remedy-ended', from: otherName('worker-1-standby'), to: at('worker-1') }
     const report = await scenario.reconcile()
-    expect(report).toMatchObject({ outcome: 'converged', exitCode: 0, changes: [] })
+    expect(report).toMatchObject({ outcome: 'changed', exitCode: 0, changes: [ended] })
     expect(report.copies.find(({ node }) => node === at('worker-1'))).toMatchObject({ state: 'right' })
-    expect(await scenario.rows(server('worker-1'))).toEqual(swapped())
+    expect(await scenario.rows(server('worker-1'))).toEqual(swapped(at('worker-1')))
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', exitCode: 0, changes: [] })
   })
 
   it('makes one change of two promotions', async () => {
@@ -122,8 +136,8 @@ describe('reconcile after a promotion', () => {
     expect(report.changes.map(({ group, kind }) => [group, kind])).toEqual([
       [1, 'primary-moved'],
       [2, 'primary-moved'],
-      [1, 'secondary-moved'],
-      [2, 'secondary-moved'],
+      [1, 'remedy'],
+      [2, 'remedy'],
     ])
     const copies = Object.values(await scenario.copies())
     for (const rows of copies) expect(rows).toEqual(copies[0])

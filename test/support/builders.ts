@@ -227,7 +227,7 @@ export function fileStandby(group: number, at: string): Claims {
 export const OPTIONS: PlanOptions = {
   groups: null,
   aliases: [],
-  routing: { secondaryDown: 'auto', primaryDown: 'leave', maxLag: 16 * 1024 * 1024 },
+  routing: { secondaryDown: 'auto', primaryDown: 'leave', readers: 'assumed', maxLag: 16 * 1024 * 1024 },
   register: [],
   ailing: [],
   migration: MIGRATION,

@@ -58,6 +58,7 @@ export const clusterDraw = fc.record({
   vouched: fc.option(fc.record({ group: fc.nat(3), member: fc.nat(3) }), { freq: 3 }),
   secondaryDown: fc.constantFrom('auto', 'auto', 'auto', 'deactivate', 'leave'),
   primaryDown: fc.constantFrom('leave', 'secondary'),
+  readers: fc.constantFrom('assumed', 'seen'),
   cuts: fc.array(fc.tuple(fc.nat(15), fc.nat(15)), { maxLength: 4 }),
 })
 export type ClusterDraw = typeof clusterDraw extends fc.Arbitrary<infer T> ? T : never
@@ -76,8 +77,8 @@ const historyTo = (timeline: number): TimelineSwitch[] =>
 
 export function build(draw: ClusterDraw): Built {
   const cluster = new Simulation()
-  const { secondaryDown, primaryDown } = draw
-  cluster.routing = { ...cluster.routing, secondaryDown, primaryDown }
+  const { secondaryDown, primaryDown, readers } = draw
+  cluster.routing = { ...cluster.routing, secondaryDown, primaryDown, readers }
   const groups = [draw.coordinator, ...draw.workers]
   const catalog = catalogOf(groups)
   const lines = groups.flatMap(({ recorded, line }, group): Lineage[] =>

@@ -57,6 +57,11 @@ const reportSchema = z.object({
 
 export type ReportDocument = z.infer<typeof reportSchema>
 
+/** As the row of a secondary that is down says it, whose reads go to this server: another name of it. */
+export function lentTo({ host, port }: Server): string {
+  return `::ffff:${host}:${port}`
+}
+
 /** One row of a copy, as text that reads well in a failed assertion. */
 export type Rows = readonly string[]
 

@@ -73,7 +73,7 @@ describe('evidence that was once misread', () => {
       [],
       vouching('10.0.0.2'),
     )
-    expect(rows(p)?.slice(1, 3)).toEqual(['2 1 primary w1b', '3 1 secondary w1a'])
+    expect(rows(p)?.slice(1, 3)).toEqual(['2 1 primary w1b', '3 1 secondary W1B'])
   })
 
   it('leaves the row of a refused group alone, whose server was promoted in another one', () => {

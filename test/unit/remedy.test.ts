@@ -7,6 +7,7 @@ import {
   installed,
   left,
   lineage,
+  OPTIONS,
   secondaryRow,
   silent,
   standby,
@@ -69,8 +70,9 @@ describe('an expand coordinator that reads all the time', () => {
     expect(made.remedies).toEqual([])
   })
 
-  test('of another nodecluster is no reason for a remedy', () => {
-    expect(planned({ nodes: [reader('reports'), ...FAILED_OVER] }).remedies).toEqual([])
+  test('of another nodecluster is no reason for a remedy, where readers have to be seen', () => {
+    const options = { routing: { ...OPTIONS.routing, readers: 'seen' } } as const
+    expect(planned({ nodes: [reader('reports'), ...FAILED_OVER], options }).remedies).toEqual([])
   })
 
   test('gets a configured name rather than a derived one', () => {
@@ -90,8 +92,8 @@ describe('an expand coordinator that reads all the time', () => {
       writable('[::2]:5432', 1, { ...SECOND, catalog }),
     ]
     const made = planned({ catalog, nodes })
-    expect(targets(made)).toEqual(['inactive'])
-    expect(made.warnings.join()).toMatch(/configure an alias/)
+    expect(targets(made)).toEqual(['::1'])
+    expect(made.warnings.join()).toMatch(/configure an alias.*left as they are/)
   })
 
   describe('after that change', () => {
@@ -131,21 +133,29 @@ describe('an expand coordinator that reads all the time', () => {
       expect(made.fence).toEqual([])
     })
 
-    test('and the way back A -> B -> A is a plain swap again', () => {
+    test.each([
+      ['assumed', '3 W1A north'],
+      ['seen', '3 w1b south'],
+    ] as const)('and the way back A -> B -> A is a swap again, readers %s: %s', (readers, second) => {
       const third = { timeline: 3, history: [left(1, '0/50'), left(2, '0/90')], catalog: lent }
       const dead = [silent('w1b'), silent('W1B')]
-      const made = planned({ catalog: lent, coordinator, nodes: [...dead, writable('w1a', 1, third)] })
-      expect(afterwards(made).slice(1, 3)).toEqual(['2 w1a north', '3 w1b south'])
-      expect(made.remediesEnded).toEqual([3])
+      const options = { routing: { ...OPTIONS.routing, readers } }
+      const nodes = [...dead, writable('w1a', 1, third)]
+      const made = planned({ catalog: lent, coordinator, nodes, options })
+      expect(afterwards(made).slice(1, 3)).toEqual(['2 w1a north', second])
+      // The row is under a remedy of its own again, or under none.
+      expect(made.remediesEnded).toEqual(readers === 'seen' ? [3] : [])
+      expect(made.remedies.map(({ address }) => address.host)).toEqual(readers === 'seen' ? [] : ['w1b'])
     })
 
     test('a row that somebody else has changed since is no longer ours', () => {
       const catalog = lent.map((row) => (row.nodeid === 3 ? { ...row, address: at('w1n') } : row))
+      const follower = standby('w1n', 1, 'w1b', { ...SECOND, catalog })
       const nodes = [
         { ...primary, citus: primary.citus && { ...primary.citus, catalog } },
         writable('w2a', 2, { catalog }),
       ]
-      const made = planned({ catalog, coordinator, nodes: [...nodes, silent('w1a'), silent('w1n')] })
+      const made = planned({ catalog, coordinator, nodes: [...nodes, silent('w1a'), follower] })
       expect(made.copies.every((copy) => copy.steps.length === 0)).toBe(true)
       expect(made).toMatchObject({ remediesEnded: [3], remediesStale: [3] })
     })

@@ -14,9 +14,10 @@ import {
   standby,
   TWO_WORKERS,
   testimony,
+  vouching,
   writable,
 } from '../support/builders.ts'
-import { afterwards, at, KNOWN, planned } from '../support/planned.ts'
+import { afterwards, at, KNOWN, planned, SECOND } from '../support/planned.ts'
 
 /** Group 1 with secondaries w1b (node 3), w1c (6) and w1d (7), in this physical order. */
 const MANY: Catalog = [
@@ -94,9 +95,78 @@ describe('secondaryDown', () => {
     expect(readBy(made)).toBe('W1A')
   })
 
-  test('with nobody who reads and nobody left, the row stays', () => {
-    const made = planned({ nodes: [silent('w1b')] })
+  const goneWith = ['w1b', 'w1c', 'w1d']
+  test.each([
+    ['assumed', 'nobody', 'auto', 'W1A', true],
+    ['assumed', 'nobody', 'deactivate', '-', false],
+    ['assumed', 'nobody', 'leave', 'w1b', false],
+    ['seen', 'nobody', 'auto', 'w1b', null],
+    ['seen', 'nobody', 'deactivate', 'w1b', null],
+    ['seen', 'another cluster', 'auto', 'w1b', null],
+    ['seen', 'this cluster', 'auto', 'W1A', true],
+  ] as const)(
+    'readers %s, %s seen to read, %s: with nobody left %s is read',
+    (readers, who, secondaryDown, read, works) => {
+      const clusterName = who === 'this cluster' ? 'default' : 'reports'
+      const seen = who === 'nobody' ? [] : [reader({ citus: { useSecondaryNodes: 'always', clusterName } })]
+      const options = routing({ readers, secondaryDown })
+      const made = withDown(goneWith, { nodes: seen, options })
+      expect(readBy(made)).toBe(read)
+      // Whoever reads, or may, is told where that fails.
+      const told = made.warnings.filter((line) => /group 1: reads through secondaries/.test(line))
+      expect(told.length).toBe(works === false ? 1 : 0)
+      if (works === null) expect(changesNothing(made)).toBe(true)
+    },
+  )
+
+  test.each(['assumed', 'seen'] as const)('readers %s: what lives and lags is read as before', (readers) => {
+    const far = { lsn: 1n }
+    const nodes = [
+      writable('w1a', 1, { catalog: MANY, lsn: 1_000_000_000n }),
+      ...['w1b', 'w1c', 'w1d'].map((name) => follower(name, far)),
+    ]
+    const made = planned({ catalog: MANY, nodes, options: routing({ readers }) })
     expect(changesNothing(made)).toBe(true)
+  })
+
+  /** w1b is of cluster reports, w1c of the other one and before it; w1a can lend one name, and so can whoever is promoted. */
+  test.each([
+    ['whose reads work now', 'w1b', [], { default: 'w1c', reports: 'W1B' }],
+    ['that has it already', null, ['w1b'], { default: 'w1c', reports: 'W1A' }],
+    [
+      'whose reads work, and not the one that has that of a dead node',
+      'w1c',
+      ['w1b'],
+      { default: 'W1C', reports: 'w1b' },
+    ],
+  ])('of two clusters with nobody left, that one gets the other name %s', (_, promoted, lent, read) => {
+    const rows = [...MANY.filter(({ nodeid }) => nodeid === 6), ...MANY.filter(({ nodeid }) => nodeid < 6)]
+    const third = { cluster: 'reports', ...(lent.length > 0 ? { address: at('W1A') } : {}) }
+    const catalog = rows.map((row) => (row.nodeid === 3 ? { ...row, ...third } : row))
+    const given = { group: 1, rack: 'south', isactive: true, given: at('W1A') }
+    const remedies = lent.map((name) => ({ ...given, nodeid: 3, address: at(name) }))
+    const nodes = ['w1b', 'w1c'].map((name) =>
+      name === promoted ? writable(name, 1, { ...SECOND, catalog }) : silent(name),
+    )
+    const primary = promoted === null ? writable('w1a', 1, { catalog }) : silent('w1a')
+    const coordinator = { installed: installed({ lineage: KNOWN, remedies }) }
+    const made = planned({ catalog, coordinator, nodes: [...nodes, primary] })
+    const { default: one, reports: other } = read
+    expect([readBy(made), readBy(made, 'reports')]).toEqual([one, other])
+    expect(made.warnings.join()).toMatch(/no other name that is free/)
+  })
+
+  /** Two workers of a standby each: group 1 after its failover, by what became of the old primary. */
+  test.each([
+    ['is gone', silent('w1a'), 'W1B'],
+    ['follows the new one', standby('w1a', 1, 'w1b', SECOND), 'w1a'],
+    ['follows nobody', standby('w1a', 1, null), 'w1a'],
+    ['is read-only, as after a switchover', writable('w1a', 1, { readOnly: true, retired: true }), 'W1B'],
+  ])('after a failover, where the old primary %s', (_, old, read) => {
+    const claims = vouching('w1b')
+    const made = planned({ nodes: [old, writable('w1b', 1, SECOND)], claims })
+    expect(readBy(made)).toBe(read)
+    expect(made.changes[0]).toMatchObject({ nodeid: 2, kind: 'primary-moved', to: 'w1b:5432' })
   })
 })
 

@@ -24,6 +24,8 @@ interface Case {
   /** Of doctor, about this server. */
   readonly findings: readonly string[]
   readonly evidence: RegExp
+  /** What is read there would be wrong: its row is to name another one. */
+  readonly isRemedied?: true
 }
 
 /** A registered secondary, whatever it is, is the same thing wherever it is told of. */
@@ -83,6 +85,7 @@ const CASES: readonly Case[] = [
     role: 'retired',
     findings: ['H180'],
     evidence: /: retired, /,
+    isRemedied: true,
   },
   {
     name: 'an old primary that is retired, and takes writes of its own clients',
@@ -93,6 +96,7 @@ const CASES: readonly Case[] = [
     role: 'retired',
     findings: ['H182'],
     evidence: /: retired, /,
+    isRemedied: true,
   },
   {
     name: 'an old primary that is read-only, and not retired yet',
@@ -134,7 +138,7 @@ const CASES: readonly Case[] = [
 ]
 
 describe('what is known of a server is told alike', () => {
-  test.each(CASES)('$name', async ({ node, state, problem, warns, role, findings, evidence }) => {
+  test.each(CASES)('$name', async ({ node, state, problem, warns, role, findings, evidence, isRemedied }) => {
     const view = viewOf(surveyOf([...SOUND, node]))
     const status = statusOf(view)
     const shown = status.groups[1]?.nodes.find(({ address }) => address === 'w1b:5432')
@@ -145,7 +149,8 @@ describe('what is known of a server is told alike', () => {
     expect(problems).toEqual(problem === null ? [] : [`group 1: secondary w1b:5432 ${problem}`])
     const warnings = status.warnings.filter((line) => line.includes('w1b:5432'))
     if (warns) expect(warnings.join('\n')).toMatch(warns)
-    if (role !== 'primary' && role !== 'read-only' && problem === null) expect(status.problems).toEqual([])
+    const rows = isRemedied ? ['the metadata is not right: citus-ha reconcile would change it'] : []
+    if (role !== 'primary' && role !== 'read-only' && problem === null) expect(status.problems).toEqual(rows)
 
     const metrics = await Metrics.open({ states: () => [stateOf({ view })], version: '1' })
     const roles = Object.keys(samplesOf(await metrics.text()))
