@@ -164,8 +164,12 @@ export const RULES: readonly Rule[] = [
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       const retired = retiredThatWrite(facts)
+      // The secondary that is not back yet may be that very server: then this says more.
+      const isIt = ({ seen }: GroupFacts['secondaries'][number]) =>
+        seen?.kind === 'answered' && retired.some(({ node }) => node.instance === seen.instance)
       const isNext =
-        registered?.node.readOnly || facts.secondaries.some((each) => each.isDown || each.isRemedied)
+        registered?.node.readOnly ||
+        facts.secondaries.some((each) => (each.isDown || each.isRemedied) && !isIt(each))
       if (!registered || retired.length === 0 || isNext || facts.vouched) return null
       return {
         summary: `${at(registered)} is the primary; ${retired.map(at).join(', ')}, which is retired, takes writes of its own, which are lost: stop it`,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { routesOf } from '../support/routes.ts'
-import { Scenario } from '../support/scenario.ts'
+import { lentTo, Scenario } from '../support/scenario.ts'
 
 describe('every coordinator kind, with one standby a group', () => {
   let scenario: Scenario
@@ -109,7 +109,7 @@ describe('rows that are not plain', () => {
     )
     expect(rows.map(({ row }) => row)).toEqual([
       `1 primary default ${at('worker-1-standby')}`,
-      `1 secondary readers ${at('worker-1')}`,
+      `1 secondary readers ${lentTo(server('worker-1-standby'))}`,
       `1 secondary default ${at('worker-1-standby-3')}`,
     ])
   })
@@ -122,7 +122,8 @@ describe('rows that are not plain', () => {
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
     await server('worker-1').kill()
     await server('worker-1-standby').promote()
-    expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
+    const seen = ['--config', await scenario.configFile({ routing: { readers: 'seen' } })]
+    expect(await scenario.reconcile(...seen)).toMatchObject({ outcome: 'changed', exitCode: 0 })
     for (const name of ['coordinator', 'worker-2', 'worker-1-standby']) {
       const rows = await server(name).query(
         `SELECT nodeport, noderack, isactive FROM pg_dist_node WHERE groupid = 1 ORDER BY nodeid`,

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import type { Catalog } from '../../src/model/catalog.ts'
 import type { Observation } from '../../src/model/observation.ts'
 import { changesNothing, type Plan } from '../../src/model/plan.ts'
@@ -11,6 +13,7 @@ import {
   secondaryRow,
   silent,
   standby,
+  surveyOf,
   TWO_WORKERS,
   writable,
 } from '../support/builders.ts'
@@ -131,6 +134,20 @@ describe('an expand coordinator that reads all the time', () => {
       expect(made).toMatchObject({ remediesEnded: [3], remediesStale: [] })
       expect(made.changes).toMatchObject([{ nodeid: 3, kind: 'remedy-ended' }])
       expect(made.fence).toEqual([])
+    })
+
+    test.each([
+      ['is not back yet', standby('w1a', 1, null, { catalog: lent }), 'secondary-down'],
+      [
+        'is retired, and takes writes',
+        writable('w1a', 1, { catalog: lent, retired: true }),
+        'old-primary-writes',
+      ],
+    ])('what is said where the old primary %s', (_, old, code) => {
+      const authority = writable('cn1', 0, { ...coordinator, catalog: lent })
+      const follower = standby('w2b', 2, 'w2a', { catalog: lent })
+      const seen = surveyOf([authority, primary, alias, other, follower, old])
+      expect(diagnose(seen, NO_CLAIMS).find(({ group }) => group === 1)?.code).toBe(code)
     })
 
     test.each([
