@@ -26,7 +26,7 @@ export interface Expectation {
   readonly seen: Observation | undefined
   /** What is known against it from the start: the reason for which it took no part. */
   readonly reservation: string | null
-  /** It failed its part of the change: that Citus's own sync fares better is not waited for. */
+  /** It failed its part of the change, or can't be written: that Citus's own sync fares better is not waited for. */
   readonly isAiling: boolean
   /** Of a standby: whom it has to stream from. */
   readonly upstream: Answered | null
@@ -63,14 +63,16 @@ export function expectations(
   })
   const left = plan.leftOut.map((out): Expectation => {
     const { node, why, ailing } = out
+    const seen = at(node)
     return {
       node,
       role: 'metadata worker',
       expected: truth,
       firsts: [],
-      seen: at(node),
+      seen,
       reservation: why,
-      isAiling: ailing !== null,
+      // A standby takes no sync of Citus's either.
+      isAiling: ailing !== null || (seen?.kind === 'answered' && seen.inRecovery),
       upstream: null,
       follows: true,
     }
@@ -183,7 +185,7 @@ const AILING_MS = 250
 const RECONNECT_MS = 6000
 /** A standby replays a change within milliseconds; one that has not is asked whether it is meant to. */
 const REPLAYED_MS = 100
-/** What a node says that no waiting mends; others (it starts, it is full) pass. */
+/** What a node says that no waiting mends; others (it starts, it is full) pass, where it was read before. */
 const PERSISTENT: readonly UnreadableCause[] = ['auth', 'tls', 'no-database', 'privilege']
 
 /** Reads every copy again until it is right or the patience is over. Never throws for a node's sake. */
@@ -216,7 +218,7 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
     const now = performance.now()
     // What was known before is not waited for, unless it has begun to follow since.
     if (!each.follows && !streams(seen, each)) return report('does not follow', null, whyNot(seen, each))
-    awayUntil = isAway(seen) ? (awayUntil ?? now + graceOf(seen, each)) : null
+    awayUntil = isAway(seen, each) ? (awayUntil ?? now + graceOf(seen, each)) : null
     const isOver = now >= end || signal.aborted || (awayUntil !== null && now >= awayUntil)
     if (each.upstream && streams(seen, each) && (isOver || (now - began >= REPLAYED_MS && !wasAsked))) {
       wasAsked = true
@@ -287,12 +289,15 @@ function whyNot(seen: Observation, each: Expectation): string {
 }
 
 /** Silent, closed to us, or a standby whose upstream is gone: nothing will come of it unless that changes. */
-function isAway(seen: Observation): boolean {
-  if (seen.kind === 'unreadable') return PERSISTENT.includes(seen.cause)
+function isAway(seen: Observation, { seen: before }: Expectation): boolean {
+  if (seen.kind === 'unreadable') {
+    const wasSo = before?.kind !== 'answered' && seen.cause !== 'starting'
+    return wasSo || PERSISTENT.includes(seen.cause)
+  }
   return seen.kind === 'unreachable' || (seen.inRecovery && seen.receiver === null && seen.readsStatistics)
 }
 
-/** A node that was silent from the start, and took no part for that reason, is not waited for. */
+/** A node that gave no answer from the start, and took no part for that reason, is not waited for. */
 function graceOf(now: Observation, { seen }: Expectation): number {
   if (seen?.kind !== 'answered') return 0
   return now.kind === 'answered' ? RECONNECT_MS : GRACE_MS

@@ -1,9 +1,10 @@
-import { type CatalogRow, groupsOf } from '../model/catalog.ts'
+import { type CatalogRow, COORDINATOR_GROUP, groupsOf } from '../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import { remarkOf, textsOf, type Warning } from '../model/remark.ts'
 import { answeredState, serverState } from '../model/server-state.ts'
+import { distinctServers } from '../model/servers.ts'
 import { whyCommitsHang } from '../model/sync-names.ts'
 import { type Claims, catalogOf, factsOf, type GroupFacts } from './facts.ts'
 import { RULES } from './rules.ts'
@@ -11,10 +12,39 @@ import { RULES } from './rules.ts'
 /** What the survey means, for each group that the coordinator's copy names. Pure. */
 export function diagnose(survey: Survey, claims: Claims): Diagnosis[] {
   const catalog = catalogOf(survey)
-  return groupsOf(catalog).map((group) => diagnoseGroup(survey, catalog, factsOf(survey, group, claims)))
+  const all = groupsOf(catalog).map((group) => factsOf(survey, group, claims))
+  const unplaced = unplacedStrangers(survey, all)
+  return all.map((facts) =>
+    diagnoseGroup(survey, catalog, facts, facts.group === COORDINATOR_GROUP ? unplaced : []),
+  )
 }
 
-function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: GroupFacts): Diagnosis {
+/** Servers that were asked, without a row, as candidates for the coordinator, and are of no system of this cluster. */
+function unplacedStrangers(survey: Survey, all: readonly GroupFacts[]): Warning[] {
+  const members = all.flatMap((facts) => facts.members.map(({ node }) => node))
+  const systems = new Set(
+    all.flatMap(({ lineage, lineageFrom }) =>
+      lineageFrom === null ? [] : (lineage?.systemIdentifier ?? []),
+    ),
+  )
+  if (systems.size === 0) return []
+  const strangers = survey.nodes
+    .filter((node): node is Answered => node.kind === 'answered')
+    .filter((node) => !systems.has(node.systemIdentifier))
+    .filter(({ instance }) => !members.some((member) => member.instance === instance))
+  return distinctServers(strangers).map(({ address, systemIdentifier }) => {
+    const at = formatAddress(address)
+    const text = `${at} is nobody’s member: its system identifier is ${systemIdentifier}, which is that of no group; rebuild it as a standby (pg_basebackup), or leave it out of the configuration`
+    return { code: 'foreign-server', node: address, text }
+  })
+}
+
+function diagnoseGroup(
+  survey: Survey,
+  catalog: readonly CatalogRow[],
+  facts: GroupFacts,
+  unplaced: readonly Warning[],
+): Diagnosis {
   for (const rule of RULES) {
     const verdict = rule.when(facts)
     if (!verdict) continue
@@ -23,6 +53,7 @@ function diagnoseGroup(survey: Survey, catalog: readonly CatalogRow[], facts: Gr
       ...(verdict.warnings ?? []),
       ...hangingCommits(primary),
       ...strangers(facts, rule.code),
+      ...unplaced,
       ...(rule.standing === 'proved' ? takesNoWrites(primary) : []),
     ].map((warning) => remarkOf(warning, facts.group))
     return {

@@ -1,6 +1,6 @@
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { intentsIn } from '../model/intent.ts'
-import { coordinatorOf, isCoordinator } from '../model/kinds.ts'
+import { coordinatorOf, coordinatorsIn, strangersIn } from '../model/kinds.ts'
 import { type Known, knownOf, leaderAmong } from '../model/known.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
@@ -56,6 +56,8 @@ export interface GroupFacts {
   } | null
   /** Instances of servers registered as clones. */
   readonly clones: ReadonlySet<string>
+  /** Instances of coordinators of other clusters. */
+  readonly strangers: ReadonlySet<string>
   readonly lineage: Lineage | null
   /** How the system identifier of the group is known; `null`: it is not. */
   readonly lineageFrom: 'recorded' | 'registered primary' | 'other members' | null
@@ -114,11 +116,12 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
       observation: at(vouchedAddress),
     },
     clones: cloneInstances(survey, catalog),
+    strangers: new Set(strangersIn(survey.nodes).map(({ instance }) => instance)),
     ...line,
     known: line.lineage
       ? knownOf(survey.nodes, group, line.lineage.systemIdentifier, coordinatorOf(survey.nodes))
       : [],
-    leading: leaderAmong(survey.nodes, survey.nodes.filter(isCoordinator))?.instance ?? null,
+    leading: leaderAmong(survey.nodes, coordinatorsIn(survey.nodes))?.instance ?? null,
     maxLag: claims.maxLag,
     testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],
     secondaries: secondariesIn(survey, catalog, group),
@@ -177,8 +180,10 @@ function membersOf(
     ...remedies.map((remedy) => remedy.address),
     ...(vouched ? [vouched] : []),
   ]
+  const strangers = strangersIn(survey.nodes).map(({ instance }) => instance)
   const unnamed = survey.nodes
     .filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
+    .filter((node) => !strangers.includes(node.instance))
     .filter((node) => node.citus?.localGroup === group && node.citus.useSecondaryNodes === 'never')
     // A server without any copy is new: wherever it stands, it is nobody's member by that alone.
     .filter((node) => (node.citus?.catalog.length ?? 0) > 0)

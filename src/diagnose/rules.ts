@@ -41,10 +41,14 @@ function strays(facts: GroupFacts, registered: Member): Warning[] {
   return lag.map((why) => warn('data-may-be-lost', registered, `${at(registered)}: ${why}`))
 }
 
-/** A server without any copy at a secondary's address (a lost volume, made anew) is nobody's member, and left alone. */
+/**
+ * A server without any copy at a secondary's address (a lost volume, made anew), or a coordinator of another cluster, is
+ * nobody's member, and left alone.
+ */
 function isNeeded(facts: GroupFacts, { node, address }: Member): boolean {
   const isPrimary = facts.row !== undefined && sameAddress(facts.row.address, address)
-  return isPrimary || node.inRecovery || (node.citus?.catalog.length ?? 0) > 0
+  if (isPrimary || node.inRecovery) return true
+  return (node.citus?.catalog.length ?? 0) > 0 && !facts.strangers.has(node.instance)
 }
 
 const believeIt = (member: Member): string =>
@@ -288,9 +292,14 @@ export const RULES: readonly Rule[] = [
     says: 'the registered primary does not answer us, but it answers a witness',
     when: (facts) => {
       const { alive, evidence } = witnesses(facts)
-      return alive.length > 0 && facts.registered?.kind !== 'answered'
+      const { registered } = facts
+      const seen =
+        registered?.kind === 'unreadable'
+          ? `can’t be read (${registered.cause}: ${registered.detail}), and it answers`
+          : 'does not answer here, but it answers'
+      return alive.length > 0 && registered?.kind !== 'answered'
         ? {
-            summary: `${registeredAt(facts)} does not answer here, but it answers ${alive.join(' and ')}`,
+            summary: `${registeredAt(facts)} ${seen} ${alive.join(' and ')}; what keeps it from us says citus-ha doctor`,
             evidence: [show(facts.registered), ...evidence],
           }
         : null

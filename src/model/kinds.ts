@@ -1,5 +1,6 @@
 import { COORDINATOR_GROUP } from './catalog.ts'
 import { leaderAmong } from './known.ts'
+import { formatAddress } from './node.ts'
 import type { Answered, Observation } from './observation.ts'
 import { distinctServers } from './servers.ts'
 
@@ -22,8 +23,48 @@ export function kindOf(node: Answered): Kind {
   return node.inRecovery ? 'worker standby' : 'metadata worker'
 }
 
-export function isCoordinator(node: Observation): node is Answered {
+function isCoordinator(node: Observation): node is Answered {
   return node.kind === 'answered' && kindOf(node) === 'coordinator'
+}
+
+/** Servers that are coordinators of this cluster by what they show, also where they rival each other: no strangers. */
+export function coordinatorsIn(nodes: readonly Observation[]): Answered[] {
+  const candidates = distinctServers(nodes.filter(isCoordinator))
+  return candidates.filter((each) => !candidates.some((other) => isStrangerTo(each, other, nodes)))
+}
+
+/** Coordinators of other clusters among the servers that answered. */
+export function strangersIn(nodes: readonly Observation[]): Answered[] {
+  const own = coordinatorsIn(nodes)
+  return distinctServers(nodes.filter(isCoordinator)).filter((each) => !own.includes(each))
+}
+
+/**
+ * Whether one coordinator is that of another cluster, which somebody has put at an address of ours: their rows have nobody in
+ * common, and the other one's rows name that address, or other servers know the other system, and none knows this one.
+ * Where rows name the same nodes (one of the two was upgraded, or made from the other), nothing tells them apart.
+ */
+function isStrangerTo(one: Answered, other: Answered, nodes: readonly Observation[]): boolean {
+  if (one.systemIdentifier === other.systemIdentifier) return false
+  const at = formatAddress(one.address)
+  const theirs = (other.citus?.catalog ?? []).map((row) => formatAddress(row.address))
+  // Every cluster may have its coordinator as localhost.
+  const workers = (one.citus?.catalog ?? []).filter(({ group }) => group !== COORDINATOR_GROUP)
+  if (workers.some(({ address }) => theirs.includes(formatAddress(address)))) return false
+  return theirs.includes(at) || (isKnownToOthers(other, nodes) && !isKnownToOthers(one, nodes))
+}
+
+/** A standby of it answers, or a server that wrote down its system as the one that leads. */
+function isKnownToOthers({ instance, systemIdentifier }: Answered, nodes: readonly Observation[]): boolean {
+  return nodes.some(
+    (node) =>
+      node.kind === 'answered' &&
+      node.instance !== instance &&
+      ((node.inRecovery && node.systemIdentifier === systemIdentifier) ||
+        (node.installed?.lineage ?? []).some(
+          (line) => line.group === COORDINATOR_GROUP && line.systemIdentifier === systemIdentifier,
+        )),
+  )
 }
 
 /**
@@ -32,7 +73,7 @@ export function isCoordinator(node: Observation): node is Answered {
  * does not tell, one of them all the same, for what it names to be asked: the diagnosis of group 0 refuses it then.
  */
 export function coordinatorOf(nodes: readonly Observation[]): Answered | undefined {
-  const candidates = distinctServers(nodes.filter(isCoordinator))
+  const candidates = coordinatorsIn(nodes)
   if (candidates.length < 2) return candidates[0]
   const [first] = candidates.toSorted(
     (a, b) => (b.timeline ?? 0) - (a.timeline ?? 0) || compareText(a.instance, b.instance),

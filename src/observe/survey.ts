@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
 import { intentsIn } from '../model/intent.ts'
-import { coordinatorOf } from '../model/kinds.ts'
+import { coordinatorOf, coordinatorsIn } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
@@ -111,7 +111,10 @@ class Asked {
  * secondaries whose rows a remedy has pointed elsewhere, and of what a switchover is about.
  */
 function named(nodes: readonly Observation[]): HostPort[] {
-  const authority = coordinatorOf(nodes)
+  const rivals = coordinatorsIn(nodes)
+  const isOneSystem = new Set(rivals.map(({ systemIdentifier }) => systemIdentifier)).size === 1
+  // Which of two systems is meant is known by their nodes.
+  const authority = isOneSystem ? coordinatorOf(nodes) : undefined
   const coordinators = nodes
     .filter((node): node is Answered => node.kind === 'answered')
     .filter((node) => node.citus?.localGroup === COORDINATOR_GROUP)

@@ -3,7 +3,7 @@ import { show } from '../diagnose/witnesses.ts'
 import { COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
-import { coordinatorOf, isCoordinator, kindOf } from '../model/kinds.ts'
+import { coordinatorOf, coordinatorsIn, kindOf } from '../model/kinds.ts'
 import { formatLsn, type Holds, holds, type Point, pointOf } from '../model/line.ts'
 import { formatAddress } from '../model/node.ts'
 import { type Answered, type Survey, willPass } from '../model/observation.ts'
@@ -47,7 +47,7 @@ export function noCoordinator({ nodes }: Survey): string {
 
 /** Two coordinators can be told apart by the row of group 0 alone; without one there is nothing to go by. */
 function requireOne(survey: Survey, leading: Answered): void {
-  const all = survey.nodes.filter(isCoordinator)
+  const all = coordinatorsIn(survey.nodes)
   const foreign = all.find((node) => node.systemIdentifier !== leading.systemIdentifier)
   const rival = all.find((node) => node.instance !== leading.instance)
   const registered = primaryOf(leading.citus?.catalog ?? [], COORDINATOR_GROUP) !== undefined

@@ -73,6 +73,7 @@ describe('a copy that ails is left out, named, and made right later', () => {
       const heal = await named('a trigger on pg_dist_node raises').inflict({
         scenario,
         server: server('worker-2'),
+        options: [],
       })
       await server('worker-1').kill()
       await server('worker-1-standby').promote()

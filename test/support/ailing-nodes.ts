@@ -1,7 +1,21 @@
 import type pg from 'pg'
 import type { Server } from '../../src/demo/server.ts'
-import { openTransaction } from './clients.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { daemonRuns, openTransaction } from './clients.ts'
 import { putInHba } from './hba.ts'
+import {
+  fillWal,
+  makeAnew,
+  makeForeign,
+  noFakeTime,
+  noMount,
+  noTranslation,
+  putInRecovery,
+  setClock,
+  translate,
+} from './other-servers.ts'
+import { BlackHole, SynHole } from './proxy.ts'
 import type { Scenario } from './scenario.ts'
 
 /** Where the node stands that ails, beside a group 1 whose primary fails over. */
@@ -20,18 +34,32 @@ export const SERVER_AT: Readonly<Record<Place, string>> = {
   'expand coordinator': 'coordinator-expand',
 }
 
+export interface Given {
+  readonly scenario: Scenario
+  readonly server: Server
+  /** Options that the command gets besides. */
+  readonly options: string[]
+}
+
 /** A way in which one node ails. A line of this table is a row of the matrix. */
 export interface NodeAilment {
   readonly name: string
   /** Makes it ail. @returns what ends it */
-  readonly inflict: (given: { scenario: Scenario; server: Server }) => Promise<() => unknown>
-  /** Needs a server that takes writes: a standby can't have it. */
-  readonly writable?: boolean
-  /** The copy can be written all the same, and is. */
+  readonly inflict: (given: Given) => Promise<() => unknown>
+  /** Where it makes sense; everywhere by default. A standby has what its primary has, and can't be written. */
+  readonly places?: readonly Place[]
+  /** The copy can be written all the same, and is; a standby follows all the same. */
   readonly harmless?: boolean
+  /** It gives no answer, so that others wait for it as long as a probe's limit is. */
+  readonly hangs?: boolean
   /** What the line about the node says, beside its address. */
   readonly says?: RegExp
+  /** Why it can't be had on this machine; null: it can. */
+  readonly missing?: (scenario: Scenario) => string | null
 }
+
+const PRIMARY: readonly Place[] = ['other worker']
+const SECONDARIES: readonly Place[] = ["other worker's standby", 'other standby of the group']
 
 const sql = async (scenario: Scenario, server: Server, text: string) =>
   await server.query(text, [], { database: scenario.cluster.database })
@@ -42,12 +70,71 @@ const sitting = async (scenario: Scenario, server: Server, text: string): Promis
   return async () => await session.end().catch(() => undefined)
 }
 
+/** After its restart whoever follows it streams again, and Citus's daemon is there: as with a node that was left alone. */
+async function settled({ cluster }: Scenario, server: Server): Promise<void> {
+  if (await server.isInRecovery()) {
+    const upstream = upstreamOf(cluster, server)
+    return upstream.isRunning ? await cluster.waitForReplay(server, upstream) : undefined
+  }
+  await daemonRuns(server, cluster.database)
+  const followers = cluster.servers.filter((each) => each !== server && upstreamOf(cluster, each) === server)
+  for (const each of followers) await cluster.waitForReplay(each, server)
+}
+
+function upstreamOf(cluster: Scenario['cluster'], server: Server): Server {
+  return cluster.workers.find(({ standbys }) => standbys.includes(server))?.primary ?? cluster.coordinator
+}
+
 const setting =
   (name: string, value: string): NodeAilment['inflict'] =>
   async ({ server }) => {
     await server.configure({ [name]: value })
     return async () => await server.configure({ [name]: null })
   }
+
+/** Takes what is left of the slots that are for everybody: who is let in stays. */
+async function fillSlots(server: Server): Promise<() => Promise<void>> {
+  const sessions: pg.Client[] = []
+  const isFull = async () => {
+    const session = await server.connect({ user: 'citus_ha' }).catch((error: { code?: string }) => error.code)
+    if (typeof session === 'object') sessions.push(session)
+    return session === '53300'
+  }
+  await waitUntil('its slots are full', isFull)
+  return async () => {
+    await Promise.all(sessions.map((session) => session.end().catch(() => undefined)))
+  }
+}
+
+const NO_DDL = 'SET citus.enable_ddl_propagation = off'
+
+/** Citus disables what has shards of no table alone. */
+async function disable({ scenario: { cluster }, server }: Given): Promise<() => undefined> {
+  const { coordinator, database } = cluster
+  await coordinator.query('DROP TABLE items', [], { database })
+  await coordinator.query('SELECT citus_disable_node($1, $2, true)', [server.host, server.port], { database })
+  return () => undefined
+}
+
+/** Citus's daemon ships it the metadata, and waits there for a lock, with a lock of its own on the coordinator. */
+async function hangingSync({ scenario, server }: Given): Promise<() => Promise<void>> {
+  const { coordinator, database } = scenario.cluster
+  const heal = await sitting(scenario, server, 'LOCK TABLE pg_dist_node IN SHARE ROW EXCLUSIVE MODE')
+  await coordinator.configure({
+    'citus.metadata_sync_interval': '100ms',
+    'citus.metadata_sync_retry_interval': '100ms',
+  })
+  await coordinator.query(
+    'UPDATE pg_dist_node SET metadatasynced = false WHERE nodeport = $1',
+    [server.port],
+    { database },
+  )
+  await waitUntil('the sync waits there', async () => {
+    const waits = `SELECT FROM pg_locks WHERE relation = 'pg_dist_node'::regclass AND NOT granted`
+    return (await server.query(waits, [], { database })).length > 0
+  })
+  return heal
+}
 
 export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
@@ -59,9 +146,32 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   },
   {
     name: 'frozen',
+    hangs: true,
     inflict: async ({ server }) => {
       server.freeze()
       return () => server.thaw()
+    },
+  },
+  {
+    name: 'black-holed: packets to it are dropped',
+    hangs: true,
+    inflict: async ({ server }) => {
+      await server.kill()
+      const hole = await SynHole.at(server)
+      return async () => {
+        await hole.close()
+        await server.start()
+      }
+    },
+  },
+  {
+    name: 'black-holed for citus-ha alone',
+    hangs: true,
+    inflict: async ({ scenario, server, options }) => {
+      const hole = await BlackHole.open()
+      const addresses = { [formatAddress(server)]: { connect: hole.address } }
+      options.push('--config', await scenario.configFile({ addresses }))
+      return () => hole.close()
     },
   },
   {
@@ -73,8 +183,138 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
     inflict: async ({ server }) => await putInHba(server, ['host all citus_ha 0.0.0.0/0 scram-sha-256']),
   },
   {
+    name: 'connection slots full',
+    inflict: async ({ scenario, server }) => {
+      await server.configure({ superuser_reserved_connections: '99' })
+      await server.restart()
+      await settled(scenario, server)
+      return await fillSlots(server)
+    },
+  },
+  {
+    name: 'connection slots full, but for those reserved for the role',
+    harmless: true,
+    missing: ({ cluster }) =>
+      cluster.binaries.major >= 16
+        ? null
+        : 'PostgreSQL 15 reserves slots for superusers only (reserved_connections: 16)',
+    inflict: async ({ scenario, server }) => {
+      const { database } = scenario.cluster
+      const [row] = await server.query<{ primary: boolean }>('SELECT NOT pg_is_in_recovery() AS primary')
+      if (row?.primary)
+        await sql(
+          scenario,
+          server,
+          'GRANT pg_use_reserved_connections TO citus_ha; CREATE ROLE anybody LOGIN',
+        )
+      await server.configure({ reserved_connections: '20', superuser_reserved_connections: '79' })
+      await server.restart()
+      await settled(scenario, server)
+      const session = await server.connect({ user: 'anybody', database })
+      return async () => await session.end().catch(() => undefined)
+    },
+  },
+  {
+    name: 'disk full of WAL',
+    missing: noMount,
+    places: ['other worker', 'other standby of the group', 'standby coordinator'],
+    inflict: async ({ server }) => await fillWal(server),
+  },
+  {
+    name: 'Citus not loaded',
+    inflict: async ({ server }) => {
+      await server.configure({ shared_preload_libraries: '' })
+      await server.restart()
+      return () => undefined
+    },
+  },
+  {
+    name: 'Citus of another release',
+    places: PRIMARY,
+    inflict: async ({ scenario, server }) => {
+      await sql(scenario, server, `UPDATE pg_extension SET extversion = '13.0-1' WHERE extname = 'citus'`)
+      return () => undefined
+    },
+  },
+  {
+    name: 'made anew by initdb',
+    inflict: async ({ scenario, server }) => {
+      await makeAnew(scenario, server)
+      return () => undefined
+    },
+  },
+  {
+    name: 'a foreign cluster’s coordinator',
+    inflict: async ({ scenario, server }) => {
+      await makeForeign(scenario, server)
+      return () => undefined
+    },
+  },
+  {
+    name: 'in recovery',
+    places: PRIMARY,
+    inflict: async ({ server }) => {
+      await putInRecovery(server)
+      return () => undefined
+    },
+  },
+  {
+    name: 'disabled on purpose, and running',
+    places: ['other worker', ...SECONDARIES],
+    harmless: true,
+    inflict: disable,
+  },
+  {
+    name: 'disabled on purpose, and killed',
+    places: ['other worker', ...SECONDARIES],
+    harmless: true,
+    inflict: async (given) => {
+      await disable(given)
+      await given.server.kill()
+      return () => undefined
+    },
+  },
+  {
+    name: 'its clock an hour ahead',
+    harmless: true,
+    missing: noFakeTime,
+    inflict: async ({ scenario, server }) => {
+      await setClock(server, '+1h')
+      await settled(scenario, server)
+      return () => undefined
+    },
+  },
+  {
+    name: 'its clock an hour behind',
+    harmless: true,
+    missing: noFakeTime,
+    inflict: async ({ scenario, server }) => {
+      await setClock(server, '-1h')
+      await settled(scenario, server)
+      return () => undefined
+    },
+  },
+  {
+    name: 'speaks German',
+    harmless: true,
+    missing: noTranslation,
+    inflict: async ({ scenario, server }) => {
+      await translate(scenario, server)
+      await settled(scenario, server)
+      return () => undefined
+    },
+  },
+  {
+    name: 'speaks German, and refuses by pg_hba',
+    missing: noTranslation,
+    inflict: async ({ scenario, server }) => {
+      await translate(scenario, server)
+      return await putInHba(server, ['host all citus_ha 0.0.0.0/0 reject'])
+    },
+  },
+  {
     name: 'no role',
-    writable: true,
+    places: PRIMARY,
     inflict: async ({ scenario, server }) => {
       await sql(scenario, server, 'ALTER ROLE citus_ha NOLOGIN')
       return () => sql(scenario, server, 'ALTER ROLE citus_ha LOGIN')
@@ -82,7 +322,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   },
   {
     name: 'no schema',
-    writable: true,
+    places: PRIMARY,
     says: /citus-ha install/,
     inflict: async ({ scenario, server }) => {
       await sql(scenario, server, 'ALTER SCHEMA citus_ha RENAME TO away')
@@ -90,14 +330,43 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
     },
   },
   {
+    name: 'an older schema',
+    places: PRIMARY,
+    says: /citus-ha install/,
+    inflict: async ({ scenario, server }) => {
+      await sql(
+        scenario,
+        server,
+        `${NO_DDL}; DELETE FROM citus_ha.migration WHERE number > 2; ALTER TABLE citus_ha.lineage DROP COLUMN positions;
+         ALTER TABLE citus_ha.intent DROP COLUMN run, DROP COLUMN settings;
+         DROP TABLE citus_ha.retired, citus_ha.lead_lock, citus_ha.change_lock`,
+      )
+      return () => undefined
+    },
+  },
+  {
+    name: 'a newer schema',
+    places: PRIMARY,
+    inflict: async ({ scenario, server }) => {
+      await sql(
+        scenario,
+        server,
+        `${NO_DDL}; INSERT INTO citus_ha.migration (number, name) VALUES (99, 'newer'); ALTER TABLE citus_ha.lineage ADD COLUMN newer int;
+         UPDATE pg_proc SET prosrc = prosrc || ' -- newer'
+          WHERE pronamespace = 'citus_ha'::regnamespace AND proname = 'rewrite'`,
+      )
+      return () => undefined
+    },
+  },
+  {
     name: 'read-only by default',
-    writable: true,
+    places: PRIMARY,
     harmless: true,
     inflict: setting('default_transaction_read_only', 'on'),
   },
   {
     name: 'slots of prepared transactions full',
-    writable: true,
+    places: PRIMARY,
     says: /53200|pg_prepared_xacts/,
     inflict: async ({ scenario, server }) => {
       const [row] = await sql(scenario, server, 'SHOW max_prepared_transactions')
@@ -111,14 +380,14 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   },
   {
     name: 'pg_dist_node locked by an idle transaction',
-    writable: true,
+    places: PRIMARY,
     says: /55P03/,
     inflict: ({ scenario, server }) =>
       sitting(scenario, server, 'LOCK TABLE pg_dist_node IN ROW EXCLUSIVE MODE'),
   },
   {
     name: 'pg_dist_node locked by a prepared transaction',
-    writable: true,
+    places: PRIMARY,
     says: /55P03/,
     inflict: async ({ scenario, server }) => {
       const lock = 'LOCK TABLE pg_dist_node IN ROW EXCLUSIVE MODE'
@@ -127,15 +396,19 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
     },
   },
   {
+    name: 'its metadata sync hangs',
+    places: PRIMARY,
+    inflict: hangingSync,
+  },
+  {
     name: 'a trigger on pg_dist_node raises',
-    writable: true,
+    places: PRIMARY,
     says: /P0001/,
     inflict: async ({ scenario, server }) => {
-      const none = 'SET citus.enable_ddl_propagation = off'
       await sql(
         scenario,
         server,
-        `${none}; CREATE FUNCTION public.raises() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$not here$$; END';
+        `${NO_DDL}; CREATE FUNCTION public.raises() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$not here$$; END';
          SET allow_system_table_mods = on;
          CREATE TRIGGER raises BEFORE UPDATE ON pg_catalog.pg_dist_node FOR EACH ROW EXECUTE FUNCTION public.raises()`,
       )
@@ -143,7 +416,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
         sql(
           scenario,
           server,
-          `${none}; SET allow_system_table_mods = on; DROP FUNCTION public.raises() CASCADE`,
+          `${NO_DDL}; SET allow_system_table_mods = on; DROP FUNCTION public.raises() CASCADE`,
         )
     },
   },

@@ -1,10 +1,14 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import { type NodeAilment, type Place, SERVER_AT } from './ailing-nodes.ts'
-import type { Ran, Rows, Scenario } from './scenario.ts'
+import { NODE_AILMENTS, type NodeAilment, type Place, SERVER_AT } from './ailing-nodes.ts'
+import type { Ran, Rows } from './scenario.ts'
+import { Scenario } from './scenario.ts'
 
-/** What is asked for after a promotion in group 1. */
-export type Command = 'reconcile' | 'event' | 'watch --once'
+/** What is asked for while the node ails: three after a promotion in group 1, and one that makes it. */
+export type Command = 'reconcile' | 'event' | 'watch --once' | 'switchover'
 
 /** One cell of the matrix: what a command did for group 1 while a node elsewhere ailed. */
 export interface Cell {
@@ -15,46 +19,98 @@ export interface Cell {
   /** Copies of sound nodes that are not right. */
   readonly wrong: readonly string[]
   readonly tookMs: number
+  /** Beside the control of the same run. */
+  readonly moreMs?: number
   /** What was printed of the node that ails. */
   readonly line: string
-  readonly ran: Ran
 }
 
-/** Who can't be right, whatever is done: the dead primary, and its other standby, which follows nobody by itself. */
+/** Who can't be right, whatever is done: the old primary, and its other standby, which follows nobody by itself. */
 const NEVER_RIGHT = ['worker-1', 'worker-1-standby-2']
+
+const PLACES = Object.keys(SERVER_AT) as Place[]
+
+/** A node that ails from now on, with the cluster as it was at the snapshot otherwise. */
+class Case {
+  readonly scenario: Scenario
+  readonly place: Place
+  readonly #ailment: NodeAilment | null
+  readonly #options: string[]
+  readonly heal: () => Promise<unknown>
+
+  private constructor(
+    scenario: Scenario,
+    ailment: NodeAilment | null,
+    place: Place,
+    options: string[],
+    heal: () => unknown,
+  ) {
+    this.scenario = scenario
+    this.place = place
+    this.#ailment = ailment
+    this.#options = options
+    this.heal = async () => await heal()
+  }
+
+  static async begin(scenario: Scenario, ailment: NodeAilment | null, place: Place): Promise<Case> {
+    await scenario.cluster.restore()
+    const server = scenario.cluster.server(SERVER_AT[place])
+    const options: string[] = []
+    const heal = (await ailment?.inflict({ scenario, server, options })) ?? (() => undefined)
+    return new Case(scenario, ailment, place, options, heal)
+  }
+
+  /** A real promotion in group 1. */
+  async failOver(): Promise<void> {
+    const { cluster } = this.scenario
+    await cluster.server('worker-1').kill()
+    await cluster.server('worker-1-standby').promote()
+  }
+
+  async run(command: Command, ...more: string[]): Promise<Cell & { readonly ran: Ran }> {
+    const { scenario, place } = this
+    const { cluster } = scenario
+    const began = performance.now()
+    const ran = await scenario.run(...wordsOf(scenario, command), ...this.#options, ...more)
+    const tookMs = performance.now() - began
+    const server = cluster.server(SERVER_AT[place])
+    const isSound = ({ name }: { name: string }) =>
+      !NEVER_RIGHT.includes(name) &&
+      (this.#ailment === null || (name !== server.name && name !== `${server.name}-standby`))
+    const sound = cluster.servers.filter((each) => each.isRunning && isSound(each))
+    const isUntouched = command === 'switchover' && ran.exitCode === 3
+    const wrong = isUntouched ? await touchedOf(scenario, sound) : await wrongOf(scenario, sound)
+    const line = this.#ailment === null ? '' : lineAbout(ran, formatAddress(server))
+    const where = this.#ailment === null ? '–' : place
+    const told = { ailment: this.#ailment?.name ?? 'none: the control', place: where, command } as const
+    return { ...told, exitCode: ran.exitCode, wrong, tookMs, line, ran }
+  }
+}
 
 /** A real promotion in group 1 while the node ails; then the command. */
 export async function runCell(
   scenario: Scenario,
   ailment: NodeAilment | null,
   place: Place,
-  command: Command,
-): Promise<Cell & { readonly heal: () => Promise<unknown> }> {
-  const { cluster } = scenario
-  await cluster.restore()
-  const server = cluster.server(SERVER_AT[place])
-  const heal = (await ailment?.inflict({ scenario, server })) ?? (() => undefined)
-  await cluster.server('worker-1').kill()
-  await cluster.server('worker-1-standby').promote()
-  const began = performance.now()
-  const ran = await scenario.run(...wordsOf(scenario, command))
-  const tookMs = performance.now() - began
-  const sound = cluster.servers.filter(
-    (each) => each.isRunning && each !== server && !NEVER_RIGHT.includes(each.name),
-  )
-  const follows = sound.filter(({ name }) => !(place === 'other worker' && name === 'worker-2-standby'))
-  const wrong = await wrongOf(scenario, follows)
-  const at = formatAddress(server)
-  const line = ailment === null ? '' : lineAbout(ran, at)
-  const where = ailment === null ? '–' : place
-  const told = { ailment: ailment?.name ?? 'none: the control', place: where, command } as const
-  return { ...told, exitCode: ran.exitCode, wrong, tookMs, line, ran, heal: async () => await heal() }
+  command: Exclude<Command, 'switchover'>,
+): Promise<Cell & { readonly ran: Ran; readonly heal: () => Promise<unknown> }> {
+  const given = await Case.begin(scenario, ailment, place)
+  await given.failOver()
+  return { ...(await given.run(command)), heal: given.heal }
 }
 
 function wordsOf({ cluster }: Scenario, command: Command): string[] {
   const promoted = formatAddress(cluster.server('worker-1-standby'))
-  if (command === 'event') return ['event', 'promoted', promoted]
-  return command === 'watch --once' ? ['watch', '--once'] : ['reconcile']
+  switch (command) {
+    case 'event':
+      return ['event', 'promoted', promoted]
+    case 'watch --once':
+      return ['watch', '--once']
+    case 'reconcile':
+      return ['reconcile']
+    case 'switchover':
+      return ['switchover', '--group', '1', '--to', promoted, '--yes']
+  }
 }
 
 function lineAbout({ stdout, stderr }: Ran, at: string): string {
@@ -66,9 +122,15 @@ function lineAbout({ stdout, stderr }: Ran, at: string): string {
   ).trim()
 }
 
-async function wrongOf(scenario: Scenario, servers: Scenario['cluster']['servers']): Promise<string[]> {
-  const promoted = formatAddress(scenario.cluster.server('worker-1-standby'))
-  const isRight = (rows: Rows) => rows.some((row) => row.includes(`group 1 primary ${promoted}`))
+const primaryAt = ({ cluster }: Scenario, name: string) =>
+  `group 1 primary ${formatAddress(cluster.server(name))}`
+
+type Servers = Scenario['cluster']['servers']
+
+/** Those whose rows don't name the new primary. */
+async function wrongOf(scenario: Scenario, servers: Servers): Promise<string[]> {
+  const promoted = primaryAt(scenario, 'worker-1-standby')
+  const isRight = (rows: Rows) => rows.some((row) => row.includes(promoted))
   const wrong: string[] = []
   for (const server of servers) {
     const right = waitUntil(
@@ -81,20 +143,164 @@ async function wrongOf(scenario: Scenario, servers: Scenario['cluster']['servers
   return wrong
 }
 
-/** The matrix as a table of Markdown. */
-export function tableOf(cells: readonly Cell[], controls: ReadonlyMap<Command, number>): string {
-  const rows = cells.map(({ ailment, place, command, exitCode, wrong, tookMs, line }) => {
-    const more = Math.round(tookMs - (controls.get(command) ?? 0))
-    const right = wrong.length === 0 ? 'yes' : `no: ${wrong.join(', ')}`
-    const said = line
-      .replaceAll(/127\.0\.0\.1:\d+/g, 'NODE')
-      .replaceAll(/-p \d+/g, '-p PORT')
-      .replaceAll('|', '\\|')
-    return `| ${ailment} | ${place} | ${command} | ${exitCode} | ${right} | ${more >= 0 ? '+' : ''}${more} ms | ${said} |`
+/** What was refused changes nothing: those whose rows don't name the old primary. */
+async function touchedOf(scenario: Scenario, servers: Servers): Promise<string[]> {
+  const old = primaryAt(scenario, 'worker-1')
+  const touched: string[] = []
+  for (const server of servers)
+    if (!(await scenario.rows(server)).some((row) => row.includes(old))) touched.push(server.name)
+  return touched
+}
+
+const DETECT_TIMEOUT_MS = 2000
+const AT_ONCE_MS = 300
+/** What a machine with other work may add between two runs of a command, in milliseconds. */
+const NOISE_MS = 2500
+
+/** The matrix for one command, as tests. `CITUS_HA_MATRIX_DIR`: where the cells are put, and the table of all commands. */
+export function matrixOf(command: Command): void {
+  describe(`a node that ails is its own trouble: ${command} of group 1`, () => {
+    let scenario: Scenario
+    let given: Case | null = null
+    let controlMs = 0
+    const cells: Cell[] = []
+
+    beforeAll(async () => {
+      scenario = await Scenario.start({
+        workers: [{ standbys: [{}, {}] }, { standbys: [{}] }],
+        coordinatorStandbys: [{ kind: 'standby' }, { kind: 'expand' }],
+      })
+      if (command !== 'switchover') return
+      await scenario.install('--switchover')
+      await scenario.settle()
+      await scenario.cluster.snapshot()
+    })
+    afterAll(async () => {
+      await scenario?.stop()
+      process.stdout.write(`\n${tableOf([{ command, cells }])}\n`)
+      if (DIRECTORY) await keep(DIRECTORY, { command, cells })
+    })
+
+    const begin = async (ailment: NodeAilment | null, place: Place) => {
+      given = await Case.begin(scenario, ailment, place)
+      if (command !== 'switchover') await given.failOver()
+      return given
+    }
+
+    it('the control, with nobody that ails', async () => {
+      const times: number[] = []
+      for (let n = 0; n < 3; n++) {
+        const cell = await (await begin(null, 'other worker')).run(command)
+        expect(cell, cell.ran.stdout + cell.ran.stderr).toMatchObject({ exitCode: 0, wrong: [] })
+        times.push(cell.tookMs)
+      }
+      controlMs = times.sort((a, b) => a - b)[1] ?? 0
+    })
+
+    const all = NODE_AILMENTS.flatMap((ailment) =>
+      (ailment.places ?? PLACES).map((place) => ({ ailment, place })),
+    )
+
+    it.for(all.map((each) => [each.ailment.name, each.place, each.ailment] as const))(
+      '%s, %s',
+      async ([_, place, ailment], { skip }) => {
+        const missing = ailment.missing?.(scenario) ?? null
+        if (missing !== null) skip(missing)
+        given = await begin(ailment, place)
+        try {
+          const { ran, ...cell } = await given.run(command)
+          // Of several runs in one directory each cell has its own control.
+          cells.push({ ...cell, moreMs: cell.tookMs - controlMs })
+          judge(
+            { ...cell, ran },
+            ailment,
+            formatAddress(scenario.cluster.server(SERVER_AT[place])),
+            controlMs,
+          )
+        } finally {
+          await given.heal()
+        }
+      },
+    )
   })
-  return [
-    '| ailment | of | command | exit | right on all sound copies | beside the control | the line that names it |',
-    '|---|---|---|---|---|---|---|',
-    ...rows,
-  ].join('\n')
+}
+
+function judge(
+  cell: Cell & { readonly ran: Ran },
+  ailment: NodeAilment,
+  at: string,
+  controlMs: number,
+): void {
+  const { place, command, exitCode, line, wrong, tookMs } = cell
+  const said = cell.ran.stdout + cell.ran.stderr
+  expect(wrong, said).toEqual([])
+  // 3: what is registered as a primary is none; the others are right all the same, or, of a switchover, as they were.
+  const allowed = command === 'switchover' || place === 'other worker' ? [0, 3, 5] : [0, 5]
+  expect(allowed, said).toContain(exitCode)
+  if (!ailment.harmless) expect(line, said).toContain(at)
+  if (ailment.says && place === 'other worker') expect(line, said).toMatch(ailment.says)
+  if (command !== 'switchover') {
+    // 0 only where it was read and is right: Citus's own sync may have been there first.
+    const isRight = ailment.harmless || /\): right\b/.test(line)
+    if (place === 'other worker' && exitCode !== 3) expect(exitCode, said).toBe(isRight ? 0 : 5)
+    if (ailment.harmless) expect(exitCode, said).toBe(0)
+  }
+  expect(tookMs - controlMs, said).toBeLessThan((ailment.hangs ? DETECT_TIMEOUT_MS : AT_ONCE_MS) + NOISE_MS)
+}
+
+const DIRECTORY = process.env.CITUS_HA_MATRIX_DIR
+
+const COMMANDS: readonly Command[] = ['reconcile', 'event', 'watch --once', 'switchover']
+
+interface Told {
+  readonly command: Command
+  readonly cells: readonly Cell[]
+}
+
+/** Rows of an earlier run stay where this one had none of the kind. */
+async function keep(directory: string, own: Told): Promise<void> {
+  await mkdir(directory, { recursive: true })
+  const fileOf = (command: Command) => join(directory, `${command.replaceAll(/\W+/g, '-')}.json`)
+  const read = async (command: Command): Promise<Told | null> => {
+    const text = await readFile(fileOf(command), 'utf8').catch(() => null)
+    return text === null ? null : (JSON.parse(text) as Told)
+  }
+  const earlier = (await read(own.command))?.cells ?? []
+  const isNew = (one: Cell) =>
+    own.cells.some((each) => each.ailment === one.ailment && each.place === one.place)
+  const cells = [...earlier.filter((one) => !isNew(one)), ...own.cells]
+  await writeFile(fileOf(own.command), JSON.stringify({ ...own, cells }))
+  const told = await Promise.all(COMMANDS.map(read))
+  await writeFile(join(directory, 'table.md'), `${tableOf(told.filter((each) => each !== null))}\n`)
+}
+
+/** The matrix as a table of Markdown. */
+function tableOf(told: readonly Told[]): string {
+  const rows = NODE_AILMENTS.flatMap(({ name }) => PLACES.map((place) => ({ name, place }))).flatMap(
+    ({ name, place }) => {
+      const cells = told.map(({ cells }) =>
+        cells.find((each) => each.ailment === name && each.place === place),
+      )
+      const [first] = cells.filter((cell) => cell !== undefined)
+      if (!first) return []
+      const shown = cells.map((cell) =>
+        cell ? `${cell.exitCode}${wrongText(cell)}, ${seconds(cell.moreMs ?? 0)}` : '–',
+      )
+      return [`| ${[name, place, ...shown, lineText(first.line)].join(' | ')} |`]
+    },
+  )
+  const heads = ['ailment', 'of', ...told.map(({ command }) => command), 'the line that names it']
+  return [`| ${heads.join(' | ')} |`, `|${'---|'.repeat(heads.length)}`, ...rows].join('\n')
+}
+
+const wrongText = ({ wrong }: Cell): string => (wrong.length === 0 ? '' : ` (wrong: ${wrong.join(', ')})`)
+
+const seconds = (ms: number): string => `${ms < 0 ? '−' : '+'}${(Math.abs(ms) / 1000).toFixed(1)} s`
+
+function lineText(line: string): string {
+  return line
+    .replaceAll(/127\.0\.0\.1:\d+/g, 'NODE')
+    .replaceAll(/-p \d+/g, '-p PORT')
+    .replaceAll(/\b\d{19}\b/g, 'N')
+    .replaceAll('|', '\\|')
 }

@@ -1,3 +1,4 @@
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   type AddressInfo,
@@ -6,6 +7,7 @@ import {
   type Server as Listener,
   type Socket,
 } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress, type HostPort } from '../../src/model/node.ts'
 
@@ -47,6 +49,34 @@ export class BlackHole {
 
   async close(): Promise<void> {
     await shut(this.#listener, this.#sockets)
+  }
+}
+
+const SYN_HOLE = fileURLToPath(new URL('./syn-hole.mjs', import.meta.url))
+
+/** An address that takes no connection and refuses none: every packet to it is dropped. Of Linux. */
+export class SynHole {
+  readonly #child: ChildProcess
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+  }
+
+  /** @throws Error where somebody listens there */
+  static async at({ host, port }: HostPort): Promise<SynHole> {
+    const stdio: StdioOptions = ['ignore', 'pipe', 'inherit']
+    const child = spawn(process.execPath, [SYN_HOLE, host, String(port)], { stdio })
+    const ended = once(child, 'exit').then(() => Promise.reject(new Error(`no hole at ${host}:${port}`)))
+    ended.catch(() => undefined)
+    if (child.stdout) await Promise.race([once(child.stdout, 'data'), ended])
+    return new SynHole(child)
+  }
+
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const ended = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await ended
   }
 }
 
