@@ -5,6 +5,7 @@ import { coordinatorOf, coordinatorsIn } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
+import { type NamesToTry, tryNames } from './names.ts'
 import type { ReceiverHistory } from './receiver-history.ts'
 import { heardFrom } from './receivers.ts'
 
@@ -28,6 +29,7 @@ export interface SurveyRequest {
   /** How recent a WAL receiver's last message has to be to prove its sender alive, in milliseconds. */
   readonly witnessFreshnessMs: number
   readonly now: () => Date
+  readonly names: NamesToTry
 }
 
 /**
@@ -38,7 +40,8 @@ const PATIENCE_MS = 500
 
 /**
  * Asks every node at once, then those the answers name, until nothing new is named; then asks the metadata
- * nodes about every registered primary that did not answer, and two of them about every secondary. Facts only.
+ * nodes about every registered primary that did not answer, and two of them about every secondary, and those who read
+ * about other names that a row may be given. Facts only.
  */
 export async function survey(prober: Prober, request: SurveyRequest): Promise<Survey> {
   const asked = new Asked(prober)
@@ -55,7 +58,11 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
     isWhole = asked.ask(named(asked.answers)) === 0
   }
   const nodes = asked.answers
-  const testimony = await hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs)
+  const heard = await Promise.all([
+    hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs),
+    tryNames(prober, nodes, request.names),
+  ])
+  const testimony = heard.flat()
   return { database: request.database, at: request.now().toISOString(), nodes, testimony }
 }
 

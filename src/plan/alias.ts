@@ -1,5 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Testimony } from '../model/observation.ts'
+import type { Sight } from '../model/sight.ts'
 
 export interface AliasOf {
   readonly address: HostPort
@@ -30,4 +32,19 @@ export function aliasOf(address: HostPort, configured: readonly AliasOf[]): Host
 export function isAliasOf(alias: HostPort, address: HostPort, configured: readonly AliasOf[]): boolean {
   const derived = aliasOf(address, configured)
   return derived !== null && formatAddress(derived) === formatAddress(alias)
+}
+
+/**
+ * Who does not get by this name as far as by the node's own one; undefined: nobody, of those who were asked. That an asker
+ * gets no further by either name is no fault of the name.
+ */
+export function refutationOf(alias: HostPort, heard: readonly Testimony[]): Testimony | undefined {
+  return heard.find(({ about, saw, control }) => {
+    const isSaid = saw !== 'no-report' && saw !== 'dying' && control !== null
+    return isSaid && sameAddress(about, alias) && reach(saw) < reach(control)
+  })
+}
+
+function reach(sight: Sight): number {
+  return sight === 'reached' ? 2 : sight === 'answered' ? 1 : 0
 }

@@ -22,10 +22,10 @@ export function degrade(draft: Draft, input: TargetInput, { group, code }: Diagn
     draft.remarks.push(remark('reads-fail', text, { group }))
     return
   }
-  if (!lend(draft, primary, stand, input.aliases)) {
-    const node = formatAddress(stand.address)
-    const text = `group ${group}: ${node} has no other name by which the primary’s row could name it: configure an alias of it under "addresses"`
-    draft.remarks.push(remark('no-alias', text, { group, node }))
+  const obstacle = lend(draft, primary, stand, input)
+  if (obstacle !== null) {
+    const text = `group ${group}: ${obstacle}; configure an alias of it under "addresses"`
+    draft.remarks.push(remark('no-alias', text, { group, node: stand.address }))
     return
   }
   const why = `down: reads go to ${formatAddress(stand.address)} by another name; writes fail until something is promoted`

@@ -1,9 +1,9 @@
 import { type Catalog, type CatalogRow, rowAt } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
-import type { Remedy } from '../model/observation.ts'
+import type { Remedy, Testimony } from '../model/observation.ts'
 import type { RowChange } from '../model/plan.ts'
 import type { Remark, WarningCode } from '../model/remark.ts'
-import { type AliasOf, aliasOf } from './alias.ts'
+import { type AliasOf, aliasOf, refutationOf } from './alias.ts'
 
 /** The coordinator's copy while its target is worked out: rows without remedies, and the remedies that are to stand. */
 export interface Draft {
@@ -24,17 +24,37 @@ export function deactivate(draft: Draft, row: CatalogRow): void {
   edit(draft, row, { isactive: false })
 }
 
+interface Names {
+  /** The coordinator's copy as it is. */
+  readonly catalog: Catalog
+  readonly aliases: readonly AliasOf[]
+  readonly heard: readonly Testimony[]
+}
+
 /**
  * Points the row at a node that has a row of its own, by another name of it, and remembers what it was.
- * @returns whether there is such a name, and no row has it
+ * @returns null; or why it can't, for people: there is no such name, a row has it, or who reads does not reach the node by it
  */
-export function lend(draft: Draft, row: CatalogRow, to: CatalogRow, aliases: readonly AliasOf[]): boolean {
+export function lend(
+  draft: Draft,
+  row: CatalogRow,
+  to: CatalogRow,
+  { catalog, aliases, heard }: Names,
+): string | null {
   const given = aliasOf(to.address, aliases)
-  if (given === null || rowAt(draft.catalog, given)) return false
+  const node = formatAddress(to.address)
+  if (given === null || rowAt(draft.catalog, given))
+    return `${node} has no other name that is free, by which the row of node ${row.nodeid} could name it`
+  // Where a row has the name already nothing is gained by taking it away.
+  const against = rowAt(catalog, given) ? undefined : refutationOf(given, heard)
+  if (against) {
+    const { witness, detail } = against
+    return `${formatAddress(witness)} reaches ${node} by this name, and not by ${formatAddress(given)}: ${detail}`
+  }
   const { nodeid, group, address, rack, isactive } = row
   draft.remedies.push({ nodeid, group, address, rack, isactive, given })
   edit(draft, row, { address: given, rack: to.rack })
-  return true
+  return null
 }
 
 /** For people: the rows in which two copies differ. */

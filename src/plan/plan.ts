@@ -126,6 +126,7 @@ function targetInput(
     diagnoses,
     remedies: coordinator.installed?.remedies ?? [],
     aliases,
+    heard: survey.testimony,
     routing,
     isRead: (cluster) => routing.readers === 'assumed' || seen.includes(cluster),
     conditions: conditionsOf(survey, diagnoses, aliases, routing.maxLag),

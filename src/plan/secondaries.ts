@@ -91,8 +91,9 @@ function lendOne(draft: Draft, input: TargetInput, missing: readonly CatalogRow[
     alias !== null &&
     input.catalog.some((each) => each.nodeid === row.nodeid && sameAddress(each.address, alias))
   const row = missing.find(carries) ?? first
-  if (!lend(draft, row, primary, input.aliases)) {
-    const text = `group ${row.group}: ${formatAddress(primary.address)} has no other name that is free, by which a secondary’s row could name it: configure an alias of it under "addresses"`
+  const obstacle = lend(draft, row, primary, input)
+  if (obstacle !== null) {
+    const text = `group ${row.group}: ${obstacle}; configure an alias of it under "addresses"`
     draft.remarks.push(remark('no-alias', text, { group: row.group, node: primary.address }))
     return null
   }

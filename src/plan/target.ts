@@ -1,7 +1,7 @@
 import { type Catalog, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Remedy } from '../model/observation.ts'
+import type { Remedy, Testimony } from '../model/observation.ts'
 import type { RowChange } from '../model/plan.ts'
 import { type Remark, remark, type WarningCode } from '../model/remark.ts'
 import { isStale, remedyOf, withoutRemedies } from '../model/remedy.ts'
@@ -38,6 +38,8 @@ export interface TargetInput {
   /** Whether somebody reads, or is assumed to, through the secondaries of this `nodecluster`. */
   readonly isRead: (cluster: string) => boolean
   readonly aliases: readonly AliasOf[]
+  /** What was seen of other names that a row may be given, among other things. */
+  readonly heard: readonly Testimony[]
   readonly routing: Routing
   readonly conditions: Conditions
 }

@@ -134,8 +134,9 @@ export class Stage {
 
   /** What is, just before the fence. @throws CitusHaError where nothing can be said of the cluster */
   async look(): Promise<void> {
+    const targets = this.#moves.map(({ to }) => to.address)
     this.#surveys = await Promise.all(
-      this.#scopes.map(({ access, request }) => observe(access, request, new Clock())),
+      this.#scopes.map(({ access, request }) => observe(access, request, new Clock(), targets)),
     )
   }
 

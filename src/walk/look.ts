@@ -4,8 +4,9 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'
+import type { NamesToTry } from '../observe/names.ts'
 import { survey } from '../observe/survey.ts'
-import type { AliasOf } from '../plan/alias.ts'
+import { type AliasOf, aliasOf } from '../plan/alias.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
 import { requireCoordinator, requireGroups, requireKnown, requireLeading } from './checks.ts'
@@ -24,15 +25,27 @@ export interface View {
   readonly aliases: readonly AliasOf[]
 }
 
-export async function observe(access: Access, request: WalkRequest, clock: Clock): Promise<Survey> {
-  const { database, seeds, acquainted, witnessFreshnessMs, claims } = request
+/** @param promoting who is to be promoted, as far as the claims don't say so */
+export async function observe(
+  access: Access,
+  request: WalkRequest,
+  clock: Clock,
+  promoting: readonly HostPort[] = [],
+): Promise<Survey> {
+  const { database, seeds, acquainted, witnessFreshnessMs, claims, routing, aliases } = request
   const asked: HostPort[] = [
     ...seeds,
     ...acquainted,
     ...(claims.vouched ? [claims.vouched] : []),
     ...claims.standbys.map((standby) => standby.address),
   ]
-  const wanted = { database, seeds: asked, witnessFreshnessMs, now: () => new Date() }
+  const names: NamesToTry = {
+    aliasOf: (address) => aliasOf(address, aliases),
+    ofPrimaries: routing.secondaryDown === 'auto',
+    ofSecondaries: routing.primaryDown === 'secondary',
+    promoting: [...promoting, ...(claims.vouched ? [claims.vouched] : [])],
+  }
+  const wanted = { database, seeds: asked, witnessFreshnessMs, now: () => new Date(), names }
   return await clock.time('survey', () => survey(access.prober(database), wanted))
 }
 

@@ -1,8 +1,9 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { formatAddress } from '../../src/model/node.ts'
 import { oldKeyOf, standin } from '../support/clients.ts'
-import { Scenario } from '../support/scenario.ts'
+import { citusHa, Scenario } from '../support/scenario.ts'
 
 /** Nobody sees them: no server has the setting. */
 describe.skipIf(standin)('readers by the options of their connection', () => {
@@ -72,6 +73,29 @@ describe.skipIf(standin)('readers by the options of their connection', () => {
     expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
     expect(await reads()).toEqual(SERVED)
     expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', changes: [] })
+  })
+
+  it('are not sent to a name that they don’t reach: the row stays, to be read again once its node is back', async () => {
+    const standby = server('worker-1-standby')
+    const addresses = { [formatAddress(standby)]: { alias: `nosuch.invalid:${standby.port}` } }
+    const { coordinator, database } = scenario.cluster
+    const config = ['--config', await scenario.configFile({ addresses })]
+    const admin = ['--coordinator', coordinator.url(database, 'postgres')]
+    expect(await citusHa(['install', ...config, ...admin])).toMatchObject({ exitCode: 0 })
+    await server('worker-1').kill()
+    await standby.promote()
+    const report = await scenario.reconcile(...config)
+    expect(report).toMatchObject({ outcome: 'changed', exitCode: 0 })
+    expect(report.warnings.join()).toMatch(
+      /by this name, and not by nosuch\.invalid:\d+: .*could not translate/,
+    )
+    expect(await scenario.rows(coordinator)).toContain(
+      `4 group 1 secondary ${formatAddress(server('worker-1'))}`,
+    )
+    expect(await scenario.reconcile(...config)).toMatchObject({ outcome: 'converged', changes: [] })
+    await scenario.cluster.rejoin(server('worker-1'), standby)
+    await scenario.streams(server('worker-1'))
+    expect(await reads()).toEqual(SERVED)
   })
 
   it('are no reason for anything where readers have to be seen', async () => {

@@ -14,6 +14,7 @@ import type {
 import type { CopyPlan, Plan, Step } from '../../src/model/plan.ts'
 import { testify } from '../../src/model/sight.ts'
 import { type Prober, survey } from '../../src/observe/survey.ts'
+import { aliasOf } from '../../src/plan/alias.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { take } from '../../src/plan/simulate.ts'
 import type { Routing } from '../../src/plan/target.ts'
@@ -234,6 +235,12 @@ export async function lookAt(
     ],
     witnessFreshnessMs: 5000,
     now: () => new Date(0),
+    names: {
+      aliasOf: (given) => aliasOf(given, []),
+      ofPrimaries: cluster.routing.secondaryDown === 'auto',
+      ofSecondaries: cluster.routing.primaryDown === 'secondary',
+      promoting: claims.vouched ? [claims.vouched] : [],
+    },
   })
   const diagnoses = diagnose(seen, claims)
   return { survey: seen, diagnoses, plan: plan(seen, diagnoses, { ...OPTIONS, routing: cluster.routing }) }

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { type Catalog, secondariesOf } from '../../src/model/catalog.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import type { Observation, Remedy } from '../../src/model/observation.ts'
+import type { Observation, Remedy, Testimony } from '../../src/model/observation.ts'
 import { changesNothing, type Plan } from '../../src/model/plan.ts'
+import { type Sight, testify } from '../../src/model/sight.ts'
 import type { Routing } from '../../src/plan/target.ts'
 import {
   installed,
@@ -154,6 +155,45 @@ describe('secondaryDown', () => {
     const { default: one, reports: other } = read
     expect([readBy(made), readBy(made, 'reports')]).toEqual([one, other])
     expect(made.warnings.join()).toMatch(/no other name that is free/)
+  })
+
+  const tried = (saw: Sight, control: Sight | null, about = 'W1B') => {
+    const asked = { witness: at('cn1'), about: at(about), how: 'citus_check_connection_to_node' } as const
+    return testify(asked, saw, 'as asked', control)
+  }
+  test.each<[string, Testimony, boolean]>([
+    ['is reached by it', tried('reached', null), true],
+    ['has no password for either name', tried('answered', 'answered'), true],
+    ['has a password for the own name alone', tried('answered', 'reached'), false],
+    ['finds that name in no certificate', tried('tls', 'reached'), false],
+    ['can’t look it up', tried('dns', 'reached'), false],
+    ['finds no way to it', tried('unroutable', 'answered'), false],
+    ['reaches it by neither', tried('cut-off', 'timeout'), true],
+    ['could not be asked', tried('no-report', null), true],
+    ['does not reach another node by its other name', tried('tls', 'reached', 'W2B'), true],
+  ])('a name is lent where the reader %s', (_, said, isLent) => {
+    const heard = [testimony('cn1', 'w1a', 'down'), testimony('w2a', 'w1a', 'down'), said]
+    const made = planned({ nodes: [silent('w1a'), writable('w1b', 1, SECOND)], heard })
+    expect(readBy(made)).toBe(isLent ? 'W1B' : 'w1a')
+    expect(made.changes[0]).toMatchObject({ nodeid: 2, kind: 'primary-moved', to: 'w1b:5432' })
+    const told = /cn1:5432 reaches w1b:5432 by this name, and not by W1B:5432: as asked; configure an alias/
+    expect(told.test(made.warnings.join())).toBe(!isLent)
+    expect(made.warnings.some((line) => /may fail: w1a:5432 down and left as they are/.test(line))).toBe(
+      !isLent,
+    )
+  })
+
+  test('a name that a row has already stays, whatever is said of it by now', () => {
+    const catalog = TWO_WORKERS.map((row) =>
+      row.nodeid === 3 ? { ...row, address: at('W1A'), rack: 'north' } : row,
+    )
+    const given = { nodeid: 3, group: 1, address: at('w1b'), rack: 'south', isactive: true, given: at('W1A') }
+    const coordinator = { installed: installed({ lineage: KNOWN, remedies: [given] }) }
+    const spare = installed({ spareAddresses: [{ group: 1, address: at('w1b') }] })
+    const nodes = ['w1a', 'w2a'].map((name, n) => writable(name, n + 1, { catalog, installed: spare }))
+    const heard = [testimony('cn1', 'w1b', 'down'), tried('tls', 'reached', 'W1A')]
+    const made = planned({ catalog, coordinator, heard, nodes: [...nodes, silent('w1b')] })
+    expect(changesNothing(made)).toBe(true)
   })
 
   /** Two workers of a standby each: group 1 after its failover, by what became of the old primary. */

@@ -76,6 +76,7 @@ describe('a survey in which one node hangs', () => {
       seeds: [address('cn1'), address('cn2')],
       witnessFreshnessMs: 5000,
       now: () => new Date(0),
+      names: { aliasOf: () => null, ofPrimaries: true, ofSecondaries: true, promoting: [] },
     })
     const kinds = Object.fromEntries(seen.nodes.map((node) => [formatAddress(node.address), node.kind]))
     expect(kinds[`${hangs}:5432`]).toBe('unreachable')
