@@ -41,21 +41,27 @@ END $$;
 
 -- Two spellings of one address count as one here: case of a DNS name, and IPv4 mapped into IPv6.
 CREATE OR REPLACE FUNCTION citus_ha.canonical_host(host text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT regexp_replace(lower(host), '^::ffff:', '')
-$$;
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN (
+    SELECT regexp_replace(lower(host), '^::ffff:', ''));
+END $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.parking_host(of_nodeid int) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT 'citus-ha-moving-' || of_nodeid || '.invalid'
-$$;
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN (
+    SELECT 'citus-ha-moving-' || of_nodeid || '.invalid');
+END $$;
 
 -- The group that this server is of, or was before it was retired: that one says so by a group id that no group has
 -- (citus_ha.retire).
 CREATE OR REPLACE FUNCTION citus_ha.own_group() RETURNS int
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT g.groupid % 1000000000 FROM pg_dist_local_group g
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN (
+    SELECT g.groupid % 1000000000 FROM pg_dist_local_group g);
+END $$;
 
 -- This copy as it is now, with the highest epoch it has seen and who this server is. A statement of its own
 -- after the one that locked: under READ COMMITTED it sees what the lock waited for.

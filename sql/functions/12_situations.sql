@@ -9,48 +9,61 @@
 
 -- Whether a session, by the pid of its backend, holds such a lock; NULL: anybody, what is prepared included.
 CREATE OR REPLACE FUNCTION citus_ha.is_locked(of_table regclass, in_mode text, by_pid int) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT EXISTS (SELECT FROM pg_locks l
-                  WHERE l.locktype = 'relation' AND l.relation = of_table AND l.mode = in_mode AND l.granted
-                    AND (by_pid IS NULL OR l.pid = by_pid)
-                    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
-$$;
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN (
+    SELECT EXISTS (SELECT FROM pg_locks l
+                    WHERE l.locktype = 'relation' AND l.relation = of_table AND l.mode = in_mode AND l.granted
+                      AND (by_pid IS NULL OR l.pid = by_pid)
+                      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())));
+END $$;
 
 -- Fails, naming what is missing, where a function of ours is called outside of the situation that it is for.
+-- A statement for each, so that none costs a look at what another one needs: writers wait for most of the callers.
 CREATE OR REPLACE FUNCTION citus_ha.require(situation text, of_function text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
-  own int := (SELECT g.groupid FROM pg_dist_local_group g);
-  missing text := CASE situation
-    WHEN 'fence' THEN
-      CASE WHEN NOT citus_ha.is_locked('citus_ha.epoch', 'RowShareLock', pg_backend_pid())
-           THEN 'this transaction holds no fence (citus_ha.fence, citus_ha.lock_copy)' END
-    WHEN 'copy' THEN
-      CASE WHEN NOT citus_ha.is_locked('pg_dist_node', 'ExclusiveLock', pg_backend_pid())
-           THEN 'this transaction has not locked the copy (citus_ha.lock_copy)' END
-    WHEN 'change' THEN
-      CASE WHEN NOT citus_ha.is_locked('citus_ha.change_lock', 'ExclusiveLock', pg_backend_pid())
-           THEN 'this transaction does not hold the change lock (citus_ha.take_change_lock)' END
-    WHEN 'shards' THEN
-      CASE WHEN NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', pg_backend_pid())
-           THEN 'this transaction does not hold the shards of this server (citus_ha.lock_shards)' END
-    WHEN 'shards or retired' THEN
-      CASE WHEN own < 1000000000 AND NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', pg_backend_pid())
-           THEN 'this transaction does not hold the shards of this server (citus_ha.lock_shards), which is not retired' END
-    WHEN 'under way' THEN
-      CASE WHEN NOT citus_ha.is_locked('citus_ha.epoch', 'RowShareLock', NULL)
-            AND NOT citus_ha.is_locked('citus_ha.change_lock', 'ExclusiveLock', NULL)
-           THEN 'no change is under way here: nobody holds a fence or the change lock' END
-    WHEN 'switchover' THEN
-      CASE WHEN NOT EXISTS (SELECT FROM citus_ha.intent i WHERE i.groupid = own % 1000000000)
-           THEN 'no switchover of this server is on record (citus_ha.intend)'
-           WHEN NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', NULL)
-           THEN 'nobody holds the shards of this server (citus_ha.lock_shards)' END
-    WHEN 'coordinator' THEN
-      CASE WHEN own <> 0 THEN 'this server is no coordinator' END
-    ELSE format('a situation that nobody knows: %s', situation)
-  END;
+  missing text;
 BEGIN
+  IF situation = 'fence' THEN
+    IF NOT citus_ha.is_locked('citus_ha.epoch', 'RowShareLock', pg_backend_pid()) THEN
+      missing := 'this transaction holds no fence (citus_ha.fence, citus_ha.lock_copy)';
+    END IF;
+  ELSIF situation = 'copy' THEN
+    IF NOT citus_ha.is_locked('pg_dist_node', 'ExclusiveLock', pg_backend_pid()) THEN
+      missing := 'this transaction has not locked the copy (citus_ha.lock_copy)';
+    END IF;
+  ELSIF situation = 'change' THEN
+    IF NOT citus_ha.is_locked('citus_ha.change_lock', 'ExclusiveLock', pg_backend_pid()) THEN
+      missing := 'this transaction does not hold the change lock (citus_ha.take_change_lock)';
+    END IF;
+  ELSIF situation = 'shards' THEN
+    IF NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', pg_backend_pid()) THEN
+      missing := 'this transaction does not hold the shards of this server (citus_ha.lock_shards)';
+    END IF;
+  ELSIF situation = 'shards or retired' THEN
+    IF NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', pg_backend_pid())
+       AND NOT EXISTS (SELECT FROM pg_dist_local_group g WHERE g.groupid >= 1000000000) THEN
+      missing := 'this transaction does not hold the shards of this server (citus_ha.lock_shards), which is not retired';
+    END IF;
+  ELSIF situation = 'under way' THEN
+    IF NOT citus_ha.is_locked('citus_ha.epoch', 'RowShareLock', NULL)
+       AND NOT citus_ha.is_locked('citus_ha.change_lock', 'ExclusiveLock', NULL) THEN
+      missing := 'no change is under way here: nobody holds a fence or the change lock';
+    END IF;
+  ELSIF situation = 'switchover' THEN
+    IF NOT EXISTS (SELECT FROM citus_ha.intent i JOIN pg_dist_local_group g ON i.groupid = g.groupid % 1000000000) THEN
+      missing := 'no switchover of this server is on record (citus_ha.intend)';
+    ELSIF NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', NULL) THEN
+      missing := 'nobody holds the shards of this server (citus_ha.lock_shards)';
+    END IF;
+  ELSIF situation = 'coordinator' THEN
+    IF NOT EXISTS (SELECT FROM pg_dist_local_group g WHERE g.groupid = 0) THEN
+      missing := 'this server is no coordinator';
+    END IF;
+  ELSE
+    missing := format('a situation that nobody knows: %s', situation);
+  END IF;
   IF missing IS NOT NULL THEN
     RAISE EXCEPTION 'citus_ha.%() does nothing here: %', of_function, missing USING ERRCODE = 'HA005';
   END IF;

@@ -9,6 +9,10 @@ CREATE OR REPLACE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
 BEGIN
   LOCK TABLE citus_ha.epoch IN ROW SHARE MODE;
+  IF cardinality(fenced_groups) = 0 THEN  -- the mark alone; a session that is made warm comes here too
+    PERFORM citus_ha.require('fence', 'fence');
+    RETURN;
+  END IF;
   FOR attempt IN 1 .. 50 LOOP
     BEGIN
       PERFORM citus_ha.fence_once(fenced_groups);

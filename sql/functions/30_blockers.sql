@@ -3,18 +3,20 @@
 -- A session, for people; NULL: one that is gone. "database" is null where it is this one. Of a session that works for a
 -- client of another node (`citus_internal gpid=`: nodeid times 10^10 plus pid) that client is named.
 CREATE OR REPLACE FUNCTION citus_ha.describe_backend(a pg_catalog.pg_stat_activity, ours boolean) RETURNS jsonb
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT jsonb_build_object(
-           'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
-           'database', nullif(a.datname, current_database()),
-           'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
-           'statement', left(a.query, 200),
-           'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
-                        FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
-                        JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000
-                       WHERE a.datname = current_database()),
-           'ours', ours)
-$$;
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN (
+    SELECT jsonb_build_object(
+             'pid', a.pid, 'user', a.usename, 'application', a.application_name, 'state', a.state,
+             'database', nullif(a.datname, current_database()),
+             'ageMs', round(extract(epoch FROM clock_timestamp() - a.xact_start) * 1000),
+             'statement', left(a.query, 200),
+             'client', (SELECT jsonb_build_object('node', n.nodename || ':' || n.nodeport, 'pid', g.gpid % 10000000000)
+                          FROM (SELECT substring(a.application_name FROM '^citus_\w+ gpid=(\d{1,18})$')::bigint) AS g(gpid)
+                          JOIN pg_dist_node n ON n.nodeid = g.gpid / 10000000000
+                         WHERE a.datname = current_database()),
+             'ours', ours));
+END $$;
 
 -- Who keeps the session `waiter` from its lock, for people. A prepared transaction has pid 0.
 CREATE OR REPLACE FUNCTION citus_ha.blockers(waiter int) RETURNS jsonb

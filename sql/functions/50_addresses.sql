@@ -3,15 +3,17 @@
 -- May a row of this group be given this address? Its own rows' addresses, those it had, those a superuser
 -- allowed. A superuser's own session may do anything anyway.
 CREATE OR REPLACE FUNCTION citus_ha.may_have_address(of_group int, host text, port int) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT EXISTS (
-    SELECT FROM (SELECT groupid, nodename, nodeport FROM pg_dist_node
-                 UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.allowed_address
-                 UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.former_address) known
-     WHERE known.groupid = of_group AND known.nodeport = port
-       AND citus_ha.canonical_host(known.nodename) = citus_ha.canonical_host(host))
-    OR (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user)
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN (
+    SELECT EXISTS (
+      SELECT FROM (SELECT groupid, nodename, nodeport FROM pg_dist_node
+                   UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.allowed_address
+                   UNION ALL SELECT groupid, nodename, nodeport FROM citus_ha.former_address) known
+       WHERE known.groupid = of_group AND known.nodeport = port
+         AND citus_ha.canonical_host(known.nodename) = citus_ha.canonical_host(host))
+      OR (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user));
+END $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.require_address(of_group int, host text, port int) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$

@@ -12,7 +12,8 @@ $$;
 -- up late, or believes in a backup, must not undo newer truth. What a person vouched for may be another line. How far the
 -- servers were known to be counts for that line alone.
 CREATE OR REPLACE FUNCTION citus_ha.set_lineage(proofs jsonb, may_go_back boolean) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
   INSERT INTO citus_ha.lineage AS l (groupid, system_identifier, timeline, history)
   SELECT (p ->> 'group')::int, p ->> 'systemIdentifier', (p ->> 'timeline')::int, p ->> 'history'
     FROM jsonb_array_elements(proofs) AS p
@@ -29,8 +30,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conform
   -- given up: epochs go on from there, else this node would take part in none of its changes.
   UPDATE citus_ha.epoch e SET coordinator_timeline = (v ->> 'timeline')::int
     FROM jsonb_array_elements(proofs) AS v
-   WHERE (v ->> 'group')::int = 0 AND (v ->> 'vouched')::boolean AND e.coordinator_timeline > (v ->> 'timeline')::int
-$$;
+   WHERE (v ->> 'group')::int = 0 AND (v ->> 'vouched')::boolean AND e.coordinator_timeline > (v ->> 'timeline')::int;
+END $$;
 
 -- Of the coordinator's group and of those that have rows. What a person vouched for, and what he gave up with it, goes in with
 -- a locked copy.

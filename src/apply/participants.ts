@@ -137,11 +137,14 @@ export function idleLimit({ statementMs }: ChangeLimits): number {
   return Math.max(2 * statementMs, 1000)
 }
 
-const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0), citus_ha.fence('{}')`
+/** Of no group, no address and no line: nothing comes of it. What writes can't be called on a standby, or where all is read-only. */
+const WARM_UP = `SELECT citus_ha.read_copy(), citus_ha.may_have_address(0, '', 0), citus_ha.fence('{}'), citus_ha.in_time(1000000),
+  CASE WHEN NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean) THEN citus_ha.record_lineage('[]')::text END`
 const warm = new WeakSet<SessionLike>()
 
 /**
- * Loads what the locked window needs of Citus and of our functions into the backend, outside of it. Takes no locks.
+ * Loads what the locked window needs of Citus and of our functions into the backend, outside of it. Takes no locks that anybody
+ * waits for.
  * @throws what the driver or the server says
  */
 export async function warmUp(session: SessionLike, limitMs: number): Promise<void> {

@@ -57,11 +57,17 @@ export async function runWhole(session: SessionLike, sql: string, limitMs: numbe
   }
 }
 
-/**
- * Throws for a statement that is not to be sent on this session. It may ask something on the session itself first.
- * @param ask runs a statement and gives its rows
- */
-export type SessionGuard = (sql: string, ask: (sql: string) => Promise<Row[]>) => Promise<void>
+/** Says what may be sent on a session. */
+export interface SessionGuard {
+  /** A statement that gives one row, asked with the session's first message; null: none. */
+  readonly first: string | null
+  readonly told: (row: Row | undefined) => void
+  /**
+   * Throws for a statement that is not to be sent. It may ask something on the session itself first.
+   * @param ask runs a statement and gives its rows
+   */
+  readonly check: (sql: string, ask: (sql: string) => Promise<Row[]>) => Promise<void>
+}
 
 /**
  * One connection that owns a transaction. Every wait has a limit: past it the connection is cut, and what
@@ -98,7 +104,7 @@ export class Session implements SessionLike {
     })
     try {
       const version = await connect(client)
-      await checkSettings(client, target.connectTimeoutMs).catch((error: unknown) => {
+      await checkSettings(client, guard, target.connectTimeoutMs).catch((error: unknown) => {
         if (isServerError(error) || error instanceof SettingsDropped || error instanceof SessionLost)
           throw error
         // What the server said last says more than that it is gone.
@@ -128,7 +134,7 @@ export class Session implements SessionLike {
   }
 
   async run(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]> {
-    await this.#guard?.(sql, async (question) => (await this.#send(question, limitMs))[0] ?? [])
+    await this.#guard?.check(sql, async (question) => (await this.#send(question, limitMs))[0] ?? [])
     return await this.#send(sql, limitMs, parameters)
   }
 
@@ -185,7 +191,7 @@ async function connect(client: pg.Client): Promise<string | null> {
 }
 
 /** @throws SettingsDropped; what the driver says; Error where there is no answer */
-async function checkSettings(client: pg.Client, limitMs: number): Promise<void> {
+async function checkSettings(client: pg.Client, guard: SessionGuard | null, limitMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     const error = new SessionLost(`no answer within ${limitMs} ms`, 'SESSION_TIMEOUT')
@@ -193,7 +199,8 @@ async function checkSettings(client: pg.Client, limitMs: number): Promise<void> 
   })
   const ask = async () => {
     try {
-      await client.query(CHECK_SETTINGS)
+      if (!guard?.first) await client.query(CHECK_SETTINGS)
+      else guard.told(lastRow(await client.query(`${CHECK_SETTINGS}; ${guard.first}`)))
     } catch (error) {
       if (codeOf(error) !== SqlState.undefinedObject) throw error
       throw droppedSettings((await client.query(READ_SETTINGS)).rows[0]) ?? error
@@ -204,6 +211,11 @@ async function checkSettings(client: pg.Client, limitMs: number): Promise<void> 
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Of the last statement of a message of several, which the driver's types do not know. */
+function lastRow(results: unknown): Row | undefined {
+  return (results as readonly pg.QueryResult<Row>[]).at(-1)?.rows[0]
 }
 
 /** Cuts the connection: else the process would wait for a server that may never answer. */

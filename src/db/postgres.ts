@@ -17,6 +17,13 @@ export interface ProbeConnection {
    * @throws what the driver or the server says; Error if there is no row; SettingsDropped; EndedEarly
    */
   one(sql: string, parameters?: readonly (string | number)[]): Promise<unknown>
+  /**
+   * Runs statements that give one row each, as one message: after one that fails the others are not looked at. Each has to be
+   * one SELECT. What comes again and again on one connection is planned once.
+   * @returns a row for each
+   * @throws as `one`
+   */
+  each(statements: readonly string[]): Promise<unknown[]>
   /** Tells of the server's notices and warnings from now on. */
   onNotice(told: (notice: { readonly code: string; readonly message: string }) => void): void
   /** Cuts the connection, whatever is under way on it. Never throws. */
@@ -47,6 +54,7 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
     // And it is to try: a connection that it kept says what the other node was then.
     'citus.max_cached_conns_per_worker': '0',
   })
+  const plans = new Plans()
   let version: string | null = null
   let isAnswered = false
   let told: Parameters<ProbeConnection['onNotice']>[0] = () => undefined
@@ -63,34 +71,100 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
     onparameter: (name: string, value: string) => {
       if (name === 'server_version') version = value
     },
+    onclose: () => plans.forget(),
     onnotice: ({ code, message }) => told({ code: code ?? '', message: message ?? '' }),
     connection: { ...given.connection, options: `${given.connection.options} ${limits}` },
   })
-  /** The check goes with each statement: the driver opens a connection anew by itself. */
-  const ask = async (text: string, parameters: readonly (string | number)[]) => {
-    if (parameters.length === 0) return (await sql.unsafe(`${CHECK_SETTINGS}; ${text}`)).at(-1)?.[0]
+  /**
+   * The check goes with each message: the driver opens a connection anew by itself.
+   * @returns a row of each statement that gives any: the driver leaves the others out
+   */
+  const ask = async (statements: readonly string[]) => {
+    const [, ...results] = await sql.unsafe([CHECK_SETTINGS, ...statements].join(';\n'))
+    return results.map((rows: unknown) => (rows as readonly unknown[])[0])
+  }
+  const askWith = async (text: string, parameters: readonly (string | number)[]) => {
     await sql.unsafe(CHECK_SETTINGS)
     return (await sql.unsafe(text, [...parameters]))[0]
   }
+  const askAgain = async (statements: readonly string[]) => {
+    try {
+      return await ask(plans.of(statements))
+    } catch (error) {
+      plans.doubt()
+      if (!NO_SUCH_PLAN.includes(codeOf(error) ?? '')) throw error
+      return await ask(statements)
+    }
+  }
+  const telling = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      const told = await work()
+      isAnswered = true
+      return told
+    } catch (error) {
+      const code = codeOf(error)
+      if (!isAnswered && ENDINGS.includes(code ?? '')) throw EndedEarly.of(error, code, version)
+      if (code !== SqlState.undefinedObject) throw describeRefusal(error)
+      throw droppedSettings((await sql.unsafe(READ_SETTINGS))[0]) ?? error
+    }
+  }
   return {
-    one: async (text, parameters = []) => {
-      try {
-        const row: unknown = await ask(text, parameters)
-        isAnswered = true
+    one: (text, parameters = []) =>
+      telling(async () => {
+        const row = parameters.length > 0 ? await askWith(text, parameters) : (await ask([text]))[0]
         if (row === undefined) throw new Error('a probe gave no row')
         return row
-      } catch (error) {
-        const code = codeOf(error)
-        if (!isAnswered && ENDINGS.includes(code ?? '')) throw EndedEarly.of(error, code, version)
-        if (code !== SqlState.undefinedObject) throw describeRefusal(error)
-        throw droppedSettings((await sql.unsafe(READ_SETTINGS))[0]) ?? error
-      }
-    },
+      }),
+    each: (statements) =>
+      telling(async () => {
+        const rows = await askAgain(statements)
+        if (rows.includes(undefined)) throw new Error('a probe gave no row')
+        return rows
+      }),
     onNotice: (listener) => {
       told = listener
     },
     close: async () => {
       await sql.end({ timeout: 0 }).catch(() => undefined)
     },
+  }
+}
+
+/** Another session is behind the connection than the one that has the plans, or one of them is out of date. */
+const NO_SUCH_PLAN: readonly string[] = ['26000', '42P05', '0A000']
+
+/**
+ * What is prepared in the session of one connection: planning costs the node more than all the rest of a probe. By PREPARE and
+ * EXECUTE, so that all goes in one message; from the second time on, since most commands ask once.
+ */
+class Plans {
+  readonly #names = new Map<string, { readonly name: string; isPrepared: boolean }>()
+  #isDoubtful = false
+  #count = 0
+
+  /** What is to be sent now. */
+  of(statements: readonly string[]): readonly string[] {
+    const message = this.#isDoubtful ? ['DEALLOCATE ALL'] : []
+    this.#isDoubtful = false
+    for (const text of statements) {
+      const plan = this.#names.get(text)
+      if (!plan) this.#names.set(text, { name: `citus_ha_${++this.#count}`, isPrepared: false })
+      else if (!plan.isPrepared) message.push(`PREPARE ${plan.name} AS ${text}`)
+      if (plan) plan.isPrepared = true
+      message.push(plan ? `EXECUTE ${plan.name}` : text)
+    }
+    return message
+  }
+
+  /** A message has failed: some of what was to be prepared with it is there perhaps, and the rest is not. */
+  doubt(): void {
+    this.#names.clear()
+    this.#isDoubtful = true
+  }
+
+  /** The session is over, and they with it. */
+  forget(): void {
+    this.#names.clear()
+    this.#isDoubtful = false
   }
 }

@@ -50,6 +50,8 @@ const LIMITS = {
 const NEWER_LIMITS = {
   jit: { value: 'off', since: 11 },
   tcp_user_timeout: { value: '0', since: 12 },
+  // A plan of our functions that was made once, before anybody waited for it, is the one that is used.
+  plan_cache_mode: { value: 'force_generic_plan', since: 12 },
   idle_session_timeout: { value: '0', since: 14 },
   transaction_timeout: { value: '0', since: 17 },
 } as const

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { functionFiles, statement } from '../db/sql.ts'
+import { functionFiles, literal, statement } from '../db/sql.ts'
 
 /** One function as the server or a file of ours has it, without its name. */
 const functionRow = z.object({
@@ -48,9 +48,19 @@ const verdictRow = schemaRow.extend(stampRow.shape)
 /** Runs a statement on a connection and gives its one row. */
 type Ask = (sql: string) => Promise<unknown>
 
+/** Asks whether a verdict holds. */
+export const STAMP = statement('probe/stamp')
+/** In one statement, of one snapshot: what is found belongs to this stamp and no other. */
+const IN_FULL = `SELECT * FROM (${statement('probe/schema')}\n) AS f CROSS JOIN (${STAMP}\n) AS s`
+
 /** What was found last at each address, in each database. */
 export class Verdicts {
   readonly #known = new Map<string, Verdict>()
+
+  /** What was found there last, which may be over. */
+  last(where: string): Verdict | null {
+    return this.#known.get(where) ?? null
+  }
 
   /**
    * What is to be thought of the schema, found out on the connection itself. It is looked at in full once, and where its
@@ -59,19 +69,27 @@ export class Verdicts {
    * @throws what `ask` does
    */
   async on(where: string, ask: Ask): Promise<Verdict> {
-    const found = await verdictOn(ask, this.#known.get(where))
+    const last = this.last(where)
+    if (last && isStill(last, await ask(STAMP))) return last
+    const row = verdictRow.parse(await ask(IN_FULL))
+    const found = { stamp: row.stamp, trust: trustOf(row) }
     this.#known.set(where, found)
     return found
   }
 }
 
-async function verdictOn(ask: Ask, known: Verdict | undefined): Promise<Verdict> {
-  const stamp = statement('probe/stamp')
-  if (known && stampRow.parse(await ask(stamp)).stamp === known.stamp) return known
-  // In one statement, of one snapshot: what is found belongs to this stamp and no other.
-  const both = `SELECT * FROM (${statement('probe/schema')}\n) AS f CROSS JOIN (${stamp}\n) AS s`
-  const row = verdictRow.parse(await ask(both))
-  return { stamp: row.stamp, trust: trustOf(row) }
+/** @param row of `STAMP` */
+export function isStill({ stamp }: Verdict, row: unknown): boolean {
+  return stampRow.parse(row).stamp === stamp
+}
+
+/**
+ * A statement that fails (42704) where a verdict does not hold any more: what comes after it in the same message is then not
+ * looked at. A schema that is there and in order stays so for the length of a message, and longer.
+ */
+export function requireStill({ stamp }: Verdict): string {
+  return `SELECT CASE WHEN s.stamp = ${literal(stamp ?? '')} THEN ''
+    ELSE current_setting('the schema citus_ha is not the one that was looked at') END FROM (${STAMP}\n) AS s`
 }
 
 /** Superusers may make what they like, but only what this program has is called. Pure. */

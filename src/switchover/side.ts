@@ -15,6 +15,7 @@ import {
 } from '../walk/hold-server.ts'
 import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
+import { intendSql, WARM_UP } from './intents.ts'
 import { type Mark, writtenSince } from './late.ts'
 import { giveWayTo, Overtaken, type Patience, TooLate } from './patience.ts'
 import { followToTheEnd, MARK, readMark, replayedTo } from './replay.ts'
@@ -118,6 +119,7 @@ export class Side {
       [this.#control, this.#aside].map((session) => holdsOf(session, this.move.group)),
     )
     this.#holds = holds ?? []
+    await Promise.all(this.#watches.map((watch) => runWhole(watch, WARM_UP, ANSWER_MS)))
     await this.now()
     await this.sessions.warmUp()
   }
@@ -175,7 +177,7 @@ export class Side {
   async note(intent: Intent): Promise<void> {
     if (this.move.group === COORDINATOR_GROUP) return
     this.#noted = intent.run
-    await this.#write(`SELECT citus_ha.intend(${jsonLiteral([intent])})`)
+    await this.#write(intendSql([intent]))
   }
 
   /** In each database; the server may be read-only by default. */

@@ -18,7 +18,7 @@ import { probe } from '../observe/probe.ts'
 import { ReceiverHistory } from '../observe/receiver-history.ts'
 import { heldBack, replayRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
-import { Verdicts } from '../observe/trust.ts'
+import { isStill, STAMP, type Verdict, Verdicts } from '../observe/trust.ts'
 import { askWitness } from '../observe/witness.ts'
 import type { Access } from './access.ts'
 
@@ -114,22 +114,28 @@ const MAKES_OURS = /^CREATE SCHEMA citus_ha;/m
 /**
  * What is called in a schema that somebody else made would run as us, a superuser or not. Asked on the session itself: an
  * earlier answer is of a database that may have been dropped and made anew, or had no such schema yet; it counts where the
- * stamp is the same. Once a session is enough where there is one: nobody but a superuser changes a schema that was found in
- * order, and nobody drops a database with a session.
+ * stamp is the same, which is asked for with the session's first message. Once a session is enough where there is one: nobody
+ * but a superuser changes a schema that was found in order, and nobody drops a database with a session.
  */
 function trustGuard(address: HostPort, database: string, verdicts: Verdicts): SessionGuard {
+  const where = place(address, database)
+  const last = verdicts.last(where)
+  const mayHold = last !== null && last.stamp !== null && last.trust.untrusted.length === 0
   let isTrusted = false
-  return async (sql, ask) => {
-    if (isTrusted || !callsOurs(sql)) return
-    const { stamp, trust } = await verdicts.on(
-      place(address, database),
-      async (asked) => (await ask(asked))[0],
-    )
-    if (trust.untrusted.length > 0)
-      throw new CitusHaError('configuration', untrustedSchema(address, trust.untrusted))
-    isTrusted = stamp !== null
-    // Not sent all the same, to fail there: somebody may make one before it is run. What makes it fails where one is.
-    if (!isTrusted && !MAKES_OURS.test(sql)) throw new NoSchema()
+  return {
+    first: mayHold ? STAMP : null,
+    told: (row) => {
+      isTrusted = mayHold && isStill(last, row)
+    },
+    check: async (sql, ask) => {
+      if (isTrusted || !callsOurs(sql)) return
+      const { stamp, trust } = await verdicts.on(where, async (asked) => (await ask(asked))[0])
+      if (trust.untrusted.length > 0)
+        throw new CitusHaError('configuration', untrustedSchema(address, trust.untrusted))
+      isTrusted = stamp !== null
+      // Not sent all the same, to fail there: somebody may make one before it is run. What makes it fails where one is.
+      if (!isTrusted && !MAKES_OURS.test(sql)) throw new NoSchema()
+    },
   }
 }
 
@@ -172,6 +178,8 @@ class NodeProber implements Prober {
   readonly #of: Probed
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
+  /** What was found of the schema at addresses where a probe could read all there is. */
+  readonly #whole = new Map<string, Verdict>()
   readonly #asking = new Map<string, Promise<Testimony>>()
   readonly #spared = new Map<string, { readonly silent: Observation; readonly at: number }>()
   #ended = false
@@ -187,8 +195,13 @@ class NodeProber implements Prober {
     if (spared && performance.now() - spared.at < SPARED_MS) return spared.silent
     try {
       const { verdicts, database } = this.#of
-      const judge = ({ one }: ProbeConnection) => verdicts.on(place(address, database), one)
-      return await this.#within(address, (connection) => probe(connection, address, judge))
+      const key = formatAddress(address)
+      const judge = (ask: (sql: string) => Promise<unknown>) => verdicts.on(place(address, database), ask)
+      const last = this.#whole.get(key) ?? null
+      const { node, whole } = await this.#within(address, (on) => probe(on, address, { last, judge }))
+      if (whole) this.#whole.set(key, whole)
+      else this.#whole.delete(key)
+      return node
     } catch (error) {
       return observationOf(error, address)
     }
@@ -236,7 +249,7 @@ class NodeProber implements Prober {
     const { database, verdicts } = this.#of
     const one: ProbeConnection['one'] = async (sql, parameters) => {
       const ask = async (question: string) => [(await connection.one(question)) as Row]
-      await trustGuard(address, database, verdicts)(sql, ask)
+      await trustGuard(address, database, verdicts).check(sql, ask)
       return await connection.one(sql, parameters)
     }
     return { ...connection, one }

@@ -19,6 +19,8 @@ const heldRows = z.array(
   }),
 )
 
+const inEffectRow = z.object({ now: z.array(z.string().nullable()) })
+
 /**
  * Those of the settings that this server knows: how they are, what it had of its own before, what they are held at, and
  * whether it is on record here that they were to be.
@@ -106,12 +108,20 @@ async function untilInEffect(
   wanted: ReadonlyMap<string, string | { readonly not: string }>,
 ): Promise<string[]> {
   const until = performance.now() + EFFECT_MS
+  const names = [...wanted.keys()]
+  // Not from pg_settings, which has all of them made up each time: writers wait.
+  const sql = `SELECT ARRAY[${names.map((name) => `current_setting(${literal(name)}, true)`).join(', ')}]::text[] AS now`
   for (;;) {
-    const off = (await settingsOf(session)).filter(({ name, now }) => {
-      const value = wanted.get(name)
-      return value !== undefined && (typeof value === 'string' ? now !== value : now === value.not)
+    const [rows] = await session.run(sql, LIMIT_MS)
+    const now = inEffectRow.parse(rows?.[0]).now
+    const off = names.filter((name, n) => {
+      const [is, value] = [now[n] ?? null, wanted.get(name)]
+      // One that this server does not know is none of ours.
+      return (
+        is !== null && value !== undefined && (typeof value === 'string' ? is !== value : is === value.not)
+      )
     })
-    if (off.length === 0 || performance.now() >= until) return off.map(({ name }) => name)
+    if (off.length === 0 || performance.now() >= until) return off
     await pause(SHORTEST_MS)
   }
 }

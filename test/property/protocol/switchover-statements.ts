@@ -59,6 +59,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
     () => Object.keys(HELD).map((name) => ({ name, may_alter: true })),
   ],
   ['SELECT s.name, s.setting, k.settings', heldSettings],
+  ['SELECT ARRAY[current_setting(', inEffect],
   ["SELECT concat_ws('/', (SELECT c.system_identifier", state],
   ['SELECT citus_ha.end_maintenance_daemons() AS left', endDaemons],
   ['SELECT citus_ha.hold_recovery() AS held', holdRecovery],
@@ -241,6 +242,10 @@ function heldSettings({ server, data }: Backend): Rows {
     const noted = { settings: known?.settings ?? null, groupid: known?.group ?? null }
     return { name, setting: server.settings.get(name) ?? value, ...noted }
   })
+}
+
+function inEffect({ server }: Backend, statement: string): Rows {
+  return [{ now: strings(statement).map((name) => server.settings.get(name) ?? HELD[name] ?? null) }]
 }
 
 /** What was checked, asked again: as a survey would see it. */
