@@ -1,3 +1,4 @@
+import { isHeld } from '../model/intent.ts'
 import { decidedTimeline, type Known, lacks } from '../model/known.ts'
 import { formatLsn } from '../model/line.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
@@ -41,7 +42,7 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
   const { node } = member
   const { known, maxLag } = facts
   const decided = decidedTimeline(node, known)
-  const isHeld = isHeldFor(facts)
+  const heldBySwitchover = isHeldFor(facts)
   const less: string[] = []
   const lag: string[] = []
   const ahead: Ahead[] = []
@@ -57,7 +58,8 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
     // A stray standby on a line of its own is not the trouble of a registered primary; whoever was promoted may be.
     const isStray = as === 'registered' && found.has === 'another line'
     const isTolerable =
-      found.has === 'less' && (found.known - found.until <= BigInt(maxLag) || (as === 'intended' && isHeld))
+      found.has === 'less' &&
+      (found.known - found.until <= BigInt(maxLag) || (as === 'intended' && heldBySwitchover))
     const told = isStray || (weight === 'lag' && isTolerable) ? lag : less
     told.push(`${sentence(found, each)}${same && found.has === 'less' ? UNCOMMITTED : ''}`)
     const { address, source, point } = each
@@ -72,9 +74,7 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
  * nobody's, however much it is by now (vacuum, and clients that said READ WRITE to a server that is none any more).
  */
 function isHeldFor({ registered, group }: GroupFacts): boolean {
-  if (registered?.kind !== 'answered' || !registered.readOnly) return false
-  const noted = registered.installed?.intents ?? []
-  return noted.some((intent) => intent.group === group && intent.phase === 'promoting')
+  return registered?.kind === 'answered' && isHeld(registered, group)
 }
 
 const UNCOMMITTED =

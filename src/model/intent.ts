@@ -74,3 +74,9 @@ function agreed(intent: Intent, word: Word | undefined): Intent {
 function unlessFree(intent: Intent, { readOnly }: Answered): Intent {
   return readOnly ? intent : { ...intent, phase: 'quiescing' }
 }
+
+/** Whether a switchover that has come to its promotion keeps this server, the old primary of the group, read-only. */
+export function isHeld({ readOnly, installed }: Answered, group: number): boolean {
+  const noted = installed?.intents ?? []
+  return readOnly && noted.some((intent) => intent.group === group && intent.phase === 'promoting')
+}

@@ -8,6 +8,7 @@ import { type Ailing, describeEssential, whyAiling } from '../model/ailing.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { parseGid } from '../model/gid.ts'
+import { isHeld } from '../model/intent.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { changesNothing, type Plan } from '../model/plan.ts'
@@ -188,7 +189,7 @@ async function changeInside(
   const limits = limitsOf(request)
   const open = (address: HostPort) => access.open(address, request.database)
   const surveyed = (address: HostPort) => answeredAt(view, address)
-  const watch = watchOf(access, request)
+  const watch = watchOf(access, request, heldIn(view))
   const { copies } = view.plan
   const oldPrimaries = view.plan.oldPrimaries.filter(
     ({ node }) => !request.quiesced.includes(surveyed(node).instance),
@@ -232,18 +233,35 @@ export function limitsOf({ lockTimeoutMs, decisionWaitMs }: WalkRequest): Change
   return { lockTimeoutMs, lockAnswerMs: 300, statementMs: 2000, decisionWaitMs }
 }
 
-/** Blockers are named always, and ended once the time for patience that `force` gives is over. */
-export function watchOf(access: Access, request: WalkRequest): Watch {
+/**
+ * Blockers are named always, and ended once the time for patience that `force` gives is over.
+ * @param held where they are ended at once
+ */
+export function watchOf(access: Access, request: WalkRequest, held: readonly HostPort[] = []): Watch {
   const { database, forceAfterMs, began } = request
   const forced = forceAfterMs !== null && performance.now() - began >= forceAfterMs
+  const mayEnd = (node: HostPort) => forced || held.some((each) => sameAddress(each, node))
   return {
     ask: (node, pid) => access.blockers(node, database, pid, 'ask'),
-    end: forced ? (node, pid) => access.blockers(node, database, pid, 'end') : null,
+    end:
+      forced || held.length > 0
+        ? async (node, pid) => (mayEnd(node) ? await access.blockers(node, database, pid, 'end') : [])
+        : null,
     seen: [],
     ended: [],
     unasked: [],
     asked: [],
   }
+}
+
+/**
+ * Old primaries that a switchover has made read-only and left behind. Who writes there all the same writes what is lost, and may wait
+ * for ever: for a synchronous standby that is the primary by now. The switchover would have ended it as well.
+ */
+function heldIn(view: View): HostPort[] {
+  return view.plan.oldPrimaries
+    .filter(({ node, group }) => isHeld(answeredAt(view, node), group))
+    .map(({ node }) => node)
 }
 
 function orderOf(request: WalkRequest, view: View, cluster: string): ChangeOrder {

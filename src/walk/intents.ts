@@ -155,11 +155,11 @@ async function whyNotOurs(
 ): Promise<string | null> {
   const node = formatAddress(at)
   const answers = from?.kind === 'answered'
-  if (!answers && !isDown(at, survey))
+  if (!answers && (from?.kind !== 'unreachable' || !isDown(at, survey)))
     return `whether ${node} is down is not known, and it may take writes again: look there, and try again`
   // By a command, which had come to its end: who lives and undoes that has to run another first.
   if (stopped) return null
-  const where = answers ? at : coordinator
+  const where = answers && !from.inRecovery ? at : coordinator
   const sql = `SELECT citus_ha.take_over_intent(${literal(group)}, ${literal(run)}, ${literal(randomUUID())}) AS taken`
   let taken = false
   await withSession(access, database, where, async (session) => {

@@ -112,6 +112,31 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     for (const name of ['worker-1', 'worker-2']) expect(await scenario.rows(server(name)), name).toEqual(rows)
   })
 
+  it('is a coordinator that was written down while nobody else answered: believed no longer than that', async () => {
+    await write(server('coordinator'))
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    const { servers } = scenario.cluster
+    const others = servers.filter(({ name }) => name.startsWith('worker') && name !== workerBackup.name)
+    await server('coordinator-standby').kill()
+    await Promise.all(others.map((one) => one.kill()))
+    await restoreAt(server('coordinator'), coordinatorBackup)
+    const alone = await scenario.reconcile()
+    expect(alone.refusals.map(({ group }) => group)).toEqual([1, 2])
+    const own = 'SELECT timeline FROM citus_ha.lineage WHERE groupid = 0'
+    expect(await server('coordinator').query(own, [], { database: database() })).toEqual([{ timeline: 2 }])
+
+    await Promise.all(others.map((one) => one.start()))
+    const before = await scenario.rows(server('worker-2'))
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ exitCode: 3, changes: [] })
+    expect(report.refusals).toMatchObject([{ group: 0, reason: 'less-than-known' }])
+    expect(report.refusals[0]?.summary).toMatch(/worker-|on record at/)
+    expect(await scenario.rows(server('worker-2'))).toEqual(before)
+    // A person's word is a decision: it is said once.
+    expect(await scenario.reconcile('--promoted', at('coordinator'))).toMatchObject({ exitCode: 0 })
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, refusals: [] })
+  })
+
   it('is refused by what is on record of it, where nobody who lives has more', async () => {
     await write(server('coordinator'))
     const { cluster } = scenario

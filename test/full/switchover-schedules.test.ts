@@ -6,7 +6,10 @@ vi.mock('node:timers/promises', async () => {
   const { pause } = await import('../property/protocol/clock.ts')
   return { setTimeout: pause }
 })
-vi.mock('node:child_process', async () => await import('../property/protocol/shell.ts'))
+vi.mock('node:child_process', async () => {
+  const { spawn } = await import('../property/protocol/shell.ts')
+  return { spawn }
+})
 vi.mock('node:crypto', async (original) => {
   const { uniqueBytes } = await import('../property/protocol/clock.ts')
   return { ...(await original<typeof import('node:crypto')>()), randomBytes: uniqueBytes }

@@ -8,7 +8,10 @@ vi.mock('node:timers/promises', async () => {
   const { pause } = await import('./protocol/clock.ts')
   return { setTimeout: pause }
 })
-vi.mock('node:child_process', async () => await import('./protocol/shell.ts'))
+vi.mock('node:child_process', async () => {
+  const { spawn } = await import('./protocol/shell.ts')
+  return { spawn }
+})
 vi.mock('node:crypto', async (original) => {
   const { uniqueBytes } = await import('./protocol/clock.ts')
   return { ...(await original<typeof import('node:crypto')>()), randomBytes: uniqueBytes }
@@ -184,6 +187,18 @@ describe('real switchovers over simulated servers, in virtual time', () => {
       reconciles: [100],
     })
     expect(tally.get('meanwhile: the coordinator dies') ?? 0).toBeGreaterThan(1)
+    expect(tally.get('switchover unproved')).toBe(1)
+  })
+
+  test('known: a client waits on the old primary for the standby that is the primary now: the change that is left is made', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      slowReplay: true,
+      synchronous: true,
+      orders: [order({})],
+      faults: [{ on: 'statement', at: 100, what: 'answer lost', whom: 0, ms: 30 }],
+    })
+    expect(tally.get('ended in the way') ?? 0).toBeGreaterThan(0)
     expect(tally.get('switchover unproved')).toBe(1)
   })
 

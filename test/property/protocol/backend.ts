@@ -264,6 +264,8 @@ export class Backend {
 
   /** The server ends the connection, and says so if it can. */
   terminate(): void {
+    // A commit that waits for a standby is one.
+    this.cancel?.()
     this.die()
     this.#gone()
   }

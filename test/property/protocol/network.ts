@@ -18,6 +18,7 @@ import { Session } from './session.ts'
 import type { World } from './world.ts'
 
 const PROBE_MS = 600
+const BLOCKERS_MS = 1000
 export const MIGRATION = 2
 
 /** What becomes of one message, beside its delay. */
@@ -58,8 +59,16 @@ export class Instance implements Owner, Access, Prober {
     return this
   }
 
-  async blockers(): Promise<Blocker[]> {
-    return []
+  /** Nobody is named here. Who is to be ended is. */
+  async blockers(node: HostPort, _database: string, pid: number, what: 'ask' | 'end'): Promise<Blocker[]> {
+    if (what === 'ask') return []
+    const session = await this.open(node)
+    try {
+      await session.run(`SELECT citus_ha.end_blockers(${pid})`, BLOCKERS_MS)
+      return []
+    } finally {
+      await session.close()
+    }
   }
 
   async close(): Promise<void> {}

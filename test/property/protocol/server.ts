@@ -20,6 +20,7 @@ export interface Surroundings {
   /** Told of everything that became durable. */
   wrote(server: Server, before: Data, after: Data, how: string, by: Backend | undefined): void
   readonly evidence: Evidence
+  count(what: string): void
 }
 
 /** What is there to be restored. */

@@ -49,6 +49,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT coalesce(jsonb_agg(n.need', () => [{ granted: ['all of it'], missing: [] }]],
   ['SELECT citus_ha.end_citus_backends(', endCitus],
   ['SELECT citus_ha.blockers(', (backend, sql) => [{ blockers: blockers(backend, sql).map(told(backend)) }]],
+  ['SELECT citus_ha.end_blockers(', endBlockers],
   ['SELECT citus_ha.intend(', intend],
   ['SELECT citus_ha.forget_intents(', forget],
   ['SELECT citus_ha.take_over_intent(', takeOver],
@@ -165,6 +166,13 @@ function endCitus({ server, pid }: Backend): Rows {
   const whom = [...server.backends.values()].filter((one) => one.pid !== pid && one.client !== null)
   for (const one of whom) one.terminate()
   return [{ end_citus_backends: whom.length }]
+}
+
+/** Never another change. */
+function endBlockers(backend: Backend, statement: string): Rows {
+  const whom = blockers(backend, statement).filter(({ application }) => application !== 'citus-ha')
+  backend.world.count('ended in the way')
+  return named(ended(backend, whom))
 }
 
 function intend(backend: Backend, statement: string): Rows {
