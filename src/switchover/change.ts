@@ -60,8 +60,7 @@ export async function changeRows(
   const failed = results.find((result) => result.status === 'rejected')
   if (failed?.status === 'rejected') return { reports, why: messageOf(failed.reason) }
   const bad = reports.find(({ outcome }) => outcome !== 'changed' && outcome !== 'converged')
-  const why = bad && (bad.warnings.at(-1) ?? bad.refusals[0]?.summary ?? `the change is ${bad.outcome}`)
-  return { reports, why: why ?? null }
+  return { reports, why: bad?.reason.text ?? null }
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
-import { changesNothing } from '../model/plan.ts'
+import { changesNothing, type Plan } from '../model/plan.ts'
 import { streamsFrom } from '../model/server-state.ts'
 import { type Entries, entriesOf } from '../walk/fence.ts'
 import type { View } from '../walk/look.ts'
@@ -63,7 +63,7 @@ function clusterRefusals(view: View, order: SwitchoverOrder, { missing }: Entrie
     ...prepared.map(
       ({ address }) => `${formatAddress(address)}: a change is in doubt there: citus-ha recover`,
     ),
-    ...(changesNothing(plan) ? [] : ['the metadata is not right: citus-ha reconcile first']),
+    ...(changesNothing(plan) ? [] : [notRight(plan)]),
     ...diagnoses
       .filter(({ standing }) => standing === 'refused')
       .map(({ group, summary }) => `group ${group}: ${summary}`),
@@ -71,6 +71,18 @@ function clusterRefusals(view: View, order: SwitchoverOrder, { missing }: Entrie
       ? []
       : missing.map(({ node, why }) => `${node} would not be fenced (--allow-unreachable): ${why}`)),
   ]
+}
+
+/** Names the node whose row would change first. */
+function notRight({ changes, copies }: Plan): string {
+  const says = 'the metadata is not right: citus-ha reconcile first'
+  const [first, ...more] = changes
+  if (!first) return says
+  const { group, nodeid, from, to, why } = first
+  const row = copies[0]?.before.find((each) => each.nodeid === nodeid)
+  const node = row ? formatAddress(row.address) : `node ${nodeid}`
+  const others = more.length === 0 ? '' : `, and ${more.length} more`
+  return `${says} (group ${group}, ${node}: ${from} -> ${to}, ${why}${others})`
 }
 
 function moveOf(

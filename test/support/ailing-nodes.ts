@@ -116,6 +116,36 @@ async function disable({ scenario: { cluster }, server }: Given): Promise<() => 
   return () => undefined
 }
 
+/**
+ * Somebody who has what a change locks second waits for what it locks first, as soon as it has that. It is the change that
+ * finds the deadlock, and is ended for it.
+ */
+async function deadlock({ scenario, server }: Given): Promise<() => Promise<void>> {
+  const { database } = scenario.cluster
+  await server.configure({ deadlock_timeout: '80ms' })
+  const other = await server.connect({ database })
+  await other.query(`SET deadlock_timeout = '1h'`)
+  const { rows } = await other.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+  const shards = `SELECT lock_shard_metadata(7, array_agg(shardid)) FROM pg_dist_placement WHERE groupid = 1`
+  const taken = `EXISTS (SELECT FROM pg_locks WHERE relation = 'pg_dist_node'::regclass AND granted
+    AND mode = 'ExclusiveLock' AND pid <> pg_backend_pid())`
+  const once = async () => {
+    await other.query('BEGIN')
+    await other.query(shards)
+    await other.query(`DO $$ BEGIN WHILE NOT ${taken} LOOP PERFORM pg_sleep(0.001); END LOOP;
+      LOCK TABLE pg_dist_node IN EXCLUSIVE MODE; END $$`)
+    await other.query('ROLLBACK')
+  }
+  const locking = (async () => {
+    for (;;) await once()
+  })().catch(() => undefined)
+  return async () => {
+    await server.query('SELECT pg_terminate_backend($1::int)', [rows[0]?.pid])
+    await locking
+    await other.end().catch(() => undefined)
+  }
+}
+
 /** Citus's daemon ships it the metadata, and waits there for a lock, with a lock of its own on the coordinator. */
 async function hangingSync({ scenario, server }: Given): Promise<() => Promise<void>> {
   const { coordinator, database } = scenario.cluster
@@ -394,6 +424,12 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
       await sql(scenario, server, `BEGIN; ${lock}; PREPARE TRANSACTION 'somebody’s'`)
       return () => sql(scenario, server, `ROLLBACK PREPARED 'somebody’s'`)
     },
+  },
+  {
+    name: 'a deadlock there',
+    places: PRIMARY,
+    says: /40P01/,
+    inflict: deadlock,
   },
   {
     name: 'its metadata sync hangs',
