@@ -245,7 +245,11 @@ function tidy(world: World, group: number): void {
     const isReplaced = members.some(
       (each) => world.othersPromoted.has(each) && (each === primary || each.timeline > one.timeline),
     )
-    if (one !== primary && !one.inRecovery && (isReplaced || newest.includes(one))) one.follow(primary)
+    // Promoted by others while a switchover had asked its target, which is further: two take writes, and no evidence tells whose
+    // count. A person leaves one of them.
+    const isBeside = world.othersPromoted.has(one)
+    if (one !== primary && !one.inRecovery && (isReplaced || isBeside || newest.includes(one)))
+      one.follow(primary)
     else one.start()
   }
   for (const one of members) {

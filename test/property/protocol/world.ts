@@ -210,6 +210,8 @@ export class World implements Surroundings {
 
   promoted(server: Server): void {
     this.note(`promoted: ${server.name}`)
+    // Whoever has looked before has seen a standby: it did not take writes all the time.
+    this.touch(routeOf(server.name, server.name))
     this.ledger?.promoted(server, this.othersPromoted.has(server))
   }
 
