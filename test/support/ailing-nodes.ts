@@ -50,7 +50,7 @@ export interface NodeAilment {
   readonly places?: readonly Place[]
   /** The copy can be written all the same, and is; a standby follows all the same. */
   readonly harmless?: boolean
-  /** It gives no answer, so that others wait for it as long as a probe's limit is. */
+  /** It gives no answer, or no lock, so that others wait: for as long as a probe's limit is, or three rounds of locks. */
   readonly hangs?: boolean
   /** What the line about the node says, beside its address. */
   readonly says?: RegExp
@@ -410,6 +410,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   },
   {
     name: 'pg_dist_node locked by an idle transaction',
+    hangs: true,
     places: PRIMARY,
     says: /55P03/,
     inflict: ({ scenario, server }) =>
@@ -417,6 +418,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   },
   {
     name: 'pg_dist_node locked by a prepared transaction',
+    hangs: true,
     places: PRIMARY,
     says: /55P03/,
     inflict: async ({ scenario, server }) => {
@@ -427,12 +429,15 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   },
   {
     name: 'a deadlock there',
+    hangs: true,
     places: PRIMARY,
-    says: /40P01/,
+    // The fence gives way to a deadlock, and begins anew until its time is over.
+    says: /55P03/,
     inflict: deadlock,
   },
   {
     name: 'its metadata sync hangs',
+    hangs: true,
     places: PRIMARY,
     inflict: hangingSync,
   },
