@@ -158,9 +158,10 @@ async function oneTransaction(world: World, ledger: Ledger): Promise<void> {
     }
     if (world.random() < 0.2) await thinking(world, 100 * world.random())
     const parts = groups.map((group) => {
-      const server = places.get(group)?.server ?? entry
-      return { group, server: server.name, gid: null as string | null }
+      const { name, timeline } = places.get(group)?.server ?? entry
+      return { group, server: name, timeline, gid: null as string | null }
     })
+    const { group, name: server, timeline } = entry
     const { overrides } = link.backend
     const remote = [...new Set(places.values())].filter((place) => place !== link)
     if (places.size > 0 && new Set(places.values()).size > 1) {
@@ -179,7 +180,7 @@ async function oneTransaction(world: World, ledger: Ledger): Promise<void> {
       for (const place of remote) await place.send('COMMIT')
       await link.send('COMMIT')
     }
-    ledger.acknowledged({ id, parts, entry: { group: entry.group, server: entry.name }, overrides })
+    ledger.acknowledged({ id, parts, entry: { group, server, timeline }, overrides })
   } finally {
     for (const gid of gids.values()) entry.active.delete(gid)
     for (const each of [link, ...others.values()]) each.close()

@@ -1,12 +1,19 @@
 import type { Server } from './server.ts'
 import type { World } from './world.ts'
 
+/** A server as it was when something was written there: it may be a standby of another by the time the client is told. */
+interface Place {
+  readonly group: number
+  readonly server: string
+  readonly timeline: number
+}
+
 /** What a client was told is kept. */
 export interface Acknowledged {
   readonly id: number
-  readonly parts: readonly { readonly group: number; readonly server: string; readonly gid: string | null }[]
+  readonly parts: readonly (Place & { readonly gid: string | null })[]
   /** Where it came in, and with it the record of what was prepared elsewhere. */
-  readonly entry: { readonly group: number; readonly server: string }
+  readonly entry: Place
   /** It wrote where the default was read-only: its client said READ WRITE itself. */
   readonly overrides: boolean
 }
@@ -39,9 +46,8 @@ export class Ledger {
       `acknowledged ${write.id}: ${write.parts.map(({ server }) => server).join(', ')} by ${write.entry.server}`,
     )
     world.count('acknowledged')
-    for (const { group, server } of [...write.parts, write.entry]) {
-      const own = world.get(server)
-      const newer = world.members(group).filter((one) => one !== own && descends(one, own) && !one.inRecovery)
+    for (const { group, timeline } of [...write.parts, write.entry]) {
+      const newer = world.members(group).filter((one) => descends(one, timeline) && !one.inRecovery)
       for (const one of newer) this.#require(write, group, one)
     }
   }
@@ -102,7 +108,7 @@ export class Ledger {
 const touches = ({ parts, entry }: Acknowledged, group: number): boolean =>
   entry.group === group || parts.some((part) => part.group === group)
 
-/** Whether it has left the line that the other one is on. */
-function descends(server: Server, from: Server): boolean {
-  return server.timeline > from.timeline && server.history.some(({ timeline }) => timeline === from.timeline)
+/** Whether its line has left that timeline. */
+function descends(server: Server, from: number): boolean {
+  return server.timeline > from && server.history.some(({ timeline }) => timeline === from)
 }
