@@ -58,10 +58,11 @@ async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: strin
   return left
 }
 
-async function undo({ stopped }: Stage, side: Side, undoCommand: string | null): Promise<void> {
+async function undo({ stopped, asked }: Stage, side: Side, undoCommand: string | null): Promise<void> {
   if (stopped && undoCommand === null)
     throw new Error('it was stopped, and there is no --undo-command: start it again')
-  if (undoCommand !== null) await runCommand(undoCommand, side.move, COMMAND_MS)
+  // Before any command of his has run there is nothing for it to undo: it may start what others have replaced meanwhile.
+  if (undoCommand !== null && (stopped || asked)) await runCommand(undoCommand, side.move, COMMAND_MS)
   if (stopped) await side.reopen()
   await side.undo()
 }

@@ -49,7 +49,7 @@ const KNOWN: readonly { readonly was: string; readonly schedule: Partial<Switcho
   },
   {
     was: 'the coordinator and a worker at once: the later one went on at the old coordinator',
-    schedule: { standbys: [1, [1]], orders: [order({}), order({ at: 90, groups: [1] })] },
+    schedule: { standbys: [1, [1]], orders: [order({}), order({ at: 80, groups: [1] })] },
   },
   {
     was: 'a worker’s died while the coordinator’s waited for the lock: that one went on over what had been left',
@@ -167,7 +167,7 @@ describe('real switchovers over simulated servers, in virtual time', () => {
       orders: [order({ groups: [1] }), order({ at: 200, groups: [2, 0] })],
       reconciles: [],
       faults: [
-        { on: 'probe', at: 58, what: 'request lost', whom: 0, ms: 30 },
+        { on: 'probe', at: 45, what: 'request lost', whom: 0, ms: 30 },
         { on: 'statement', at: 0, what: 'cut from us, none asked', whom: 6, ms: 6000 },
       ],
     })
@@ -196,7 +196,7 @@ describe('real switchovers over simulated servers, in virtual time', () => {
       slowReplay: true,
       synchronous: true,
       orders: [order({})],
-      faults: [{ on: 'statement', at: 100, what: 'answer lost', whom: 0, ms: 30 }],
+      faults: [{ on: 'statement', at: 102, what: 'answer lost', whom: 0, ms: 30 }],
     })
     expect(tally.get('ended in the way') ?? 0).toBeGreaterThan(0)
     expect(tally.get('switchover unproved')).toBe(1)

@@ -8,7 +8,12 @@ const COMMANDS = {
     for (const standby of world.followers(host)) standby.replay()
     world.get(host).crash()
   },
-  start: (world: World, host: string) => world.get(host).start(),
+  /** Whoever was replaced meanwhile is kept down by whoever replaced it. */
+  start: (world: World, host: string) => {
+    const server = world.get(host)
+    const others = world.primaries(server.group).filter((one) => one !== server)
+    if (!others.some((one) => world.othersPromoted.has(one))) server.start()
+  },
 } as const
 
 const LONGEST_MS = 60
