@@ -99,25 +99,43 @@ describe('what a switchover has written down', () => {
     readonly coordinator?: readonly Intent[]
     readonly primary?: readonly Intent[]
     readonly standbys?: readonly Intent[]
+    readonly readOnly?: boolean
     readonly counts: readonly Intent[]
   }[] = [
     { name: 'nowhere', counts: [] },
-    { name: 'on the coordinator', coordinator: [ON_COORDINATOR], counts: [ON_COORDINATOR] },
+    {
+      name: 'on the coordinator alone, of a primary that is held no more: nothing is to be promoted',
+      coordinator: [ON_COORDINATOR],
+      counts: [{ ...ON_COORDINATOR, phase: 'quiescing' }],
+    },
     { name: 'on the primary alone', primary: [ON_PRIMARY], counts: [ON_PRIMARY] },
     {
-      name: 'on both: the coordinator counts',
+      name: 'on both: the primary counts',
       coordinator: [ON_COORDINATOR],
       primary: [ON_PRIMARY],
+      counts: [ON_PRIMARY],
+    },
+    {
+      name: 'on both, of a primary that is held: it goes on',
+      coordinator: [ON_PRIMARY],
+      primary: [ON_COORDINATOR],
+      readOnly: true,
       counts: [ON_COORDINATOR],
+    },
+    {
+      name: 'on both, of a primary that takes writes again: it is undone',
+      coordinator: [ON_COORDINATOR],
+      primary: [ON_COORDINATOR],
+      counts: [{ ...ON_COORDINATOR, phase: 'quiescing' }],
     },
     { name: 'on a standby alone', standbys: [ON_PRIMARY], counts: [] },
     { name: 'on a primary about another group', primary: [intent(2, 'w2a', 'w2b')], counts: [] },
   ]
-  it.each(CASES)('$name', ({ coordinator = [], primary = [], standbys = [], counts }) => {
+  it.each(CASES)('$name', ({ coordinator = [], primary = [], standbys = [], readOnly = false, counts }) => {
     const of = (intents: readonly Intent[]) => ({ installed: installed({ intents }) })
     const nodes = [
       writable('cn1', 0, of(coordinator)),
-      writable('w1a', 1, of(primary)),
+      writable('w1a', 1, { ...of(primary), readOnly }),
       standby('w1b', 1, 'w1a', of(standbys)),
       writable('w2a', 2),
     ]
