@@ -49,7 +49,7 @@ const KNOWN: readonly { readonly was: string; readonly schedule: Partial<Switcho
   },
   {
     was: 'the coordinator and a worker at once: the later one went on at the old coordinator',
-    schedule: { standbys: [1, [1]], orders: [order({}), order({ at: 80, groups: [1] })] },
+    schedule: { standbys: [1, [1]], orders: [order({}), order({ at: 200, groups: [1] })] },
   },
   {
     was: 'a worker’s died while the coordinator’s waited for the lock: that one went on over what had been left',
