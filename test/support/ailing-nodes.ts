@@ -248,7 +248,16 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
     name: 'disk full of WAL',
     missing: noMount,
     places: ['other worker', 'other standby of the group', 'standby coordinator'],
-    inflict: async ({ server }) => await fillWal(server),
+    inflict: async ({ scenario: { cluster }, server }) => {
+      const upstream = (await server.isInRecovery()) ? upstreamOf(cluster, server) : null
+      const heal = await fillWal(server)
+      if (upstream) {
+        await upstream.query('SELECT pg_switch_wal()')
+        await upstream.query('CREATE TABLE more ()')
+        await waitUntil('it has no room', () => /No space left/.test(server.logTail(100)))
+      }
+      return heal
+    },
   },
   {
     name: 'Citus not loaded',

@@ -121,14 +121,13 @@ export async function fillWal(server: Server): Promise<() => Promise<void>> {
 }
 
 async function fill(server: Server, full: string): Promise<void> {
-  const [now] = await server.query<{ standby: boolean; segment: string | null }>(
-    `SELECT pg_is_in_recovery() AS standby,
-            CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END AS segment`,
+  const [now] = await server.query<{ standby: boolean; lsn: string }>(
+    `SELECT pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
+            ELSE pg_current_wal_insert_lsn() END::text AS lsn`,
   )
   // Those that were made ready for later.
-  const later = (await readdir(full)).filter(
-    (name) => /^[0-9A-F]{24}$/.test(name) && name > (now?.segment ?? 'G'),
-  )
+  const segment = now ? segmentOf(now.lsn) : ''
+  const later = (await readdir(full)).filter((name) => /^[0-9A-F]{24}$/.test(name) && name.slice(8) > segment)
   for (const name of later) await rm(join(full, name))
   await run('dd', ['if=/dev/zero', `of=${join(full, 'filled')}`, 'bs=64k']).catch(
     (error: { stderr?: string }) => {
@@ -136,7 +135,14 @@ async function fill(server: Server, full: string): Promise<void> {
     },
   )
   // What it writes next has no room any more.
-  if (now?.segment) await server.query('SELECT pg_switch_wal()').catch(() => undefined)
+  if (now && !now.standby) await server.query('SELECT pg_switch_wal()').catch(() => undefined)
+}
+
+/** The name of the segment that a WAL position is in, without its timeline. */
+function segmentOf(lsn: string): string {
+  const [high = '0', low = '0'] = lsn.split('/')
+  const hex = (n: number) => n.toString(16).toUpperCase().padStart(8, '0')
+  return hex(Number.parseInt(high, 16)) + hex(Math.floor(Number.parseInt(low, 16) / SEGMENT))
 }
 
 async function sizeOf(directory: string): Promise<number> {
