@@ -91,7 +91,7 @@ export class World implements Surroundings {
   }
 
   get(name: string): Server {
-    const server = this.servers.get(name)
+    const server = this.server(name)
     if (!server) throw new Error(`no server ${name}`)
     return server
   }
