@@ -292,13 +292,18 @@ export function planLines({ checked, waits, plan, warnings }: Looked, order: Swi
   const entries = (first?.entries.entries ?? []).map(({ node }) => formatAddress(node))
   const demote =
     order.demoteCommand === null ? 'left running, read-only' : `stopped by: ${order.demoteCommand}`
-  return [
-    ...(first?.moves ?? []).map(({ group, from, to }) => {
+  const moves = first?.moves ?? []
+  // Where none can be carried out, nobody waits and nobody is promoted.
+  const steps = [
+    ...moves.map(({ group, from, to }) => {
       const [was, is] = [from, to].map(({ address }) => formatAddress(address))
       return `group ${group}: ${is} becomes the primary in the place of ${was} (${lagOf(to, from)} bytes behind)`
     }),
-    `writes to ${(first?.moves ?? []).map(({ group }) => `group ${group}`).join(', ')} wait at ${entries.join(', ')}, for ${order.totalLimitMs} ms at most; reads go on`,
+    `writes to ${moves.map(({ group }) => `group ${group}`).join(', ')} wait at ${entries.join(', ')}, for ${order.totalLimitMs} ms at most; reads go on`,
     `promoted by ${order.promoteCommand ?? 'pg_promote()'}; the old primary is ${demote}${order.demote === 'first' ? ', before the promotion: reads fail meanwhile' : ''}`,
+  ]
+  return [
+    ...(moves.length > 0 ? steps : []),
     ...plan,
     ...waits.map((line) => `open now, would be waited for: ${line}`),
     ...warnings.map((line) => `warning: ${line}`),

@@ -2,7 +2,9 @@ import { SessionLost } from '../db/pg.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { runCommand, Unended } from './command.ts'
 import type { Side } from './side.ts'
-import { PROMOTION_MS } from './stage.ts'
+
+/** How long a promotion that was asked for is waited for. */
+export const PROMOTION_MS = 30_000
 
 /** A promotion that was refused, or whose command failed: it does not come any more. */
 export class NotAskedFor extends Error {

@@ -17,6 +17,7 @@ import { runCommand } from './command.ts'
 import { Intents } from './intents.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { TooLate } from './patience.ts'
+import { PROMOTION_MS, promoteOne } from './promote.ts'
 import { Side } from './side.ts'
 import { Lookouts } from './stuck.ts'
 import { requireUnchanged } from './unchanged.ts'
@@ -32,8 +33,6 @@ export interface Scope {
 const MARGIN_MS = 10_000
 /** How long the change may go on trying: what was promoted has to be written down. */
 export const CHANGE_MS = 60_000
-/** How long a promotion that was asked for is waited for. */
-export const PROMOTION_MS = 30_000
 
 /** Everything that a switchover holds, in all databases: what it does before the promotion, and what it lets go of. */
 export class Stage {
@@ -50,6 +49,7 @@ export class Stage {
   #began: number | null = null
   #stopped = false
   #asked = false
+  #commanded = false
   #intended = false
   /** Of this switchover, in what it writes down. */
   readonly #run = randomUUID()
@@ -88,6 +88,11 @@ export class Stage {
   /** A promotion may have been asked for, by us or by whoever has read so. */
   get asked(): boolean {
     return this.#asked
+  }
+
+  /** A command of whoever ordered this has begun: before that there is nothing that only another one can undo. */
+  get commanded(): boolean {
+    return this.#commanded
   }
 
   /** Of the n-th database. */
@@ -284,8 +289,16 @@ export class Stage {
     this.#stopped = true
     await this.intend('quiescing')
     const leftMs = Math.max(1, this.until - performance.now())
+    this.#commanded = true
     await each(this.#moves, (move) => runCommand(command, move, leftMs))
     await each(this.#sides, (side) => side.followToTheEnd(this.until))
+  }
+
+  /** By the command that was given, or `pg_promote()`. @throws as `promoteOne` */
+  async promote(side: Side): Promise<void> {
+    const { promoteCommand } = this.#order
+    if (promoteCommand !== null) this.#commanded = true
+    await promoteOne(side, promoteCommand)
   }
 
   /** @throws TooLate where the time is over, or a session of the fence has ended */

@@ -22,7 +22,7 @@ import { describeLate } from './late.ts'
 import { type Looked, lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { Overtaken, TooLate } from './patience.ts'
-import { NotAskedFor, promoteOne } from './promote.ts'
+import { NotAskedFor } from './promote.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { holdInRounds } from './rounds.ts'
 import type { Side } from './side.ts'
@@ -213,7 +213,7 @@ class Run {
     const { sides } = stage
     const promoting = Promise.all(
       sides.map((side) =>
-        promoteOne(side, this.#order.promoteCommand).then(
+        stage.promote(side).then(
           () => null,
           (error: unknown) => ({ side, error }),
         ),

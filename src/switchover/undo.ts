@@ -58,11 +58,13 @@ async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: strin
   return left
 }
 
-async function undo({ stopped, asked }: Stage, side: Side, undoCommand: string | null): Promise<void> {
-  if (stopped && undoCommand === null)
-    throw new Error('it was stopped, and there is no --undo-command: start it again')
+async function undo({ stopped, commanded }: Stage, side: Side, undoCommand: string | null): Promise<void> {
   // Before any command of his has run there is nothing for it to undo: it may start what others have replaced meanwhile.
-  if (undoCommand !== null && (stopped || asked)) await runCommand(undoCommand, side.move, COMMAND_MS)
-  if (stopped) await side.reopen()
+  if (commanded) {
+    if (stopped && undoCommand === null)
+      throw new Error('it was stopped, and there is no --undo-command: start it again')
+    if (undoCommand !== null) await runCommand(undoCommand, side.move, COMMAND_MS)
+    if (stopped) await side.reopen()
+  }
   await side.undo()
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
@@ -52,6 +53,30 @@ describe.skipIf(standin)('a switchover that comes to nothing', () => {
     await switching.expectUntouched()
     await switching.expectAll(running)
   })
+
+  it.each([
+    { step: 'intend', commands: ['--demote-first', '--demote-command', 'true'] },
+    { step: 'replay', commands: ['--demote-first', '--demote-command', 'true'] },
+    { step: 'promoting', commands: ['--promote-command', 'true'] },
+    { step: 'promoting', commands: [] },
+  ])(
+    'before a command of his has run, his --undo-command is not run: at $step with $commands',
+    async ({ step, commands }) => {
+      const flag = `${switching.scenario.cluster.directory}/${step}-undone`
+      const reached = async (point: string) => {
+        if (point === step) throw new Error('it ends here')
+      }
+      const undo = ['--undo-command', `touch ${flag}`]
+      const ran = await switching.scenario.runWith(
+        { reached },
+        'switchover',
+        ...['--yes', '--json', '--group', '1', ...commands, ...undo],
+      )
+      expect(JSON.parse(ran.stdout)).toMatchObject({ outcome: 'blocked', why: 'it ends here', left: [] })
+      expect(existsSync(flag)).toBe(false)
+      await switching.expectUntouched()
+    },
+  )
 
   it('an old primary that was stopped already is started again by --undo-command', async () => {
     const flag = `${switching.scenario.cluster.directory}/started`
