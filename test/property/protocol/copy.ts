@@ -1,7 +1,7 @@
 import type { Catalog, CatalogRow } from '../../../src/model/catalog.ts'
 import type { Intent } from '../../../src/model/intent.ts'
 import type { HostPort } from '../../../src/model/node.ts'
-import type { Lineage, Position } from '../../../src/model/observation.ts'
+import type { Lineage, Position, Remedy } from '../../../src/model/observation.ts'
 
 export interface Stamp {
   readonly timeline: number
@@ -27,6 +27,8 @@ export interface Data {
   readonly positions: readonly Recorded[]
   /** `allowed_address` and `former_address`. */
   readonly addresses: readonly { readonly group: number; readonly address: HostPort }[]
+  /** `citus_ha.remedy`. */
+  readonly remedies: readonly Remedy[]
   /** Prepared transactions: what they will have written once committed. */
   readonly prepared: ReadonlyMap<string, readonly Write[]>
   /** `citus_ha.intent`, with what the server had been set to where it is about the server itself. */

@@ -174,7 +174,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
       epoch: visible.epoch,
       mayExecute: true,
       lineage: visible.lineage,
-      remedies: [],
+      remedies: visible.remedies,
       positions: visible.positions
         .filter(({ group, timeline }) =>
           visible.lineage.some((line) => line.group === group && line.timeline === timeline),

@@ -128,13 +128,14 @@ export class Server {
 
   /** Writes WAL. `visible` at once, unless a standby has to confirm it first. */
   async write(writes: readonly Write[], how: string, mayWait: boolean, pid = 0): Promise<void> {
-    const before = this.durable
+    const { durable: before, starts } = this
     const after = { ...written(before, writes) }
     this.append(after, true)
     this.#world.wrote(this, before, after, how, this.backends.get(pid))
     this.#ship()
     if (mayWait && this.syncStandby !== null && writes.length > 0) await this.#confirmed(pid)
-    this.visible = written(this.visible, writes)
+    // A server that was started since, from another disk perhaps, sees what it has.
+    if (this.up && this.starts === starts) this.visible = written(this.visible, writes)
   }
 
   #confirmed(pid: number): Promise<void> {

@@ -1,8 +1,9 @@
 import { historyText } from '../../../src/apply/decision.ts'
 import { primaryOf } from '../../../src/model/catalog.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../../src/model/node.ts'
-import type { Lineage } from '../../../src/model/observation.ts'
+import type { Lineage, Remedy } from '../../../src/model/observation.ts'
 import type { Step } from '../../../src/model/plan.ts'
+import { isStale } from '../../../src/model/remedy.ts'
 import { readHistory } from '../../../src/observe/rows.ts'
 import { take } from '../../../src/plan/simulate.ts'
 import type { Backend } from './backend.ts'
@@ -28,6 +29,7 @@ const HANDLERS: readonly (readonly [string, Handler])[] = [
   ['SELECT citus_ha.rewrite(e.', rehearse],
   ['SELECT citus_ha.rewrite(', rewrite],
   ['SELECT citus_ha.decide(', decide],
+  ['SELECT nodeid, groupid FROM citus_ha.forget_stale_remedies(', forgetStaleRemedies],
   ['SELECT citus_ha.record_lineage(', record],
   ['SELECT citus_ha.record_positions(', recordPositions],
   ['SELECT citus_ha.record_vouched(', recordVouched],
@@ -136,11 +138,14 @@ const lowered = ({ host, port }: HostPort): HostPort => ({ host: host.toLowerCas
 
 interface Decision extends Change {
   readonly proofs: readonly RawProof[]
+  readonly remedies: readonly Remedy[]
+  readonly remediesEnded: readonly number[]
 }
 type RawProof = Omit<Lineage, 'history'> & { readonly history: string; readonly vouched?: boolean }
 
 function decide(backend: Backend, statement: string): Rows {
-  const { timeline, epoch, gids, after, proofs, madeBy } = json<Decision>(statement)
+  const { timeline, epoch, gids, after, proofs, madeBy, remedies, remediesEnded } = json<Decision>(statement)
+  const over = [...remediesEnded, ...remedies.map(({ nodeid }) => nodeid)]
   if (backend.data.changes.some((each) => each.timeline === timeline && each.epoch === epoch))
     throw new ServerError('23505', 'duplicate key in citus_ha.change')
   const change = { timeline, epoch, gids, after, madeBy }
@@ -149,8 +154,19 @@ function decide(backend: Backend, statement: string): Rows {
     changes: [...now.changes, change],
     ...set(backend, now, proofs, true),
     intents: unlessDone(now.intents, now.rows),
+    remedies: [...now.remedies.filter(({ nodeid }) => !over.includes(nodeid)), ...remedies],
   }))
   return [{}]
+}
+
+function forgetStaleRemedies(backend: Backend): Rows {
+  const { remedies, rows } = backend.data
+  const stale = remedies.filter((remedy) => isStale(remedy, rows))
+  backend.write((now) => ({
+    ...now,
+    remedies: now.remedies.filter(({ nodeid }) => !stale.some((each) => each.nodeid === nodeid)),
+  }))
+  return stale.map(({ nodeid, group }) => ({ nodeid, groupid: group }))
 }
 
 function record(backend: Backend, statement: string): Rows {

@@ -364,6 +364,7 @@ function initialData(members: readonly number[], recorded: boolean): Data {
     addresses: coordinators,
     prepared: new Map(),
     intents: [],
+    remedies: [],
     retired: false,
     client: [],
     records: [],
