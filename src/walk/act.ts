@@ -18,7 +18,7 @@ import type { Clock } from './clock.ts'
 import { dryRun } from './dry-run.ts'
 import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
-import { leftBehind } from './intents.ts'
+import { type LeftBehind, type Settled, settleLeftBehind } from './intents.ts'
 import type { View } from './look.ts'
 import { recordPositions } from './positions.ts'
 import { recoverNow } from './recovery.ts'
@@ -29,7 +29,13 @@ import type { WalkRequest } from './walk.ts'
 
 /** What became of a plan. */
 export type Acted =
-  | { readonly kind: 'nothing'; readonly warnings: readonly string[]; readonly unfenced: readonly string[] }
+  | {
+      readonly kind: 'nothing'
+      readonly warnings: readonly string[]
+      readonly unfenced: readonly string[]
+      /** Switchovers that are left behind: a group of which may take no writes. */
+      readonly unfinished: readonly Settled[]
+    }
   /** Rows were added on the coordinator, with nothing else to be done; Citus ships them. */
   | ({ readonly kind: 'registered'; readonly decidedAt: number } & Registered)
   | {
@@ -105,13 +111,14 @@ export async function act(
       }
     }
   }
-  const left = await leftBehind(access, request, view.survey, clock).catch((error: unknown) => ({
-    error,
-  }))
-  if (left !== null) return { ...again(left.error, watchOf(access, request)), soon: 'at once' }
+  const left = await settleLeftBehind(access, request, view.survey, clock).catch(
+    (error: unknown): LeftBehind => ({ again: error, unfinished: [] }),
+  )
+  if (left.again !== null) return { ...again(left.again, watchOf(access, request)), soon: 'at once' }
   if (changesNothing(view.plan)) {
     await guardTransactions(access, request, view)
-    return await keepRecords(access, request, view, clock)
+    const kept = await keepRecords(access, request, view, clock)
+    return kept.kind === 'nothing' ? { ...kept, unfinished: left.unfinished } : kept
   }
   return await carryOut(access, request, view, cluster, clock)
 }
@@ -131,9 +138,10 @@ async function keepRecords(
       await clock.time('forget', () => forgetStaleRemedies(access, request, view, clock))
     await recordPositions(access, request, view)
     const unfenced = await clock.time('retire', () => retireLeft(access, request, view))
-    if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced }
+    if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced, unfinished: [] }
     const done = await clock.time('register', () => registerAll(access, request, view, watch))
-    if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings, unfenced }
+    if (done.changes.length === 0)
+      return { kind: 'nothing', warnings: done.warnings, unfenced, unfinished: [] }
     return { kind: 'registered', decidedAt: performance.now(), ...done }
   } catch (error) {
     await Promise.all(watch.asked)

@@ -5,6 +5,7 @@ import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { ENOUGH, wasSilent } from '../diagnose/witnesses.ts'
+import { isNotInstalled } from '../model/ailing.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { type Intent, intentsIn } from '../model/intent.ts'
 import { coordinatorOf } from '../model/kinds.ts'
@@ -19,8 +20,11 @@ import type { WalkRequest } from './walk.ts'
 /** What became of something that a switchover left behind. */
 export interface Settled {
   readonly group: number
-  /** `left`: it needs somebody else; `carried on`: there is a promotion now, to be followed by its change. */
-  readonly what: 'undone' | 'carried on' | 'left'
+  /**
+   * `carried on`: there is a promotion now, to be followed by its change; `promoted`: there was one already; `left`: it needs
+   * somebody else, and the group may take no writes until then.
+   */
+  readonly what: 'undone' | 'carried on' | 'promoted' | 'left'
   readonly line: string
 }
 
@@ -73,22 +77,32 @@ export async function settleIntents(
   }
 }
 
-/**
- * Before a walk acts: what a switchover left behind is undone, or carried on.
- * @returns why there is something new to be seen; null: there is not
- */
-export async function leftBehind(
+/** What is to be known of switchovers before a walk acts. */
+export interface LeftBehind {
+  /** Why there is something new to be seen; null: there is not. */
+  readonly again: unknown
+  /** What could neither be undone nor carried on, of the groups that were asked for. */
+  readonly unfinished: readonly Settled[]
+}
+
+/** Before a walk acts: what a switchover left behind is undone, or carried on. @throws as `settleIntents` */
+export async function settleLeftBehind(
   access: Access,
   request: WalkRequest,
   survey: Survey,
   clock: Clock,
-): Promise<{ readonly error: unknown } | null> {
+): Promise<LeftBehind> {
   // The caller's own switchover is under way.
-  if (request.quiesced.length > 0 || intentsIn(survey.nodes).length === 0) return null
+  if (request.quiesced.length > 0 || intentsIn(survey.nodes).length === 0)
+    return { again: null, unfinished: [] }
   const settled = await clock.time('recover', () => settleIntents(access, request, survey, clock))
   for (const { line } of settled) request.progress(line)
   const goesOn = settled.some(({ what }) => what === 'carried on')
-  return goesOn ? { error: new Error('a switchover that was left behind goes on') } : null
+  const isConcerned = (group: number) => request.groups === null || request.groups.includes(group)
+  return {
+    again: goesOn ? new Error('a switchover that was left behind goes on') : null,
+    unfinished: settled.filter(({ what, group }) => what === 'left' && isConcerned(group)),
+  }
 }
 
 interface Seen {
@@ -117,7 +131,7 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
   }
   const target = await access.prober(database).probe(to)
   if (target.kind === 'answered' && !target.inRecovery)
-    return told('left', `a switchover has promoted ${formatAddress(to)}; its change is to be made`)
+    return told('promoted', `a switchover has promoted ${formatAddress(to)}; its change is to be made`)
   try {
     if (phase === 'quiescing') {
       await withSession(access, database, from, releaseServer)
@@ -137,9 +151,16 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
   } catch (error) {
     return told(
       'left',
-      `a switchover that died could not be ${phase === 'quiescing' ? 'undone' : 'carried on'}: ${messageOf(error)}`,
+      `a switchover that died could not be ${phase === 'quiescing' ? 'undone' : 'carried on'}: ${failureOf(error)}`,
     )
   }
+}
+
+/** With the next command. */
+function failureOf(error: unknown): string {
+  const code = codeOf(error)
+  const next = isNotInstalled(code) ? 'citus-ha install --switchover' : 'citus-ha doctor'
+  return `${code === undefined ? '' : `${code}: `}${messageOf(error)}; look: ${next}`
 }
 
 /**
@@ -231,11 +252,16 @@ async function withSession(
   node: HostPort,
   work: (session: SessionLike) => Promise<unknown>,
 ): Promise<void> {
-  const session = await access.open(node, database)
   try {
-    await work(session)
-  } finally {
-    await session.close()
+    const session = await access.open(node, database)
+    try {
+      await work(session)
+    } finally {
+      await session.close()
+    }
+  } catch (cause) {
+    const named = new Error(`${formatAddress(node)}: ${messageOf(cause)}`, { cause })
+    throw Object.assign(named, { code: codeOf(cause) })
   }
 }
 

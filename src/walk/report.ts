@@ -40,6 +40,7 @@ export function reportOf(
     ...behind(copies),
     ...why,
     ...('warnings' in acted ? acted.warnings.map((text) => remark('incomplete', text)) : []),
+    ...unfinishedIn(acted),
   ]
   const { outcome, reason } = endingOf(acted, copies, refusals, unfenced)
   return {
@@ -113,6 +114,12 @@ function pauseWarning({ coordinator, groups }: View): Remark[] {
   return [remark('paused', text, { group: more.length === 0 ? (first?.group ?? null) : null })]
 }
 
+/** The rows are right, and the group may take no writes all the same: that is never "converged". */
+function unfinishedIn(acted: Acted): Remark[] {
+  if (acted.kind !== 'nothing') return []
+  return acted.unfinished.map(({ line, group }) => remark('switchover-unfinished', line, { group }))
+}
+
 /** How it ended, and why: who says that something is not right has to say what. */
 type Ending = Pick<Report, 'outcome' | 'reason'>
 
@@ -131,6 +138,8 @@ function endingOf(
   const [open] = [...unproved(copies), ...unfenced.map((why) => remark('not-fenced', why))]
   if (open) return { outcome: 'unproved', reason: open }
   if (refused) return { outcome: 'refused', reason: refused }
+  const [unfinished] = unfinishedIn(acted)
+  if (unfinished) return { outcome: 'blocked', reason: unfinished }
   switch (acted.kind) {
     case 'planned':
       return { outcome: 'planned', reason: remark('planned', 'this would be done; nothing was changed') }

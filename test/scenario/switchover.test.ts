@@ -118,6 +118,34 @@ describe('switchover', () => {
     await server('worker-1').query('CREATE TABLE still ()', [], { database })
   })
 
+  it('that died and can’t be carried on is told of: nothing is converged while its group takes no writes', async () => {
+    const { coordinator, database } = scenario.cluster
+    const old = server('worker-1')
+    for (const node of [coordinator, old])
+      await node.query(
+        `INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, run)
+         VALUES (1, $1, $2, $3, $4, 'promoting', false, false, 'a test', 'a run')`,
+        [old, server('worker-1-standby')].flatMap(({ host, port }) => [host, port]),
+        { database },
+      )
+    await old.query('ALTER SYSTEM SET default_transaction_read_only = on')
+    await old.reload()
+    // As an older citus-ha has left it there.
+    const drop = 'BEGIN READ WRITE; DROP FUNCTION citus_ha.take_over_intent; COMMIT'
+    await old.query(drop, [], { database })
+
+    const why = /could not be carried on: .*42883.*; look: citus-ha install --switchover/
+    const report = await scenario.reconcile()
+    expect(report).toMatchObject({ outcome: 'blocked', exitCode: 4, changes: [] })
+    expect(report.warnings.join('\n')).toMatch(why)
+    expect(await scenario.reconcile('--group', '2')).toMatchObject({ outcome: 'converged' })
+    expect(await scenario.run('recover')).toMatchObject({ exitCode: 4, stdout: expect.stringMatching(why) })
+
+    await scenario.install('--switchover')
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
+    expect(await scenario.rows(coordinator)).toContain(`2 group 1 primary ${at('worker-1-standby')}`)
+  })
+
   it('shows in a dry run what it would do, and touches nothing', async () => {
     const before = await scenario.footprint()
     const ran = await scenario.run('switchover', '--group', '1', '--dry-run')

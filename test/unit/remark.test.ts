@@ -24,7 +24,7 @@ const COMMITTED = {
   ended: [],
   aftermath: async () => undefined,
 } as const
-const NOTHING = { kind: 'nothing', warnings: [], unfenced: [] } as const
+const NOTHING = { kind: 'nothing', warnings: [], unfenced: [], unfinished: [] } as const
 const UNFENCED = 'w1a:5432, the old primary, runs on and could not be retired: no'
 
 describe('a report says why it ended as it did', () => {
@@ -94,6 +94,12 @@ describe('a report says why it ended as it did', () => {
       acted: { ...COMMITTED, unfenced: [UNFENCED] },
       outcome: 'unproved',
       reason: { code: 'not-fenced', text: /could not be retired/ },
+    },
+    {
+      name: 'a switchover that is left behind',
+      acted: { ...NOTHING, unfinished: [{ group: 1, what: 'left', line: 'group 1: it has died' }] },
+      outcome: 'blocked',
+      reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
     },
     {
       name: 'locks',

@@ -31,7 +31,8 @@ export function recoverCommand(program: Command, io: Io, exit: (code: number) =>
       )
       const lines = done.flatMap((each) => each.lines)
       const switchovers = done.flatMap((each) => each.switchovers)
-      exit(Math.max(exitCode, lines.some((line) => line.failed !== null) ? 4 : 0))
+      const isLeft = lines.some((line) => line.failed !== null) || done.some((each) => each.leaves)
+      exit(Math.max(exitCode, isLeft ? 4 : 0))
       if (options.json) printJson(io, { resolved: lines, switchovers })
       else render(lines, switchovers, options, io)
     })
@@ -50,6 +51,8 @@ interface Done {
   readonly lines: readonly Line[]
   /** What a switchover left behind, and what became of it, a line each. */
   readonly switchovers: readonly string[]
+  /** Some of those could neither be undone nor carried on. */
+  readonly leaves: boolean
 }
 
 async function recoverOne(session: Session, options: RecoverOptions, io: Io): Promise<Done> {
@@ -66,6 +69,7 @@ async function recoverOne(session: Session, options: RecoverOptions, io: Io): Pr
   return {
     lines: resolved.map((each) => lineOf(database, each)),
     switchovers: options.dryRun ? left.map(describeIntent) : settled.map(({ line }) => line),
+    leaves: settled.some(({ what }) => what === 'left'),
   }
 }
 
