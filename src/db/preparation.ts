@@ -44,6 +44,9 @@ const LIMITS = {
   exit_on_error: 'off',
   local_preload_libraries: '',
   max_parallel_workers_per_gather: '0',
+  // What PL/pgSQL takes for a mistake, in functions of ours too, when they are made and when they run.
+  'plpgsql.extra_errors': 'none',
+  'plpgsql.extra_warnings': 'none',
 } as const
 
 /** The same, of settings that an older PostgreSQL does not know: set by the first statement, where they are there. */
