@@ -55,8 +55,12 @@ export function shortfall(facts: GroupFacts, member: Member, as: As): Shortfall 
     if (same && found.has === 'less' && found.known - found.until <= SHUTDOWN_BYTES) continue
     const weight = same ? 'lag' : weightOf(each, facts, member, as)
     if (weight === 'nothing') continue
-    // A stray standby on a line of its own is not the trouble of a registered primary; whoever was promoted may be.
-    const isStray = as === 'registered' && found.has === 'another line'
+    // A stray standby on a line of its own is not the trouble of a registered primary, unless that has less of what they
+    // have in common, and nobody decided so; whoever was promoted may be.
+    const isStray =
+      as === 'registered' &&
+      found.has === 'another line' &&
+      (found.lacksOf === null || found.lacksOf < decided)
     const isTolerable =
       found.has === 'less' &&
       (found.known - found.until <= BigInt(maxLag) || (as === 'intended' && heldBySwitchover))

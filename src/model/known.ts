@@ -192,7 +192,11 @@ function passedThrough(
 ): Exclude<Holds, { has: 'all' | 'unknown' | 'less' }> | null {
   if (timeline === null || timeline === number || history === null) return null
   if (history.some((entry) => entry.timeline === number)) return null
-  return { has: 'another line', why: `it is on timeline ${timeline}, and was never on ${number}` }
+  return {
+    has: 'another line',
+    why: `it is on timeline ${timeline}, and was never on ${number}`,
+    lacksOf: null,
+  }
 }
 
 /**
@@ -240,7 +244,11 @@ function missedDecision(nodes: readonly Observation[], node: Answered): ReturnTy
     const line = lineage.find((each) => each.group === COORDINATOR_GROUP)
     if (line?.systemIdentifier !== node.systemIdentifier || !isBefore(own, epoch)) continue
     const taken = `${formatAddress(other.address)} took part in epoch ${epoch.epoch} of timeline ${epoch.timeline}`
-    return { has: 'another line', why: `${taken}, and its last is ${own.epoch} of ${own.timeline}` }
+    return {
+      has: 'another line',
+      why: `${taken}, and its last is ${own.epoch} of ${own.timeline}`,
+      lacksOf: null,
+    }
   }
   return null
 }

@@ -21,8 +21,11 @@ export type Holds =
   | { readonly has: 'all' }
   /** It left that timeline, or ends, before the point: `known - until` bytes are missing, at least. */
   | { readonly has: 'less'; readonly timeline: number; readonly until: bigint; readonly known: bigint }
-  /** Its line left the other's earlier, or never came to that timeline. */
-  | { readonly has: 'another line'; readonly why: string }
+  /**
+   * Its line left the other's earlier, or never came to that timeline. `lacksOf`: the last timeline that both were on, where
+   * the other one has more of it; null where it has not.
+   */
+  | { readonly has: 'another line'; readonly why: string; readonly lacksOf: number | null }
   /** A history is missing: nothing follows. */
   | { readonly has: 'unknown'; readonly why: string }
 
@@ -49,13 +52,15 @@ export function holds(server: Point, point: Point): Holds {
     if (mine === undefined || mine.timeline !== known.timeline) return anotherLine(server, point)
     const [isOwnLast, isLast] = [n === own.length - 1, n === other.length - 1]
     if (isLast) return upTo(mine, known)
+    const lacksOf = upTo(mine, known).has === 'less' ? mine.timeline : null
     if (isOwnLast) {
       return {
         has: 'another line',
         why: `it is on timeline ${server.timeline}, the group was already on ${point.timeline}`,
+        lacksOf,
       }
     }
-    if (mine.until !== known.until) return anotherLine(server, point)
+    if (mine.until !== known.until) return anotherLine(server, point, lacksOf)
   }
   return { has: 'all' }
 }
@@ -65,12 +70,12 @@ function upTo(mine: Segment, known: Segment): Holds {
   return { has: 'less', timeline: mine.timeline, until: mine.until, known: known.until }
 }
 
-function anotherLine(server: Point, point: Point): Holds {
+function anotherLine(server: Point, point: Point, lacksOf: number | null = null): Holds {
   const why =
     server.timeline === point.timeline
       ? `it is on another timeline ${server.timeline} than the group`
       : `timeline ${point.timeline} of the group is no ancestor of its ${server.timeline}`
-  return { has: 'another line', why: `${why}: ${switchesOf(server)}` }
+  return { has: 'another line', why: `${why}: ${switchesOf(server)}`, lacksOf }
 }
 
 function segmentsOf({ timeline, lsn }: Point, history: readonly TimelineSwitch[]): Segment[] {

@@ -50,6 +50,18 @@ const KNOWN: readonly { readonly was: string; readonly schedule: Partial<Schedul
       ],
     },
   },
+  {
+    was: 'a backup at the registered primary’s address was taken for it, on a line that had left the group’s before a living standby',
+    schedule: {
+      seed: 65_523,
+      standbys: [0, [2]],
+      events: [
+        { what: 'promotion', group: 3, standby: 0, old: 'follows' },
+        { what: 'a backup', group: 3, standby: 0, old: 'dead' },
+      ],
+      faults: [{ on: 'statement', at: 0, what: 'request lost', whom: 0, ms: 30 }],
+    },
+  },
 ]
 
 describe('the real walk over simulated servers, in virtual time', () => {
@@ -58,8 +70,9 @@ describe('the real walk over simulated servers, in virtual time', () => {
 
   test.each(KNOWN)('known: $was', async (known) => {
     const { world } = await run({ ...QUIET, ...known.schedule })
-    expect(world.tally.get('a backup, known to the archive')).toBeGreaterThan(0)
-    expect(world.tally.get('fault')).toBe(2)
+    const backups = ['a backup', 'a backup, known to the archive'].map((what) => world.tally.get(what) ?? 0)
+    expect(Math.max(...backups)).toBeGreaterThan(0)
+    expect(world.tally.get('fault')).toBe(known.schedule.faults?.length)
   })
 
   test('breaks no invariant at any statement, and converges once faults stop', {

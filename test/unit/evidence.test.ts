@@ -192,6 +192,25 @@ describe('evidence that was once misread', () => {
     expect(d[1]?.warnings.length).toBeGreaterThan(0)
   })
 
+  // Both were promoted, or follow who was, from timeline 1, at these places.
+  it.each([
+    ['less of what they have in common', '0/100', '0/200', lineage(1), 'refused'],
+    ['more of it', '0/200', '0/100', lineage(1), 'sound'],
+    ['less of it, which was decided', '0/100', '0/200', lineage(1, 2, left(1, '0/100')), 'sound'],
+  ])(
+    'a registered primary and a standby are on lines of their own: it has %s',
+    (_, own, other, recorded, standing) => {
+      const on = (at: string) => ({ timeline: 2, history: [left(1, at)] })
+      const { d } = run([
+        cn({ installed: installed({ lineage: [lineage(0), recorded, lineage(2)] }) }),
+        writable('w1a', 1, on(own)),
+        standby('w1b', 1, null, on(other)),
+        writable('w2a', 2),
+      ])
+      expect(`${d[1]?.standing} ${d[1]?.remarks.map(({ text }) => text)}`).toMatch(new RegExp(`^${standing}`))
+    },
+  )
+
   it('takes no clone for a member, under whichever address it is asked', () => {
     const catalog = [...TWO_WORKERS, secondaryRow(9, 1, { at: 'w1x', isclone: true, isactive: false })]
     const x = writable('w1x', 1, { ...SECOND, catalog })
