@@ -135,7 +135,7 @@ async function look(access: Access, request: WalkRequest, order: SwitchoverOrder
   if (!left) return again
   throw new CitusHaError(
     'blocked',
-    `group ${left.group}: a switchover to ${formatAddress(left.to)} is under way, or was left behind (${left.phase}); citus-ha reconcile carries it on`,
+    `group ${left.group}: a switchover to ${formatAddress(left.to)} is under way, or was left behind (${left.phase}); citus-ha reconcile carries it on, or says what is missing`,
   )
 }
 

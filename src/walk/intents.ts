@@ -141,7 +141,7 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
     if (byCommand) {
       return told(
         'left',
-        `a switchover died while its command was to promote ${formatAddress(to)}: promote it, or give the command once more`,
+        `a switchover died while its command was to promote ${formatAddress(to)}: promote it; ${wayBack(intent)}`,
       )
     }
     const why = await whyNotOurs(access, database, intent, seen)
@@ -149,11 +149,15 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
     await withSession(access, database, to, promote)
     return told('carried on', `a switchover that died goes on: ${formatAddress(to)} is promoted`)
   } catch (error) {
-    return told(
-      'left',
-      `a switchover that died could not be ${phase === 'quiescing' ? 'undone' : 'carried on'}: ${failureOf(error)}`,
-    )
+    const isBegun = phase === 'quiescing'
+    const failure = `could not be ${isBegun ? 'undone' : 'carried on'}: ${failureOf(error)}`
+    return told('left', `a switchover that died ${failure}${isBegun ? '' : `; ${wayBack(intent)}`}`)
   }
+}
+
+/** What only a person may say: that nothing was written where the promotion went. An old primary that takes writes is held no more. */
+function wayBack({ from, to }: Intent): string {
+  return `or, where ${formatAddress(to)} is gone for good and took no writes, on ${formatAddress(from)}: ALTER SYSTEM RESET default_transaction_read_only, SELECT pg_reload_conf(), and citus-ha reconcile undoes it`
 }
 
 /** With the next command. */

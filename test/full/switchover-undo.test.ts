@@ -121,6 +121,39 @@ describe.skipIf(standin)('a switchover that comes to nothing', () => {
     await switching.expectUntouched()
   })
 
+  it.each([
+    ['a command was to promote', true],
+    ['could not be carried on', false],
+  ])('one whose target is gone for good (%s) says the way back, and goes it', async (why, byCommand) => {
+    const { scenario } = switching
+    const { coordinator, database } = scenario.cluster
+    const [old, target] = ['worker-1', 'worker-1-standby'].map((name) => switching.server(name))
+    if (!old || !target) throw new Error('no such server')
+    for (const node of [coordinator, old])
+      await node.query(
+        `INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, run)
+         VALUES (1, $1, $2, $3, $4, 'promoting', $5, false, 'a test', 'a run')`,
+        [old.host, old.port, target.host, target.port, byCommand],
+        { database },
+      )
+    await old.query('ALTER SYSTEM SET default_transaction_read_only = on')
+    await old.reload()
+    await target.kill()
+    const left = await scenario.run('recover')
+    expect(left).toMatchObject({ exitCode: 4, stdout: expect.stringContaining('or, where') })
+    expect(left.stdout).toContain(byCommand ? 'its command was to promote' : why)
+    const told = [...left.stdout.matchAll(/ALTER SYSTEM RESET \w+|SELECT pg_reload_conf\(\)/g)]
+    for (const [sql] of told) await old.query(sql)
+    await waitUntil('it is read', async () => {
+      const [row] = await old.query<{ on: string }>('SHOW default_transaction_read_only')
+      return Object.values(row ?? {})[0] === 'off'
+    })
+    expect(await scenario.run('reconcile')).toMatchObject({ exitCode: 0 })
+    await switching.expectNoIntent()
+    expect(await old.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
+    await old.query('CREATE TABLE goes_on ()', [], { database })
+  })
+
   it('is undone when the pause would be too long', async () => {
     const running = await switching.clients()
     const { exitCode, report } = await switching.switchover('--group', '1', '--total-limit', '1ms')
