@@ -28,14 +28,13 @@ import { retireLeft } from './retire.ts'
 import type { WalkRequest } from './walk.ts'
 
 /** What became of a plan. */
-export type Acted =
-  | {
-      readonly kind: 'nothing'
-      readonly warnings: readonly string[]
-      readonly unfenced: readonly string[]
-      /** Switchovers that are left behind: a group of which may take no writes. */
-      readonly unfinished: readonly Settled[]
-    }
+export type Acted = Done & {
+  /** Switchovers that are left behind: a group of which may take no writes. */
+  readonly unfinished: readonly Settled[]
+}
+
+type Done =
+  | { readonly kind: 'nothing'; readonly warnings: readonly string[]; readonly unfenced: readonly string[] }
   /** Rows were added on the coordinator, with nothing else to be done; Citus ships them. */
   | ({ readonly kind: 'registered'; readonly decidedAt: number } & Registered)
   | {
@@ -97,7 +96,8 @@ export async function act(
     return again(new Error(why), watchOf(access, request))
   }
   const cluster = clusterName(request, view.coordinator)
-  if (request.mode === 'dry-run') return { kind: 'planned', sql: dryRun(view, cluster, request) }
+  if (request.mode === 'dry-run')
+    return { kind: 'planned', sql: dryRun(view, cluster, request), unfinished: [] }
   const ours = (gid: string) => parseGid(gid, cluster, request.database) !== null
   if (view.survey.nodes.some((node) => node.kind === 'answered' && node.prepared.some(ours))) {
     const resolved = await clock
@@ -115,12 +115,10 @@ export async function act(
     (error: unknown): LeftBehind => ({ again: error, unfinished: [] }),
   )
   if (left.again !== null) return { ...again(left.again, watchOf(access, request)), soon: 'at once' }
-  if (changesNothing(view.plan)) {
-    await guardTransactions(access, request, view)
-    const kept = await keepRecords(access, request, view, clock)
-    return kept.kind === 'nothing' ? { ...kept, unfinished: left.unfinished } : kept
-  }
-  return await carryOut(access, request, view, cluster, clock)
+  const done = changesNothing(view.plan)
+    ? await keepRecords(access, request, view, clock)
+    : await carryOut(access, request, view, cluster, clock)
+  return done.kind === 'again' ? done : { ...done, unfinished: left.unfinished }
 }
 
 /** Where no row is wrong: what was proved is recorded, what counts no more forgotten, and standbys get rows of their own. */
@@ -129,7 +127,8 @@ async function keepRecords(
   request: WalkRequest,
   view: View,
   clock: Clock,
-): Promise<Acted | Again> {
+): Promise<Done | Again> {
+  await guardTransactions(access, request, view)
   const { proofs, remediesStale, registrations } = view.plan
   const watch = watchOf(access, request)
   try {
@@ -138,10 +137,9 @@ async function keepRecords(
       await clock.time('forget', () => forgetStaleRemedies(access, request, view, clock))
     await recordPositions(access, request, view)
     const unfenced = await clock.time('retire', () => retireLeft(access, request, view))
-    if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced, unfinished: [] }
+    if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced }
     const done = await clock.time('register', () => registerAll(access, request, view, watch))
-    if (done.changes.length === 0)
-      return { kind: 'nothing', warnings: done.warnings, unfenced, unfinished: [] }
+    if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings, unfenced }
     return { kind: 'registered', decidedAt: performance.now(), ...done }
   } catch (error) {
     await Promise.all(watch.asked)
@@ -167,7 +165,7 @@ async function carryOut(
   view: View,
   cluster: string,
   clock: Clock,
-): Promise<Acted | Again> {
+): Promise<Done | Again> {
   const fence = request.fenceOf(view.plan.fence)
   if (!fence?.borrow()) {
     return await changeInside(null, access, request, view, cluster, clock)
@@ -193,7 +191,7 @@ async function changeInside(
   view: View,
   cluster: string,
   clock: Clock,
-): Promise<Acted | Again> {
+): Promise<Done | Again> {
   const limits = limitsOf(request)
   const open = (address: HostPort) => access.open(address, request.database)
   const surveyed = (address: HostPort) => answeredAt(view, address)

@@ -116,7 +116,6 @@ function pauseWarning({ coordinator, groups }: View): Remark[] {
 
 /** The rows are right, and the group may take no writes all the same: that is never "converged". */
 function unfinishedIn(acted: Acted): Remark[] {
-  if (acted.kind !== 'nothing') return []
   return acted.unfinished.map(({ line, group }) => remark('switchover-unfinished', line, { group }))
 }
 
@@ -139,7 +138,7 @@ function endingOf(
   if (open) return { outcome: 'unproved', reason: open }
   if (refused) return { outcome: 'refused', reason: refused }
   const [unfinished] = unfinishedIn(acted)
-  if (unfinished) return { outcome: 'blocked', reason: unfinished }
+  if (unfinished) return { outcome: acted.kind === 'nothing' ? 'blocked' : 'unproved', reason: unfinished }
   switch (acted.kind) {
     case 'planned':
       return { outcome: 'planned', reason: remark('planned', 'this would be done; nothing was changed') }

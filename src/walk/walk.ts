@@ -185,9 +185,9 @@ async function tryOnce(
 }
 
 function givenUp(again: Again): Acted {
-  if (again.inDoubt !== null) return { kind: 'in-doubt', why: again.inDoubt }
+  if (again.inDoubt !== null) return { kind: 'in-doubt', why: again.inDoubt, unfinished: [] }
   const { why, blockers, unasked } = again
-  return { kind: 'blocked', why, blockers, warnings: unasked }
+  return { kind: 'blocked', why, blockers, warnings: unasked, unfinished: [] }
 }
 
 export function namesOf({ blockers, ended, unasked }: Again): string[] {

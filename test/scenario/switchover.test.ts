@@ -146,6 +146,33 @@ describe('switchover', () => {
     expect(await scenario.rows(coordinator)).toContain(`2 group 1 primary ${at('worker-1-standby')}`)
   })
 
+  it('that died while its command was to promote is told of beside the failover of another group', async () => {
+    const { coordinator, database } = scenario.cluster
+    const old = server('worker-1')
+    for (const node of [coordinator, old])
+      await node.query(
+        `INSERT INTO citus_ha.intent (groupid, from_host, from_port, to_host, to_port, phase, by_command, stopped, made_by, run)
+         VALUES (1, $1, $2, $3, $4, 'promoting', true, false, 'a test', 'a run')`,
+        [old, server('worker-1-standby')].flatMap(({ host, port }) => [host, port]),
+        { database },
+      )
+    await old.query('ALTER SYSTEM SET default_transaction_read_only = on')
+    await old.reload()
+    await server('worker-2').kill()
+    await server('worker-2-standby').promote()
+
+    const why = `its command was to promote ${at('worker-1-standby')}: promote it`
+    const report = await scenario.reconcile()
+    expect(report, JSON.stringify(report)).toMatchObject({ outcome: 'unproved', exitCode: 5 })
+    expect(report.copies.map(({ state }) => state)).not.toContain('stale')
+    expect(report.warnings.join('\n')).toContain(why)
+    expect(await scenario.rows(coordinator)).toContain(`3 group 2 primary ${at('worker-2-standby')}`)
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'blocked', exitCode: 4 })
+
+    await server('worker-1-standby').promote()
+    expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
+  })
+
   it('shows in a dry run what it would do, and touches nothing', async () => {
     const before = await scenario.footprint()
     const ran = await scenario.run('switchover', '--group', '1', '--dry-run')

@@ -22,9 +22,11 @@ const COMMITTED = {
   warnings: [],
   unfenced: [],
   ended: [],
+  unfinished: [],
   aftermath: async () => undefined,
 } as const
 const NOTHING = { kind: 'nothing', warnings: [], unfenced: [], unfinished: [] } as const
+const LEFT = { group: 1, what: 'left', line: 'group 1: it has died' } as const
 const UNFENCED = 'w1a:5432, the old primary, runs on and could not be retired: no'
 
 describe('a report says why it ended as it did', () => {
@@ -50,7 +52,7 @@ describe('a report says why it ended as it did', () => {
     },
     {
       name: 'a dry run',
-      acted: { kind: 'planned', sql: [] },
+      acted: { kind: 'planned', sql: [], unfinished: [] },
       outcome: 'planned',
       reason: { code: 'planned', text: /would be done/ },
     },
@@ -97,20 +99,32 @@ describe('a report says why it ended as it did', () => {
     },
     {
       name: 'a switchover that is left behind',
-      acted: { ...NOTHING, unfinished: [{ group: 1, what: 'left', line: 'group 1: it has died' }] },
+      acted: { ...NOTHING, unfinished: [LEFT] },
       outcome: 'blocked',
       reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
     },
     {
+      name: 'a switchover that is left behind, after a change of another group',
+      acted: { ...COMMITTED, unfinished: [LEFT] },
+      outcome: 'unproved',
+      reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
+    },
+    {
+      name: 'a switchover that is left behind, where a standby got its row',
+      acted: { kind: 'registered', decidedAt: 0, changes: [], warnings: [], unfinished: [LEFT] },
+      outcome: 'unproved',
+      reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
+    },
+    {
       name: 'locks',
-      acted: { kind: 'blocked', why: 'a lock did not come', blockers: [], warnings: [] },
+      acted: { kind: 'blocked', why: 'a lock did not come', blockers: [], warnings: [], unfinished: [] },
       split: true,
       outcome: 'blocked',
       reason: { code: 'blocked', text: /a lock did not come/ },
     },
     {
       name: 'a decision that nobody knows',
-      acted: { kind: 'in-doubt', why: 'the coordinator is gone' },
+      acted: { kind: 'in-doubt', why: 'the coordinator is gone', unfinished: [] },
       outcome: 'unproved',
       reason: { code: 'in-doubt', text: /the coordinator is gone/ },
     },
