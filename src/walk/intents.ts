@@ -4,7 +4,8 @@ import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
-import { ENOUGH, wasSilent } from '../diagnose/witnesses.ts'
+import { type Claims, factsOf } from '../diagnose/facts.ts'
+import { witnesses } from '../diagnose/witnesses.ts'
 import { isNotInstalled } from '../model/ailing.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { type Intent, intentsIn } from '../model/intent.ts'
@@ -40,7 +41,7 @@ const POLL_MS = 20
  */
 export async function settleIntents(
   access: Access,
-  { database }: WalkRequest,
+  { database, claims }: WalkRequest,
   survey: Survey,
   clock: Clock,
 ): Promise<Settled[]> {
@@ -59,7 +60,8 @@ export async function settleIntents(
     const settled = await Promise.all(
       intents.map((intent) => {
         const from = seen.find(({ address }) => sameAddress(address, intent.from))
-        return settleOne(access, database, intent, { coordinator: coordinator.address, rows, survey, from })
+        const asked = { coordinator: coordinator.address, rows, survey, claims, from }
+        return settleOne(access, database, intent, asked)
       }),
     )
     const over = settled.filter(({ what }) => what === 'undone').map(({ group }) => group)
@@ -110,6 +112,7 @@ interface Seen {
   /** Of the coordinator, under the lock. */
   readonly rows: Catalog
   readonly survey: Survey
+  readonly claims: Claims
   /** The old primary, under the lock. */
   readonly from: Observation | undefined
 }
@@ -176,12 +179,15 @@ async function whyNotOurs(
   access: Access,
   database: string,
   { group, run, stopped, from: at }: Intent,
-  { from, coordinator, survey }: Seen,
+  { from, coordinator, survey, claims }: Seen,
 ): Promise<string | null> {
   const node = formatAddress(at)
   const answers = from?.kind === 'answered'
-  if (!answers && (from?.kind !== 'unreachable' || !isDown(at, survey)))
-    return `whether ${node} is down is not known, and it may take writes again: look there, and try again`
+  const facts = factsOf(survey, group, claims)
+  const isRegistered = facts.row !== undefined && sameAddress(facts.row.address, at)
+  const isDown = from?.kind === 'unreachable' && isRegistered && witnesses(facts).isDown
+  if (!answers && !isDown)
+    return `whether ${node} is down is not known, and it may take writes again: start it, or see that its host is down (citus-ha status says who sees what), then: citus-ha reconcile`
   // By a command, which had come to its end: who lives and undoes that has to run another first.
   if (stopped) return null
   const where = answers && !from.inRecovery ? at : coordinator
@@ -192,17 +198,9 @@ async function whyNotOurs(
     const rows = await session.run(`${settings}; BEGIN READ WRITE; ${sql}; COMMIT`, LIMIT_MS)
     taken = rows[2]?.[0]?.taken === true
   })
-  return taken ? null : `what it was about is written down otherwise on ${formatAddress(where)} by now`
-}
-
-/** As of a registered primary: by two sights at least, and reached by nobody. */
-function isDown(node: HostPort, { nodes, testimony }: Survey): boolean {
-  const heard = testimony.filter(({ about }) => sameAddress(about, node))
-  const down = new Set(
-    heard.filter(({ says }) => says === 'down').map(({ witness }) => formatAddress(witness)),
-  )
-  const seen = nodes.find(({ address }) => sameAddress(address, node))
-  return heard.every(({ says }) => says !== 'alive') && down.size + (wasSilent(seen) ? 1 : 0) >= ENOUGH
+  return taken
+    ? null
+    : `what it was about is written down otherwise on ${formatAddress(where)} by now; run this again`
 }
 
 /**
