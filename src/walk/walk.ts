@@ -8,7 +8,7 @@ import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import { type Survey, willPass } from '../model/observation.ts'
+import { type Observation, type Survey, willPass } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
 import type { ListedStandby } from '../model/plan.ts'
 import { remark } from '../model/remark.ts'
@@ -221,7 +221,7 @@ async function lookForPromotion(
   for (let survey = seen; ; survey = null) {
     const over = performance.now() >= until
     const looked = survey ?? (await observe(access, request, clock))
-    const passes = looked.nodes.some(willPass) && clock.leftMs > 0
+    const passes = mayBeCoordinator(looked, request).some(willPass) && clock.leftMs > 0
     let now = viewUnlessEarly(looked, access, request, passes || (request.claims.vouched !== null && !over))
     if (now === null) {
       if (passes && !askedAgain) request.progress(`${noCoordinator(looked)}; trying again`)
@@ -239,6 +239,11 @@ async function lookForPromotion(
     told = true
     await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
   }
+}
+
+/** Who was asked as a candidate for the coordinator: that another node is starting says nothing of that one. */
+function mayBeCoordinator({ nodes }: Survey, { seeds }: WalkRequest): Observation[] {
+  return nodes.filter(({ address }) => seeds.some((seed) => sameAddress(seed, address)))
 }
 
 /** null where no coordinator answers, and it may be waited for. @throws CitusHaError as `view` does */

@@ -42,6 +42,15 @@ describe('reconcile after a promotion', () => {
     await server(`${worker}-standby`).promote()
   }
 
+  it('does not wait for a coordinator that is dead because another node has no connection left', async () => {
+    const full = server('worker-2')
+    await full.query('SET citus.enable_ddl_propagation = off; ALTER ROLE citus_ha CONNECTION LIMIT 0')
+    await server('coordinator').kill()
+    const ran = await scenario.run('reconcile')
+    expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
+    expect(ran.stderr).toMatch(/^citus-ha: no writable coordinator answers: /)
+  })
+
   it('asks a coordinator again that has no connection left for it, and says so', async () => {
     await failOver()
     const limited = (to: number) =>
