@@ -36,7 +36,7 @@ export function unreadStandbys(
       const isAttached = strangersAt(upstream, survey).some((host) => mayBe(host, seen))
       if (!isAttached && row && !row.isactive) return []
       const role = roleOf(group === COORDINATOR_GROUP, isAttached)
-      const known = { firsts: [], reservation: null, isAiling: false }
+      const known = { firsts: [], reservation: null, isAiling: false, isLocked: false }
       return [{ ...known, node: seen.address, role, expected, seen, upstream, follows: isAttached }]
     })
 }

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { isLock } from '../db/sqlstate.ts'
 import {
   type Catalog,
   COORDINATOR_GROUP,
@@ -28,6 +29,8 @@ export interface Expectation {
   readonly reservation: string | null
   /** It failed its part of the change, or can't be written: that Citus's own sync fares better is not waited for. */
   readonly isAiling: boolean
+  /** That was somebody's lock: Citus's own sync waits for it as well, and has the copy right when it is gone. */
+  readonly isLocked: boolean
   /** Of a standby: whom it has to stream from. */
   readonly upstream: Answered | null
   /** False for a standby of which the survey showed that it does not stream from there. */
@@ -57,6 +60,7 @@ export function expectations(
       seen: at(node),
       reservation: null,
       isAiling: false,
+      isLocked: false,
       upstream: null,
       follows: true,
     }
@@ -73,6 +77,7 @@ export function expectations(
       reservation: why,
       // A standby takes no sync of Citus's either.
       isAiling: ailing !== null || (seen?.kind === 'answered' && seen.inRecovery),
+      isLocked: isLock(ailing?.code ?? null),
       upstream: null,
       follows: true,
     }
@@ -99,6 +104,7 @@ export function expectations(
         seen: node,
         reservation,
         isAiling: (out?.ailing ?? null) !== null,
+        isLocked: isLock(out?.ailing?.code ?? null),
         upstream: primary,
         follows,
       }
@@ -178,6 +184,8 @@ const GRACE_MS = 3000
 const SYNC_MS = 6000
 /** One that failed its part of the change: Citus's own sync, where it gets through at all, ships it in 0.1 to 0.3 s. */
 const AILING_MS = 250
+/** As long as a lock would have been waited for with the change, had it not gone on without: most are gone by then. */
+const LOCKED_MS = 1000
 /**
  * How long a receiver may be away that streamed before: it tries again every `wal_retrieve_retry_interval`, 5 s where nobody
  * has set another one.
@@ -203,8 +211,7 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
     return { node: formatAddress(node), role: each.role, state, convergedMs, detail }
   }
   const { decidedAt, patienceMs, signal } = options
-  const longestMs = each.isAiling ? AILING_MS : reservation === null ? patienceMs : SYNC_MS
-  const waitMs = Math.min(longestMs, patienceMs)
+  const waitMs = Math.min(longestOf(each), patienceMs)
   const began = performance.now()
   const end = began + waitMs
   let awayUntil: number | null = null
@@ -236,6 +243,12 @@ async function proveOne(each: Expectation, options: VerifyOptions): Promise<Copy
     if (seen.kind === 'answered' && seen.prepared.length > 0) await options.resolve(seen)
     await pause(POLL_MS)
   }
+}
+
+function longestOf({ isAiling, isLocked, reservation }: Expectation): number {
+  if (isLocked) return LOCKED_MS
+  if (isAiling) return AILING_MS
+  return reservation === null ? Number.POSITIVE_INFINITY : SYNC_MS
 }
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`

@@ -44,6 +44,11 @@ export function mayTryAgain(code: string | undefined): boolean {
   )
 }
 
+/** Whether somebody else had a lock that was needed. */
+export function isLock(code: string | null): boolean {
+  return code === SqlState.lockNotAvailable || code === SqlState.deadlockDetected
+}
+
 /** How long a change has patience with one of its participants that failed it, where it can do without. */
 export type Patience =
   /** It passes by itself as a rule: tried again some rounds, and left out then. */

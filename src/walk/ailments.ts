@@ -1,10 +1,12 @@
-import { patienceWith, SqlState } from '../db/sqlstate.ts'
+import { isLock, patienceWith, SqlState } from '../db/sqlstate.ts'
 import type { Ailing } from '../model/ailing.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 
 /** So many rounds a copy may be in the way by what passes as a rule: a lock that does not come, a copy that has changed. */
 const ROUNDS = 3
+/** So many where a lock there does not come, and a group can't be written until the change is made. */
+const ROUNDS_IN_AN_OUTAGE = 1
 
 /** What a round was like. */
 export interface Round {
@@ -42,7 +44,8 @@ export class Ailments {
     }
     const isOver = ({ node, code }: Ailing) => {
       const patience = patienceWith(code)
-      if (patience === 'some rounds') return isLast || (this.#roundsOf(node) >= ROUNDS && !mayForce)
+      if (patience === 'some rounds')
+        return isLast || (this.#roundsOf(node) >= roundsFor(code, plan) && !mayForce)
       return patience === 'none'
     }
     const news = dispensable.filter(isOver)
@@ -53,6 +56,18 @@ export class Ailments {
   #roundsOf(node: HostPort): number {
     return this.#rounds.get(formatAddress(node)) ?? 0
   }
+}
+
+/**
+ * Whoever waits for a lock gains nothing by it where the old primary is gone: through that copy writes to its group fail either
+ * way, and through all others as long as it is waited for. Where the old primary lives, they wait meanwhile, and would be
+ * refused by it once the copy is left out.
+ */
+function roundsFor(code: string | null, { changes, oldPrimaries }: Plan): number {
+  const isOutage = changes.some(
+    ({ kind, group }) => kind === 'primary-moved' && !oldPrimaries.some((old) => old.group === group),
+  )
+  return isOutage && isLock(code) ? ROUNDS_IN_AN_OUTAGE : ROUNDS
 }
 
 /**

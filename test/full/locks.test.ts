@@ -199,7 +199,7 @@ describe('locks that do not come', () => {
 
   describe('a signal while it waits for locks', () => {
     it.each(['SIGINT', 'SIGTERM'] as const)('%s: rolled back, exit code 4', async (signal) => {
-      await transaction('worker-2', 'SELECT citus_pause_node_within_txn(2)')
+      await transaction('coordinator', 'SELECT citus_pause_node_within_txn(2)')
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
       const before = await scenario.footprint()

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { type Ailing, nextCommand } from '../../src/model/ailing.ts'
+import type { Observation } from '../../src/model/observation.ts'
 import { changesNothing } from '../../src/model/plan.ts'
 import { Ailments } from '../../src/walk/ailments.ts'
 import {
@@ -22,10 +23,19 @@ const failing = (node: string, code: string | null): Ailing => ({
   code,
   message: 'so it said',
 })
+const OLD_LIVES = [writable('w1a', 1), writable('w1b', 1, SECOND)]
+const NOTHING_MOVED = [silent('w1b')]
 const BOTH = [...FAILED_OVER, silent('w2a'), writable('w2b', 2, SECOND)]
 
 /** In which round, of the same failure again and again, the node is left out; null: in none of ten. */
-function leftOutIn(ailing: Ailing, { nodes = FAILED_OVER, blocked = true, lastAt = 99 } = {}): number | null {
+function leftOutIn(
+  ailing: Ailing,
+  {
+    nodes = FAILED_OVER,
+    blocked = true,
+    lastAt = 99,
+  }: { nodes?: readonly Observation[]; blocked?: boolean; lastAt?: number } = {},
+): number | null {
   const plan = planned({ nodes })
   const ailments = new Ailments([])
   for (let round = 1; round <= 10; round++) {
@@ -51,10 +61,13 @@ describe('which round is made without a participant that failed', () => {
     ['a session that is lost', 'w2a', 'ECONNRESET', {}, 1],
     ['no answer', 'w2a', 'SESSION_TIMEOUT', {}, 1],
     ['what says nothing of itself', 'w2a', null, {}, 1],
-    ['a lock that somebody has', 'w2a', '55P03', {}, 3],
+    ['a lock that somebody has', 'w2a', '55P03', {}, 1],
+    ['the same, while the old primary lives', 'w2a', '55P03', { nodes: OLD_LIVES }, 3],
+    ['the same, and no primary has moved', 'w2a', '55P03', { nodes: NOTHING_MOVED }, 3],
     ['a lock that nobody has', 'w2a', '55P03', { blocked: false }, null],
     ['the same, and no time', 'w2a', '55P03', { blocked: false, lastAt: 2 }, 2],
-    ['a deadlock', 'w2a', '40P01', {}, 3],
+    ['a deadlock', 'w2a', '40P01', {}, 1],
+    ['the same, while the old primary lives', 'w2a', '40P01', { nodes: OLD_LIVES }, 3],
     ['a copy that has changed', 'w2a', 'HA002', {}, 3],
     ['a newer change than this coordinator’s', 'w2a', 'HA001', { lastAt: 2 }, null],
     ['the coordinator', 'cn1', '25006', { lastAt: 2 }, null],
