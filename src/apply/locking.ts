@@ -8,7 +8,7 @@ import { readCatalog, readHistory } from '../observe/rows.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
 import { asParticipant } from './participant-error.ts'
-import { idleLimit, type Participant } from './participants.ts'
+import { type ChangeLimits, idleLimit, type Participant } from './participants.ts'
 import { beginSql, limitSql, lockSql, READ_COPY } from './statements.ts'
 
 /** A copy as read under its lock. */
@@ -102,6 +102,21 @@ export async function withinRound<T>(
     const why = `${formatAddress(node)}: not all locks came within ${Math.ceil(limitMs)} ms (apply.lockTimeout)`
     throw Object.assign(new Error(why, { cause: error }), { code: SqlState.lockNotAvailable })
   }
+}
+
+/**
+ * A metadata sync of Citus that holds the coordinator's copy may hang on a node: it is sent away.
+ * @param begin which brings the session to where it has the change lock, and nothing else
+ * @returns whether there was one: it comes back soon, so what it held is asked for at once
+ */
+export async function sendSyncAway(
+  session: SessionLike,
+  begin: string,
+  { lockTimeoutMs, statementMs }: ChangeLimits,
+): Promise<boolean> {
+  const sql = `${begin}; SELECT citus_ha.cancel_metadata_sync()`
+  const cancelled = (await session.run(sql, lockTimeoutMs + statementMs)).at(-1)
+  return (cancelled?.length ?? 0) > 0
 }
 
 /** @throws Outdated where the copy is neither what the plan expects nor right already */

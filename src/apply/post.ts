@@ -1,9 +1,10 @@
 import type { SessionLike } from '../db/pg.ts'
+import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyRole } from '../model/plan.ts'
 import type { ChangeContext } from './context.ts'
-import { withinRound } from './locking.ts'
+import { sendSyncAway, withinRound } from './locking.ts'
 import { type FencedSession, openSession } from './participants.ts'
 import {
   BACK_TO_FENCE,
@@ -66,14 +67,25 @@ export async function lockPost(
   const { node, session, groups } = post
   const { limits } = context
   const began = performance.now()
-  const serial = reach === 'writes and changes' && roundBegan === null ? [TAKE_CHANGE_LOCK] : []
+  const isFirst = reach === 'writes and changes' && roundBegan === null
+  const serial = isFirst ? [TAKE_CHANGE_LOCK] : []
   const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
-  await withinRound({ node, session, roundBegan }, context, (limitMs) =>
-    session.run(
-      [BEGIN, limitSql(limitMs), ...serial, take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
-      limitMs + limits.lockAnswerMs,
-    ),
-  )
+  const lock = async (begin: readonly string[], before: readonly string[]) => {
+    await withinRound({ node, session, roundBegan }, context, (limitMs) =>
+      session.run(
+        [...begin, limitSql(limitMs), ...before, take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
+        limitMs + limits.lockAnswerMs,
+      ),
+    )
+  }
+  try {
+    await lock([BEGIN], serial)
+  } catch (error) {
+    if (!isFirst || codeOf(error) !== SqlState.lockNotAvailable) throw error
+    const anew = ['ROLLBACK', BEGIN, TAKE_CHANGE_LOCK].join('; ')
+    if (!(await sendSyncAway(session, anew, limits))) throw error
+    await lock([], [])
+  }
   return { ...post, began }
 }
 

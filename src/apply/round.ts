@@ -4,7 +4,7 @@ import type { Plan } from '../model/plan.ts'
 import { resolveInDoubt } from '../recover/recover.ts'
 import { watched } from './blockers.ts'
 import type { ChangeContext } from './context.ts'
-import { type LockedCopy, lockCopy } from './locking.ts'
+import { type LockedCopy, lockCopy, sendSyncAway } from './locking.ts'
 import { asParticipant, failuresIn, ParticipantError, SeveralFailed } from './participant-error.ts'
 import { type ChangeLimits, idleLimit, type Participant } from './participants.ts'
 import { beginSql, lockTimeoutSql, rollbackSql, TAKE_CHANGE_LOCK } from './statements.ts'
@@ -82,7 +82,7 @@ function changeLockSql({ fencedSince }: Participant, { lockTimeoutMs, statementM
   return [lockTimeoutSql(longer), TAKE_CHANGE_LOCK, lockTimeoutSql(lockTimeoutMs)].join('; ')
 }
 
-/** The coordinator's copy. A metadata sync of Citus that holds it may hang on a node: it is sent away. */
+/** The coordinator's copy, which a metadata sync of Citus may hold. */
 async function lockFirst(
   coordinator: Participant,
   fence: readonly number[],
@@ -92,15 +92,12 @@ async function lockFirst(
     return await lockCopy(coordinator, fence, context, null)
   } catch (error) {
     if (codeOf(error) !== SqlState.lockNotAvailable) throw error
-    const { lockTimeoutMs, statementMs } = context.limits
     const anew = [
       rollbackSql(coordinator),
       beginSql(coordinator, idleLimit(context.limits)),
       TAKE_CHANGE_LOCK,
-    ]
-    const sql = [...anew, 'SELECT citus_ha.cancel_metadata_sync()'].join('; ')
-    const cancelled = (await coordinator.session.run(sql, lockTimeoutMs + statementMs)).at(-1)
-    if (!cancelled?.length) throw error
+    ].join('; ')
+    if (!(await sendSyncAway(coordinator.session, anew, context.limits))) throw error
     // At once, before it comes back: a survey takes longer than that while a node hangs.
     return await lockCopy(coordinator, fence, context, null)
   }

@@ -8,6 +8,7 @@ import { remedyOf, withoutRemedies } from '../model/remedy.ts'
 import { type NamesToTry, tryNames } from './names.ts'
 import type { ReceiverHistory } from './receiver-history.ts'
 import { heardFrom } from './receivers.ts'
+import { isDecisive, type Silence, silentAt } from './silence.ts'
 
 /** How the survey reaches nodes. One implementation speaks PostgreSQL; it never throws for a node's sake. */
 export interface Prober {
@@ -30,6 +31,8 @@ export interface SurveyRequest {
   readonly witnessFreshnessMs: number
   readonly now: () => Date
   readonly names: NamesToTry
+  /** null: nobody is known to be silent. */
+  readonly silence: Silence | null
 }
 
 /**
@@ -37,6 +40,8 @@ export interface SurveyRequest {
  * asked meanwhile, and witnesses about the silent ones. So a node that hangs costs one limit of a probe, and no more.
  */
 const PATIENCE_MS = 500
+/** In a hurry, who was silent before is given at least so long, in milliseconds: one that is back answers at once. */
+const HURRIED_MS = 50
 
 /**
  * Asks every node at once, then those the answers name, until nothing new is named; then asks the metadata
@@ -44,7 +49,7 @@ const PATIENCE_MS = 500
  * about other names that a row may be given. Facts only.
  */
 export async function survey(prober: Prober, request: SurveyRequest): Promise<Survey> {
-  const asked = new Asked(prober)
+  const asked = new Asked(prober, request.silence)
   const witnesses = new Questions(prober)
   asked.ask(request.seeds)
   for (let isWhole = false; !isWhole; ) {
@@ -52,14 +57,14 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
     if (asked.ask(named(asked.answers)) > 0) continue
     if (asked.silent.length > 0) {
       // Under way while those are waited for.
-      void Promise.all(witnesses.ask([...asked.answers, ...asked.silent]))
+      witnesses.ask([...asked.answers, ...asked.silent])
       await asked.answered('at last')
     }
     isWhole = asked.ask(named(asked.answers)) === 0
   }
   const nodes = asked.answers
   const heard = await Promise.all([
-    hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs),
+    hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs, (address) => asked.lent(address)),
     tryNames(prober, nodes, request.names),
   ])
   const testimony = heard.flat()
@@ -69,11 +74,17 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
 /** Nodes that were asked, in that order, and what has come of it so far. */
 class Asked {
   readonly #prober: Prober
+  readonly #silence: Silence | null
+  readonly #hurry: Promise<unknown>
   readonly #pending = new Map<string, Promise<unknown>>()
   readonly #all = new Map<string, { readonly address: HostPort; seen: Observation | null }>()
+  readonly #lent = new Set<string>()
 
-  constructor(prober: Prober) {
+  constructor(prober: Prober, silence: Silence | null) {
     this.#prober = prober
+    this.#silence = silence
+    const wait = () => pause(HURRIED_MS, undefined, { ref: false })
+    this.#hurry = silence === null ? new Promise(() => undefined) : silence.hurry.then(wait)
   }
 
   get answers(): Observation[] {
@@ -87,6 +98,11 @@ class Asked {
       .map(({ address }) => ({ kind: 'unreachable', address, cause: 'timeout', detail: 'no answer yet' }))
   }
 
+  /** What is known of it by an earlier silence, since it was not waited for again; null: it was. */
+  lent(address: HostPort): Silence | null {
+    return this.#lent.has(formatAddress(address)) ? this.#silence : null
+  }
+
   /** Asks those that were not asked before. @returns how many */
   ask(addresses: readonly HostPort[]): number {
     const before = this.#all.size
@@ -96,7 +112,8 @@ class Asked {
       const one: { address: HostPort; seen: Observation | null } = { address, seen: null }
       this.#all.set(key, one)
       const probing = this.#prober.probe(address).then((seen) => {
-        one.seen = seen
+        // Too late: what was said of it for this survey stays so.
+        if (!this.#lent.has(key)) one.seen = seen
         this.#pending.delete(key)
       })
       this.#pending.set(key, probing)
@@ -106,10 +123,31 @@ class Asked {
 
   async answered(how: 'within patience' | 'at last'): Promise<void> {
     const all = Promise.all(this.#pending.values())
-    if (how === 'at last') return void (await all)
+    const wasSilent = (key: string) =>
+      this.#silence?.nodes.some((node) => formatAddress(node.address) === key)
+    const others = [...this.#pending].filter(([key]) => !wasSilent(key)).map(([, probing]) => probing)
+    const hurried = this.#hurry.then(() => Promise.all(others))
+    if (how === 'at last') {
+      await Promise.race([all, hurried])
+      this.#lend()
+      return void (await Promise.all(this.#pending.values()))
+    }
     const over = new AbortController()
     const patience = pause(PATIENCE_MS, undefined, { signal: over.signal }).catch(() => undefined)
-    await Promise.race([all, patience]).finally(() => over.abort())
+    await Promise.race([all, hurried, patience]).finally(() => over.abort())
+  }
+
+  /** Who is waited for no longer is what it was. */
+  #lend(): void {
+    const catalog = coordinatorOf(this.answers)?.citus?.catalog ?? []
+    for (const key of [...this.#pending.keys()]) {
+      const one = this.#all.get(key)
+      const known = one && silentAt(this.#silence, one.address)
+      if (!one || !known || isDecisive(one.address, catalog, this.answers)) continue
+      one.seen = known
+      this.#lent.add(key)
+      this.#pending.delete(key)
+    }
   }
 }
 
@@ -133,6 +171,12 @@ function named(nodes: readonly Observation[]): HostPort[] {
   return [...rows, ...intentsIn(nodes).flatMap(({ from, to }) => [from, to])]
 }
 
+interface Question {
+  readonly witness: HostPort
+  readonly about: HostPort
+  readonly told: Promise<Testimony>
+}
+
 /** What metadata nodes were asked about silent ones in one survey: nobody the same thing twice. */
 class Questions {
   readonly #prober: Prober
@@ -143,7 +187,7 @@ class Questions {
   }
 
   /** Asks about all that are silent among these. @returns the answers about those, which may be under way */
-  ask(nodes: readonly Observation[]): Promise<Testimony>[] {
+  ask(nodes: readonly Observation[]): Question[] {
     const { written, catalog, remedies } = rowsOf(nodes)
     const seen = ({ address }: CatalogRow) => nodes.find((node) => sameText(node.address, address))?.kind
     const witnesses = nodes.filter(
@@ -165,11 +209,11 @@ class Questions {
     return [...asked, ...secondaries.flatMap((row) => about(row, few))]
   }
 
-  #one(witness: Answered, about: HostPort, control: HostPort): Promise<Testimony> {
-    const key = `${formatAddress(witness.address)} about ${formatAddress(about)}`
-    const known = this.#asked.get(key) ?? this.#prober.ask(witness.address, about, control)
-    this.#asked.set(key, known)
-    return known
+  #one({ address: witness }: Answered, about: HostPort, control: HostPort): Question {
+    const key = `${formatAddress(witness)} about ${formatAddress(about)}`
+    const told = this.#asked.get(key) ?? this.#prober.ask(witness, about, control)
+    this.#asked.set(key, told)
+    return { witness, about, told }
   }
 }
 
@@ -197,15 +241,21 @@ async function hearWitnesses(
   questions: Questions,
   nodes: readonly Observation[],
   freshnessMs: number,
+  lent: (address: HostPort) => Silence | null,
 ): Promise<Testimony[]> {
   const { catalog } = rowsOf(nodes)
-  const asked = questions.ask(nodes)
+  const asked = questions.ask(nodes).map(({ witness, about, told }) => {
+    const silence = lent(about)
+    if (silence === null) return told
+    const isIt = (each: Testimony) => sameText(each.witness, witness) && sameText(each.about, about)
+    return Promise.race([told, silence.testimony.find(isIt) ?? null])
+  })
   const now = performance.now()
   prober.receivers?.note(nodes, catalog, freshnessMs, now)
   const heard = silentPrimaries(nodes, catalog).flatMap((row) =>
     heardFrom(nodes, catalog, row, freshnessMs, prober.receivers, now),
   )
-  return [...heard, ...(await Promise.all(asked))]
+  return [...heard, ...(await Promise.all(asked)).filter((told) => told !== null)]
 }
 
 /** One that agrees with us is enough, and a second for the case that the first can't tell. */

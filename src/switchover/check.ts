@@ -1,9 +1,9 @@
-import { primaryOf, rowAt } from '../model/catalog.ts'
+import { COORDINATOR_GROUP, primaryOf, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
-import { changesNothing, type Plan } from '../model/plan.ts'
+import { type CopyPlan, changesNothing, type Plan, type RowChange } from '../model/plan.ts'
 import { streamsFrom } from '../model/server-state.ts'
 import { type Entries, entriesOf } from '../walk/fence.ts'
 import type { View } from '../walk/look.ts'
@@ -48,13 +48,31 @@ export function check(view: View, order: SwitchoverOrder, migration: number): Ch
     return move ? [move] : []
   })
   const entries = entriesOf(view, migration)
-  refusals.push(...clusterRefusals(view, order, entries))
-  for (const { node, why } of order.unreachable === 'allow' ? entries.missing : [])
-    warnings.push(`${node} is not fenced: what enters there may fail: ${why}`)
+  refusals.push(...clusterRefusals(view, groups, order, entries))
+  if (isRightToWriteBy(view.plan)) warnings.push(...notRead(view.plan))
+  if (order.unreachable === 'allow') {
+    for (const { node, why } of entries.missing)
+      warnings.push(`${node} is not fenced: what enters there may fail: ${why}`)
+    for (const each of view.diagnoses.filter((each) => isRefused(each) && !isEssential(each, groups)))
+      warnings.push(refusedLine(each))
+  }
   return { moves, entries, refusals, warnings }
 }
 
-function clusterRefusals(view: View, order: SwitchoverOrder, { missing }: Entries): string[] {
+const isRefused = ({ standing }: Diagnosis): boolean => standing === 'refused'
+const refusedLine = ({ group, summary }: Diagnosis): string => `group ${group}: ${summary}`
+
+/** Another group's trouble is its own, where copies may be done without. */
+function isEssential({ group }: Diagnosis, groups: readonly number[]): boolean {
+  return group === COORDINATOR_GROUP || groups.includes(group)
+}
+
+function clusterRefusals(
+  view: View,
+  groups: readonly number[],
+  order: SwitchoverOrder,
+  { missing }: Entries,
+): string[] {
   const { survey, plan, diagnoses } = view
   const prepared = survey.nodes.filter(
     (node): node is Answered => node.kind === 'answered' && node.prepared.length > 0,
@@ -63,20 +81,48 @@ function clusterRefusals(view: View, order: SwitchoverOrder, { missing }: Entrie
     ...prepared.map(
       ({ address }) => `${formatAddress(address)}: a change is in doubt there: citus-ha recover`,
     ),
-    ...(changesNothing(plan) ? [] : [notRight(plan)]),
+    ...(isRightToWriteBy(plan) ? [] : [notRight(plan)]),
     ...diagnoses
-      .filter(({ standing }) => standing === 'refused')
-      .map(({ group, summary }) => `group ${group}: ${summary}`),
+      .filter((each) => isRefused(each) && (order.unreachable === 'refuse' || isEssential(each, groups)))
+      .map(refusedLine),
     ...(order.unreachable === 'allow'
       ? []
       : missing.map(({ node, why }) => `${node} would not be fenced (--allow-unreachable): ${why}`)),
   ]
 }
 
+/**
+ * Rows of secondaries alone are to be changed, if any: of one that is down, or is back. Nobody writes by those, and the change
+ * takes them along where they are of its groups.
+ */
+function isRightToWriteBy(plan: Plan): boolean {
+  const isOfSecondary = ({ before }: CopyPlan, nodeid: number) =>
+    before.find((row) => row.nodeid === nodeid)?.role === 'secondary'
+  return (
+    changesNothing(plan) ||
+    (plan.unsynced.length === 0 &&
+      plan.changes.every(isRead) &&
+      plan.copies.every((copy) => copy.steps.every(({ nodeid }) => isOfSecondary(copy, nodeid))))
+  )
+}
+
+const OF_SECONDARIES: readonly RowChange['kind'][] = ['remedy', 'remedy-ended', 'reads-moved']
+const isRead = ({ kind }: RowChange): boolean => OF_SECONDARIES.includes(kind)
+
+/** What is left to be done about secondaries, a line each. */
+function notRead(plan: Plan): string[] {
+  return plan.changes
+    .filter(isRead)
+    .map(
+      ({ group, to, from, why }) =>
+        `group ${group}: a secondary’s row is not right yet (${from} -> ${to}, ${why}): a running watch sees to it, or: citus-ha reconcile`,
+    )
+}
+
 /** Names the node whose row would change first. */
 function notRight({ changes, copies }: Plan): string {
   const says = 'the metadata is not right: citus-ha reconcile first'
-  const [first, ...more] = changes
+  const [first, ...more] = [...changes].sort((a, b) => Number(isRead(a)) - Number(isRead(b)))
   if (!first) return says
   const { group, nodeid, from, to, why } = first
   const row = copies[0]?.before.find((each) => each.nodeid === nodeid)

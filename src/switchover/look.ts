@@ -8,6 +8,7 @@ import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { intentsIn } from '../model/intent.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Survey } from '../model/observation.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
 import { factsAbout } from '../walk/doctor.ts'
@@ -26,6 +27,8 @@ export interface Looked {
   readonly checked: readonly Checked[]
   /** As `checked`: copies that could not be rewritten, which the change is made without. */
   readonly ailing: readonly (readonly Ailing[])[]
+  /** As `checked`: who was silent need not be waited for again. */
+  readonly surveys: readonly Survey[]
   readonly refusals: readonly string[]
   readonly warnings: readonly string[]
   /** Who would be waited for, a line each. */
@@ -48,11 +51,13 @@ export async function lookBefore(
 ): Promise<Looked> {
   const checked: Checked[] = []
   const ailing: (readonly Ailing[])[] = []
+  const surveys: Survey[] = []
   const told: Told = { refusals: [], warnings: [], waits: [], plan: [] }
   for (const request of requests) {
     const seen = await look(access, request, order)
     const own = check(seen, order, access.migration)
     checked.push(own)
+    surveys.push(seen.survey)
     ailing.push(await rehearsed(access, request, own, order, told))
     told.refusals.push(...own.refusals)
     told.refusals.push(...(await leftOut(access, requests, own.moves)))
@@ -66,6 +71,7 @@ export async function lookBefore(
     databases: requests.map(({ database }) => database),
     checked,
     ailing,
+    surveys,
     refusals: distinct(told.refusals),
     warnings: distinct(told.warnings),
     waits: distinct(told.waits),

@@ -10,6 +10,7 @@ import {
   type SwitchoverReport,
   withRemarks,
 } from '../model/switchover.ts'
+import { silenceIn } from '../observe/silence.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
 import { behind } from '../walk/report.ts'
@@ -90,17 +91,18 @@ function sameMoves(one: Looked, other: Looked): boolean {
 function scopesOf(
   access: Access,
   requests: readonly WalkRequest[],
-  { checked, ailing }: Looked,
+  { checked, ailing, surveys }: Looked,
   { totalLimitMs }: SwitchoverOrder,
 ): Scope[] {
   // Whoever plans a pause has more patience within a round than a change that nobody waited for.
   const patience = Math.min(LOCK_MS, totalLimitMs / 4)
   return requests.flatMap((given, n): Scope[] => {
-    const own = checked[n]
+    const [own, survey] = [checked[n], surveys[n]]
     const request = {
       ...given,
       lockTimeoutMs: Math.max(given.lockTimeoutMs, patience),
       ailing: ailing[n] ?? [],
+      silence: survey ? silenceIn(survey, Promise.resolve()) : null,
     }
     return own
       ? [{ request, checked: own, access: new SpareSessions(access, request.database, SPARE_MS) }]

@@ -32,7 +32,7 @@ export async function observe(
   clock: Clock,
   promoting: readonly HostPort[] = [],
 ): Promise<Survey> {
-  const { database, seeds, acquainted, witnessFreshnessMs, claims, routing, aliases } = request
+  const { database, seeds, acquainted, witnessFreshnessMs, claims, routing, aliases, silence } = request
   const asked: HostPort[] = [
     ...seeds,
     ...acquainted,
@@ -45,7 +45,7 @@ export async function observe(
     ofSecondaries: routing.primaryDown === 'secondary',
     promoting: [...promoting, ...(claims.vouched ? [claims.vouched] : [])],
   }
-  const wanted = { database, seeds: asked, witnessFreshnessMs, now: () => new Date(), names }
+  const wanted = { database, seeds: asked, witnessFreshnessMs, now: () => new Date(), names, silence }
   return await clock.time('survey', () => survey(access.prober(database), wanted))
 }
 

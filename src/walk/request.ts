@@ -21,6 +21,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     acquainted: [],
     known: null,
     seen: null,
+    silence: null,
     fenceOf: () => null,
     quiesced: [],
     ailing: [],

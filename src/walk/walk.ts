@@ -12,6 +12,7 @@ import { type Observation, type Survey, willPass } from '../model/observation.ts
 import type { Report } from '../model/outcome.ts'
 import type { ListedStandby } from '../model/plan.ts'
 import { remark } from '../model/remark.ts'
+import type { Silence } from '../observe/silence.ts'
 import type { AliasOf } from '../plan/alias.ts'
 import type { Routing } from '../plan/target.ts'
 import type { Access } from './access.ts'
@@ -68,6 +69,8 @@ export interface WalkRequest {
   readonly ailing: readonly Ailing[]
   /** A survey made just now, with which to begin; null: the walk makes its own. */
   readonly seen: Survey | null
+  /** Nodes that were silent a moment ago, and need not be waited for as long again; null: none is known. */
+  readonly silence: Silence | null
   /** Told what is going on, a line each. */
   readonly progress: (line: string) => void
 }

@@ -1,3 +1,4 @@
 import { matrixOf } from '../support/matrix.ts'
 
 matrixOf('switchover')
+matrixOf('switchover --allow-unreachable')

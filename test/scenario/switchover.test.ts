@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
-import { standin } from '../support/clients.ts'
+import { openTransaction, standin } from '../support/clients.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
 import { Traffic } from '../support/traffic.ts'
 
@@ -171,6 +171,31 @@ describe('switchover', () => {
 
     await server('worker-1-standby').promote()
     expect(await scenario.reconcile()).toMatchObject({ outcome: 'changed', exitCode: 0 })
+  })
+
+  it('is refused where somebody keeps another copy locked, and names him; goes on without that copy where it may', async () => {
+    const lock = 'LOCK TABLE pg_dist_node IN ROW EXCLUSIVE MODE'
+    const session = await openTransaction(server('worker-2'), scenario.cluster.database, lock)
+    const before = await scenario.footprint()
+    const refused = await switchover('--group', '1')
+    expect(refused, refused.stdout + refused.stderr).toMatchObject({ exitCode: 3 })
+    expect(JSON.parse(refused.stdout).refusals).toEqual([
+      expect.stringMatching(
+        new RegExp(`^${at('worker-2')} failed .*55P03.*the-idle-one.*look: psql .*--allow-unreachable$`),
+      ),
+    ])
+    expect(await scenario.footprint()).toEqual(before)
+    const ran = await switchover('--group', '1', '--allow-unreachable')
+    await session.end()
+    expect(JSON.parse(ran.stdout), ran.stdout + ran.stderr).toMatchObject({
+      outcome: 'unproved',
+      exitCode: 5,
+    })
+    expect(await scenario.rows(server('coordinator'))).toContain(
+      `2 group 1 primary ${at('worker-1-standby')}`,
+    )
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+    expect(await scenario.rows(server('worker-2'))).toEqual(await scenario.rows(server('coordinator')))
   })
 
   it('shows in a dry run what it would do, and touches nothing', async () => {

@@ -7,6 +7,7 @@ import type { Observation, Testimony } from '../../src/model/observation.ts'
 import type { Plan } from '../../src/model/plan.ts'
 import { type PlanOptions, plan } from '../../src/plan/plan.ts'
 import { simulate } from '../../src/plan/simulate.ts'
+import type { View } from '../../src/walk/look.ts'
 import {
   installed,
   left,
@@ -34,15 +35,15 @@ interface Given {
   readonly coordinator?: Parameters<typeof writable>[2]
 }
 
-/** What is planned for two workers of a standby each, but for what is given. */
-export function planned({
+/** What a walk knows of two workers of a standby each, but for what is given. */
+export function viewed({
   catalog = TWO_WORKERS,
   nodes = [],
   claims = NO_CLAIMS,
   options,
   heard,
   coordinator,
-}: Given): Plan {
+}: Given): View {
   const all = [
     writable('cn1', 0, { installed: installed({ lineage: KNOWN }), catalog, ...coordinator }),
     writable('w1a', 1, { catalog }),
@@ -53,8 +54,16 @@ export function planned({
   ]
   const silentOnes = nodes.filter((node) => node.kind === 'unreachable')
   const down = silentOnes.map((node) => testimony('cn1', formatAddress(node.address), 'down'))
-  const seen = surveyOf(all, heard ?? down)
-  return plan(seen, diagnose(seen, claims), { ...OPTIONS, ...options })
+  const survey = surveyOf(all, heard ?? down)
+  const [first] = survey.nodes
+  if (first?.kind !== 'answered') throw new Error('the coordinator is silent')
+  const diagnoses = diagnose(survey, claims)
+  const made = plan(survey, diagnoses, { ...OPTIONS, ...options })
+  return { survey, coordinator: first, diagnoses, plan: made, groups: null, aliases: [] }
+}
+
+export function planned(given: Given): Plan {
+  return viewed(given).plan
 }
 
 /** The coordinator's copy afterwards: `nodeid address rack`, with what is unusual of it. */

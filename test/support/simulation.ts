@@ -235,6 +235,7 @@ export async function lookAt(
     ],
     witnessFreshnessMs: 5000,
     now: () => new Date(0),
+    silence: null,
     names: {
       aliasOf: (given) => aliasOf(given, []),
       ofPrimaries: cluster.routing.secondaryDown === 'auto',

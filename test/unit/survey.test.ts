@@ -1,8 +1,10 @@
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress, type HostPort } from '../../src/model/node.ts'
 import type { Observation } from '../../src/model/observation.ts'
 import { survey } from '../../src/observe/survey.ts'
-import { address, silent, systemOf, TWO_WORKERS } from '../support/builders.ts'
+import { address, silent, systemOf, TWO_WORKERS, testimony } from '../support/builders.ts'
 import { Simulation } from '../support/simulation.ts'
 
 /** One server gives no answer until the test says that its time is over; what happens before that is noted. */
@@ -13,10 +15,10 @@ class OneHangs extends Simulation {
   readonly #isOver = new Promise<void>((resolve) => {
     this.#over = resolve
   })
-  readonly #until: string
+  readonly #until: string | null
 
-  /** @param until the event after which its time is over */
-  constructor(name: string, until: string) {
+  /** @param until the event after which its time is over; null: the test says when, and witnesses wait for it as well */
+  constructor(name: string, until: string | null) {
     super()
     this.#name = name
     this.#until = until
@@ -31,7 +33,12 @@ class OneHangs extends Simulation {
 
   override async ask(witness: HostPort, about: HostPort) {
     this.#note(`asked about ${about.host}`)
+    if (this.#until === null && about.host === this.#name) await this.#isOver
     return await super.ask(witness, about)
+  }
+
+  timeIsOver(): void {
+    this.#over()
   }
 
   #note(event: string): void {
@@ -40,7 +47,7 @@ class OneHangs extends Simulation {
   }
 }
 
-function cluster(hangs: string, until: string): OneHangs {
+function cluster(hangs: string, until: string | null): OneHangs {
   const simulation = new OneHangs(hangs, until)
   for (const row of TWO_WORKERS) {
     const { group, role, address: at } = row
@@ -76,6 +83,7 @@ describe('a survey in which one node hangs', () => {
       seeds: [address('cn1'), address('cn2')],
       witnessFreshnessMs: 5000,
       now: () => new Date(0),
+      silence: null,
       names: { aliasOf: () => null, ofPrimaries: true, ofSecondaries: true, promoting: [] },
     })
     const kinds = Object.fromEntries(seen.nodes.map((node) => [formatAddress(node.address), node.kind]))
@@ -84,5 +92,48 @@ describe('a survey in which one node hangs', () => {
     expect(simulation.events.filter((event) => event === `asked about ${hangs}`).length).toBeLessThanOrEqual(
       2,
     )
+  })
+})
+
+describe('a survey in a hurry, in which a node hangs that is known to', () => {
+  const look = (simulation: OneHangs, hangs: string) =>
+    survey(simulation, {
+      database: 'app',
+      seeds: [address('cn1'), address('cn2')],
+      witnessFreshnessMs: 5000,
+      now: () => new Date(0),
+      names: { aliasOf: () => null, ofPrimaries: false, ofSecondaries: false, promoting: [] },
+      silence: {
+        nodes: [silent(hangs, 'timeout')],
+        testimony: [testimony('cn1', hangs, 'down')],
+        hurry: Promise.resolve(),
+      },
+    })
+  it.each(['cn2', 'w2a', 'w2b'])('%s: is not waited for again', async (hangs) => {
+    const simulation = cluster(hangs, null)
+    simulation.promote('w1b', '0/40')
+    const { nodes, testimony: told } = await look(simulation, hangs)
+    expect(nodes.filter(({ kind }) => kind !== 'answered')).toEqual([silent(hangs, 'timeout')])
+    if (hangs === 'w2a') expect(told).toContainEqual(testimony('cn1', hangs, 'down'))
+  })
+
+  it('but for the primary of a group another member of which takes writes', async () => {
+    const simulation = cluster('w2a', null)
+    simulation.promote('w2b', '0/40')
+    let isOver = false
+    const looking = look(simulation, 'w2a').finally(() => {
+      isOver = true
+    })
+    await waitUntil('it was asked about', () => simulation.events.includes('asked about w2a'))
+    await setImmediate()
+    expect(isOver).toBe(false)
+    simulation.timeIsOver()
+    await looking
+  })
+
+  it('one that is back is seen as it is', async () => {
+    const simulation = cluster('nobody', null)
+    const { nodes } = await look(simulation, 'w2a')
+    expect(nodes.every(({ kind }) => kind === 'answered')).toBe(true)
   })
 })

@@ -2,21 +2,28 @@ import { describe, expect, it } from 'vitest'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { errorsAfter } from '../../src/doctor/after.ts'
+import type { Catalog } from '../../src/model/catalog.ts'
 import type { Intent } from '../../src/model/intent.ts'
-import type { Answered } from '../../src/model/observation.ts'
+import type { Answered, Observation } from '../../src/model/observation.ts'
+import { check } from '../../src/switchover/check.ts'
 import { type Clients, judgeClients } from '../../src/switchover/clients.ts'
+import type { SwitchoverOrder } from '../../src/switchover/order.ts'
 import { senders, setting } from '../support/ailment.ts'
 import {
   address,
   installed,
   left,
   lineage,
+  MIGRATION,
+  secondaryRow,
   silent,
   standby,
   surveyOf,
+  TWO_WORKERS,
   writable,
 } from '../support/builders.ts'
 import { type Case, factsOf, KNOWN_LINES } from '../support/examined.ts'
+import { viewed } from '../support/planned.ts'
 
 describe('what doctor would say of the servers of a switchover, as they will be', () => {
   const cases: readonly { says: string; given: Case; errors: readonly string[] }[] = [
@@ -169,5 +176,73 @@ describe('what a switchover has intended', () => {
     { says: 'the target’s history can’t be read', intents: [intent], on: { timeline: 2, history: null } },
   ])('does not vouch where $says', ({ intents, on, lines }) => {
     expect(codeOf(intents, writable('w1b', 1, on), lines)).not.toBe('D040')
+  })
+})
+
+describe('what speaks against a switchover of group 1', () => {
+  const order: SwitchoverOrder = {
+    groups: [1],
+    host: null,
+    to: null,
+    promoteCommand: null,
+    demoteCommand: null,
+    demote: 'last',
+    undoCommand: null,
+    totalLimitMs: 10_000,
+    maxLag: 1000,
+    unreachable: 'refuse',
+    slotLoss: 'refuse',
+    mode: 'apply',
+    confirm: async () => true,
+  }
+  const catalog = [...TWO_WORKERS, secondaryRow(6, 1, { at: 'w1c' })]
+  const moved = { timeline: 2, history: [left(1, '0/50')] }
+  const drifted = TWO_WORKERS.map((row) => (row.nodeid === 2 ? { ...row, isactive: false } : row))
+  const isDown = /secondary’s row is not right yet .*citus-ha reconcile/
+  const cases: readonly {
+    says: string
+    nodes: readonly Observation[]
+    catalog?: Catalog
+    refused?: RegExp
+    warned?: RegExp
+  }[] = [
+    { says: 'nothing of a sound cluster', nodes: [] },
+    { says: 'another group’s secondary that is down', nodes: [silent('w2b')], warned: isDown },
+    { says: 'its own other standby that is down', nodes: [silent('w1c')], catalog, warned: isDown },
+    {
+      says: 'another group’s standby that was promoted',
+      nodes: [silent('w2a'), writable('w2b', 2, moved)],
+      refused: /metadata is not right: citus-ha reconcile first \(group 2, .*w2a:5432 -> w2b:5432/,
+    },
+    {
+      says: 'another group that is down',
+      nodes: [silent('w2a')],
+      refused: /group 2: w2a:5432 is down/,
+    },
+    {
+      says: 'a copy that differs',
+      nodes: [writable('w2a', 2, { catalog: drifted })],
+      refused: /metadata is not right: citus-ha reconcile first \(group 1/,
+    },
+    {
+      says: 'a copy that differs, and a secondary that is down',
+      nodes: [writable('w2a', 2, { catalog: drifted }), silent('w2b')],
+      refused: /metadata is not right: citus-ha reconcile first/,
+    },
+  ]
+
+  it.each(cases)('$says', ({ nodes, catalog: rows = TWO_WORKERS, refused, warned }) => {
+    const { refusals, warnings } = check(viewed({ catalog: rows, nodes }), order, MIGRATION)
+    if (refused) expect(refusals).toContainEqual(expect.stringMatching(refused))
+    else expect(refusals).toEqual([])
+    expect(warnings).toEqual(warned ? [expect.stringMatching(warned)] : [])
+  })
+  it.each([
+    ['another group that is down is a warning where that is allowed', [silent('w2a')], []],
+    ['its own is not', [silent('w1a')], ['group 1: ']],
+  ])('%s', (_, nodes, refused) => {
+    const { refusals, warnings } = check(viewed({ nodes }), { ...order, unreachable: 'allow' }, MIGRATION)
+    expect(refusals).toEqual(refused.map((text) => expect.stringContaining(text)))
+    if (refused.length === 0) expect(warnings.join()).toMatch(/group 2: w2a:5432 is down/)
   })
 })

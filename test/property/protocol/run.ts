@@ -189,6 +189,7 @@ export function requestOf(world: World, { vouched, name, maxLag }: Instance): Wa
     acquainted: [],
     known: null,
     seen: null,
+    silence: null,
     fenceOf: () => null,
     quiesced: [],
     ailing: [],
