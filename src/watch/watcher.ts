@@ -1,5 +1,6 @@
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Silence } from '../observe/silence.ts'
 import type { Access } from '../walk/access.ts'
 import { clusterName } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
@@ -20,6 +21,7 @@ import type { Intent } from './intent.ts'
 import type { Lead } from './leadership.ts'
 import { News } from './news.ts'
 import { type PulseSession, Pulses } from './pulse.ts'
+import { Silences } from './silences.ts'
 import { participantsOf, SpareSessions } from './spares.ts'
 import { groupStates, type WatchState } from './state.ts'
 
@@ -61,6 +63,9 @@ export class Watcher {
   readonly #blindness: Blindness
   readonly #groups: Groups
   readonly #fences: Fences
+  readonly #silences: Silences
+  /** What the last survey was told of. */
+  #silence: Silence | null = null
   #view: View | null = null
   #leadership: Leadership = 'none'
   readonly #idleLeader: IdleLeader
@@ -82,6 +87,7 @@ export class Watcher {
     const confirm = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
     this.#blindness = new Blindness(confirm, this.#news)
     this.#groups = new Groups(confirm, options.cooldownMs)
+    this.#silences = new Silences(confirm)
     this.#idleLeader = new IdleLeader(intervalMs, options.cooldownMs)
     this.#fences = new Fences(this.database, options.tell)
     this.#coordinators = new Coordinators(request.seeds)
@@ -171,7 +177,7 @@ export class Watcher {
     const now = performance.now()
     if (this.#nextAt !== null && now >= this.#nextAt) return true
     const { intervalMs } = this.#options
-    const unclear = this.#blindness.isDoubted || this.#groups.isUnsettled
+    const unclear = this.#blindness.isDoubted || this.#groups.isUnsettled || this.#silences.isUnsettled
     const intervals = unclear ? 0.9 : this.#groups.isAiling ? INTERVALS_IF_AILING : INTERVALS_IF_WELL
     return now - this.#surveyedAt >= intervalMs * intervals
   }
@@ -181,6 +187,7 @@ export class Watcher {
       const { node, ageMs } = noticed
       if (ageMs !== null) this.#promotions.set(formatAddress(node), { noticedAt: performance.now(), ageMs })
       this.#groups.hope()
+      this.#silences.hurry()
       this.#promoted.ring()
     }
     this.#options.tell(noticed)
@@ -212,8 +219,10 @@ export class Watcher {
 
   async #look(): Promise<View> {
     const access = this.#access
-    const request = this.request
+    this.#silence = this.#silences.next(this.#pulses.states)
+    const request = { ...this.request, silence: this.#silence }
     const survey = await observe(access, request, new Clock())
+    this.#silences.see(survey, this.#surveyedAt)
     this.#surveys++
     this.#coordinators.see(survey)
     this.#pulses.follow(survey.nodes.map((node) => node.address))
@@ -275,7 +284,7 @@ export class Watcher {
       return this.#leadAlarm.ring()
     }
     const began = this.#groups.tryingSince(groups, performance.now())
-    const request = { ...this.request, signal, began, groups, seen: seen.survey }
+    const request = { ...this.request, signal, began, groups, seen: seen.survey, silence: this.#silence }
     const done = await (intent.kind === 'recovery'
       ? recover(this.#access, request, seen)
       : attempt(this.#access, request, this.#promotions))

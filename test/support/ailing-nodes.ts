@@ -15,7 +15,7 @@ import {
   setClock,
   translate,
 } from './other-servers.ts'
-import { BlackHole, SynHole } from './proxy.ts'
+import { BlackHole, SynHole, Valve } from './proxy.ts'
 import type { Scenario } from './scenario.ts'
 
 /** Where the node stands that ails, beside a group 1 whose primary fails over. */
@@ -46,12 +46,21 @@ export interface NodeAilment {
   readonly name: string
   /** Makes it ail. @returns what ends it */
   readonly inflict: (given: Given) => Promise<() => unknown>
+  /**
+   * As `inflict`, for a program that runs already and has to be started with something for it: done before that.
+   * @returns what makes it ail
+   */
+  readonly prepare?: (given: Given) => Promise<NodeAilment['inflict']>
   /** Where it makes sense; everywhere by default. A standby has what its primary has, and can't be written. */
   readonly places?: readonly Place[]
   /** The copy can be written all the same, and is; a standby follows all the same. */
   readonly harmless?: boolean
-  /** It gives no answer, or no lock, so that others wait: for as long as a probe's limit is, or three rounds of locks. */
+  /** It gives no answer, or no lock, so that others wait: for as long as a probe's limit is, or a lock's and then its report. */
   readonly hangs?: boolean
+  /** Its copy is left to Citus's own sync, which is waited for after the change: it tries again every 5 s. */
+  readonly isSynced?: boolean
+  /** It hangs for whoever asks it anything at all. */
+  readonly isSilent?: boolean
   /** What the line about the node says, beside its address. */
   readonly says?: RegExp
   /** Why it can't be had on this machine; null: it can. */
@@ -154,6 +163,16 @@ async function hangingSync({ scenario, server }: Given): Promise<() => Promise<v
     'citus.metadata_sync_interval': '100ms',
     'citus.metadata_sync_retry_interval': '100ms',
   })
+  // The one that runs may sleep for a minute yet: it has computed when it comes round by what it was told before. While it is
+  // there no other one is begun, and once it is gone by whoever connects.
+  const [old] = await coordinator.query<{ pid: number }>(
+    `SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE application_name = 'Citus Maintenance Daemon' AND datname = $1`,
+    [database],
+  )
+  const isThere = 'SELECT FROM pg_stat_activity WHERE pid = $1'
+  await waitUntil('it is gone', async () => (await coordinator.query(isThere, [old?.pid])).length === 0)
+  await daemonRuns(coordinator, database)
   await coordinator.query(
     'UPDATE pg_dist_node SET metadatasynced = false WHERE nodeport = $1',
     [server.port],
@@ -177,6 +196,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'frozen',
     hangs: true,
+    isSilent: true,
     inflict: async ({ server }) => {
       server.freeze()
       return () => server.thaw()
@@ -185,6 +205,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'black-holed: packets to it are dropped',
     hangs: true,
+    isSilent: true,
     inflict: async ({ server }) => {
       await server.kill()
       const hole = await SynHole.at(server)
@@ -197,11 +218,21 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'black-holed for citus-ha alone',
     hangs: true,
+    isSilent: true,
     inflict: async ({ scenario, server, options }) => {
       const hole = await BlackHole.open()
       const addresses = { [formatAddress(server)]: { connect: hole.address } }
       options.push('--config', await scenario.configFile({ addresses }))
       return () => hole.close()
+    },
+    prepare: async ({ scenario, server, options }) => {
+      const valve = await Valve.open(server)
+      const addresses = { [formatAddress(server)]: { connect: valve.address } }
+      options.push('--config', await scenario.configFile({ addresses }))
+      return async () => {
+        valve.cut()
+        return () => valve.mend()
+      }
     },
   },
   {
@@ -362,6 +393,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'no schema',
     places: PRIMARY,
+    isSynced: true,
     says: /citus-ha install/,
     inflict: async ({ scenario, server }) => {
       await sql(scenario, server, 'ALTER SCHEMA citus_ha RENAME TO away')
@@ -371,6 +403,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'an older schema',
     places: PRIMARY,
+    isSynced: true,
     says: /citus-ha install/,
     inflict: async ({ scenario, server }) => {
       await sql(
@@ -386,6 +419,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'a newer schema',
     places: PRIMARY,
+    isSynced: true,
     inflict: async ({ scenario, server }) => {
       await sql(
         scenario,

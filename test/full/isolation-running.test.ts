@@ -1,0 +1,3 @@
+import { watchMatrix } from '../support/matrix-watch.ts'
+
+watchMatrix()
