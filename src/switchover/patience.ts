@@ -17,7 +17,7 @@ export class Overtaken extends Error {
   override readonly name = 'Overtaken'
 }
 
-/** Those who would have to be waited for wait for us. */
+/** Nothing comes of this round, and another one may: those who would have to be waited for wait for us, or its survey is too old. */
 export class GaveWay extends TooLate {}
 
 /** How long is waited for others, and what is done when it is long. */

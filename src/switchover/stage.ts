@@ -207,7 +207,7 @@ export class Stage {
     }
   }
 
-  /** What was checked is so still, now that nobody else can change it. @throws Overtaken, or TooLate */
+  /** What was checked and surveyed is so still, now that nobody else can change it. @throws Overtaken, or TooLate */
   async requireUnchanged(): Promise<void> {
     const roles = each(this.#sides, (side) => side.requireRoles())
     const scopes = each([...this.#scopes.entries()], async ([n, scope]) => {
@@ -216,7 +216,9 @@ export class Stage {
       const primaries = this.#moves.flatMap((move) =>
         this.#sides.filter((side) => side.move === move).map((side) => side.watch(n)),
       )
-      await requireUnchanged(scope, this.#moves, { coordinator, primaries })
+      const survey = this.#surveys[n]
+      if (!survey) throw new Error('a switchover looks before it takes a fence')
+      await requireUnchanged({ checked: scope.checked, survey }, this.#moves, { coordinator, primaries })
     })
     // Of both the first: a promotion explains the rows.
     await each([roles, scopes], (work) => work)

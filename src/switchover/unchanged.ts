@@ -2,12 +2,14 @@ import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { statement } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
-import { COORDINATOR_GROUP, primaryOf, sameCatalog } from '../model/catalog.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import { type Catalog, COORDINATOR_GROUP, groupsOf, primaryOf, sameCatalog } from '../model/catalog.ts'
+import { coordinatorOf } from '../model/kinds.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Survey } from '../model/observation.ts'
 import { readLocalGroup } from '../model/retired.ts'
 import { intentRow, readCatalog } from '../observe/rows.ts'
 import type { Move } from './check.ts'
-import { Overtaken, TooLate } from './patience.ts'
+import { GaveWay, Overtaken, TooLate } from './patience.ts'
 import type { Scope } from './stage.ts'
 
 const LIMIT_MS = 2000
@@ -22,6 +24,13 @@ const stateRow = z.object({
   intents: z.array(intentRow),
 })
 
+/** What was seen, and is to be so still. */
+interface Before {
+  readonly checked: Scope['checked']
+  /** By which it was worked out where writes enter, just before the fence. */
+  readonly survey: Survey
+}
+
 /** Sessions of one database that are open since before the locks, outside of a transaction. */
 export interface Asked {
   readonly coordinator: SessionLike
@@ -32,10 +41,11 @@ export interface Asked {
 /**
  * What was checked may be over by the time in which the locks come: another run may have been before us in the line for
  * them. Asked with the locks in hand, so that it stays true; in one statement, since everybody waits meanwhile.
- * @throws Overtaken with what is different; TooLate where that can't be said, or something is left to be settled
+ * @throws Overtaken with what is different; GaveWay where only the survey is too old; TooLate where that can't be said, or
+ * something is left to be settled
  */
 export async function requireUnchanged(
-  { checked }: Scope,
+  { checked, survey }: Before,
   moves: readonly Move[],
   asked: Asked,
 ): Promise<void> {
@@ -62,6 +72,8 @@ export async function requireUnchanged(
         `group ${group}: its rows were changed by another run meanwhile${primary ? `; its primary is ${formatAddress(primary.address)}` : ''}: order it again`,
       )
   }
+  const moved = movedPrimary(coordinatorOf(survey.nodes)?.citus?.catalog ?? [], seen.rows)
+  if (moved) throw new GaveWay(`${moved} since this was surveyed: what enters there is not fenced`)
   // Whoever lives holds the lock that is ours now. Of another group as well: the check refuses it too.
   const own = primaries.flatMap((each, n) =>
     (each?.intents ?? []).filter(({ group }) => group === moves[n]?.group && group !== COORDINATOR_GROUP),
@@ -71,6 +83,18 @@ export async function requireUnchanged(
     throw new TooLate(
       `group ${left.group}: another switchover, to ${formatAddress(left.to)}, has died meanwhile (${left.phase}); citus-ha reconcile settles it`,
     )
+}
+
+/** A primary, through which writes may enter, that is another one by now. @returns which, in words; null: none */
+function movedPrimary(was: Catalog, is: Catalog): string | null {
+  for (const group of groupsOf([...was, ...is])) {
+    const [before, now] = [primaryOf(was, group), primaryOf(is, group)]
+    const isSame = before && now && before.nodeid === now.nodeid && sameAddress(before.address, now.address)
+    if (isSame && before.hasmetadata === now.hasmetadata) continue
+    const [from, to] = [before, now].map((row) => (row ? formatAddress(row.address) : 'nobody'))
+    return `group ${group}: its primary was ${from}, and is ${to}${from === to ? ', with other metadata,' : ''}`
+  }
+  return null
 }
 
 async function stateOf(session: SessionLike | undefined, node: HostPort) {

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ChangeHooks } from '../../src/apply/context.ts'
 import { run } from '../../src/cli/program.ts'
+import { codeOf } from '../../src/db/sqlstate.ts'
 import { standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
 
@@ -88,6 +89,36 @@ describe.skipIf(standin)('a switchover that another change overtakes', () => {
     },
     LONG_MS,
   )
+
+  it.each(['connect', 'look'] as const)(
+    'another group switched meanwhile (%s): what enters at its new primary is fenced as well',
+    async (at) => {
+      let isFirst = true
+      const entered: unknown[] = []
+      const reached = async (point: string) => {
+        if (point === at && isFirst) {
+          isFirst = false
+          await switching.switched('--group', '2')
+        }
+        if (point === 'quiesce') entered.push(await writeThrough('worker-2-standby').catch(codeOf))
+      }
+      const { scenario } = switching
+      const ran = await scenario.runWith({ reached }, 'switchover', '--yes', '--json', '--group', '1')
+      expect(ran.exitCode, ran.stdout + ran.stderr).toBe(0)
+      // Seen by the look that came after it already, or else told of, and looked for again.
+      expect(ran.stderr.includes('group 2: its primary was')).toBe(at === 'look')
+      expect(entered).toEqual(['55P03'])
+      await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2-standby'] })
+    },
+    LONG_MS,
+  )
+
+  /** To every group, for a moment. */
+  async function writeThrough(name: string): Promise<void> {
+    const { database } = switching.scenario.cluster
+    const sql = `SET lock_timeout = '300ms'; SET statement_timeout = '3s'; INSERT INTO items SELECT -n, 'late' FROM generate_series(1, 100) n`
+    await switching.server(name).query(sql, [], { database })
+  }
 
   async function losing(at: Race['at'], overtaken: () => Promise<void>) {
     const out: string[] = []
