@@ -47,6 +47,7 @@ export class Pulse {
   #state: PulseState['state'] = 'starting'
   #last: Beat | null = null
   #heardAt: number | null = null
+  #silence: PulseState['silence'] = null
 
   constructor(address: HostPort, options: PulseOptions) {
     this.address = address
@@ -61,6 +62,7 @@ export class Pulse {
       inRecovery: this.#last?.in_recovery ?? null,
       lsn: this.#last?.lsn == null ? null : BigInt(this.#last.lsn),
       heardMsAgo: this.#heardAt === null ? null : performance.now() - this.#heardAt,
+      silence: this.#silence,
     }
   }
 
@@ -78,12 +80,26 @@ export class Pulse {
   async #run(): Promise<void> {
     const { intervalMs } = this.#options
     while (!this.#stop.signal.aborted) {
-      const why = await this.#listen().catch((error: unknown) => messageOf(error))
+      const began = performance.now()
+      const why = await this.#listen().catch((error: unknown) => {
+        this.#silence = this.#wasSilent(began) ? this.#oneMore(messageOf(error)) : null
+        return messageOf(error)
+      })
       if (this.#stop.signal.aborted) return
       if (this.#state !== 'down') this.#tell('lost', why, null)
       this.#state = 'down'
       await this.#awake.wait(intervalMs, this.#stop.signal)
     }
+  }
+
+  /** Nothing came for so long that others would have waited: who refuses, or says why he lets nobody in, does so at once. */
+  #wasSilent(began: number): boolean {
+    const waitedMs = performance.now() - Math.max(began, this.#heardAt ?? 0)
+    return waitedMs >= this.#options.timeoutMs / 2
+  }
+
+  #oneMore(detail: string): PulseState['silence'] {
+    return { tries: (this.#silence?.tries ?? 0) + 1, detail }
   }
 
   /** Until the connection breaks. @returns or throws why */
@@ -132,6 +148,7 @@ export class Pulse {
     this.#last = now
     this.#heardAt = performance.now()
     this.#state = 'up'
+    this.#silence = null
     if (news) this.#tell(news.what, news.detail, news.what === 'promoted' ? now.recovery_seen_ms_ago : null)
   }
 

@@ -1,35 +1,22 @@
 import { formatAddress } from '../model/node.ts'
 import type { Observation, Survey, Testimony } from '../model/observation.ts'
-import { type Silence, silenceIn } from '../observe/silence.ts'
-import type { Confirmation } from './belief.ts'
+import type { Silence } from '../observe/silence.ts'
 import type { PulseState } from './state.ts'
 
-interface Sight {
-  readonly node: Observation
-  /** In how many surveys in a row, an interval apart, it was waited for in vain. */
-  readonly times: number
-  /** `performance.now()` */
-  readonly at: number
-}
-
 /**
- * Who is known to hang: a promotion elsewhere does not wait for them once more. An absence that is believed after a number of
- * surveys is known after as many, so that none of them is counted twice.
+ * Who is known to hang: a promotion elsewhere does not wait for them once more. Their pulses know it, which go on trying, also
+ * where no survey is due.
  */
 export class Silences {
-  readonly #confirm: Confirmation
-  #sights: ReadonlyMap<string, Sight> = new Map()
+  readonly #tries: number
   #testimony: readonly Testimony[] = []
   #isUrgent = false
   #hurry: () => void = () => undefined
+  #told: readonly string[] = []
 
-  constructor(confirm: Confirmation) {
-    this.#confirm = confirm
-  }
-
-  /** Somebody was silent who is not known to be yet: the sooner he is, the fewer promotions wait for him. */
-  get isUnsettled(): boolean {
-    return [...this.#sights.values()].some(({ times }) => times < this.#confirm.surveys)
+  /** @param tries so many in a row have to have had no answer */
+  constructor(tries: number) {
+    this.#tries = tries
   }
 
   /** A promotion was noticed: the survey that is under way, and the next one, do without them. */
@@ -38,39 +25,34 @@ export class Silences {
     this.#hurry()
   }
 
-  /** What the next survey is told. Somebody whose pulse beats is not silent. */
+  /** What the next survey is told. */
   next(pulses: readonly PulseState[]): Silence {
-    const beats = new Set(
-      pulses.filter(({ state }) => state !== 'down').map(({ address }) => formatAddress(address)),
-    )
-    const known = [...this.#sights].filter(
-      ([key, { times }]) => times >= this.#confirm.surveys && !beats.has(key),
-    )
     const hurry = this.#isUrgent
       ? Promise.resolve()
       : new Promise<void>((resolve) => {
           this.#hurry = resolve
         })
     this.#isUrgent = false
-    return { nodes: known.map(([, { node }]) => node), testimony: this.#testimony, hurry }
+    return { nodes: this.#known(pulses), testimony: this.#testimony, hurry }
   }
 
-  /** @param at when the survey began, `performance.now()` */
-  see(survey: Survey, at: number): void {
-    const { nodes, testimony } = silenceIn(survey, Promise.resolve())
+  /** What was said of them by others is kept for the next survey. */
+  see({ testimony }: Survey): void {
     this.#testimony = testimony
-    this.#sights = new Map(
-      nodes.map((node) => {
-        const key = formatAddress(node.address)
-        return [key, this.#again(this.#sights.get(key), node, at)]
-      }),
-    )
   }
 
-  #again(known: Sight | undefined, node: Observation, at: number): Sight {
-    if (!known) return { node, times: 1, at }
-    // The very same was not waited for again.
-    if (known.node === node || at - known.at < this.#confirm.apartMs) return known
-    return { node, times: known.times + 1, at }
+  /** Who is known to hang since this was asked last, a line each. */
+  news(pulses: readonly PulseState[]): string[] {
+    const known = this.#known(pulses).map(({ address }) => formatAddress(address))
+    const news = known.filter((at) => !this.#told.includes(at))
+    this.#told = known
+    return news.map((at) => `${at} gives no answer: a promotion elsewhere does not wait for it any more`)
+  }
+
+  #known(pulses: readonly PulseState[]): Observation[] {
+    return pulses.flatMap(({ address, state, silence }): Observation[] => {
+      if (state !== 'down' || silence === null || silence.tries < this.#tries) return []
+      return [{ kind: 'unreachable', address, cause: 'timeout', detail: silence.detail }]
+    })
   }
 }

@@ -38,6 +38,8 @@ export interface PulseState {
   readonly lsn: bigint | null
   /** Milliseconds since the node last answered; null: never. */
   readonly heardMsAgo: number | null
+  /** Tries in a row in which it gave no answer at all in time, and what the last one ended with; null: none. */
+  readonly silence: { readonly tries: number; readonly detail: string } | null
 }
 
 /** What is believed of one group, after `confirm` surveys where one is not enough. */

@@ -87,7 +87,7 @@ export class Watcher {
     const confirm = { surveys: options.confirm, apartMs: 0.8 * intervalMs }
     this.#blindness = new Blindness(confirm, this.#news)
     this.#groups = new Groups(confirm, options.cooldownMs)
-    this.#silences = new Silences(confirm)
+    this.#silences = new Silences(options.confirm)
     this.#idleLeader = new IdleLeader(intervalMs, options.cooldownMs)
     this.#fences = new Fences(this.database, options.tell)
     this.#coordinators = new Coordinators(request.seeds)
@@ -141,6 +141,8 @@ export class Watcher {
     try {
       for (let rung = true; !signal.aborted; rung = await this.#rest(signal)) {
         if (rung || this.#isDue()) await this.#turn(signal)
+        for (const line of this.#silences.news(this.#pulses.states))
+          this.#options.tell({ kind: 'progress', database: this.database, line })
         this.#turnedAt = performance.now()
         this.#turns++
       }
@@ -177,7 +179,7 @@ export class Watcher {
     const now = performance.now()
     if (this.#nextAt !== null && now >= this.#nextAt) return true
     const { intervalMs } = this.#options
-    const unclear = this.#blindness.isDoubted || this.#groups.isUnsettled || this.#silences.isUnsettled
+    const unclear = this.#blindness.isDoubted || this.#groups.isUnsettled
     const intervals = unclear ? 0.9 : this.#groups.isAiling ? INTERVALS_IF_AILING : INTERVALS_IF_WELL
     return now - this.#surveyedAt >= intervalMs * intervals
   }
@@ -222,7 +224,7 @@ export class Watcher {
     this.#silence = this.#silences.next(this.#pulses.states)
     const request = { ...this.request, silence: this.#silence }
     const survey = await observe(access, request, new Clock())
-    this.#silences.see(survey, this.#surveyedAt)
+    this.#silences.see(survey)
     this.#surveys++
     this.#coordinators.see(survey)
     this.#pulses.follow(survey.nodes.map((node) => node.address))

@@ -54,7 +54,15 @@ export function groupState(group: number, parts: Partial<GroupState> = {}): Grou
 }
 
 export function pulse(at: string, parts: Partial<PulseState> = {}): PulseState {
-  return { address: address(at), state: 'up', inRecovery: false, lsn: 5000n, heardMsAgo: 10, ...parts }
+  return {
+    address: address(at),
+    state: 'up',
+    inRecovery: false,
+    lsn: 5000n,
+    heardMsAgo: 10,
+    silence: null,
+    ...parts,
+  }
 }
 
 export function report(parts: Partial<Report> = {}): Report {

@@ -1,106 +1,38 @@
 import { describe, expect, it } from 'vitest'
-import { formatAddress } from '../../src/model/node.ts'
-import type { Observation } from '../../src/model/observation.ts'
 import { Silences } from '../../src/watch/silences.ts'
-import type { PulseState } from '../../src/watch/state.ts'
-import { address, silent, surveyOf, testimony, writable } from '../support/builders.ts'
+import { silent, surveyOf, testimony } from '../support/builders.ts'
+import { pulse } from '../support/watch-state.ts'
 
-const CONFIRM = { surveys: 2, apartMs: 800 }
-const hanging = () => silent('w2a', 'timeout')
-
-const pulse = (state: PulseState['state']): PulseState[] => [
-  { address: address('w2a'), state, inRecovery: null, lsn: null, heardMsAgo: null },
-]
-
-/** Who is known to be silent after surveys that saw this, at these moments. */
-function known(
-  seen: readonly (readonly [at: number, node: Observation])[],
-  pulses: readonly PulseState[] = pulse('down'),
-): string[] {
-  const silences = new Silences(CONFIRM)
-  for (const [at, node] of seen) silences.see(surveyOf([node]), at)
-  return silences.next(pulses).nodes.map((node) => formatAddress(node.address))
-}
+const hanging = (tries: number) => pulse('w2a', { state: 'down', silence: { tries, detail: 'connect w2a' } })
 
 describe('who is known to hang', () => {
-  const same = hanging()
   it.each([
-    ['seen once', [[0, hanging()]], []],
-    [
-      'seen twice',
-      [
-        [0, hanging()],
-        [1000, hanging()],
-      ],
-      ['w2a:5432'],
-    ],
-    [
-      'seen twice within a moment',
-      [
-        [0, hanging()],
-        [100, hanging()],
-      ],
-      [],
-    ],
-    [
-      'taken from the first sight',
-      [
-        [0, same],
-        [1000, same],
-      ],
-      [],
-    ],
-    [
-      'back meanwhile',
-      [
-        [0, hanging()],
-        [1000, writable('w2a', 2)],
-        [2000, hanging()],
-      ],
-      [],
-    ],
-    [
-      'refused: that is no wait',
-      [
-        [0, silent('w2a')],
-        [1000, silent('w2a')],
-      ],
-      [],
-    ],
-  ] as const)('%s', (_, seen, expected) => {
-    expect(known(seen)).toEqual(expected)
+    ['a node that answers', pulse('w2a'), false],
+    ['one that refuses connections', pulse('w2a', { state: 'down' }), false],
+    ['one that gave no answer once', hanging(1), false],
+    ['one that gave none again', hanging(2), true],
+    ['one that is asked for the first time', { ...hanging(2), state: 'starting' } as const, false],
+  ])('%s', (_, state, isKnown) => {
+    expect(new Silences(2).next([state]).nodes).toEqual(isKnown ? [silent('w2a', 'timeout')] : [])
   })
 
-  it.each(['up', 'starting'] as const)('not one whose pulse is %s', (state) => {
-    expect(
-      known(
-        [
-          [0, hanging()],
-          [1000, hanging()],
-        ],
-        pulse(state),
-      ),
-    ).toEqual([])
-  })
-
-  it('asks for another survey until it is known', () => {
-    const silences = new Silences(CONFIRM)
-    const unsettled = [0, 1000, 2000].map((at) => {
-      silences.see(surveyOf([hanging()]), at)
-      return silences.isUnsettled
-    })
-    expect(unsettled).toEqual([true, false, false])
+  it('is told of once, until it has answered', () => {
+    const silences = new Silences(2)
+    const told = [hanging(1), hanging(2), hanging(3), pulse('w2a'), hanging(2)].map(
+      (state) => silences.news([state]).length,
+    )
+    expect(told).toEqual([0, 1, 0, 0, 1])
   })
 
   it('with what was said of it', () => {
-    const silences = new Silences(CONFIRM)
-    const told = [testimony('cn1', 'w2a', 'down'), testimony('cn1', 'w1a', 'down')]
-    silences.see(surveyOf([hanging()], told), 0)
-    expect(silences.next([]).testimony).toEqual(told.slice(0, 1))
+    const silences = new Silences(2)
+    const told = [testimony('cn1', 'w2a', 'down')]
+    silences.see(surveyOf([], told))
+    expect(silences.next([]).testimony).toEqual(told)
   })
 
   it('a promotion hurries the survey that is under way, and the next one', async () => {
-    const silences = new Silences(CONFIRM)
+    const silences = new Silences(2)
     const surveys = [silences.next([])]
     silences.hurry()
     surveys.push(silences.next([]), silences.next([]))
