@@ -287,6 +287,9 @@ const COMMANDS: readonly Command[] = [
   'switchover --allow-unreachable',
 ]
 
+/** Those that are run with every ailment at every place. */
+const EVERYWHERE: readonly Command[] = ['reconcile', 'event', 'watch --once', 'switchover']
+
 interface Told {
   readonly command: Command
   readonly cells: readonly Cell[]
@@ -319,15 +322,16 @@ export async function keep(directory: string, own: Told): Promise<void> {
 export function tableOf(told: readonly Told[], times: 'with times' | 'without'): string {
   const rows = NODE_AILMENTS.flatMap(({ name }) => PLACES.map((place) => ({ name, place }))).flatMap(
     ({ name, place }) => {
-      const cells = told.map(({ cells }) =>
-        cells.find((each) => each.ailment === name && each.place === place),
-      )
-      const [first] = cells.filter((cell) => cell !== undefined)
+      const cells = told.map(({ command, cells }) => ({
+        cell: cells.find((each) => each.ailment === name && each.place === place),
+        none: EVERYWHERE.includes(command) ? '–' : '',
+      }))
+      const [first] = cells.flatMap(({ cell }) => cell ?? [])
       if (!first) return []
-      const shown = cells.map((cell) =>
+      const shown = cells.map(({ cell, none }) =>
         cell
           ? `${cell.exitCode}${wrongText(cell)}${times === 'without' ? '' : `, ${seconds(cell.moreMs ?? 0)}`}`
-          : '–',
+          : none,
       )
       return [`| ${[name, place, ...shown, lineText(first.line)].join(' | ')} |`]
     },
@@ -342,7 +346,11 @@ const seconds = (ms: number): string => `${ms < 0 ? '−' : '+'}${(Math.abs(ms) 
 
 function lineText(line: string): string {
   return line
+    .replaceAll(/\[::ffff:127\.0\.0\.1\]:\d+/g, 'ANOTHER-NAME')
     .replaceAll(/127\.0\.0\.1:\d+/g, 'NODE')
+    .replaceAll(/\b(within|right after) [\d.]+ ms/g, '$1 …')
+    .replaceAll(/\bpid \d+/g, 'pid N')
+    .replaceAll(/; look: psql .*/g, '; look: …')
     .replaceAll(/-p \d+/g, '-p PORT')
     .replaceAll(/\b\d{19}\b/g, 'N')
     .replaceAll('|', '\\|')
