@@ -12,6 +12,7 @@ import { holdFence } from '../walk/fence.ts'
 import { askedAnew, observe } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { SpareSessions } from '../watch/spares.ts'
+import { whyNotOpened } from './beside.ts'
 import type { Checked, Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { Intents } from './intents.ts'
@@ -205,6 +206,13 @@ export class Stage {
       const [missing] = this.#order.unreachable === 'refuse' ? report.unfenced : []
       if (missing) throw new TooLate(`${missing.node} is not fenced: ${missing.why}`)
     }
+  }
+
+  /** Why a stopped old primary must not take writes again; null: nobody is in its place. Never throws. */
+  async whyNotOpened(move: Move): Promise<string | null> {
+    const [[scope], [survey]] = [this.#scopes, this.#surveys]
+    if (!scope || !survey) return null
+    return await whyNotOpened(scope.access, scope.request, survey, move)
   }
 
   /** What was checked and surveyed is so still, now that nobody else can change it. @throws Overtaken, or TooLate */

@@ -13,6 +13,9 @@ export interface Undone {
   readonly goesOn: boolean
 }
 
+/** A stopped one in whose place another is, or may be: it is left as it is. */
+class Replaced extends Error {}
+
 /**
  * Old primaries as they were, and the record of it gone; but for those in whose place another is promoted, or may be.
  * Never throws.
@@ -49,7 +52,9 @@ async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: strin
   const undone = await Promise.allSettled(sides.map((side) => undo(stage, side, undoCommand)))
   const left = undone.flatMap((result, n) => {
     const at = formatAddress(sides[n]?.move.from.address ?? { host: '?', port: 0 })
-    return result.status === 'rejected' ? [`${at}: ${messageOf(result.reason)}; any later run undoes it`] : []
+    if (result.status === 'fulfilled') return []
+    const what = messageOf(result.reason)
+    return [`${at}: ${what}${result.reason instanceof Replaced ? '' : '; any later run undoes it'}`]
   })
   const over = sides.filter((_, n) => undone[n]?.status === 'fulfilled').map(({ move }) => move.group)
   await stage.forget(over).catch((cause: unknown) => {
@@ -58,13 +63,29 @@ async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: strin
   return left
 }
 
-async function undo({ stopped, commanded }: Stage, side: Side, undoCommand: string | null): Promise<void> {
+async function undo(stage: Stage, side: Side, undoCommand: string | null): Promise<void> {
+  const { stopped, commanded } = stage
   // Before any command of his has run there is nothing for it to undo: it may start what others have replaced meanwhile.
   if (commanded) {
+    // While it was down others may have put another in its place: asked before it is started, and before it takes writes.
+    if (stopped) await requireUnreplaced(stage, side)
     if (stopped && undoCommand === null)
       throw new Error('it was stopped, and there is no --undo-command: start it again')
     if (undoCommand !== null) await runCommand(undoCommand, side.move, COMMAND_MS)
-    if (stopped) await side.reopen()
+    if (stopped) {
+      await side.reopen()
+      await requireUnreplaced(stage, side)
+    }
   }
   await side.undo()
+}
+
+/** @throws Replaced */
+async function requireUnreplaced(stage: Stage, { move }: Side): Promise<void> {
+  const why = await stage.whyNotOpened(move)
+  if (why === null) return
+  const at = formatAddress(move.from.address)
+  throw new Replaced(
+    `${why}; nothing is undone, and ${at} is not to take writes beside it: see who is the primary of group ${move.group} (citus-ha status). Where it is ${at} still, start it, and citus-ha reconcile makes it writable`,
+  )
 }

@@ -1,9 +1,12 @@
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
+
+const LONG_MS = 120_000
 
 describe.skipIf(standin)('a switchover that comes to nothing', () => {
   let switching: Switching
@@ -162,4 +165,56 @@ describe.skipIf(standin)('a switchover that comes to nothing', () => {
     await switching.expectUntouched()
     await switching.expectAll(running)
   })
+})
+
+describe.skipIf(standin)('an old primary that was stopped, while its group has another standby', () => {
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start({
+      coordinatorStandbys: [],
+      workers: [{ standbys: [{}, {}] }, { standbys: [] }],
+    })
+  }, LONG_MS)
+  beforeEach(async () => {
+    await switching.scenario.restore()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  it.each([
+    {
+      says: 'is promoted by others',
+      happens: (one: Server) => one.promote(),
+      told: /is promoted in the place of/,
+    },
+    {
+      says: 'does not answer',
+      happens: (one: Server) => one.kill(),
+      told: /is promoted is not known: it does not answer/,
+    },
+  ])(
+    'is not started again where that one $says',
+    async ({ happens, told }) => {
+      const [old, other] = [switching.server('worker-1'), switching.server('worker-1-standby-2')]
+      const flag = `${switching.scenario.cluster.directory}/undone-${happens.name}-${old.port}`
+      const reached = async (point: string) => {
+        if (point === 'settle') await happens(other)
+      }
+      const commands = [
+        ['--demote-first', '--demote-command', switching.stopping('worker-1')],
+        ['--promote-command', 'false', '--undo-command', `touch ${flag}`],
+        ['--group', '1', '--to', switching.at('worker-1-standby')],
+      ].flat()
+      const ran = await switching.scenario.runWith({ reached }, 'switchover', '--yes', '--json', ...commands)
+      const report = JSON.parse(ran.stdout)
+      expect(report.left.join(), ran.stdout + ran.stderr).toMatch(told)
+      expect(report.left.join()).toContain(switching.at('worker-1-standby-2'))
+      expect(ran.exitCode).toBe(4)
+      expect(existsSync(flag)).toBe(false)
+      expect(old.isRunning).toBe(false)
+    },
+    LONG_MS,
+  )
 })

@@ -1,0 +1,55 @@
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import type { Observation, Survey } from '../model/observation.ts'
+import type { Access } from '../walk/access.ts'
+import type { WalkRequest } from '../walk/walk.ts'
+import type { Move } from './check.ts'
+
+/**
+ * Whether somebody else has promoted a server of the group while its old primary was down: each member is asked, by the rows,
+ * the configuration and its own word in the survey. Who does not answer may be promoted.
+ * @param survey of before the fence
+ * @returns why the old primary must not take writes again; null: nobody is in its place. Never throws
+ */
+export async function whyNotOpened(
+  access: Access,
+  { database, claims }: Pick<WalkRequest, 'database' | 'claims'>,
+  survey: Survey,
+  move: Move,
+): Promise<string | null> {
+  const prober = access.prober(database)
+  const seen = await Promise.all(
+    membersOf(survey, claims.standbys, move).map((address) => prober.probe(address)),
+  )
+  const promoted = seen.find((node) => isPromoted(node, move))
+  if (promoted)
+    return `${formatAddress(promoted.address)} is promoted in the place of ${formatAddress(move.from.address)}`
+  const silent = seen.find((node) => node.kind !== 'answered')
+  if (!silent) return null
+  return `whether ${formatAddress(silent.address)} is promoted is not known: it does not answer`
+}
+
+function isPromoted(node: Observation, { group, from }: Move): boolean {
+  if (node.kind !== 'answered' || node.inRecovery || node.readOnly || node.retired) return false
+  return node.systemIdentifier === from.systemIdentifier && node.citus?.localGroup === group
+}
+
+/** All but the old primary, under whatever name it is in a row. */
+function membersOf(
+  { nodes }: Survey,
+  standbys: WalkRequest['claims']['standbys'],
+  { group, from, to }: Move,
+): HostPort[] {
+  const rows = nodes.flatMap((node) => (node.kind === 'answered' ? (node.citus?.catalog ?? []) : []))
+  const answered = nodes.flatMap((node) =>
+    node.kind === 'answered' && node.citus?.localGroup === group ? [node.address] : [],
+  )
+  const registered = [...rows, ...standbys].flatMap((each) => (each.group === group ? [each.address] : []))
+  const own = nodes.flatMap((node) =>
+    node.kind === 'answered' && node.instance === from.instance ? [node.address] : [],
+  )
+  const members: HostPort[] = []
+  for (const address of [to.address, ...answered, ...registered])
+    if (![from.address, ...own, ...members].some((known) => sameAddress(known, address)))
+      members.push(address)
+  return members
+}
