@@ -5,7 +5,7 @@ import { withinRound } from '../apply/locking.ts'
 import { openSession } from '../apply/participants.ts'
 import type { Entry } from '../apply/post.ts'
 import { BEGIN, limitSql, lockSql, rehearseSql } from '../apply/statements.ts'
-import type { SessionLike } from '../db/pg.ts'
+import type { Row, SessionLike } from '../db/pg.ts'
 import { codeOf, isLock, messageOf, patienceWith, SqlState } from '../db/sqlstate.ts'
 import type { Ailing } from '../model/ailing.ts'
 import type { Access } from '../walk/access.ts'
@@ -73,9 +73,16 @@ async function rehearseOnce(
   const watch = watchOf(access, { ...request, forceAfterMs: null })
   const [row] = server.citus?.catalog ?? []
   const step = row && { op: 'set', nodeid: row.nodeid, column: 'noderack', from: row.rack, to: row.rack }
+  let told: Row[][]
   try {
-    await withinRound({ node, session, roundBegan: null }, { limits, watch }, (limitMs) =>
-      session.run([BEGIN, limitSql(limitMs), lockSql([])].join('; '), limitMs + limits.lockAnswerMs),
+    told = await withinRound({ node, session, roundBegan: null }, { limits, watch }, (limitMs) =>
+      session.run(
+        [
+          ...[BEGIN, limitSql(limitMs), lockSql([])],
+          ...[limitSql(limits.statementMs), rehearseSql(step ? [step] : []), 'ROLLBACK', SLOTS],
+        ].join('; '),
+        limitMs + limits.statementMs,
+      ),
     )
   } catch (error) {
     await session.run('ROLLBACK', limits.statementMs)
@@ -87,8 +94,6 @@ async function rehearseOnce(
     const message = `${messageOf(error)}; in the way: ${describeBlocker(blocker)}`
     return { node, step: 'lock', code, message }
   }
-  const sql = `${limitSql(limits.statementMs)}; ${rehearseSql(step ? [step] : [])}; ROLLBACK; ${SLOTS}`
-  const told = await session.run(sql, limits.statementMs)
   const { free } = slotsRow.parse(told.at(-1)?.[0])
   if (role === 'coordinator' || free > 0) return null
   const code = SqlState.outOfMemory
