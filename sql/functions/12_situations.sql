@@ -6,6 +6,7 @@
 --   citus_ha.change_lock  EXCLUSIVE  a change, a switchover or a recovery is under way (take_change_lock)
 --   citus_ha.epoch        ROW SHARE  a fence, or a locked copy, of which a fence is a part (fence, lock_copy)
 --   citus_ha.retired      EXCLUSIVE  the shards of this server are held (lock_shards)
+-- `anywhere` asks for nothing: a session's first call takes longer, and can be made before it counts.
 
 -- Whether a session, by the pid of its backend, holds such a lock; NULL: anybody, what is prepared included.
 CREATE OR REPLACE FUNCTION citus_ha.is_locked(of_table regclass, in_mode text, by_pid int) RETURNS boolean
@@ -57,6 +58,8 @@ BEGIN
     ELSIF NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', NULL) THEN
       missing := 'nobody holds the shards of this server (citus_ha.lock_shards)';
     END IF;
+  ELSIF situation = 'anywhere' THEN
+    PERFORM citus_ha.is_locked('citus_ha.epoch', 'RowShareLock', NULL);
   ELSIF situation = 'coordinator' THEN
     IF NOT EXISTS (SELECT FROM pg_dist_local_group g WHERE g.groupid = 0) THEN
       missing := 'this server is no coordinator';

@@ -11,6 +11,7 @@ BEGIN
   LOCK TABLE citus_ha.epoch IN ROW SHARE MODE;
   IF cardinality(fenced_groups) = 0 THEN  -- the mark alone; a session that is made warm comes here too
     PERFORM citus_ha.require('fence', 'fence');
+    PERFORM citus_ha.fence_once(fenced_groups);
     RETURN;
   END IF;
   FOR attempt IN 1 .. 50 LOOP

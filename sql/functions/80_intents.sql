@@ -23,6 +23,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
   written int;
 BEGIN
+  IF jsonb_array_length(intents) = 0 THEN  -- a session that is made warm
+    PERFORM citus_ha.require('anywhere', 'intend'), citus_ha.may_have_address(0, '', 0);
+  END IF;
   -- What a run has written down already it may go on with: its fence may be over by then.
   IF EXISTS (SELECT FROM jsonb_array_elements(intents) AS i
               WHERE NOT EXISTS (SELECT FROM citus_ha.intent own

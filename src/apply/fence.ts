@@ -5,9 +5,11 @@ import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { FencedSession } from './participants.ts'
 import {
+  beginPost,
   type Entry,
   type FenceContext,
   letGo,
+  letWritersGo,
   lockPost,
   openPost,
   type Post,
@@ -24,15 +26,30 @@ export interface FenceOrder {
   readonly entries: readonly Entry[]
   readonly ttlMs: number
   readonly reach: Reach
+  /** Only where changes are kept out as well. */
+  readonly before?: Before
+}
+
+/** Why it could not be done, as the cause: no other round is to try it again. */
+export class BeforeFailed extends Error {
+  override readonly name = 'BeforeFailed'
+}
+
+/** What is to be done once changes are kept out, and before any write waits. */
+export interface Before {
+  readonly doing: () => Promise<void>
+  /** Where the fence comes to nothing; before changes are let in again. Never throws. */
+  readonly undo: () => Promise<void>
 }
 
 /**
  * Takes a fence: in one round, on all entries or on none.
- * @throws what kept it from a lock or a session, everything rolled back
+ * @throws what kept it from a lock or a session, everything rolled back; BeforeFailed
  */
 export async function takeFence(order: FenceOrder, context: FenceContext): Promise<Fence> {
-  const { groups, entries, ttlMs } = order
+  const { groups, entries, ttlMs, reach, before } = order
   const posts: Post[] = []
+  let undo: Before['undo'] | null = null
   try {
     // Opened before the first lock. The server itself ends what sits in its transaction for longer than that.
     const sessions = await settled(
@@ -42,15 +59,36 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
         return post
       }),
     )
-    const [coordinator, ...others] = sessions
-    if (!coordinator) throw new Error('a fence needs the coordinator')
-    const first = await lockPost(coordinator, order.reach, null, context)
-    const rest = await settled(others.map((post) => lockPost(post, order.reach, first.began, context)))
-    return new Fence(order, [first, ...rest], context)
+    const begun =
+      reach === 'writes'
+        ? sessions
+        : await inOrder(sessions, (post, since) => beginPost(post, since, context))
+    if (before) {
+      undo = before.undo
+      await before.doing().catch((cause: unknown) => {
+        throw new BeforeFailed('nothing was fenced', { cause })
+      })
+    }
+    const locked = await inOrder(begun, (post, since) => lockPost(post, reach, since, context))
+    return new Fence(order, locked, context)
   } catch (error) {
+    if (undo) {
+      await letWritersGo(posts)
+      await undo()
+    }
     await letGo(posts)
     throw error
   }
+}
+
+/** The coordinator first: everybody who changes something comes to it first. */
+async function inOrder(
+  [coordinator, ...others]: readonly Post[],
+  work: (post: Post, since: number | null) => Promise<Post>,
+): Promise<Post[]> {
+  if (!coordinator) throw new Error('a fence needs the coordinator')
+  const first = await work(coordinator, null)
+  return [first, ...(await settled(others.map((post) => work(post, first.began))))]
 }
 
 /** Like `Promise.all`, but never leaves one running. */

@@ -7,11 +7,13 @@ import type { ChangeContext } from './context.ts'
 import { sendSyncAway, withinRound } from './locking.ts'
 import { type FencedSession, openSession } from './participants.ts'
 import {
+  BACK_TO_BEGUN,
   BACK_TO_FENCE,
   BEGIN,
   fenceSql,
   limitSql,
   lockSql,
+  MARK_BEGUN,
   MARK_FENCE,
   rehearseSql,
   TAKE_CHANGE_LOCK,
@@ -36,6 +38,8 @@ export interface Post extends FencedSession {
   readonly instance: string
   /** Not so the fenced groups' own primaries, which may be stopped meanwhile. */
   readonly essential: boolean
+  /** Its transaction is open, and keeps changes out. */
+  readonly begun: boolean
 }
 
 export type FenceContext = Pick<ChangeContext, 'limits' | 'watch'> & {
@@ -54,7 +58,28 @@ export async function openPost(
   const session = await openSession(node, role, { ...context, idleMs })
   const essential = !groups.includes(server.citus?.localGroup ?? -1)
   const held = own ?? groups
-  return { node, instance: server.instance, session, essential, groups: held, began: performance.now() }
+  const [began, begun] = [performance.now(), false]
+  return { node, instance: server.instance, session, essential, groups: held, began, begun }
+}
+
+/**
+ * Keeps changes out, and marks that a fence is to be there: nobody's writes wait for that.
+ * @param roundBegan as in `lockPost`
+ */
+export async function beginPost(post: Post, roundBegan: number | null, context: FenceContext): Promise<Post> {
+  const { node, session } = post
+  const { limits } = context
+  const began = performance.now()
+  const serial = roundBegan === null ? [TAKE_CHANGE_LOCK] : []
+  await withinRound({ node, session, roundBegan }, context, (limitMs) =>
+    session.run(
+      [BEGIN, limitSql(limitMs), ...serial, fenceSql([]), limitSql(limits.statementMs), MARK_BEGUN].join(
+        '; ',
+      ),
+      limitMs + limits.lockAnswerMs,
+    ),
+  )
+  return { ...post, began, begun: true }
 }
 
 /** @param roundBegan `performance.now()` of the coordinator's lock; null: this is the coordinator */
@@ -67,26 +92,25 @@ export async function lockPost(
   const { node, session, groups } = post
   const { limits } = context
   const began = performance.now()
-  const isFirst = reach === 'writes and changes' && roundBegan === null
-  const serial = isFirst ? [TAKE_CHANGE_LOCK] : []
+  // Its copy may be held by Citus's own sync; the others' is left alone by it.
+  const mayBeSync = reach === 'writes and changes' && roundBegan === null
   const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
-  const lock = async (begin: readonly string[], before: readonly string[]) => {
+  const lock = async (begin: readonly string[]) => {
     await withinRound({ node, session, roundBegan }, context, (limitMs) =>
       session.run(
-        [...begin, limitSql(limitMs), ...before, take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
+        [...begin, limitSql(limitMs), take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
         limitMs + limits.lockAnswerMs,
       ),
     )
   }
   try {
-    await lock([BEGIN], serial)
+    await lock(post.begun ? [] : [BEGIN])
   } catch (error) {
-    if (!isFirst || codeOf(error) !== SqlState.lockNotAvailable) throw error
-    const anew = ['ROLLBACK', BEGIN, TAKE_CHANGE_LOCK].join('; ')
-    if (!(await sendSyncAway(session, anew, limits))) throw error
-    await lock([], [])
+    if (!mayBeSync || codeOf(error) !== SqlState.lockNotAvailable) throw error
+    if (!(await sendSyncAway(session, BACK_TO_BEGUN, limits))) throw error
+    await lock([])
   }
-  return { ...post, began }
+  return { ...post, began, begun: true }
 }
 
 /** Does once what a change will do there, and takes it back: the first time in a session takes twice as long. */
@@ -96,6 +120,15 @@ export async function rehearse({ session }: Post): Promise<void> {
     .catch(() => session.run(BACK_TO_FENCE, LIMIT_MS))
     // One that is lost is found out by whoever needs it.
     .catch(() => undefined)
+}
+
+/** Lets the writers go on, and keeps changes out. Never throws. */
+export async function letWritersGo(posts: readonly Post[]): Promise<void> {
+  await Promise.all(
+    posts
+      .filter(({ session }) => session.alive)
+      .map(({ session }) => session.run(BACK_TO_BEGUN, LIMIT_MS).catch(() => undefined)),
+  )
 }
 
 /** Never throws. */

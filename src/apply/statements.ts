@@ -8,6 +8,11 @@ import type { CopyPlan, Step } from '../model/plan.ts'
  */
 export const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
+/** What a fence that comes to nothing goes back to: writers go on, and changes are kept out. */
+const BEGUN_SAVEPOINT = 'citus_ha_begun'
+export const MARK_BEGUN = `SAVEPOINT ${BEGUN_SAVEPOINT}`
+export const BACK_TO_BEGUN = `ROLLBACK TO SAVEPOINT ${BEGUN_SAVEPOINT}`
+
 /** What a round that failed inside a fence goes back to: the locks taken before it stay. */
 const FENCE_SAVEPOINT = 'citus_ha_fence'
 export const MARK_FENCE = `SAVEPOINT ${FENCE_SAVEPOINT}`

@@ -45,9 +45,11 @@ export class Intents {
     }
   }
 
-  async write(intents: readonly Intent[]): Promise<void> {
+  /** @param n in which database; default: in each */
+  async write(intents: readonly Intent[], n?: number): Promise<void> {
+    const notebooks = this.#notebooks.filter((_, of) => n === undefined || of === n)
     await Promise.all(
-      this.#notebooks.map(async ({ session, written }) => {
+      notebooks.map(async ({ session, written }) => {
         await inTransaction(session, intendSql(intents))
         for (const intent of intents) written.set(intent.group, intent)
       }),

@@ -41,8 +41,7 @@ export async function holdInRounds(stage: Stage, request: WalkRequest, step: Ste
 async function oneRound(stage: Stage, { signal }: WalkRequest, step: Step): Promise<void> {
   await step('look', () => stage.look())
   signal.throwIfAborted()
-  await step('fence', () => stage.takeFences())
-  await stage.requireUnchanged()
-  const intended = step('intend', () => stage.intend('quiescing'))
-  await step('quiesce', () => stage.quiesce(intended))
+  await step('fence', () => stage.takeFences((work) => step('intend', work)))
+  await step('recheck', () => stage.recheck())
+  await step('quiesce', () => stage.quiesce())
 }

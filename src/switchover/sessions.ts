@@ -18,6 +18,19 @@ interface About {
   readonly texts: ClientTexts
 }
 
+/** What goes into the same message. */
+interface Around {
+  /** A transaction of one statement, in each database. */
+  readonly before?: string | null
+  /** For the first database alone. */
+  readonly after?: string
+  /** Gets the rows of `after`. */
+  readonly told?: (rows: readonly Row[]) => void
+}
+
+/** BEGIN, the statement, COMMIT. */
+const STATEMENTS_BEFORE = 3
+
 /** Who is at work on an old primary, in any of its databases, by whatever name. */
 export class OldSessions {
   readonly #node: HostPort
@@ -50,26 +63,35 @@ export class OldSessions {
     return await this.#ask(verb, `${literal(since)}::timestamptz`)
   }
 
-  /** As `openSince`, and those who wait for our locks there. */
-  async openOrHeld(since: string): Promise<{ open: Blocker[]; held: Blocker[] }> {
-    const [open = [], held = []] = await this.#askAll([
+  /** As `openSince`, those who wait for our locks there, and clients of other databases, whatever they do. */
+  async openOrHeld(since: string): Promise<{ open: Blocker[]; held: Blocker[]; others: Blocker[] }> {
+    const [open = [], held = [], others = []] = await this.#askAll([
       `open_transactions(${literal(since)}::timestamptz)`,
       'held_transactions()',
+      `other_sessions(${this.#databases})`,
     ])
-    return { open, held }
+    return { open, held, others }
   }
 
   /**
    * Ends whoever is writing there just now, which is not acknowledged then; and tells what would go on writing whatever the
-   * server is set to.
-   * @param and what is run right after it in the first of the databases, as one message with it
+   * server is set to. One message a database.
+   * @param note a transaction that comes before it in each; null: none
+   * @param and what is run right after it in the first of the databases
    * @returns with the rows of that
    */
-  async endWritingAnd(and: string): Promise<{ ended: Blocker[]; open: Blocker[]; rows: readonly Row[] }> {
+  async noteAndEndWriting(
+    note: string | null,
+    and: string,
+  ): Promise<{ ended: Blocker[]; open: Blocker[]; rows: readonly Row[] }> {
     const calls = ['end_writing_sessions()', "open_transactions('-infinity'::timestamptz)"]
     let rows: readonly Row[] = []
-    const [ended = [], open = []] = await this.#askAll(calls, and, (told) => {
-      rows = told
+    const [ended = [], open = []] = await this.#askAll(calls, {
+      before: note,
+      after: and,
+      told: (after) => {
+        rows = after
+      },
     })
     return { ended, open, rows }
   }
@@ -112,20 +134,16 @@ export class OldSessions {
   /**
    * One message a database: it is in its own that the client of a session of Citus is known. A transaction each, since
    * what is seen of the activity stays the same within one.
-   * @param and for the first database, after all of it
    */
-  async #askAll(
-    calls: readonly string[],
-    and: string | null = null,
-    told: (rows: readonly Row[]) => void = () => undefined,
-  ): Promise<Blocker[][]> {
+  async #askAll(calls: readonly string[], { before, after, told }: Around = {}): Promise<Blocker[][]> {
     const asked = calls.map((call) => `BEGIN; SELECT citus_ha.${call} AS found; COMMIT`)
     const answers = await Promise.all(
       this.#watches().map(async (watch, n) => {
-        const sql = [...asked, ...(n === 0 && and ? [and] : [])].join('; ')
+        const sql = [before, ...asked, n === 0 ? after : null].filter((each) => each != null).join('; ')
         const results = await runWhole(watch, sql, ANSWER_MS)
-        if (n === 0) told(results.slice(3 * calls.length).flat())
-        return calls.map((_, k) => results[3 * k + 1]?.[0]?.found)
+        const first = before == null ? 0 : STATEMENTS_BEFORE
+        if (n === 0) told?.(results.slice(first + 3 * calls.length).flat())
+        return calls.map((_, k) => results[first + 3 * k + 1]?.[0]?.found)
       }),
     )
     return calls.map((_, k) => this.#distinct(answers.map((found) => found[k])))

@@ -61,6 +61,8 @@ export class Side {
   /** What it is held at. */
   #holds: readonly Hold[] = []
   #held = false
+  /** Whether anybody was in another database than those that are switched, when it was quiet. */
+  #othersSeen = true
   /** The run whose intent it has. */
   #noted: string | null = null
   /** What had been committed when it was to be replayed for the last time. */
@@ -172,42 +174,59 @@ export class Side {
   /**
    * Writes down on the old primary itself what is about to be done to it: nobody else may be left who knows. A coordinator
    * has it already. It comes to the target with the WAL, and goes there with the change.
+   * @param n in which database; default: in each
    * @throws what the driver or the server says
    */
-  async note(intent: Intent): Promise<void> {
-    if (this.move.group === COORDINATOR_GROUP) return
-    this.#noted = intent.run
-    await this.#write(intendSql([intent]))
+  async note(intent: Intent, n?: number): Promise<void> {
+    const sql = this.#noteSql(intent)
+    if (n === undefined) await this.#write(sql)
+    else if (sql !== null) await runWhole(this.watch(n), sql, ANSWER_MS)
   }
 
-  /** In each database; the server may be read-only by default. */
-  async #write(sql: string): Promise<void> {
-    await Promise.all(
-      this.#watches.map((watch) => runWhole(watch, `BEGIN READ WRITE; ${sql}; COMMIT`, ANSWER_MS)),
-    )
+  #noteSql(intent: Intent): string | null {
+    if (this.move.group === COORDINATOR_GROUP) return null
+    this.#noted = intent.run
+    return writeSql(intendSql([intent]))
+  }
+
+  /** In each database. */
+  async #write(sql: string | null): Promise<void> {
+    if (sql !== null) await Promise.all(this.#watches.map((watch) => runWhole(watch, sql, ANSWER_MS)))
   }
 
   /**
-   * The old primary is read-only by default: no transaction that begins from now on writes. And Citus recovers nobody's
-   * transactions from there, but for what its daemons have begun.
+   * Citus does no more from there what the new primary is to do, its recovery of transactions first of all; what its daemons
+   * had begun is over. Its clients notice nothing of it.
+   * @param until `performance.now()`
+   * @throws TooLate; Error where that can't be had
+   */
+  async holdCitus(until: number): Promise<void> {
+    this.#held = true
+    const { off } = await holdServer(this.#aside, this.#holds.filter(isCitus))
+    const [name] = off
+    if (name !== undefined)
+      throw new Error(
+        `${formatAddress(this.move.from.address)}: ${name} does not take effect; it may be set on the command line of the server`,
+      )
+    await this.rest(until)
+  }
+
+  /**
+   * The old primary is read-only by default: no transaction that begins from now on writes.
    * @returns since when, by its own clock
-   * @throws Error where that can't be had
+   * @throws TooLate where that can't be had
    */
   async forbid(): Promise<string> {
     this.#held = true
-    const off = await holdServer(this.#control, this.#holds, this.#aside)
-    const at = formatAddress(this.move.from.address)
-    for (const name of off) {
-      if (name !== 'default_transaction_read_only')
-        throw new Error(
-          `${at}: ${name} does not take effect; it may be set on the command line of the server`,
-        )
-      throw new TooLate(`${at}: ${name} is not on: something else sets it`)
-    }
-    return await this.now()
+    const holds = this.#holds.filter((hold) => !isCitus(hold))
+    const { off, at: since } = await holdServer(this.#control, holds)
+    const [name] = off
+    if (name !== undefined)
+      throw new TooLate(`${formatAddress(this.move.from.address)}: ${name} is not on: something else sets it`)
+    return since
   }
 
-  /** What Citus's daemons there had begun before is over. @throws TooLate */
+  /** What Citus's daemons there had begun before `holdCitus` is over. @throws TooLate */
   async rest(until: number): Promise<void> {
     if (await daemonsEnded(this.#aside, until)) return
     throw new TooLate(
@@ -229,7 +248,8 @@ export class Side {
   async quiet(since: string, { until, forceAt, waiting }: Patience): Promise<void> {
     let askAt = performance.now() + ASK_MS
     for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
-      const { open, held } = await this.sessions.openOrHeld(since)
+      const { open, held, others } = await this.sessions.openOrHeld(since)
+      this.#othersSeen = others.length > 0
       if (open.length + held.length === 0) return
       if (open.length === 0) this.cutOff.push(...(await this.sessions.endHeld()))
       const now = performance.now()
@@ -248,17 +268,18 @@ export class Side {
     }
   }
 
-  /** Whom nothing else keeps from writing loses his connection. @throws TooLate */
+  /** Whom nothing else keeps from writing loses his connection: of those who were there when it was quiet. @throws TooLate */
   async clear(until: number): Promise<void> {
+    if (!this.#othersSeen) return
     this.cutOff.push(...(await this.sessions.endClients('other databases', until)))
   }
 
   /**
-   * The last before another takes its place: nobody writes there, whatever he calls himself, and what has been written until
-   * now is replayed. @throws TooLate with who can't be kept from it
+   * The last before another takes its place, noted there as `note` does: nobody writes there, whatever he calls himself, and
+   * what has been written until now is replayed. @throws TooLate with who can't be kept from it
    */
-  async settle(until: number): Promise<void> {
-    const { ended, open, rows } = await this.sessions.endWritingAnd(MARK)
+  async settle(intent: Intent, until: number): Promise<void> {
+    const { ended, open, rows } = await this.sessions.noteAndEndWriting(this.#noteSql(intent), MARK)
     this.cutOff.push(...ended)
     if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
     const mark = readMark(rows)
@@ -356,10 +377,9 @@ export class Side {
   async undo(): Promise<void> {
     await Promise.all(this.#guards.map((guard) => (guard.alive ? guard.run('ROLLBACK', ANSWER_MS) : null)))
     if (this.#held) await releaseServer(this.#control)
-    if (this.#noted !== null)
-      await this.#write(
-        `SELECT citus_ha.forget_intents(${intArrayLiteral([this.move.group])}, ${literal(this.#noted)})`,
-      )
+    if (this.#noted === null) return
+    const parameters = [intArrayLiteral([this.move.group]), literal(this.#noted)]
+    await this.#write(writeSql(`SELECT citus_ha.forget_intents(${parameters.join(', ')})`))
   }
 
   /** New sessions to an old primary that was stopped, and is started again by now. @throws as `open` */
@@ -379,6 +399,11 @@ export class Side {
     await Promise.all(all.map((session) => session.close()))
   }
 }
+
+const isCitus = ({ name }: Hold): boolean => name.startsWith('citus.')
+
+/** The server may be read-only by default. */
+const writeSql = (sql: string): string => `BEGIN READ WRITE; ${sql}; COMMIT`
 
 /** Not a session of Citus that keeps for itself what a client of another node may need again. */
 function isClient({ client, application }: Blocker): boolean {

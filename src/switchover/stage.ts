@@ -22,6 +22,7 @@ import { PROMOTION_MS, promoteOne } from './promote.ts'
 import { Side } from './side.ts'
 import { Lookouts } from './stuck.ts'
 import { requireUnchanged } from './unchanged.ts'
+import { undoSides } from './undo.ts'
 
 /** One database of the servers that change places. */
 export interface Scope {
@@ -39,6 +40,8 @@ export const CHANGE_MS = 60_000
 export class Stage {
   readonly waitedFor: Blocker[] = []
   readonly ended: Blocker[] = []
+  /** What is left to be done after a fence that came to nothing, a line each. */
+  readonly left: string[] = []
   readonly #scopes: readonly Scope[]
   readonly #moves: readonly Move[]
   readonly #order: SwitchoverOrder
@@ -189,12 +192,26 @@ export class Stage {
     return { ...seen, nodes }
   }
 
-  /** @throws TooLate with who was in the way */
-  async takeFences(): Promise<void> {
+  /**
+   * @param prepared is told of what is done before any write waits
+   * @throws TooLate with who was in the way
+   */
+  async takeFences(prepared: (work: () => Promise<void>) => Promise<void>): Promise<void> {
     const groups = this.#moves.map(({ group }) => group)
     const ttlMs = this.#order.totalLimitMs + MARGIN_MS
     for (const [n, { access, request }] of this.#scopes.entries()) {
-      const wanted = { groups, ttlMs, reach: 'writes and changes' } as const
+      const before = {
+        doing: async () => {
+          // Of a group that another run has switched meanwhile nothing is held, and nothing undone.
+          await this.requireUnchanged()
+          await prepared(() => this.#prepare(n))
+        },
+        undo: async () => {
+          this.left.push(...(await undoSides(this, this.#sides, null)).left)
+          this.#intended = false
+        },
+      }
+      const wanted = { groups, ttlMs, reach: 'writes and changes', before } as const
       const given = { ...request, seen: this.#surveys[n] ?? null, began: performance.now() }
       const { fence, report } = await holdFence(access, given, wanted)
       this.ended.push(...report.ended)
@@ -215,6 +232,21 @@ export class Stage {
     return await whyNotOpened(scope.access, scope.request, survey, move)
   }
 
+  /**
+   * What this run is about is written down, and Citus's daemons on the old primaries are held: all that outlives us, and
+   * that no write waits for.
+   * @throws TooLate; what a server says
+   */
+  async #prepare(n: number): Promise<void> {
+    this.#intended = true
+    await each([null, ...this.#sides], async (side) => {
+      if (side !== null) await side.note(this.#intentOf(side.move, 'quiescing'), n)
+      else await this.#intents?.write(this.#intentsOf('quiescing', this.#sides), n)
+    })
+    // The server as a whole, with the first of its databases.
+    if (n === 0) await each(this.#sides, (side) => side.holdCitus(this.until))
+  }
+
   /** What was checked and surveyed is so still, now that nobody else can change it. @throws Overtaken, or TooLate */
   async requireUnchanged(): Promise<void> {
     const roles = each(this.#sides, (side) => side.requireRoles())
@@ -226,7 +258,7 @@ export class Stage {
       )
       const survey = this.#surveys[n]
       if (!survey) throw new Error('a switchover looks before it takes a fence')
-      await requireUnchanged({ checked: scope.checked, survey }, this.#moves, { coordinator, primaries })
+      await requireUnchanged({ checked: scope.checked, survey }, this.#moves, { coordinator, primaries }, this.#run)
     })
     // Of both the first: a promotion explains the rows.
     await each([roles, scopes], (work) => work)
@@ -237,28 +269,42 @@ export class Stage {
     await Promise.all(this.#fences.map((fence) => fence.rehearse()))
   }
 
+  /** The same within the fence: rows that somebody else had changed had not kept our locks waiting. @throws as that */
+  async recheck(): Promise<void> {
+    // A daemon that was just starting when they were ended had not been seen.
+    const daemons = each(this.#sides, (side) => side.rest(this.until))
+    await each([this.requireUnchanged(), daemons], (work) => work)
+  }
+
   /** @param sides of whose groups; default: all */
-  async intend(phase: 'quiescing' | 'promoting', sides?: readonly Side[]): Promise<void> {
+  async intend(phase: Intent['phase'], sides: readonly Side[] = this.#sides): Promise<void> {
     this.#intended = true
     if (phase === 'promoting') this.#asked = true
-    const of = sides ?? this.#sides
-    const byCommand = this.#order.promoteCommand !== null
-    const [stopped, madeBy] = [this.#stopped, this.#scopes[0]?.request.madeBy ?? '']
-    const intentOf = ({ group, from, to }: Move): Intent => {
-      return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy, run: this.#run }
-    }
     await Promise.all([
-      this.#intents?.write(of.map(({ move }) => intentOf(move))),
+      this.#writeIntents(phase, sides),
       // One that was stopped knows it already.
-      ...of.map((side) => (stopped ? null : side.note(intentOf(side.move)))),
+      ...sides.map((side) => (this.#stopped ? null : side.note(this.#intentOf(side.move, phase)))),
     ])
   }
 
+  async #writeIntents(phase: Intent['phase'], sides: readonly Side[]): Promise<void> {
+    await this.#intents?.write(this.#intentsOf(phase, sides))
+  }
+
+  #intentsOf(phase: Intent['phase'], sides: readonly Side[]): Intent[] {
+    return sides.map(({ move }) => this.#intentOf(move, phase))
+  }
+
+  #intentOf({ group, from, to }: Move, phase: Intent['phase']): Intent {
+    const byCommand = this.#order.promoteCommand !== null
+    const [stopped, madeBy] = [this.#stopped, this.#scopes[0]?.request.madeBy ?? '']
+    return { group, from: from.address, to: to.address, phase, byCommand, stopped, madeBy, run: this.#run }
+  }
+
   /**
-   * @param intended that this is about to be done is written down: nothing that outlives us is done before
    * @throws TooLate with whose transactions are still open; the server's error for a lock that did not come
    */
-  async quiesce(intended: Promise<void>): Promise<void> {
+  async quiesce(): Promise<void> {
     const forceAfterMs = this.#scopes[0]?.request.forceAfterMs ?? null
     const patience = {
       until: this.until,
@@ -269,11 +315,11 @@ export class Stage {
     const done = each(this.#sides, async (side) => {
       const [held, forbidden] = await Promise.allSettled([
         side.hold(patience.until, patience.forceAt),
-        intended.then(() => side.forbid()),
+        side.forbid(),
       ])
       if (held.status === 'rejected') throw held.reason
       if (forbidden.status === 'rejected') throw forbidden.reason
-      await Promise.all([side.quiet(forbidden.value, patience), side.rest(patience.until)])
+      await side.quiet(forbidden.value, patience)
     })
     await done.finally(() => {
       this.ended.push(...this.#sides.flatMap(({ ended }) => ended))
@@ -286,10 +332,7 @@ export class Stage {
   }
 
   async follow(): Promise<void> {
-    // Asked again: a daemon that was just starting when they were ended had not been seen.
-    await each(this.#sides, async (side) => {
-      await Promise.all([side.follow(this.until), side.rest(this.until)])
-    })
+    await each(this.#sides, (side) => side.follow(this.until))
   }
 
   /** For HA tools that insist on stopping before they promote. @throws Error with what the command said, or TooLate */
@@ -322,11 +365,17 @@ export class Stage {
   }
 
   /**
-   * The last before the promotion: nobody writes on an old primary any more, and what was written is replayed, what the old
-   * coordinator was told last as well. @throws TooLate
+   * The last before the promotion, which is written down: nobody writes on an old primary any more, and what was written is
+   * replayed, what the old coordinator was told last as well. @throws TooLate; what a server says
    */
   async settle(): Promise<void> {
-    if (!this.#stopped) await each(this.#sides, (side) => side.settle(this.until))
+    this.#asked = true
+    const written = this.#writeIntents('promoting', this.#sides)
+    await each([null, ...this.#sides], async (side) => {
+      if (side === null || side.move.group === COORDINATOR_GROUP) await written
+      if (side !== null && !this.#stopped)
+        await side.settle(this.#intentOf(side.move, 'promoting'), this.until)
+    })
   }
 
   /** Once the coordinator is another: what is intended is written down there from now on. @throws as `connect` */

@@ -133,6 +133,8 @@ class Run {
   /** `performance.now()` of the last commit. */
   #pauseEnded: number | null = null
   #othersMs = 0
+  /** What the steps inside of the one that runs have taken. */
+  #insideMs = 0
 
   constructor(
     scopes: readonly Scope[],
@@ -177,8 +179,18 @@ class Run {
     }
   }
 
+  /** One step may have another one inside: what that takes is its own. */
   async #step<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const value = await this.#clock.time(name, work)
+    const [began, outsideMs] = [performance.now(), this.#insideMs]
+    this.#insideMs = 0
+    let value: T
+    try {
+      value = await work()
+    } finally {
+      const tookMs = performance.now() - began
+      this.#clock.add(name, tookMs - this.#insideMs)
+      this.#insideMs = outsideMs + tookMs
+    }
     await this.#first.hooks.reached(name)
     return value
   }
@@ -205,8 +217,7 @@ class Run {
   async #promote(): Promise<{ readonly undo: unknown } | Stuck | null> {
     const stage = this.#stage
     try {
-      await this.#step('promoting', () => stage.intend('promoting'))
-      await this.#step('settle', () => stage.settle())
+      await this.#step('promoting', () => stage.settle())
       stage.requireWhole()
     } catch (error) {
       return { undo: error }
@@ -296,7 +307,8 @@ class Run {
     await stage.release('the switchover was undone')
     this.#pauseEnded = performance.now()
     const interrupted = error instanceof Error && error.name === 'AbortError'
-    if (error instanceof Overtaken && !goesOn && this.#left.length === 0) return this.refused([error.message])
+    if (error instanceof Overtaken && !goesOn && this.#left.length + stage.left.length === 0)
+      return this.refused([error.message])
     return this.report(goesOn ? 'unproved' : 'blocked', interrupted ? 'interrupted' : messageOf(error))
   }
 
@@ -324,7 +336,7 @@ class Run {
       ended: distinct(ended),
       cutOff: distinct([...this.#cutOff, ...sides.flatMap(({ cutOff }) => cutOff)]),
       rolledBack: null,
-      left: this.#left,
+      left: [...this.#stage.left, ...this.#left],
       warnings: [
         ...this.#warnings,
         ...sides.flatMap(({ warnings }) => warnings),

@@ -41,6 +41,7 @@ export interface Asked {
 /**
  * What was checked may be over by the time in which the locks come: another run may have been before us in the line for
  * them. Asked with the locks in hand, so that it stays true; in one statement, since everybody waits meanwhile.
+ * @param run whose intents are our own
  * @throws Overtaken with what is different; GaveWay where only the survey is too old; TooLate where that can't be said, or
  * something is left to be settled
  */
@@ -48,6 +49,7 @@ export async function requireUnchanged(
   { checked, survey }: Before,
   moves: readonly Move[],
   asked: Asked,
+  run: string,
 ): Promise<void> {
   const [coordinator] = checked.entries.entries
   if (!coordinator) throw new Error('a switchover needs the coordinator')
@@ -78,7 +80,7 @@ export async function requireUnchanged(
   const own = primaries.flatMap((each, n) =>
     (each?.intents ?? []).filter(({ group }) => group === moves[n]?.group && group !== COORDINATOR_GROUP),
   )
-  const [left] = [...seen.intents, ...own]
+  const [left] = [...seen.intents, ...own].filter((intent) => intent.run !== run)
   if (left)
     throw new TooLate(
       `group ${left.group}: another switchover, to ${formatAddress(left.to)}, has died meanwhile (${left.phase}); citus-ha reconcile settles it`,

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { type Fence, takeFence } from '../apply/fence.ts'
+import { type Before, BeforeFailed, type Fence, takeFence } from '../apply/fence.ts'
 import type { Entry, Reach } from '../apply/post.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
@@ -20,6 +20,8 @@ export interface FenceWanted {
   readonly groups: readonly number[]
   readonly ttlMs: number
   readonly reach: Reach
+  /** As in `FenceOrder`; once for each round. */
+  readonly before?: Before
 }
 
 export interface Fencing {
@@ -34,7 +36,8 @@ export const LONGEST_TTL_MS = 600_000
 /**
  * Makes the writes to some groups stand still on every writable copy that is there, in short rounds: all or none.
  * What an earlier change left in doubt is resolved before, since nothing can be resolved inside.
- * @throws CitusHaError where nothing can be said of the cluster, for a group that does not exist, a bad time limit
+ * @throws CitusHaError where nothing can be said of the cluster, for a group that does not exist, a bad time limit; what
+ * was to be done before throws
  */
 export async function holdFence(access: Access, request: WalkRequest, wanted: FenceWanted): Promise<Fencing> {
   requireTtl(wanted.ttlMs)
@@ -70,7 +73,7 @@ type Tried = { readonly kind: 'fenced'; readonly fence: Fence; readonly ended: r
 async function tryOnce(
   access: Access,
   request: WalkRequest,
-  { groups, ttlMs, reach }: FenceWanted,
+  { groups, ttlMs, reach, before }: FenceWanted,
   seen: View,
   clock: Clock,
 ): Promise<Tried> {
@@ -83,11 +86,12 @@ async function tryOnce(
       await recoverNow(access, request, seen, 'resolve', clock)
     const { entries } = entriesOf(seen, access.migration, groups)
     const context = { limits: limitsOf(request), watch, open }
-    const fence = await takeFence({ groups, entries, ttlMs, reach }, context)
+    const fence = await takeFence({ groups, entries, ttlMs, reach, ...(before && { before }) }, context)
     await Promise.all(watch.asked)
     return { kind: 'fenced', fence, ended: watch.ended }
   } catch (error) {
     await Promise.all(watch.asked)
+    if (error instanceof BeforeFailed) throw error.cause
     return again(error, watch)
   }
 }

@@ -19,7 +19,7 @@ const heldRows = z.array(
   }),
 )
 
-const inEffectRow = z.object({ now: z.array(z.string().nullable()) })
+const inEffectRow = z.object({ now: z.array(z.string().nullable()), at: z.string() })
 
 /**
  * Those of the settings that this server knows: how they are, what it had of its own before, what they are held at, and
@@ -38,6 +38,14 @@ async function settingsOf(session: SessionLike) {
 const isHeld = (of: (typeof HELD_SETTINGS)[number]['of'], group: number): boolean =>
   of === 'every group' || group === COORDINATOR_GROUP
 
+/** What was found once a server had been told to read its configuration. */
+export interface Effect {
+  /** The settings that had not taken effect within a second. */
+  readonly off: readonly string[]
+  /** When that was seen, by the server's clock. */
+  readonly at: string
+}
+
 /** A setting, and what it is held at. */
 export interface Hold {
   readonly name: string
@@ -52,30 +60,17 @@ export async function holdsOf(session: SessionLike, group: number): Promise<Hold
 /**
  * Holds an old primary for a switchover: no transaction that begins from now on writes, and Citus recovers none of its own
  * on other nodes. Not replicated; kept over restarts. ALTER SYSTEM can't run in a transaction: a message each.
- * @param aside another session to the same server, for as much as can be done at the same time
- * @returns the settings that did not take effect within a second
  * @throws what the driver or the server says
  */
-export async function holdServer(
-  session: SessionLike,
-  holds: readonly Hold[],
-  aside: SessionLike = session,
-): Promise<string[]> {
-  const set = async (on: SessionLike, some: readonly Hold[]) => {
-    for (const { name, value } of some)
-      await on.run(`ALTER SYSTEM SET ${quoted(name)} = ${literal(value)}`, LIMIT_MS)
-  }
-  const both = await Promise.allSettled([set(session, holds.slice(0, 1)), set(aside, holds.slice(1))])
-  for (const each of both) if (each.status === 'rejected') throw each.reason
+export async function holdServer(session: SessionLike, holds: readonly Hold[]): Promise<Effect> {
+  for (const { name, value } of holds)
+    await session.run(`ALTER SYSTEM SET ${quoted(name)} = ${literal(value)}`, LIMIT_MS)
   await session.run('SELECT pg_reload_conf()', LIMIT_MS)
-  const wanted = new Map(holds.map(({ name, value }) => [name, value]))
-  // Each session reads it by itself: none is to go by what it was.
-  const off = await Promise.all([...new Set([session, aside])].map((each) => untilInEffect(each, wanted)))
-  return [...new Set(off.flat())]
+  return await untilInEffect(session, new Map(holds.map(({ name, value }) => [name, value])))
 }
 
-/** As it was before, for good. @returns and @throws as `holdServer` */
-export async function releaseServer(session: SessionLike): Promise<string[]> {
+/** As it was before, for good. @throws as `holdServer` */
+export async function releaseServer(session: SessionLike): Promise<Effect> {
   const held = await forgetHold(session)
   await session.run('SELECT pg_reload_conf()', LIMIT_MS)
   return await untilInEffect(session, new Map(held.map(({ name, value }) => [name, { not: value }])))
@@ -106,14 +101,14 @@ const quoted = (name: string): string => name.split('.').map(identifier).join('.
 async function untilInEffect(
   session: SessionLike,
   wanted: ReadonlyMap<string, string | { readonly not: string }>,
-): Promise<string[]> {
+): Promise<Effect> {
   const until = performance.now() + EFFECT_MS
   const names = [...wanted.keys()]
   // Not from pg_settings, which has all of them made up each time: writers wait.
-  const sql = `SELECT ARRAY[${names.map((name) => `current_setting(${literal(name)}, true)`).join(', ')}]::text[] AS now`
+  const sql = `SELECT ARRAY[${names.map((name) => `current_setting(${literal(name)}, true)`).join(', ')}]::text[] AS now, clock_timestamp()::text AS at`
   for (;;) {
     const [rows] = await session.run(sql, LIMIT_MS)
-    const now = inEffectRow.parse(rows?.[0]).now
+    const { now, at } = inEffectRow.parse(rows?.[0])
     const off = names.filter((name, n) => {
       const [is, value] = [now[n] ?? null, wanted.get(name)]
       // One that this server does not know is none of ours.
@@ -121,7 +116,7 @@ async function untilInEffect(
         is !== null && value !== undefined && (typeof value === 'string' ? is !== value : is === value.not)
       )
     })
-    if (off.length === 0 || performance.now() >= until) return off
+    if (off.length === 0 || performance.now() >= until) return { off, at }
     await pause(SHORTEST_MS)
   }
 }

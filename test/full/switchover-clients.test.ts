@@ -72,7 +72,7 @@ describe.skipIf(standin)('clients of an old primary', () => {
       const idle = by === 'an idle session' ? await connected() : null
       let answer: Promise<string> = Promise.resolve('never sent')
       const reached = async (step: string) => {
-        if (step !== 'settle') return
+        if (step !== 'promoting') return
         const session = idle ?? (await connected())
         answer = session.query(sql).then(
           () => 'made',

@@ -14,7 +14,7 @@ interface Transaction {
   readonly readOnly: boolean
   /** It would be, had its client not said READ WRITE. */
   readonly overrides: boolean
-  savepoint: Savepoint | null
+  readonly savepoints: Map<string, Savepoint>
 }
 
 interface Savepoint {
@@ -116,7 +116,7 @@ export class Backend {
       explicit,
       readOnly: readOnly && !insists,
       overrides: readOnly && insists,
-      savepoint: null,
+      savepoints: new Map(),
     }
   }
 
@@ -149,12 +149,12 @@ export class Backend {
         this.#transaction = { ...this.#begin(true, statement), writes: this.#transaction?.writes ?? [] }
         return []
       case 'SAVEPOINT':
-        this.#mark()
+        this.#mark(second ?? '')
         return []
       case 'ROLLBACK':
       case 'COMMIT':
         if (second === 'TO') {
-          this.#backToMark()
+          this.#backToMark(statement.split(' ').at(-1) ?? '')
           return []
         }
         if (second !== 'PREPARED') {
@@ -178,15 +178,16 @@ export class Backend {
     }
   }
 
-  #mark(): void {
+  #mark(name: string): void {
     const { server } = this
     if (!this.#transaction) throw new ServerError('25P01', 'SAVEPOINT can only be used in transaction blocks')
     const { writes } = this.#transaction
-    this.#transaction.savepoint = { writes, locks: server.locks.mark(this), local: new Map(this.#local) }
+    const savepoint = { writes, locks: server.locks.mark(this), local: new Map(this.#local) }
+    this.#transaction.savepoints.set(name, savepoint)
   }
 
-  #backToMark(): void {
-    const savepoint = this.#transaction?.savepoint
+  #backToMark(name: string): void {
+    const savepoint = this.#transaction?.savepoints.get(name)
     if (!this.#transaction || !savepoint) throw new ServerError('3B001', 'savepoint does not exist')
     this.#transaction.failed = false
     this.#transaction.writes = savepoint.writes

@@ -20,7 +20,7 @@ const MET: Readonly<Record<string, number>> = {
   'carried on by another': 8,
   'changed by another': 60,
   'command: stop': 100,
-  'command: start': 8,
+  'command: start': 3,
   'command: fails': 4,
 }
 

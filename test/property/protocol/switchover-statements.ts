@@ -252,8 +252,9 @@ function heldSettings({ server, data }: Backend): Rows {
   })
 }
 
-function inEffect({ server }: Backend, statement: string): Rows {
-  return [{ now: strings(statement).map((name) => server.settings.get(name) ?? HELD[name] ?? null) }]
+function inEffect({ server, world }: Backend, statement: string): Rows {
+  const now = strings(statement).map((name) => server.settings.get(name) ?? HELD[name] ?? null)
+  return [{ now, at: String(world.clock.now) }]
 }
 
 /** What was checked, asked again: as a survey would see it. */
