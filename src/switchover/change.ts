@@ -12,7 +12,8 @@ import type { Move } from './check.ts'
 import type { Side } from './side.ts'
 import { CHANGE_MS, type Scope, type Stage } from './stage.ts'
 
-const HELD_MS = 20
+/** Longer than most changes take: nobody is in their way, and looking costs as well. */
+const HELD_MS = 40
 
 interface During {
   readonly stage: Stage

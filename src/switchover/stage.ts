@@ -143,9 +143,15 @@ export class Stage {
 
   /** What is, just before the fence. @throws CitusHaError where nothing can be said of the cluster */
   async look(): Promise<void> {
-    const targets = this.#moves.map(({ to }) => to.address)
+    const targets = this.#moves.map(({ to }) => to)
+    const addresses = targets.map(({ address }) => address)
+    const instances = targets.map(({ instance }) => instance)
     this.#surveys = await Promise.all(
-      this.#scopes.map(({ access, request }) => observe(access, request, new Clock(), targets)),
+      this.#scopes.map(async ({ access, request }) => {
+        const seen = await observe(access, request, new Clock(), addresses)
+        // It is they who will be asked while writes wait: what is asked a second time is planned, and quicker from then on.
+        return await askedAnew(access, seen, instances)
+      }),
     )
   }
 
@@ -258,7 +264,12 @@ export class Stage {
       )
       const survey = this.#surveys[n]
       if (!survey) throw new Error('a switchover looks before it takes a fence')
-      await requireUnchanged({ checked: scope.checked, survey }, this.#moves, { coordinator, primaries }, this.#run)
+      await requireUnchanged(
+        { checked: scope.checked, survey },
+        this.#moves,
+        { coordinator, primaries },
+        this.#run,
+      )
     })
     // Of both the first: a promotion explains the rows.
     await each([roles, scopes], (work) => work)
