@@ -55,6 +55,7 @@ export class Stage {
   #asked = false
   #commanded = false
   #intended = false
+  #quiescing = false
   /** Of this switchover, in what it writes down. */
   readonly #run = randomUUID()
 
@@ -87,6 +88,11 @@ export class Stage {
   /** What this run is about may be written down: before that there is nothing of it to undo. */
   get intended(): boolean {
     return this.#intended
+  }
+
+  /** Old primaries may be read-only by now. */
+  get quiescing(): boolean {
+    return this.#quiescing
   }
 
   /** A promotion may have been asked for, by us or by whoever has read so. */
@@ -138,6 +144,7 @@ export class Stage {
     this.#fences.length = 0
     this.#began = null
     this.#intended = false
+    this.#quiescing = false
     await this.#spare()
   }
 
@@ -316,6 +323,7 @@ export class Stage {
    * @throws TooLate with whose transactions are still open; the server's error for a lock that did not come
    */
   async quiesce(): Promise<void> {
+    this.#quiescing = true
     const forceAfterMs = this.#scopes[0]?.request.forceAfterMs ?? null
     const patience = {
       until: this.until,

@@ -28,7 +28,10 @@ export async function undoSides(
 ): Promise<Undone> {
   // Nothing was done: what is to be seen, and is written down of these groups, is another run's.
   if (!stage.intended) return { left: [], goesOn: false }
-  const promoted = await Promise.all(sides.map((side) => side.isPromoted().catch(() => stage.asked)))
+  // An old primary that takes writes still is what it was, whatever others have promoted beside it.
+  const promoted = await Promise.all(
+    sides.map((side) => stage.quiescing && side.isPromoted().catch(() => stage.asked)),
+  )
   const back = sides.filter((_, n) => !promoted[n])
   const forward = sides.filter((_, n) => promoted[n])
   // Whoever finds it half undone is to undo the rest, whatever had been written down before.

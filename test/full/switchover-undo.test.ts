@@ -200,7 +200,7 @@ describe.skipIf(standin)('an old primary that was stopped, while its group has a
       const [old, other] = [switching.server('worker-1'), switching.server('worker-1-standby-2')]
       const flag = `${switching.scenario.cluster.directory}/undone-${happens.name}-${old.port}`
       const reached = async (point: string) => {
-        if (point === 'settle') await happens(other)
+        if (point === 'promoting') await happens(other)
       }
       const commands = [
         ['--demote-first', '--demote-command', switching.stopping('worker-1')],

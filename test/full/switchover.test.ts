@@ -173,8 +173,9 @@ describe.skipIf(standin)('switchover, at length', () => {
       const session = switching.keep(await openTransaction(switching.server(entry), database, sql))
       const ran = switching.switchover('--group', '1')
       await waitUntil('the fence is taken', async () => {
-        const rows = await coordinator.query('SELECT FROM citus_ha.intent', [], { database })
-        return rows.length > 0
+        const held = `SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+          WHERE l.relation = 'pg_dist_node'::regclass AND l.mode = 'ExclusiveLock' AND l.granted`
+        return (await coordinator.query(held, [], { database })).length > 0
       })
       await session.query(`UPDATE items SET note = 'after all' WHERE id = ${id}`)
       await commit(session)
