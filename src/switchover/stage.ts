@@ -225,7 +225,11 @@ export class Stage {
         },
       }
       const wanted = { groups, ttlMs, reach: 'writes and changes', before } as const
-      const given = { ...request, seen: this.#surveys[n] ?? null, began: performance.now() }
+      const began = performance.now()
+      // Those of the databases before wait already.
+      const leftMs = this.#began === null ? request.deadlineMs : Math.max(0, this.until - began)
+      const deadlineMs = Math.min(request.deadlineMs, leftMs)
+      const given = { ...request, seen: this.#surveys[n] ?? null, began, deadlineMs }
       const { fence, report } = await holdFence(access, given, wanted)
       this.ended.push(...report.ended)
       this.waitedFor.push(...report.blockers, ...report.ended)
@@ -251,13 +255,18 @@ export class Stage {
    * @throws TooLate; what a server says
    */
   async #prepare(n: number): Promise<void> {
+    // A round of a later database that came to nothing has undone it in those that are fenced already.
+    const first = this.#intended ? n : 0
     this.#intended = true
+    const databases = this.#scopes.map((_, k) => k).slice(first, n + 1)
     await each([null, ...this.#sides], async (side) => {
-      if (side !== null) await side.note(this.#intentOf(side.move, 'quiescing'), n)
-      else await this.#intents?.write(this.#intentsOf('quiescing', this.#sides), n)
+      await each(databases, async (k) => {
+        if (side !== null) await side.note(this.#intentOf(side.move, 'quiescing'), k)
+        else await this.#intents?.write(this.#intentsOf('quiescing', this.#sides), k)
+      })
     })
     // The server as a whole, with the first of its databases.
-    if (n === 0) await each(this.#sides, (side) => side.holdCitus(this.until))
+    if (first === 0) await each(this.#sides, (side) => side.holdCitus(this.until))
   }
 
   /** What was checked and surveyed is so still, now that nobody else can change it. @throws Overtaken, or TooLate */

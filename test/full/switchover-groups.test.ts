@@ -1,5 +1,6 @@
+import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { standin } from '../support/clients.ts'
+import { openTransaction, standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
 
 describe.skipIf(standin)('a switchover of several groups', () => {
@@ -86,6 +87,63 @@ describe.skipIf(standin)('a switchover of a cluster with several databases', () 
   })
   afterAll(async () => {
     await switching?.scenario.stop()
+  })
+
+  it('keeps what the first was promised while another one is fenced in a second round', async () => {
+    const { scenario } = switching
+    const old = switching.server('worker-1')
+    const lock = 'LOCK pg_dist_node IN ROW EXCLUSIVE MODE'
+    let client: pg.Client | null = null
+    let intended = 0
+    const seen: unknown[] = []
+    const reached = async (point: string) => {
+      if (point === 'look')
+        client = switching.keep(await openTransaction(switching.server('coordinator'), SECOND, lock))
+      // Each of the databases in the first round, and what the second round has to do.
+      if (point === 'intend' && ++intended === 3) await client?.query('COMMIT')
+      if (point !== 'recheck') return
+      const [held] = await old.query('SHOW citus.recover_2pc_interval')
+      seen.push(held)
+      for (const server of [old, switching.server('coordinator')])
+        for (const database of [scenario.cluster.database, SECOND])
+          seen.push(await server.query('SELECT phase FROM citus_ha.intent', [], { database }))
+      throw new Error('that is all')
+    }
+    const ran = await scenario.runWith({ reached }, 'switchover', '--group', '1', '--yes', '--json')
+    expect(ran.exitCode, ran.stdout + ran.stderr).toBe(4)
+    const noted = [{ phase: 'quiescing' }]
+    expect(seen, ran.stdout + ran.stderr).toEqual([
+      { 'citus.recover_2pc_interval': '-1' },
+      noted,
+      noted,
+      noted,
+      noted,
+    ])
+    await switching.expectUntouched()
+    await switching.expectNoIntent(SECOND)
+  })
+
+  it('gives up within --total-limit when another one can’t be fenced', async () => {
+    const lock = 'LOCK pg_dist_node IN ROW EXCLUSIVE MODE'
+    const reached = async (point: string) => {
+      if (point === 'look')
+        switching.keep(await openTransaction(switching.server('coordinator'), SECOND, lock))
+    }
+    const limits = ['--total-limit', '2s', '--timeout', '20s']
+    const ran = await switching.scenario.runWith(
+      { reached },
+      'switchover',
+      '--group',
+      '1',
+      '--yes',
+      '--json',
+      ...limits,
+    )
+    expect(ran.exitCode, ran.stdout + ran.stderr).toBe(4)
+    expect(JSON.parse(ran.stdout).waitedFor).toMatchObject([{ application: 'the-idle-one' }])
+    expect(JSON.parse(ran.stdout).pauseMs).toBeLessThan(6000)
+    await switching.expectUntouched()
+    await switching.expectNoIntent(SECOND)
   })
 
   it('is one for all of them, and no client of any sees a failure', async () => {
