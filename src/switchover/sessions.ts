@@ -74,26 +74,30 @@ export class OldSessions {
   }
 
   /**
-   * Ends whoever is writing there just now, which is not acknowledged then; and tells what would go on writing whatever the
-   * server is set to. One message a database.
+   * Who is writing there just now; and what would go on writing whatever the server is set to. One message a database.
+   * @param what `end`: those who are writing are ended, which is not acknowledged then
    * @param note a transaction that comes before it in each; null: none
    * @param and what is run right after it in the first of the databases
    * @returns with the rows of that
    */
-  async noteAndEndWriting(
+  async writing(
+    what: 'look' | 'end',
     note: string | null,
     and: string,
-  ): Promise<{ ended: Blocker[]; open: Blocker[]; rows: readonly Row[] }> {
-    const calls = ['end_writing_sessions()', "open_transactions('-infinity'::timestamptz)"]
+  ): Promise<{ writing: Blocker[]; open: Blocker[]; rows: readonly Row[] }> {
+    const verb = what === 'look' ? 'writing_sessions()' : 'end_writing_sessions()'
     let rows: readonly Row[] = []
-    const [ended = [], open = []] = await this.#askAll(calls, {
-      before: note,
-      after: and,
-      told: (after) => {
-        rows = after
+    const [writing = [], open = []] = await this.#askAll(
+      [verb, "open_transactions('-infinity'::timestamptz)"],
+      {
+        before: note,
+        after: and,
+        told: (after) => {
+          rows = after
+        },
       },
-    })
-    return { ended, open, rows }
+    )
+    return { writing, open, rows }
   }
 
   /** Ends those who wait for our locks there, and who is writing. @returns who they are */

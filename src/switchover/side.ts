@@ -279,8 +279,12 @@ export class Side {
    * what has been written until now is replayed. @throws TooLate with who can't be kept from it
    */
   async settle(intent: Intent, until: number): Promise<void> {
-    const { ended, open, rows } = await this.sessions.noteAndEndWriting(this.#noteSql(intent), MARK)
-    this.cutOff.push(...ended)
+    let { writing, open, rows } = await this.sessions.writing('look', this.#noteSql(intent), MARK)
+    if (writing.length > 0) {
+      // Hardly ever: what it takes is not to be paid for each time.
+      ;({ writing, open, rows } = await this.sessions.writing('end', null, MARK))
+      this.cutOff.push(...writing)
+    }
     if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
     const mark = readMark(rows)
     this.#mark = mark
