@@ -98,6 +98,7 @@ export async function recover(access: Access, request: WalkRequest, view: View):
     for (const line of running) request.progress(line)
     const failed =
       running.length > 0 ||
+      settled.some(({ what }) => what === 'left') ||
       resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
     return { ...ended, failed, error: null }
   } catch (error) {

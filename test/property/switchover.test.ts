@@ -30,6 +30,7 @@ const QUIET: SwitchoverSchedule = {
   faults: [],
   synchronous: false,
   stops: ['no', 'no'],
+  promotes: [null, null],
 }
 const order = (
   parts: Partial<SwitchoverSchedule['orders'][number]>,

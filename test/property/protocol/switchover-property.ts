@@ -22,6 +22,8 @@ const MET: Readonly<Record<string, number>> = {
   'command: stop': 100,
   'command: start': 3,
   'command: fails': 4,
+  'command: promote': 20,
+  'command: hand over': 20,
 }
 
 /** Each is rare by itself: of long runs only. `npm test` has one of each apart. */

@@ -57,6 +57,8 @@ const order = fc.record({
 
 const stops = fc.constantFrom('no', 'no', 'no', 'for good', 'and is started again')
 
+const promotes = fc.constantFrom(null, null, 'promote', 'hand over')
+
 export const switchoverSchedule = fc.record({
   /** Of delays and of what clients do; nothing else is left to it. */
   seed: fc.nat(0xffff),
@@ -72,6 +74,8 @@ export const switchoverSchedule = fc.record({
   synchronous: fc.constantFrom(false, false, false, true),
   /** Of each order, whether the old primary is stopped before the promotion, and started again where that comes to nothing. */
   stops: fc.tuple(stops, stops),
+  /** Of each order, the command that promotes; null: citus-ha does. */
+  promotes: fc.tuple(promotes, promotes),
 })
 
 export type SwitchoverSchedule = typeof switchoverSchedule extends fc.Arbitrary<infer T> ? T : never

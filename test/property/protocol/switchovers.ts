@@ -59,7 +59,7 @@ async function live(world: World, schedule: SwitchoverSchedule): Promise<World> 
     await passing(world, 400)
     setGoing(world, ledger, schedule.clients)
     for (const [n, order] of schedule.orders.entries())
-      orderSwitchover(world, order, schedule.stops[n] ?? 'no')
+      orderSwitchover(world, order, schedule.stops[n] ?? 'no', schedule.promotes[n] ?? null)
     world.rival = () => {
       if (world.instances.length <= MOST_RIVALS) begin(world, 'ha', (instance) => reconcile(world, instance))
     }
@@ -145,7 +145,7 @@ type Given = SwitchoverSchedule['orders'][number]
 
 type Stops = SwitchoverSchedule['stops'][number]
 
-function orderSwitchover(world: World, given: Given, stops: Stops): void {
+function orderSwitchover(world: World, given: Given, stops: Stops, promoteCommand: string | null): void {
   world.clock.after(given.at, null, () => {
     begin(world, 'sw', async (instance) => {
       instance.switches = true
@@ -156,7 +156,7 @@ function orderSwitchover(world: World, given: Given, stops: Stops): void {
       )
       if (busy.some(({ state }) => state !== 'dead')) world.count('two at once')
       world.note(`${instance.name} switches over ${groups}`)
-      const order = orderOf(world, groups, given, stops)
+      const order = { ...orderOf(world, groups, given, stops), promoteCommand }
       const { dies, meanwhile } = given
       const [group = 0] = groups
       const [from, to] = [registered(world, group)?.name ?? '', order.to?.host ?? null]
@@ -226,6 +226,7 @@ async function calm(world: World): Promise<void> {
   world.calm = true
   world.heal()
   for (const group of world.groups) tidy(world, group)
+  for (const group of world.groups) finishByHand(world, group)
   await passing(world, CALM_MS)
 }
 
@@ -258,6 +259,20 @@ function tidy(world: World, group: number): void {
     else one.follow(primary)
   }
   world.note(`group ${group}: ${primary.name} is the primary`)
+}
+
+/** A promotion by a command that was cut off is nobody's to repeat but a person's, who is told so. */
+function finishByHand(world: World, group: number): void {
+  const noted = [world.leading(), registered(world, group)].flatMap((server) => server?.durable.intents ?? [])
+  for (const { phase, byCommand, group: of, to } of noted) {
+    const target = world.server(to.host)
+    const old = registered(world, group)
+    if (of !== group || phase !== 'promoting' || !byCommand || !target?.inRecovery || !old?.readOnly) continue
+    world.count('promoted by hand')
+    target.replay()
+    target.promote()
+    return
+  }
 }
 
 /** What Citus does by itself in a while: its recovery, and its sync of copies. */
