@@ -123,10 +123,15 @@ BEGIN
     RAISE EXCEPTION 'the plan leaves a row without an address' USING ERRCODE = 'HA004';
   END IF;
 
-  -- What a switchover has written down about this group came here with the old primary's WAL.
+  -- What a switchover has written down about this group came here with the old primary's WAL. Where somebody else than its
+  -- target has taken over, nobody is left whom it is about; an old primary that it holds keeps it until that is undone.
   DELETE FROM citus_ha.intent i
    WHERE EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = i.groupid AND n.noderole = 'primary'
-                    AND n.nodename = i.to_host AND n.nodeport = i.to_port);
+                    AND n.nodename = i.to_host AND n.nodeport = i.to_port)
+      OR (i.groupid = citus_ha.own_group() AND i.groupid <> 0
+          AND NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = i.groupid AND n.noderole = 'primary'
+                             AND n.nodename = i.from_host AND n.nodeport = i.from_port)
+          AND NOT citus_ha.own_settings() ? 'default_transaction_read_only');
 
   -- Citus wakes its sync daemon for a node update only, so a flag alone moves the row there and back.
   FOR flagged IN SELECT n.* FROM pg_dist_node n

@@ -151,7 +151,7 @@ describe('a watcher in a world that changes', () => {
     expect(seen.changes.map(({ outcome, epoch }) => [outcome, epoch])).toEqual(
       Array.from({ length: 20 }, (_, n) => ['changed', n + 1]),
     )
-    await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), before)
+    await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), orLent(before))
   }, 240_000)
 
   // The cooldown is longer than the test waits for anything: with it applied, the second change would never come.
@@ -172,7 +172,7 @@ describe('a watcher in a world that changes', () => {
       ;[primary, standby] = [standby, primary]
     }
     expect(seen.changes.map(({ outcome }) => outcome)).toEqual(['changed', 'changed'])
-    await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), before)
+    await expectRight(scenario, ['coordinator', 'worker-1', 'worker-2'].map(server), orLent(before))
   })
 
   it.skipIf(standin)(
@@ -238,4 +238,13 @@ async function resolveBy(directory: string, names: readonly string[], address: s
   await rename(`${hosts}.new`, hosts)
   vi.stubEnv('NODE_OPTIONS', `--require ${script}`)
   vi.stubEnv('CITUS_HA_TEST_HOSTS', hosts)
+}
+
+/** A standby that follows again is given its reads back when the cooldown is over; until then the primary has them. */
+function orLent(rows: readonly string[]): string[] {
+  return rows.map((row) =>
+    row.startsWith('4 group 1 secondary')
+      ? expect.stringMatching(new RegExp(`^(${row}|4 group 1 secondary ::ffff:.*)$`))
+      : row,
+  )
 }

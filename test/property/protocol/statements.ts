@@ -84,6 +84,15 @@ function inTime({ ageMs }: Backend, statement: string): Rows {
   return [{}]
 }
 
+/** Gone as well where somebody else than its target has taken over here, who is not held himself. */
+function unlessOver({ server }: Backend, intents: Data['intents'], rows: Data['rows']): Data['intents'] {
+  return unlessDone(intents, rows).filter(({ group, from }) => {
+    if (group !== server.group || group === 0 || server.readOnlyInFile) return true
+    const row = primaryOf(rows, group)
+    return row && sameAddress(row.address, from)
+  })
+}
+
 /** Gone with the change that makes the row of its target the primary's. */
 function unlessDone(intents: Data['intents'], rows: Data['rows']): Data['intents'] {
   return intents.filter(({ group, to }) => {
@@ -109,7 +118,7 @@ function rewrite(backend: Backend, statement: string): Rows {
   // Under its lock nobody else writes these: what it will be is what it is now.
   backend.write((now) => {
     if (!isBefore(now.epoch, stamp)) throw new Error(`epoch ${epoch} is written over ${now.epoch.epoch}`)
-    return { ...now, rows, epoch: stamp, addresses, intents: unlessDone(now.intents, rows) }
+    return { ...now, rows, epoch: stamp, addresses, intents: unlessOver(backend, now.intents, rows) }
   })
   return [{}]
 }
