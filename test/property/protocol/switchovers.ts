@@ -13,7 +13,7 @@ import { HAPPENS } from './meanwhile.ts'
 import { Instance } from './network.ts'
 import { LONGEST_MS, over, passing, requestOf, sync } from './run.ts'
 import type { Schedule } from './schedule.ts'
-import type { Server } from './server.ts'
+import { bytesAt, positionOf, type Server } from './server.ts'
 import { useShell } from './shell.ts'
 import { checkReport, flawsAfterSwitchovers } from './switchover-check.ts'
 import type { SwitchoverSchedule } from './switchover-schedule.ts'
@@ -67,8 +67,14 @@ async function live(world: World, schedule: SwitchoverSchedule): Promise<World> 
     await passing(world, 950)
     await world.clock.run(() => over(world), LONGEST_MS)
     await calm(world)
-    const last = begin(world, 'final', (instance) => reconcile(world, instance))
+    let last = begin(world, 'final', (instance) => reconcile(world, instance))
     await world.clock.run(() => over(world), LONGEST_MS * 2)
+    for (const given of promotedWithLess(world)) {
+      world.count('vouched for')
+      last = begin(world, 'final', (instance) => reconcile(world, instance))
+      last.vouched = given.name
+      await world.clock.run(() => over(world), LONGEST_MS * 2)
+    }
     await settle(world)
     const flaws = [...flawsAfterSwitchovers(world), ...ledger.missing((group) => registered(world, group))]
     if (flaws.length > 0) throw new Error(`after ${last.name}:\n${flaws.join('\n')}`)
@@ -218,6 +224,27 @@ function tell(world: World, { name }: Instance, report: SwitchoverReport): void 
 function registered(world: World, group: number): Server | undefined {
   const row = primaryOf(world.leading()?.durable.rows ?? [], group)
   return row && world.server(row.address.host)
+}
+
+/**
+ * Outsiders may promote a standby that has not got all that is on record: that is refused until a person vouches for it,
+ * who can see whether the one that has more is gone. Nobody else is left of such a group.
+ */
+function promotedWithLess(world: World): Server[] {
+  return world.groups.flatMap((group) => {
+    const [only, ...others] = world.primaries(group)
+    if (!only || others.length > 0 || !world.othersPromoted.has(only)) return []
+    return registered(world, group) !== only && isBehindRecord(world, only) ? [only] : []
+  })
+}
+
+/** Whether any server has it on record that its line went further than where this one has left it. */
+function isBehindRecord(world: World, { group, history }: Server): boolean {
+  const recorded = [...world.servers.values()].flatMap(({ durable }) => durable.positions)
+  return recorded.some((position) => {
+    const left = history.find(({ timeline }) => timeline === position.timeline)
+    return position.group === group && left !== undefined && position.lsn > bytesAt(positionOf(left.lsn))
+  })
 }
 
 /** Faults stop: routes and servers are back, those that others have replaced as standbys of the new ones. */
