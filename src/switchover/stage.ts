@@ -296,7 +296,7 @@ export class Stage {
     await Promise.all(this.#fences.map((fence) => fence.rehearse()))
   }
 
-  /** The same within the fence: rows that somebody else had changed had not kept our locks waiting. @throws as that */
+  /** The same once the fence is held: until then tools that know nothing of the change lock could change rows. @throws as that */
   async recheck(): Promise<void> {
     // A daemon that was just starting when they were ended had not been seen.
     const daemons = each(this.#sides, (side) => side.rest(this.until))

@@ -3,7 +3,7 @@ import { HAPPENS, type Meanwhile } from './meanwhile.ts'
 import { HAPPENS as RESTORES } from './restores.ts'
 import { FAULTS, type Fault } from './schedule.ts'
 
-/** Where a switchover is told of, in order: the points of its hooks. */
+/** Where a switchover is told of, by the points of its hooks; `intend` is reached within `fence`, and before it. */
 export const POINTS = [
   'connect',
   'look',
