@@ -5,7 +5,9 @@
 -- of what its successor has just prepared. Read-only or not, it would roll that back.
 
 -- Keeps Citus's 2PC recovery here from going on, for the transaction: one that is under way has come to its end, and the
--- next one waits. It holds this table while it is at work. Gives back whether that could be had within lock_timeout. Where the
+-- next one waits. It holds this table while it is at work. So does each transaction over several nodes, from before it prepares
+-- anything until its end: none that begins here is committed meanwhile, COPY included, which Citus lets through where all is
+-- read-only. Gives back whether that could be had within lock_timeout. Where the
 -- caller holds the shards, or of a server that is retired.
 CREATE OR REPLACE FUNCTION citus_ha.hold_recovery() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$

@@ -23,7 +23,7 @@ interface Around {
   /** A transaction of one statement, in each database. */
   readonly before?: string | null
   /** For the first database alone. */
-  readonly after?: string
+  readonly after?: string | null
   /** Gets the rows of `after`. */
   readonly told?: (rows: readonly Row[]) => void
 }
@@ -77,13 +77,13 @@ export class OldSessions {
    * Who is writing there just now; and what would go on writing whatever the server is set to. One message a database.
    * @param what `end`: those who are writing are ended, which is not acknowledged then
    * @param note a transaction that comes before it in each; null: none
-   * @param and what is run right after it in the first of the databases
+   * @param and what is run right after it in the first of the databases; null: nothing
    * @returns with the rows of that
    */
   async writing(
     what: 'look' | 'end',
     note: string | null,
-    and: string,
+    and: string | null,
   ): Promise<{ writing: Blocker[]; open: Blocker[]; rows: readonly Row[] }> {
     const verb = what === 'look' ? 'writing_sessions()' : 'end_writing_sessions()'
     let rows: readonly Row[] = []

@@ -291,6 +291,29 @@ export class Side {
     await replayedTo(this.#target, mark.lsn, until)
   }
 
+  /**
+   * No transaction over several nodes is committed from here any more, until the guards' transactions end: Citus writes each down
+   * here, in `pg_dist_transaction`, before it prepares it elsewhere. Its COPY does not ask whether the server is read-only
+   * (13.2.2; `CitusCopyFrom`), and what it prepares under this group's number the new primary would roll back.
+   * @throws TooLate with who commits for that long
+   */
+  async holdRecords(until: number): Promise<void> {
+    const hold = async (guard: SessionLike): Promise<boolean> => {
+      const [rows] = await guard.run('SELECT citus_ha.hold_recovery() AS held', ANSWER_MS)
+      return rows?.[0]?.held === true
+    }
+    for (let missing = this.#guards; ; ) {
+      const held = await Promise.all(missing.map(hold))
+      missing = missing.filter((_, n) => !held[n])
+      if (missing.length === 0) return
+      // They have come since it was read-only and quiet.
+      const { writing } = await this.sessions.writing('end', null, null)
+      if (performance.now() >= until)
+        throw new TooLate('transactions over several nodes are being committed from the old primary', writing)
+      this.cutOff.push(...writing)
+    }
+  }
+
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
   async follow(until: number): Promise<void> {
     const { lsn } = readMark((await runWhole(this.#control, MARK, ANSWER_MS)).flat())

@@ -359,8 +359,11 @@ export class Stage {
     await each(this.#sides, (side) => side.clear(this.until))
   }
 
+  /** All that is written is replayed, and no more is committed from the old primaries than that. @throws TooLate */
   async follow(): Promise<void> {
-    await each(this.#sides, (side) => side.follow(this.until))
+    await each(this.#sides, async (side) => {
+      await each([side.follow(this.until), side.holdRecords(this.until)], (work) => work)
+    })
   }
 
   /** For HA tools that insist on stopping before they promote. @throws Error with what the command said, or TooLate */

@@ -45,6 +45,19 @@ describe.skipIf(standin)('a switchover, for clients of the server that is switch
     expect(await running.surplus(coordinator)).toEqual([])
   })
 
+  it('makes none of theirs that would be rolled back, whoever stays at the old primary', async () => {
+    const { coordinator } = switching.scenario.cluster
+    const running = await switching.clients(['coordinator', 'worker-2'])
+    // Citus’s COPY asks nobody whether the server is read-only.
+    const { report } = await switching.switched('--group', '2')
+    expect(report.outcome).toBe('switched')
+    await running.stop()
+    expect(running.failures.length).toBe(running.failuresAt('worker-2').length)
+    expect(await running.missing(coordinator)).toEqual([])
+    expect(await running.halves(coordinator)).toEqual([])
+    await switching.expectNoIntent()
+  })
+
   it('fails no more than that where it comes to nothing: they go on where they were', async () => {
     const both = 'worker-1 or worker-1-standby'
     const running = await switching.clients([both, 'worker-2'])

@@ -31,6 +31,8 @@ export const FAULTS = [
 export interface Fault {
   readonly on: 'statement' | 'probe'
   readonly at: number
+  /** Counted from when a switchover first reaches this point of its hooks; default: from the beginning. */
+  readonly since?: string
   readonly what: (typeof FAULTS)[number]
   /** Which server or standby, counted round. */
   readonly whom: number

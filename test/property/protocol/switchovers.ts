@@ -169,6 +169,7 @@ function orderSwitchover(world: World, given: Given, stops: Stops, promoteComman
       const hooks = {
         reached: async (point: string) => {
           world.note(`${instance.name} reached ${point}`)
+          world.reached(point)
           if (point === meanwhile?.at) {
             world.note(`MEANWHILE ${meanwhile.what}`)
             world.count(`meanwhile: ${meanwhile.what}`)

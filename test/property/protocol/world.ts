@@ -44,6 +44,8 @@ export class World implements Surroundings {
   readonly #schedule: Schedule
   readonly #cuts = new Map<string, number>()
   readonly #sent = { statement: 0, probe: 0 }
+  /** How many had been sent when a switchover first reached a point. */
+  readonly #reached = new Map<string, { readonly statement: number; readonly probe: number }>()
   readonly #touched = new Map<string, number>()
   #random: number
   #failure: unknown = null
@@ -250,12 +252,20 @@ export class World implements Surroundings {
     Object.assign(this.#sent, { statement: 0, probe: 0 })
   }
 
+  /** A point of a switchover's hooks. */
+  reached(point: string): void {
+    if (!this.#reached.has(point)) this.#reached.set(point, { ...this.#sent })
+  }
+
   message(sql: string, from: Instance, to: string): Fate {
     const on = sql === 'probe' ? 'probe' : 'statement'
     const n = this.#sent[on]++
     if (on === 'statement' && this.logging) this.note(`${from.name} -> ${to} [${n}] ${shortened(sql)}`)
     if (this.calm) return ARRIVES
-    const due = this.#schedule.faults.filter((fault) => fault.on === on && fault.at === n)
+    const begun = (since: string | undefined) => (since === undefined ? 0 : this.#reached.get(since)?.[on])
+    const due = this.#schedule.faults.filter(
+      (fault) => fault.on === on && fault.at === n - (begun(fault.since) ?? Number.NaN),
+    )
     return due.reduce((fate, fault) => this.#strike(fault, fate, from, to), ARRIVES)
   }
 
