@@ -9,6 +9,10 @@ export function isSslMode(text: string): text is SslMode {
   return (SSL_MODES as readonly string[]).includes(text)
 }
 
+/** As libpq and Node both write them. */
+export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+export type TlsVersion = (typeof TLS_VERSIONS)[number]
+
 /** What a URL or the file's `connection` says; what is absent comes from `PG*` variables or libpq's defaults. */
 export interface ConnectionSettings {
   readonly user?: string
@@ -19,10 +23,18 @@ export interface ConnectionSettings {
   readonly sslrootcert?: string
   readonly sslcert?: string
   readonly sslkey?: string
+  /** Of an encrypted `sslkey`. */
+  readonly sslpassword?: Secret
+  /** A PEM file of certificates that were revoked. */
+  readonly sslcrl?: string
+  readonly sslMinProtocol?: TlsVersion
+  readonly sslMaxProtocol?: TlsVersion
   /** Milliseconds; absent or 0 is our default, not libpq's endless wait. */
   readonly connectTimeoutMs?: number
   /** Command-line options for the session, such as `-c work_mem=64MB`. */
   readonly options?: string
+  /** What was said of parameters that are ignored. */
+  readonly ignored?: readonly string[]
 }
 
 /** A server that may be the coordinator. */

@@ -111,6 +111,7 @@ const connection = z
       .optional(),
     sslcert: text.describe('A PEM file with the client’s certificate.').optional(),
     sslkey: text.describe('A PEM file with the key of sslcert.').optional(),
+    sslcrl: text.describe('A PEM file with certificates that were revoked. Default: PGSSLCRL.').optional(),
     connectTimeout: duration
       .describe('How long one connection may take. Default: PGCONNECT_TIMEOUT, or 10s.')
       .optional(),

@@ -1,5 +1,6 @@
 import { type HostPort, parseAddress } from '../model/node.ts'
-import { type ConnectionSettings, isSslMode, SSL_MODES } from './connection.ts'
+import { type ConnectionSettings, isSslMode, SSL_MODES, TLS_VERSIONS, type TlsVersion } from './connection.ts'
+import { hear } from './libpq.ts'
 import { redact } from './redact.ts'
 import { Secret } from './secret.ts'
 
@@ -16,14 +17,6 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export class UrlError extends Error {
   override readonly name = 'UrlError'
 }
-
-// Meaningful to libpq, meaningless here: each server is asked by itself, under a name of our own.
-const IGNORED = new Set(['application_name', 'target_session_attrs'])
-const TAKEN = new Set(
-  'host port dbname user password passfile sslmode sslrootcert sslcert sslkey connect_timeout options'.split(
-    ' ',
-  ),
-)
 
 /**
  * Reads `postgres://user:password@host1:port1,host2:port2/dbname?parameter=value`, percent-encoding and all
@@ -43,26 +36,41 @@ export function parseUrl(url: string, env: Environment): ParsedUrl {
   put('user', colon < 0 ? userinfo : userinfo.slice(0, colon))
   put('password', colon < 0 ? '' : userinfo.slice(colon + 1))
   put('dbname', path)
-  for (const [name, value] of parameters(url, query)) put(name, value)
+  const { taken, ignored } = parameters(url, query)
+  for (const [name, value] of taken) put(name, value)
   return {
     addresses: addressesOf(url, hosts, given, env),
     database: given.get('dbname') ?? null,
-    settings: settingsOf(url, given),
+    settings: { ...settingsOf(url, given), ...(ignored.length > 0 && { ignored }) },
   }
 }
 
-function parameters(url: string, query: string): [string, string][] {
-  const pairs = query === '' ? [] : query.split('&')
-  return pairs.flatMap((pair): [string, string][] => {
+/** Of two for one parameter the last counts, as for libpq. */
+function parameters(
+  url: string,
+  query: string,
+): { readonly taken: readonly [string, string][]; readonly ignored: readonly string[] } {
+  const taken: [string, string][] = []
+  const ignored: string[] = []
+  for (const pair of query === '' ? [] : query.split('&')) {
     const equals = pair.indexOf('=')
     if (equals < 1) throw refuse(url, 'a parameter without "="')
     const name = decode(url, pair.slice(0, equals))
     const value = pair.slice(equals + 1)
-    if (IGNORED.has(name)) return []
-    if (name === 'ssl' && value === 'true') return [['sslmode', 'require']] // JDBC's way, libpq takes it too
-    if (!TAKEN.has(name)) throw refuse(url, `unknown parameter ${JSON.stringify(name)}`)
-    return [[name, value]]
-  })
+    // JDBC's way, and libpq's of long ago.
+    if ((name === 'ssl' && value === 'true') || (name === 'requiressl' && value === '1')) {
+      taken.push(['sslmode', 'require'])
+      continue
+    }
+    if (name === 'requiressl' && value === '0') continue
+    const heard = hear(name, decode(url, value))
+    if (heard === 'unknown') throw refuse(url, `unknown parameter ${JSON.stringify(name)}`)
+    if (heard === 'refused')
+      throw refuse(url, `${name} is not read by citus-ha: give what it stands for, here or in PG* variables`)
+    if (heard === 'taken') taken.push([name, value])
+    else if (heard.ignored !== null) ignored.push(`${heard.ignored} (in ${redact(url)})`)
+  }
+  return { taken, ignored }
 }
 
 function addressesOf(
@@ -72,7 +80,7 @@ function addressesOf(
   env: Environment,
 ): HostPort[] {
   const pieces = authority.split(',').map((piece) => /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(piece))
-  const inQuery = given.get('host')?.split(',')
+  const inQuery = (given.get('host') ?? (authority === '' ? given.get('hostaddr') : undefined))?.split(',')
   const portsInQuery = given.get('port')?.split(',')
   const hosts = inQuery ?? pieces.map((piece) => decode(url, piece?.[1] ?? ''))
   const ports = portsInQuery ?? pieces.map((piece) => piece?.[2] ?? '')
@@ -105,8 +113,14 @@ function settingsOf(url: string, given: ReadonlyMap<string, string>): Connection
   if (timeout !== undefined && !/^-?\d{1,6}$/.test(timeout)) {
     throw refuse(url, 'connect_timeout: expected a whole number of seconds')
   }
+  const sslpassword = given.get('sslpassword')
+  const sslMinProtocol = tlsVersion(url, given, 'ssl_min_protocol_version')
+  const sslMaxProtocol = tlsVersion(url, given, 'ssl_max_protocol_version')
   return {
     ...(sslmode !== undefined && { sslmode }),
+    ...(sslpassword !== undefined && { sslpassword: new Secret(sslpassword) }),
+    ...(sslMinProtocol && { sslMinProtocol }),
+    ...(sslMaxProtocol && { sslMaxProtocol }),
     ...(password !== undefined && { password: new Secret(password) }),
     ...(timeout !== undefined && { connectTimeoutMs: Math.max(0, Number(timeout) * 1000) }),
     ...pick(given, 'user'),
@@ -114,8 +128,17 @@ function settingsOf(url: string, given: ReadonlyMap<string, string>): Connection
     ...pick(given, 'sslrootcert'),
     ...pick(given, 'sslcert'),
     ...pick(given, 'sslkey'),
+    ...pick(given, 'sslcrl'),
     ...pick(given, 'options'),
   }
+}
+
+function tlsVersion(url: string, given: ReadonlyMap<string, string>, name: string): TlsVersion | null {
+  const word = given.get(name)
+  if (word === undefined) return null
+  const known = TLS_VERSIONS.find((version) => version.toLowerCase() === word.toLowerCase())
+  if (known) return known
+  throw refuse(url, `${name}: expected one of ${TLS_VERSIONS.join(', ')}`)
 }
 
 function pick<Name extends string>(given: ReadonlyMap<string, string>, name: Name): { [K in Name]?: string } {

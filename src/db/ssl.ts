@@ -2,7 +2,14 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
 import { ConfigError } from '../config/config-error.ts'
-import { type ConnectionSettings, isSslMode, SSL_MODES, type SslMode } from '../config/connection.ts'
+import {
+  type ConnectionSettings,
+  isSslMode,
+  SSL_MODES,
+  type SslMode,
+  TLS_VERSIONS,
+  type TlsVersion,
+} from '../config/connection.ts'
 import { Secret } from '../config/secret.ts'
 import type { Environment } from '../config/url.ts'
 
@@ -18,6 +25,12 @@ export interface SslPlan {
   /** The client's certificate and key as PEM. */
   readonly cert: string | undefined
   readonly key: Secret | undefined
+  /** Of an encrypted key. */
+  readonly passphrase: Secret | undefined
+  /** Revoked certificates as PEM. */
+  readonly crl: string | undefined
+  readonly minVersion: TlsVersion | undefined
+  readonly maxVersion: TlsVersion | undefined
   /** What libpq goes on without, saying nothing. */
   readonly warnings: readonly string[]
 }
@@ -28,6 +41,10 @@ const NO_SSL = {
   roots: [],
   cert: undefined,
   key: undefined,
+  passphrase: undefined,
+  crl: undefined,
+  minVersion: undefined,
+  maxVersion: undefined,
   warnings: [],
 } as const
 
@@ -59,7 +76,35 @@ export async function planSsl(
     verify === 'nothing' && (settings.sslrootcert || env.PGSSLROOTCERT)
       ? [`root certificate file ${rootFile} does not exist: under sslmode ${mode} no certificate is verified`]
       : []
-  return { mode, verify, roots, warnings, ...(await clientCertificate(settings, env, home)) }
+  return {
+    ...{ mode, verify, roots, warnings },
+    ...(await clientCertificate(settings, env, home)),
+    passphrase: settings.sslpassword,
+    crl: roots.length > 0 ? await readRevoked(settings, env, home) : undefined,
+    minVersion: settings.sslMinProtocol ?? versionOf(env, 'PGSSLMINPROTOCOLVERSION'),
+    maxVersion: settings.sslMaxProtocol ?? versionOf(env, 'PGSSLMAXPROTOCOLVERSION'),
+  }
+}
+
+/** As libpq does, where a chain is verified; one that was named and is not there is an error here. */
+async function readRevoked(
+  settings: ConnectionSettings,
+  env: Environment,
+  home: string,
+): Promise<string | undefined> {
+  const named = settings.sslcrl ?? (env.PGSSLCRL || undefined)
+  const file = named ?? join(home, '.postgresql', 'root.crl')
+  const text = await readIfThere(file, 'revocation list')
+  if (text === null && named !== undefined) throw new ConfigError(`revocation list ${file} does not exist`)
+  return text ?? undefined
+}
+
+function versionOf(env: Environment, name: string): TlsVersion | undefined {
+  const word = env[name]
+  if (!word) return undefined
+  const known = TLS_VERSIONS.find((version) => version.toLowerCase() === word.toLowerCase())
+  if (known === undefined) throw new ConfigError(`${name}: expected one of ${TLS_VERSIONS.join(', ')}`)
+  return known
 }
 
 function modeOf(settings: ConnectionSettings, env: Environment, rootFile: string): SslMode {

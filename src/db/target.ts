@@ -54,7 +54,11 @@ export async function resolveTarget(
     ssl,
     connectTimeoutMs: settings.connectTimeoutMs || timeoutOf(env) || CONNECT_TIMEOUT_MS,
     options: settings.options ?? (env.PGOPTIONS || undefined),
-    warnings: [...ssl.warnings, ...(found?.warning === undefined ? [] : [found.warning])],
+    warnings: [
+      ...(settings.ignored ?? []),
+      ...ssl.warnings,
+      ...(found?.warning === undefined ? [] : [found.warning]),
+    ],
   }
 }
 

@@ -38,6 +38,10 @@ export async function encrypt(socket: Socket, host: string, ssl: SslPlan): Promi
     ...(ssl.roots.length > 0 && { ca: [...ssl.roots] }),
     ...(ssl.cert !== undefined && { cert: ssl.cert }),
     ...(ssl.key !== undefined && { key: ssl.key.reveal() }),
+    ...(ssl.passphrase !== undefined && { passphrase: ssl.passphrase.reveal() }),
+    ...(ssl.crl !== undefined && { crl: ssl.crl }),
+    ...(ssl.minVersion !== undefined && { minVersion: ssl.minVersion }),
+    ...(ssl.maxVersion !== undefined && { maxVersion: ssl.maxVersion }),
   })
   try {
     await once(secure, 'secureConnect')

@@ -17,5 +17,10 @@ export async function loadCluster(sources: ConfigSources): Promise<Loaded> {
   if (!first) throw new Error('a loaded configuration has a coordinator')
   const { address, database: named, settings } = first
   const { database, warnings } = await resolveTarget(address, named, settings, sources.env)
-  return { config, database: config.databases?.[0] ?? database, warnings }
+  const ignored = config.coordinators.flatMap((candidate) => candidate.settings.ignored ?? [])
+  return {
+    config,
+    database: config.databases?.[0] ?? database,
+    warnings: [...new Set([...ignored, ...warnings])],
+  }
 }

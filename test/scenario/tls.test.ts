@@ -2,7 +2,7 @@ import { chmod, copyFile, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { SslMode } from '../../src/config/connection.ts'
+import type { ConnectionSettings, SslMode } from '../../src/config/connection.ts'
 import { parseUrl } from '../../src/config/url.ts'
 import { Session } from '../../src/db/pg.ts'
 import { openProbe } from '../../src/db/postgres.ts'
@@ -204,6 +204,25 @@ describe('what the environment and files say', () => {
       for (const name of Object.keys(names)) delete process.env[name]
       Object.assign(process.env, before)
     }
+  })
+})
+
+describe('what a URL says of TLS beyond its mode', () => {
+  beforeAll(() => site.serve('good'), 30_000)
+
+  test.each<[string, () => Partial<ConnectionSettings>, string]>([
+    ['a list that revokes nothing', () => ({ sslcrl: site.file('ca-none.crl') }), 'tls'],
+    ['a list that revokes it', () => ({ sslcrl: site.file('ca-good.crl') }), 'CERT_REVOKED'],
+    ['the lowest version', () => ({ sslMinProtocol: 'TLSv1.3' }), 'tls'],
+    [
+      'versions that exclude each other',
+      () => ({ sslMinProtocol: 'TLSv1.3', sslMaxProtocol: 'TLSv1.2' }),
+      'ERR_SSL_NO_PROTOCOLS_AVAILABLE',
+    ],
+  ])('%s', async (_, more, expected) => {
+    const settings = { sslmode: 'verify-ca', sslrootcert: site.file('ca.crt'), ...more() } as const
+    expect(await site.throughPg(settings, 'localhost')).toContain(expected)
+    expect(await site.throughPostgres(settings, 'localhost')).toContain(expected)
   })
 })
 

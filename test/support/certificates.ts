@@ -1,5 +1,5 @@
-import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 
@@ -58,6 +58,28 @@ export class Authority {
     await writeFile(cert, signed)
     await writeFile(key, privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 })
     return { cert, key }
+  }
+
+  /** Writes a list of certificates that are revoked; with none of them, an empty one. @returns the file */
+  async revoke(name: string, revoked: readonly Certificate[]): Promise<string> {
+    const serials = await Promise.all(
+      revoked.map(async ({ cert }) => new X509Certificate(await readFile(cert)).serialNumber),
+    )
+    const now = Date.now()
+    const entries = serials.map((serial) => der(SEQUENCE, hex(INTEGER, serial), time(now - DAY_MS)))
+    const algorithm = der(SEQUENCE, OID.ecdsaWithSha256)
+    const signed = der(
+      SEQUENCE,
+      hex(INTEGER, '01'),
+      algorithm,
+      named(this.#subject),
+      time(now - DAY_MS),
+      time(now + 2 * DAY_MS),
+      ...(entries.length > 0 ? [der(SEQUENCE, ...entries)] : []),
+    )
+    const file = join(this.#directory, `${this.#name}-${name}.crl`)
+    await writeFile(file, pem('X509 CRL', signedBy(this.#key, signed, algorithm)))
+    return file
   }
 
   get #subject(): string {
@@ -137,10 +159,14 @@ function certificate({ issuer, subject, publicKey, extensions, by }: Contents): 
     publicKey.export({ format: 'der', type: 'spki' }),
     der(EXTENSIONS, der(SEQUENCE, ...extensions)),
   )
-  const signature = der(BIT_STRING, Buffer.from([0]), sign('sha256', signed, by))
-  const base64 =
-    der(SEQUENCE, signed, algorithm, signature)
-      .toString('base64')
-      .match(/.{1,64}/g) ?? []
-  return ['-----BEGIN CERTIFICATE-----', ...base64, '-----END CERTIFICATE-----', ''].join('\n')
+  return pem('CERTIFICATE', signedBy(by, signed, algorithm))
+}
+
+function signedBy(key: KeyObject, content: Buffer, algorithm: Buffer): Buffer {
+  return der(SEQUENCE, content, algorithm, der(BIT_STRING, Buffer.from([0]), sign('sha256', content, key)))
+}
+
+function pem(what: string, content: Buffer): string {
+  const base64 = content.toString('base64').match(/.{1,64}/g) ?? []
+  return [`-----BEGIN ${what}-----`, ...base64, `-----END ${what}-----`, ''].join('\n')
 }

@@ -78,6 +78,11 @@ export class TlsSite {
     for (const [name, { by, names }] of Object.entries(SERVER_CERTIFICATES)) {
       site.#certificates.set(name, await (by === 'ca' ? ca : foreign).sign(name, names))
     }
+    await ca.revoke('none', [])
+    await ca.revoke(
+      'good',
+      [...site.#certificates].flatMap(([name, each]) => (name === 'good' ? [each] : [])),
+    )
     return site
   }
 
@@ -86,7 +91,7 @@ export class TlsSite {
     await rm(this.home, { recursive: true, force: true })
   }
 
-  /** A file of the home: `ca.crt`, `foreign.crt`, `ca-by_certificate.crt`, `ca-by_certificate.key`. */
+  /** A file of the home: `ca.crt`, `foreign.crt`, `ca-by_certificate.crt`, `ca-by_certificate.key`, `ca-none.crl`, `ca-good.crl`. */
   file(name: string): string {
     return join(this.home, name)
   }

@@ -6,6 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { type ConfigSources, loadConfig } from '../../src/config/load.ts'
 import { redact } from '../../src/config/redact.ts'
+import { formatAddress } from '../../src/model/node.ts'
+import { loadCluster } from '../../src/walk/cluster.ts'
 
 const URL = 'postgres://citus_ha@cn1.example:5432/app'
 const TOKEN = 'a-token-of-enough-characters'
@@ -337,6 +339,38 @@ describe('coordinators', () => {
     expect(found[1]?.settings.password?.reveal()).toBe('p')
   })
 
+  // As `pg_autoctl show uri` prints them, and as people have them for other programs.
+  test.each<[string, string[], string[]]>([
+    [
+      'postgres://autoctl_node@m:5000/pg_auto_failover?sslmode=verify-ca&sslrootcert=r&sslcrl=c',
+      ['m:5000'],
+      [],
+    ],
+    ['postgres://a:1,b:2/app?target_session_attrs=read-write&sslmode=prefer', ['a:1', 'b:2'], []],
+    ['postgres://a/app?keepalives=1&keepalives_idle=9&keepalives_count=3&tcp_user_timeout=9', ['a:5432'], []],
+    [
+      'postgres://a/app?load_balance_hosts=random&client_encoding=auto&sslsni=0&gssencmode=prefer',
+      ['a:5432'],
+      [],
+    ],
+    ['postgres:///app?hostaddr=10.0.0.1,10.0.0.2&port=5,6', ['10.0.0.1:5', '10.0.0.2:6'], []],
+    ['postgres://a/app?channel_binding=prefer', ['a:5432'], []],
+    ['postgres://a/app?channel_binding=require', ['a:5432'], ['channel_binding is ignored']],
+    ['postgres://a/app?require_auth=scram-sha-256', ['a:5432'], ['require_auth is ignored']],
+    ['postgres://u:secret@a/app?sslcertmode=disable', ['a:5432'], ['sslcertmode is ignored']],
+  ])('of libpq’s parameters none is unknown: %s', async (url, expected, ignored) => {
+    const sources = { coordinators: [url], env: { USER: 'u', PGUSER: 'u' } }
+    const { coordinators } = await loadConfig(sources)
+    expect(coordinators.map(({ address }) => formatAddress(address))).toEqual(expected)
+    const told = coordinators.flatMap(({ settings }) => settings.ignored ?? [])
+    expect([...new Set(told)].map((text) => text.replace(/:.*/s, ''))).toEqual(ignored)
+    expect(told.join()).not.toContain('secret')
+    if (!url.includes('sslrootcert')) {
+      const { warnings } = await loadCluster(sources)
+      expect(warnings.map((text) => text.replace(/:.*/s, ''))).toEqual(ignored)
+    }
+  })
+
   test('without a host or port: PGHOST and PGPORT, else localhost:5432', async () => {
     expect((await candidates('postgres://'))[0]?.address).toEqual({ host: 'localhost', port: 5432 })
     const env = { PGHOST: 'cn', PGPORT: '6000' }
@@ -350,6 +384,9 @@ describe('coordinators', () => {
       /^--coordinator: a port that is not 1 to 65535 .*, in postgres:\/\/u:\*\*\*@h:0\/db$/,
     ],
     ['postgres://%2Fvar%2Frun/db', /Unix socket/],
+    ['postgres://h/db?service=mine', /service is not read by citus-ha/],
+    ['postgres://h/db?__proto__=1', /unknown parameter "__proto__"/],
+    ['postgres://h/db?ssl_min_protocol_version=SSLv3', /ssl_min_protocol_version: expected one of TLSv1, /],
     ['postgres://h/db?sslmode=on', /sslmode: expected one of disable, allow/],
     ['postgres://h/db?connect_timeout=soon', /connect_timeout: expected a whole number of seconds/],
     ['mysql://h/db', '--coordinator: expected a URL such as postgres://user@host:port/database'],

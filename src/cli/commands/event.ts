@@ -101,7 +101,12 @@ function addEventOptions(command: Command): Command {
 }
 
 async function heardFromMonitor(options: EventOptions, io: Io): Promise<Word[]> {
-  const nodes = await askMonitor(options.monitor ?? '', io.env, Math.min(5000, options.timeout / 2))
+  const nodes = await askMonitor(
+    options.monitor ?? '',
+    io.env,
+    Math.min(5000, options.timeout / 2),
+    (text) => void io.stderr.write(`warning: ${plain(text)}\n`),
+  )
   const words = readMonitor(nodes.filter(({ formation }) => formation === (options.formation ?? formation)))
   return words.length > 0 ? words : [{ kind: 'unconcerned', says: 'pg_auto_failover: no node is primary' }]
 }

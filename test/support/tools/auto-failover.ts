@@ -109,7 +109,11 @@ export class AutoFailover {
     const text = await blockOf('pg_auto_failover.md', 'sh', 0, {
       '/usr/local/bin/citus-ha': program.path,
       '/etc/citus-ha/citus-ha.yaml': config,
-      'postgres://autoctl_node@monitor.example:5432/pg_auto_failover': this.monitor,
+      // Of several hosts the one that answers is asked: nobody listens at the first.
+      'postgres://autoctl_node@monitor.example:5432/pg_auto_failover': this.monitor.replace(
+        '@',
+        '@127.0.0.1:1,',
+      ),
     })
     const file = await put(this.#shop, join(this.#shop.directory, 'poll.sh'), text, 0o755)
     return this.#trial.keep(Tool.start(this.#shop, 'poll', 'sh', [file]))
