@@ -10,6 +10,7 @@ import { installCommand } from './commands/install.ts'
 import { pauseCommands } from './commands/pause.ts'
 import { reconcileCommand } from './commands/reconcile.ts'
 import { recoverCommand } from './commands/recover.ts'
+import { relearnCommand } from './commands/relearn.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { statusCommand } from './commands/status.ts'
 import { switchoverCommand } from './commands/switchover.ts'
@@ -41,6 +42,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
   watchCommand(program, io, exit)
   recoverCommand(program, io, exit)
   forgetCommand(program, io, exit)
+  relearnCommand(program, io, exit)
   historyCommand(program, io)
   rulesCommand(program, io)
   demoCommand(program, io)

@@ -19,8 +19,8 @@ describe.skipIf(!present)('Patroni, with docs/patroni.md', () => {
     await trial?.stop()
   })
 
-  it('fails over, and switches over and back: every copy right, nothing acknowledged lost', {
-    timeout: 150_000,
+  it('fails over, and switches over and back, and starts beside a primary: every copy right, nothing acknowledged lost', {
+    timeout: 180_000,
   }, async () => {
     const [a, b] = trial.nodes
     await patroni.isSynchronous(b)
@@ -32,6 +32,18 @@ describe.skipIf(!present)('Patroni, with docs/patroni.md', () => {
       await trial.expectPrimary('switchover', a, b, () => patroni.switchover(b, a))
       await patroni.isSynchronous(b)
       await trial.expectPrimary('and back', b, a, () => patroni.switchover(a, b))
+      await patroni.isSynchronous(a)
+      await trial.expectPrimary(
+        'promoted while Patroni is down, which then starts beside it',
+        a,
+        b,
+        async () => {
+          for (const node of [a, b]) await patroni.leave(node)
+          trial.kill(b)
+          await a.promote()
+          patroni.startPatroni(a)
+        },
+      )
       expect(await trial.lost()).toEqual([])
     })
   })

@@ -92,6 +92,11 @@ export class Patroni {
     this.#trial.kill(server)
   }
 
+  /** Patroni alone: its server runs on. */
+  async leave(server: Server): Promise<void> {
+    await this.#running.get(server)?.stop('SIGKILL')
+  }
+
   async switchover(from: Server, to: Server): Promise<void> {
     const name = (server: Server) => `w1${'ab'[this.#trial.nodes.indexOf(server)]}`
     const file = this.#files.get(to) ?? ''

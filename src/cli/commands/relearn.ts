@@ -1,0 +1,106 @@
+import type { Command } from 'commander'
+import { CitusHaError } from '../../model/failure.ts'
+import { formatAddress } from '../../model/node.ts'
+import type { Relearning } from '../../plan/relearn.ts'
+import { Clock } from '../../walk/clock.ts'
+import { lookToRelearn, relearn } from '../../walk/relearn.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, plain, printJson } from '../io.ts'
+
+interface RelearnOptions extends ClusterOptions {
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+  readonly json?: boolean
+}
+
+const HELP = `
+For a cluster whose servers are others than those on record, and right all the same: after pg_upgrade, a restore of the whole
+cluster, a clone of it. What is on record of the old ones is given up: it no longer speaks against a server that lacks what they had.
+Exit codes: 0 learnt, or nothing to learn; 3 refused, with why; 4 a node was in the way.
+
+Examples:
+  citus-ha relearn --coordinator postgres://postgres@cn1.example/app --dry-run
+  citus-ha relearn --coordinator postgres://postgres@cn1.example/app --yes`
+
+export function relearnCommand(program: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(program.command('relearn'))
+    .description('take the registered primaries for what they are now (as a superuser; after pg_upgrade)')
+    .option('--dry-run', 'say what would be learnt')
+    .option('--yes', 'do not ask')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', HELP)
+    .action(async (options: RelearnOptions) => {
+      if (!(options.yes || options.dryRun || io.ask))
+        throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
+      const lines = await withCluster(options, io, (session) => everywhere(session, options, io), 'person')
+      const exitCode = Math.max(...lines.map(({ outcome }) => EXIT_CODES[outcome]))
+      exit(exitCode)
+      if (options.json) printJson(io, { exitCode, databases: lines })
+      else for (const line of lines) io.stdout.write(render(line))
+    })
+}
+
+interface Line {
+  readonly database: string
+  readonly outcome: 'learnt' | 'planned' | 'nothing to learn' | 'refused' | 'not confirmed'
+  readonly nodes: readonly string[]
+  readonly changes: readonly string[]
+  readonly refusals: readonly string[]
+}
+
+const EXIT_CODES: Readonly<Record<Line['outcome'], 0 | 3 | 4>> = {
+  learnt: 0,
+  planned: 0,
+  'nothing to learn': 0,
+  refused: 3,
+  'not confirmed': 4,
+}
+
+/** In every database, or where one of them speaks against it, in none. */
+async function everywhere(session: Session, options: RelearnOptions, io: Io): Promise<Line[]> {
+  const found: (readonly [string, Relearning])[] = []
+  for (const database of await databasesOf(session)) {
+    const request = requestOf({ ...session, database }, io)
+    found.push([database, await lookToRelearn(session.access, request, new Clock(request.deadlineMs))])
+  }
+  const all = (outcome: Line['outcome']) => found.map(([name, each]) => lineOf(name, outcome, each))
+  if (found.some(([, { refusals }]) => refusals.length > 0)) return all('refused')
+  if (found.every(([, { changes }]) => changes.length === 0)) return all('nothing to learn')
+  if (options.dryRun) return all('planned')
+  if (!options.yes && !(await isAgreed(found, io))) return all('not confirmed')
+  for (const [database, each] of found)
+    await relearn(session.access, requestOf({ ...session, database }, io), each)
+  return all('learnt')
+}
+
+async function isAgreed(found: readonly (readonly [string, Relearning])[], io: Io): Promise<boolean> {
+  const lines = found.flatMap(([database, { changes }]) => changes.map((change) => `${database}: ${change}`))
+  io.stderr.write(`${lines.map(plain).join('\n')}\n`)
+  const question = 'Are these the servers that the cluster is to go on with? [y/N] '
+  return (await io.ask?.(question)) ?? false
+}
+
+function lineOf(database: string, outcome: Line['outcome'], { nodes, changes, refusals }: Relearning): Line {
+  return { database, outcome, nodes: nodes.map(({ address }) => formatAddress(address)), changes, refusals }
+}
+
+const SAYS: Readonly<Record<Line['outcome'], string>> = {
+  learnt: 'learnt anew on',
+  planned: 'would be learnt anew; nothing was changed, on',
+  'nothing to learn': 'every server is as on record; nothing was changed',
+  refused: 'refused; nothing was changed',
+  'not confirmed': 'it was not confirmed; nothing was changed',
+}
+
+function render({ database, outcome, nodes, changes, refusals }: Line): string {
+  const where = outcome === 'learnt' || outcome === 'planned' ? ` ${nodes.join(', ')}` : ''
+  const told = [...changes, ...refusals].map((line) => `  ${plain(line)}`)
+  return `${[`${database}: ${SAYS[outcome]}${where}`, ...told].join('\n')}\n`
+}

@@ -1,0 +1,99 @@
+import { type CatalogRow, COORDINATOR_GROUP } from '../model/catalog.ts'
+import { describeIntent, intentsIn } from '../model/intent.ts'
+import { kindOf, strangersIn } from '../model/kinds.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
+import type { Answered, Lineage, Survey } from '../model/observation.ts'
+import { distinctServers } from '../model/servers.ts'
+
+/** What `citus-ha relearn` would write down in one database, and where. */
+export interface Relearning {
+  /** One a group, as its registered primary is now. */
+  readonly lines: readonly Lineage[]
+  /** For people, one line for each group that is not as on record; empty: there is nothing to learn. */
+  readonly changes: readonly string[]
+  /** Servers that keep a record and take writes, the coordinator last; standbys get theirs by replay. */
+  readonly nodes: readonly Answered[]
+  /** From which the order of changes goes on, above everything that any copy has seen. */
+  readonly epoch: number
+  /** Why it must not be done, one line each, with what to do. */
+  readonly refusals: readonly string[]
+}
+
+/**
+ * Takes the registered primaries for what they are now, whatever is on record of them. Who is asked for that says that they
+ * are right; what speaks against it is refused: one that does not answer, is a standby or of another group, and any other
+ * server of a group that takes writes.
+ */
+export function relearning({ nodes }: Survey, coordinator: Answered): Relearning {
+  const catalog = coordinator.citus?.catalog ?? []
+  const primaries = catalog.filter((row) => row.role === 'primary')
+  const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
+  const refusals: string[] = []
+  const behind = (row: CatalogRow) =>
+    row.group === COORDINATOR_GROUP
+      ? coordinator
+      : answered.find((each) => sameAddress(each.address, row.address))
+  const registered = primaries.map((row) => behind(row)?.instance)
+  const learnt = primaries.flatMap((row) => {
+    const node = behind(row)
+    const why = node ? whyNotLearnt(node, row) : 'it does not answer: start it, or see citus-ha doctor'
+    if (why !== null) refusals.push(`group ${row.group}: ${formatAddress(row.address)}: ${why}`)
+    return node && why === null ? [node] : []
+  })
+  const strangers = strangersIn(nodes)
+  const copies = distinctServers(answered).filter(
+    (node) => !node.inRecovery && !strangers.includes(node) && kindOf(node) !== 'no copy',
+  )
+  const others = copies.filter(
+    (node) => kindOf(node) !== 'expand coordinator' && !registered.includes(node.instance),
+  )
+  refusals.push(
+    ...others.map(
+      (node) =>
+        `${formatAddress(node.address)} takes writes as well, as group ${node.citus?.localGroup}, and is in no primary’s row: stop it`,
+    ),
+    ...intentsIn(nodes).map((intent) => `${describeIntent(intent)}: citus-ha recover`),
+    ...copies
+      .filter(({ prepared }) => prepared.length > 0)
+      .map(({ address }) => `${formatAddress(address)}: a change is in doubt there: citus-ha recover`),
+  )
+  const lines = learnt.map(lineOf)
+  const recorded = coordinator.installed?.lineage ?? []
+  return {
+    lines,
+    changes: lines.flatMap((line) => changeOf(recorded, line)),
+    nodes: [...copies.filter((node) => node.instance !== coordinator.instance).sort(byGroup), coordinator],
+    epoch: 1 + Math.max(0, ...answered.map(({ installed }) => installed?.epoch.epoch ?? 0)),
+    refusals,
+  }
+}
+
+const byGroup = (one: Answered, other: Answered): number =>
+  (one.citus?.localGroup ?? 0) - (other.citus?.localGroup ?? 0)
+
+function whyNotLearnt(node: Answered, { group }: CatalogRow): string | null {
+  if (node.inRecovery) return 'it is a standby: promote the right server first, and citus-ha reconcile'
+  if (node.retired) return 'it is retired: another server has taken its place'
+  if (node.citus?.localGroup !== group)
+    return `it is not of this group: its pg_dist_local_group says ${node.citus?.localGroup ?? 'nothing'}`
+  if (node.untrusted.length > 0) return `its schema citus_ha is not ours: ${node.untrusted.join('; ')}`
+  if (!node.superuser) return 'learning anew takes a superuser; connect as one, for example postgres'
+  if (node.timeline === null || node.history === null)
+    return `its timeline${node.timeline === null ? '' : ` ${node.timeline}`} or its history file (pg_wal/*.history) could not be read`
+  return null
+}
+
+function lineOf({ citus, systemIdentifier, timeline, history }: Answered): Lineage {
+  return { group: citus?.localGroup ?? 0, systemIdentifier, timeline: timeline ?? 1, history: history ?? [] }
+}
+
+function changeOf(recorded: readonly Lineage[], now: Lineage): string[] {
+  const was = recorded.find(({ group }) => group === now.group)
+  const told = ({ systemIdentifier, timeline }: Lineage) => `system ${systemIdentifier}, timeline ${timeline}`
+  if (was === undefined) return [`group ${now.group}: nothing is on record; ${told(now)}`]
+  const isSame =
+    was.systemIdentifier === now.systemIdentifier &&
+    was.timeline === now.timeline &&
+    JSON.stringify(was.history) === JSON.stringify(now.history)
+  return isSame ? [] : [`group ${now.group}: ${told(was)} -> ${told(now)}`]
+}
