@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { naming } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
@@ -19,6 +20,7 @@ import {
 
 const LIMIT_MS = 2000
 const DYING_MS = 200
+const WHY_NOT = 'nothing was fenced'
 
 export interface FenceOrder {
   readonly groups: readonly number[]
@@ -30,7 +32,7 @@ export interface FenceOrder {
   readonly before?: Before
 }
 
-/** Why it could not be done, as the cause: no other round is to try it again. */
+/** What was to be done could not be, or not be undone; why, as the cause: no other round is to try it again. */
 export class BeforeFailed extends Error {
   override readonly name = 'BeforeFailed'
 }
@@ -38,8 +40,8 @@ export class BeforeFailed extends Error {
 /** What is to be done once changes are kept out, and before any write waits. */
 export interface Before {
   readonly doing: () => Promise<void>
-  /** Where the fence comes to nothing; before changes are let in again. Never throws. */
-  readonly undo: () => Promise<void>
+  /** Where the fence comes to nothing; before changes are let in again. Never throws. @returns whether nothing of it is left */
+  readonly undo: () => Promise<boolean>
 }
 
 /**
@@ -54,7 +56,7 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
     // Opened before the first lock. The server itself ends what sits in its transaction for longer than that.
     const sessions = await settled(
       entries.map(async (entry) => {
-        const post = await openPost(entry, groups, ttlMs, context)
+        const post = await naming(entry.node, () => openPost(entry, groups, ttlMs, context))
         posts.push(post)
         return post
       }),
@@ -62,22 +64,26 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
     const begun =
       reach === 'writes'
         ? sessions
-        : await inOrder(sessions, (post, since) => beginPost(post, since, context))
+        : await inOrder(sessions, (post, since) => naming(post.node, () => beginPost(post, since, context)))
     if (before) {
       undo = before.undo
       await before.doing().catch((cause: unknown) => {
-        throw new BeforeFailed('nothing was fenced', { cause })
+        throw new BeforeFailed(WHY_NOT, { cause })
       })
     }
-    const locked = await inOrder(begun, (post, since) => lockPost(post, reach, since, context))
+    const locked = await inOrder(begun, (post, since) =>
+      naming(post.node, () => lockPost(post, reach, since, context)),
+    )
     return new Fence(order, locked, context)
   } catch (error) {
-    if (undo) {
-      await letWritersGo(posts)
-      await undo()
+    if (!undo) {
+      await letGo(posts)
+      throw error
     }
+    await letWritersGo(posts)
+    const isUndone = await undo()
     await letGo(posts)
-    throw error
+    throw isUndone || error instanceof BeforeFailed ? error : new BeforeFailed(WHY_NOT, { cause: error })
   }
 }
 

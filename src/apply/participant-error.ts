@@ -1,6 +1,7 @@
+import { saidOf } from '../db/named.ts'
 import { codeOf, messageOf } from '../db/sqlstate.ts'
 import type { Ailing, ParticipantStep } from '../model/ailing.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import type { HostPort } from '../model/node.ts'
 
 /** What one participant of a change failed with: which, at what, and by which SQLSTATE. The cause is kept. */
 export class ParticipantError extends Error {
@@ -9,7 +10,7 @@ export class ParticipantError extends Error {
   readonly code: string | undefined
 
   constructor(node: HostPort, step: ParticipantStep, cause: unknown) {
-    super(`${formatAddress(node)}: ${messageOf(cause)}`, { cause })
+    super(saidOf(node, messageOf(cause)), { cause })
     this.code = codeOf(cause)
     this.ailing = { node, step, code: this.code ?? null, message: messageOf(cause) }
   }

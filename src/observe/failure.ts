@@ -1,6 +1,12 @@
+import { SessionLost } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
-import type { Observation, UnreachableCause, UnreadableCause } from '../model/observation.ts'
+import {
+  type Observation,
+  type UnreachableCause,
+  type UnreadableCause,
+  willPass,
+} from '../model/observation.ts'
 
 const UNREACHABLE: Readonly<Record<string, UnreachableCause>> = {
   ECONNREFUSED: 'refused',
@@ -34,6 +40,13 @@ const UNREADABLE: Readonly<Record<string, UnreadableCause>> = {
 export function wasCut(error: unknown): boolean {
   const code = codeOf(error) ?? ''
   return UNREACHABLE[code] === 'reset' || code === SqlState.adminShutdown || code === SqlState.crashShutdown
+}
+
+/** Whether it is about a server that is gone, does not answer, or takes no connection just now: not about what it was asked. */
+export function wasAway(error: unknown): boolean {
+  // Of which server makes no difference.
+  const seen = observationOf(error, { host: '', port: 0 })
+  return error instanceof SessionLost || wasCut(error) || seen.kind === 'unreachable' || willPass(seen)
 }
 
 /**

@@ -1,3 +1,4 @@
+import { openNamed } from '../db/named.ts'
 import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal, statement } from '../db/sql.ts'
 import type { Intent } from '../model/intent.ts'
@@ -34,7 +35,7 @@ export class Intents {
       for (const { access, request, checked } of scopes) {
         const [coordinator] = checked.entries.entries
         if (!coordinator) throw new Error('a switchover needs the coordinator')
-        const session = await access.open(at ?? coordinator.node, request.database)
+        const session = await openNamed(access, at ?? coordinator.node, request.database)
         notebooks.push({ session, written: new Map() })
         await runWhole(session, `SET synchronous_commit = local; ${WARM_UP}`, LIMIT_MS)
       }

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { describeBlocker, readBlockers } from '../apply/blockers.ts'
+import { openNamed } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, statement } from '../db/sql.ts'
+import { messageOf } from '../db/sqlstate.ts'
 import { errorsAfter } from '../doctor/after.ts'
 import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
 import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
@@ -9,6 +11,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { intentsIn } from '../model/intent.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
+import { wasAway } from '../observe/failure.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
 import { factsAbout } from '../walk/doctor.ts'
@@ -42,9 +45,23 @@ const LIMIT_MS = 5000
 /**
  * Everything that can be asked before anything is touched. What an earlier switchover left behind is undone or carried
  * on first, but not in a dry run.
- * @throws CitusHaError where nothing can be said of the cluster, or an earlier switchover is in the way
+ * @throws CitusHaError where nothing can be said of the cluster, a server was lost meanwhile, or an earlier switchover is in
+ * the way
  */
 export async function lookBefore(
+  access: Access,
+  requests: readonly WalkRequest[],
+  order: SwitchoverOrder,
+): Promise<Looked> {
+  try {
+    return await lookAtAll(access, requests, order)
+  } catch (error) {
+    if (!wasAway(error)) throw error
+    throw new CitusHaError('blocked', messageOf(error), { cause: error })
+  }
+}
+
+async function lookAtAll(
   access: Access,
   requests: readonly WalkRequest[],
   order: SwitchoverOrder,
@@ -284,7 +301,7 @@ async function asking(
   database: string,
   work: (session: SessionLike) => Promise<void>,
 ): Promise<void> {
-  const session = await access.open(address, database)
+  const session = await openNamed(access, address, database)
   try {
     await work(session)
   } finally {

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
+import { openNamed } from '../db/named.ts'
 import { statement } from '../db/sql.ts'
 import type { Move } from './check.ts'
 import type { Scope } from './stage.ts'
@@ -39,7 +40,7 @@ async function total(scopes: readonly Scope[], moves: readonly Move[]): Promise<
     checked.entries.entries
       .filter(({ server }) => !gone.includes(server.instance))
       .map(async ({ node }) => {
-        const session = await access.open(node, request.database)
+        const session = await openNamed(access, node, request.database)
         try {
           const [rows] = await session.run(statement('switchover/rollbacks'), LIMIT_MS)
           return row.parse(rows?.[0]).rolled_back

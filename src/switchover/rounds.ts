@@ -27,6 +27,7 @@ export async function holdInRounds(stage: Stage, request: WalkRequest, step: Ste
     )
     if (stuck === null) return
     stage.waitedFor.push(...stuck.blockers)
+    if (stage.left.length > 0) throw stuck
     const { left } = await undoSides(stage, stage.sides, null)
     if (left.length > 0) throw new Error(left.join('; '))
     await stage.begunAnew('it gave way')

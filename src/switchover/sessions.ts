@@ -3,7 +3,7 @@ import { readBlockers } from '../apply/blockers.ts'
 import { type Row, runWhole, type SessionLike } from '../db/pg.ts'
 import { jsonLiteral, literal } from '../db/sql.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
-import type { HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Move } from './check.ts'
 import { TooLate } from './patience.ts'
 
@@ -124,7 +124,8 @@ export class OldSessions {
       const there = await this.#ask('other_sessions', spared)
       const left = there.filter(({ pid }) => ended.some((each) => each.pid === pid))
       if (left.length === 0) break
-      if (performance.now() >= until) throw new TooLate(`sessions of ${of} did not end`, left)
+      if (performance.now() >= until)
+        throw new TooLate(`${formatAddress(this.#node)}: sessions of ${of} did not end`, left)
       await pause(waitMs)
     }
     return ended

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { naming } from '../db/named.ts'
 import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
@@ -124,6 +125,10 @@ export class Side {
     await Promise.all(this.#watches.map((watch) => runWhole(watch, WARM_UP, ANSWER_MS)))
     await this.now()
     await this.sessions.warmUp()
+  }
+
+  get #replaying() {
+    return { node: this.move.to.address, session: this.#target }
   }
 
   get #control(): SessionLike {
@@ -288,7 +293,7 @@ export class Side {
     if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
     const mark = readMark(rows)
     this.#mark = mark
-    await replayedTo(this.#target, mark.lsn, until)
+    await replayedTo(this.#replaying, mark.lsn, until)
   }
 
   /**
@@ -317,12 +322,12 @@ export class Side {
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
   async follow(until: number): Promise<void> {
     const { lsn } = readMark((await runWhole(this.#control, MARK, ANSWER_MS)).flat())
-    await replayedTo(this.#target, lsn, until)
+    await replayedTo(this.#replaying, lsn, until)
   }
 
   /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */
   async followToTheEnd(until: number): Promise<void> {
-    await followToTheEnd(this.#target, until)
+    await followToTheEnd(this.#replaying, until)
   }
 
   /** @throws the server's error: then it was not asked for */
@@ -332,7 +337,7 @@ export class Side {
 
   /** @param until `performance.now()` @throws Error */
   async promoted(until: number): Promise<void> {
-    await untilPromoted(this.#target, until)
+    await naming(this.move.to.address, () => untilPromoted(this.#target, until))
   }
 
   /** The two are what they were when they were checked. @throws Overtaken */

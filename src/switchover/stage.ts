@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import type { Watch } from '../apply/blockers.ts'
 import type { Fence } from '../apply/fence.ts'
+import { openNamed } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
@@ -117,7 +119,7 @@ export class Stage {
     const databases = this.#scopes.map(({ request }) => request.database)
     const open = async (address: HostPort, database: string): Promise<SessionLike> => {
       const scope = this.#scopes.find(({ request }) => request.database === database) ?? first
-      return await scope.access.open(address, database)
+      return await openNamed(scope.access, address, database)
     }
     const idleMs = this.#order.totalLimitMs + MARGIN_MS + PROMOTION_MS + CHANGE_MS
     const { lockTimeoutMs } = first.request
@@ -220,19 +222,24 @@ export class Stage {
           await prepared(() => this.#prepare(n))
         },
         undo: async () => {
-          this.left.push(...(await undoSides(this, this.#sides, null)).left)
+          const { left } = await undoSides(this, this.#sides, null)
+          // Once others may come in it is theirs to be undone.
           this.#intended = false
+          this.left.push(...left)
+          return left.length === 0
         },
       }
-      const wanted = { groups, ttlMs, reach: 'writes and changes', before } as const
+      const met = ({ seen, ended }: Pick<Watch, 'seen' | 'ended'>) => {
+        this.waitedFor.push(...seen, ...ended)
+        this.ended.push(...ended)
+      }
+      const wanted = { groups, ttlMs, reach: 'writes and changes', before, met } as const
       const began = performance.now()
       // Those of the databases before wait already.
       const leftMs = this.#began === null ? request.deadlineMs : Math.max(0, this.until - began)
       const deadlineMs = Math.min(request.deadlineMs, leftMs)
       const given = { ...request, seen: this.#surveys[n] ?? null, began, deadlineMs }
       const { fence, report } = await holdFence(access, given, wanted)
-      this.ended.push(...report.ended)
-      this.waitedFor.push(...report.blockers, ...report.ended)
       if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
       this.#fences.push(fence)
       this.#began ??= fence.began

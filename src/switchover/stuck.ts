@@ -1,4 +1,5 @@
 import { readBlockers } from '../apply/blockers.ts'
+import { openNamed } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress } from '../model/node.ts'
@@ -49,7 +50,7 @@ export class Lookouts {
     const results = await Promise.allSettled(
       this.#scopes.flatMap(({ access, request, checked }) =>
         checked.entries.entries.map(async ({ node }) => {
-          return { node: formatAddress(node), session: await access.open(node, request.database) }
+          return { node: formatAddress(node), session: await openNamed(access, node, request.database) }
         }),
       ),
     )

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { saidOf } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { statement } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
@@ -104,6 +105,6 @@ async function stateOf(session: SessionLike | undefined, node: HostPort) {
     const [rows] = (await session?.run(statement('switchover/unchanged'), LIMIT_MS)) ?? []
     return stateRow.parse(rows?.[0])
   } catch (error) {
-    throw new TooLate(`${formatAddress(node)} does not answer: ${messageOf(error)}`)
+    throw new TooLate(saidOf(node, messageOf(error)))
   }
 }

@@ -1,3 +1,4 @@
+import { saidOf } from '../db/named.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import { runCommand } from './command.ts'
@@ -54,10 +55,11 @@ export async function undoSides(
 async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: string | null): Promise<string[]> {
   const undone = await Promise.allSettled(sides.map((side) => undo(stage, side, undoCommand)))
   const left = undone.flatMap((result, n) => {
-    const at = formatAddress(sides[n]?.move.from.address ?? { host: '?', port: 0 })
+    const node = sides[n]?.move.from.address ?? { host: '?', port: 0 }
     if (result.status === 'fulfilled') return []
-    const what = messageOf(result.reason)
-    return [`${at}: ${what}${result.reason instanceof Replaced ? '' : '; any later run undoes it'}`]
+    return [
+      `${saidOf(node, messageOf(result.reason))}${result.reason instanceof Replaced ? '' : '; any later run undoes it'}`,
+    ]
   })
   const over = sides.filter((_, n) => undone[n]?.status === 'fulfilled').map(({ move }) => move.group)
   await stage.forget(over).catch((cause: unknown) => {

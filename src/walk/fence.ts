@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Watch } from '../apply/blockers.ts'
 import { type Before, BeforeFailed, type Fence, takeFence } from '../apply/fence.ts'
 import type { Entry, Reach } from '../apply/post.ts'
 import type { Blocker } from '../model/blocker.ts'
@@ -22,6 +23,8 @@ export interface FenceWanted {
   readonly reach: Reach
   /** As in `FenceOrder`; once for each round. */
   readonly before?: Before
+  /** Told of each round, however it ended, who was in its way and who was ended for it. */
+  readonly met?: (who: Pick<Watch, 'seen' | 'ended'>) => void
 }
 
 export interface Fencing {
@@ -73,7 +76,7 @@ type Tried = { readonly kind: 'fenced'; readonly fence: Fence; readonly ended: r
 async function tryOnce(
   access: Access,
   request: WalkRequest,
-  { groups, ttlMs, reach, before }: FenceWanted,
+  { groups, ttlMs, reach, before, met }: FenceWanted,
   seen: View,
   clock: Clock,
 ): Promise<Tried> {
@@ -93,6 +96,8 @@ async function tryOnce(
     await Promise.all(watch.asked)
     if (error instanceof BeforeFailed) throw error.cause
     return again(error, watch)
+  } finally {
+    met?.(watch)
   }
 }
 

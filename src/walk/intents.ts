@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
+import { naming, openNamed } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, literal } from '../db/sql.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
@@ -47,7 +48,7 @@ export async function settleIntents(
 ): Promise<Settled[]> {
   const coordinator = coordinatorOf(survey.nodes)
   if (!coordinator) return []
-  const session = await access.open(coordinator.address, database)
+  const session = await openNamed(access, coordinator.address, database)
   try {
     const limitMs = clock.limit(LIMIT_MS)
     const settings = `SET synchronous_commit = local; SET lock_timeout = 100; SET idle_in_transaction_session_timeout = ${2 * PROMOTION_MS}`
@@ -254,17 +255,14 @@ async function withSession(
   node: HostPort,
   work: (session: SessionLike) => Promise<unknown>,
 ): Promise<void> {
-  try {
+  await naming(node, async () => {
     const session = await access.open(node, database)
     try {
       await work(session)
     } finally {
       await session.close()
     }
-  } catch (cause) {
-    const named = new Error(`${formatAddress(node)}: ${messageOf(cause)}`, { cause })
-    throw Object.assign(named, { code: codeOf(cause) })
-  }
+  })
 }
 
 /**

@@ -9,7 +9,7 @@ import { Scenario } from '../support/scenario.ts'
 import { Traffic } from '../support/traffic.ts'
 
 /** After these nothing has been asked to promote. */
-const BEFORE = ['connect', 'look', 'fence', 'intend', 'quiesce', 'clear', 'replay']
+const BEFORE = ['connect', 'look', 'intend', 'fence', 'recheck', 'quiesce', 'clear', 'replay']
 /** After these there is no way back. */
 const AFTER = [
   'promoting',
@@ -22,6 +22,11 @@ const AFTER = [
   'change',
   'drain',
 ]
+
+/** After these nothing says yet that it only goes forward. */
+const AT_REST = BEFORE.slice(0, -1)
+/** Of those, where it makes a difference to the servers. */
+const SOME_AFTER = ['promoting', 'promoted', 'decided', 'change']
 
 describe('a switchover cut off in the middle', () => {
   let scenario: Scenario
@@ -63,7 +68,7 @@ describe('a switchover cut off in the middle', () => {
     // Nothing that a switchover sets or notes on a server outlives it.
     expect(await server(name).query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
     const set = `SELECT name FROM pg_settings WHERE sourcefile LIKE '%postgresql.auto.conf'`
-    expect(await server(name).query(set)).toEqual([])
+    for (const each of [name, 'coordinator']) expect(await server(each).query(set), each).toEqual([])
     await traffic?.goesOn()
     await traffic?.stop()
     expect(await traffic?.missing(server('coordinator'))).toEqual(traffic ? [] : undefined)
@@ -78,6 +83,16 @@ describe('a switchover cut off in the middle', () => {
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
     await expectPrimary('worker-1')
     expect(await server('worker-1-standby').isInRecovery()).toBe(true)
+  })
+
+  it.each(BEFORE.slice(2))('after “%s”, of the coordinator’s own: a later run undoes it', async (point) => {
+    expect(await killedAt(point, ['switchover', ...scenario.options, '--group', '0', '--yes'])).toBe(
+      'SIGKILL',
+    )
+    await sentIsDone(scenario)
+    expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
+    await expectPrimary('worker-1')
+    expect(await server('coordinator-standby').isInRecovery()).toBe(true)
   })
 
   const held = HELD_SETTINGS.filter(({ of }) => of === 'every group')
@@ -122,6 +137,47 @@ describe('a switchover cut off in the middle', () => {
     const there = new Set(rows.map(({ id }) => id))
     expect(direct.acknowledged.filter(({ id }) => !there.has(id))).toEqual([])
     await expectPrimary('worker-1-standby')
+  })
+
+  const victims = ['worker-1', 'worker-1-standby', 'coordinator']
+  const deaths = victims.flatMap((victim) =>
+    [...BEFORE, ...SOME_AFTER].map((point) => [victim, point] as const),
+  )
+
+  it.each(deaths)('%s dies after “%s”: a later run makes it one or the other', async (victim, point) => {
+    let died = false
+    const reached = async (at: string) => {
+      if (at !== point || died) return
+      died = true
+      await server(victim).kill()
+    }
+    const ran = await scenario.runWith(
+      { reached },
+      'switchover',
+      '--group',
+      '1',
+      '--yes',
+      '--json',
+      '--timeout',
+      '3s',
+    )
+    expect(died).toBe(true)
+    const { outcome, why } = JSON.parse(ran.stdout)
+    expect(['switched', 'blocked', 'unproved'], ran.stdout + ran.stderr).toContain(outcome)
+    // Whoever reads it knows where to look.
+    if (outcome !== 'switched') expect(why).toMatch(/127\.0\.0\.1:\d+/)
+    await server(victim).start()
+    const told: string[] = []
+    await waitUntil('it is settled', async () => {
+      const later = await scenario.run('reconcile')
+      told.push(later.stdout + later.stderr)
+      return later.exitCode === 0
+    }).catch((error: unknown) => {
+      throw new Error(`${ran.stdout}${ran.stderr}\n${told.at(-1)}`, { cause: error })
+    })
+    const isStandby = await server('worker-1-standby').isInRecovery()
+    if (outcome !== 'switched' && AT_REST.includes(point)) expect(isStandby).toBe(true)
+    await expectPrimary(isStandby ? 'worker-1' : 'worker-1-standby')
   })
 
   it.each(AFTER)('after “%s”: a later run carries it on', async (point) => {

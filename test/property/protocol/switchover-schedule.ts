@@ -3,13 +3,15 @@ import { HAPPENS, type Meanwhile } from './meanwhile.ts'
 import { HAPPENS as RESTORES } from './restores.ts'
 import { FAULTS, type Fault } from './schedule.ts'
 
-/** Where a switchover is told of, by the points of its hooks; `intend` is reached within `fence`, and before it. */
+/** Where a switchover is told of, by the points of its hooks, in their order. */
 export const POINTS = [
   'connect',
   'look',
-  'fence',
   'intend',
+  'fence',
+  'recheck',
   'quiesce',
+  'clear',
   'replay',
   'promoting',
   'promoted',

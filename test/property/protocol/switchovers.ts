@@ -188,6 +188,8 @@ function orderSwitchover(world: World, given: Given, stops: Stops, promoteComman
         tell(world, instance, report)
         checkReport(world, instance, report)
       } catch (error) {
+        // Where it can't give a report it has words for that, and an exit code.
+        if (!(error instanceof CitusHaError)) throw error
         unlessFlaw(world, instance, error)
       }
     })
