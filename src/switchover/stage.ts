@@ -314,11 +314,10 @@ export class Stage {
   async intend(phase: Intent['phase'], sides: readonly Side[] = this.#sides): Promise<void> {
     this.#intended = true
     if (phase === 'promoting') this.#asked = true
-    await Promise.all([
-      this.#writeIntents(phase, sides),
-      // One that was stopped knows it already.
-      ...sides.map((side) => (this.#stopped ? null : side.note(this.#intentOf(side.move, phase)))),
-    ])
+    // The primary's word is the one that counts: where the coordinator could not be told it is to be what it was.
+    await this.#writeIntents(phase, sides)
+    // One that was stopped knows it already.
+    if (!this.#stopped) await each(sides, (side) => side.note(this.#intentOf(side.move, phase)))
   }
 
   async #writeIntents(phase: Intent['phase'], sides: readonly Side[]): Promise<void> {

@@ -135,7 +135,7 @@ describe('real switchovers over simulated servers, in virtual time', () => {
 
   // A worker dies while what was written is replayed for the last time: all is undone. g0b, which takes over, has not replayed that.
   test.each([
-    [1, 3, 11],
+    [1, 3, 12],
     [1, 7, 15],
     [3, 4, 12],
     [3, 6, 14],
@@ -202,6 +202,23 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     })
     expect(tally.get('ended in the way') ?? 0).toBeGreaterThan(0)
     expect(tally.get('switchover unproved')).toBe(1)
+  })
+
+  // The old primary's word is the one that counts: a person who goes by the coordinator's would have promoted beside it.
+  test('known: the coordinator could not be told that it is undone: the old primary is not told otherwise', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      slowReplay: true,
+      orders: [order({})],
+      promotes: ['hand over', null],
+      faults: [
+        { on: 'statement', since: 'replay', at: 2, what: 'cut from peers', whom: 4, ms: 6000 },
+        { on: 'statement', since: 'replay', at: 10, what: 'crash', whom: 0, ms: 700 },
+      ],
+    })
+    expect(tally.get('fault')).toBe(2)
+    expect(tally.get('switchover unproved')).toBe(1)
+    expect(tally.get('promoted by hand')).toBe(1)
   })
 
   test('known: others had promoted one, a switchover another: the first of the three comes back as a standby', async () => {
