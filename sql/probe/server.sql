@@ -37,6 +37,10 @@ SELECT current_setting('server_version_num')::int                             AS
             ELSE current_setting('synchronous_standby_names') END             AS synchronous_names,
        (SELECT coalesce(jsonb_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
          WHERE d.datallowconn AND NOT d.datistemplate AND has_database_privilege(d.oid, 'CONNECT')) AS databases,
+       -- Citus's daemon runs there, whether we may look for ourselves or not.
+       (SELECT coalesce(jsonb_agg(DISTINCT a.datname ORDER BY a.datname), '[]') FROM pg_stat_activity a
+         WHERE a.application_name = 'Citus Maintenance Daemon'
+           AND a.usesysid IN (SELECT r.oid FROM pg_roles r WHERE r.rolsuper)) AS citus_databases,
        (SELECT coalesce(jsonb_agg(p.gid ORDER BY p.gid), '[]') FROM named p WHERE p.ours)      AS prepared,
        (SELECT round(extract(epoch FROM clock_timestamp() - min(p.prepared)) * 1000)::float8
           FROM named p WHERE p.ours)                                          AS oldest_prepared_ms,

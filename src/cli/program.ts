@@ -31,7 +31,7 @@ export function buildProgram(io: Io, exit: (code: number) => void): Command {
       'after',
       `\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
     )
-  installCommand(program, io)
+  installCommand(program, io, exit)
   statusCommand(program, io, exit)
   doctorCommand(program, io, exit)
   reconcileCommand(program, io, exit)

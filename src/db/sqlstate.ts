@@ -44,6 +44,20 @@ export function mayTryAgain(code: string | undefined): boolean {
   )
 }
 
+/** Of a server that is asked again a little later: it is coming up, its connections are taken, or somebody holds a lock. */
+export function willPass(code: string): boolean {
+  const PASSING: readonly string[] = [
+    SqlState.cannotConnectNow,
+    SqlState.tooManyConnections,
+    SqlState.adminShutdown,
+    SqlState.crashShutdown,
+    SqlState.outOfMemory,
+    SqlState.queryCanceled,
+  ]
+  // An errno name, or a limit of ours: it went away, or gave no answer.
+  return mayTryAgain(code) || PASSING.includes(code) || !/^[0-9A-Z]{5}$/.test(code)
+}
+
 /** Whether somebody else had a lock that was needed. */
 export function isLock(code: string | null): boolean {
   return code === SqlState.lockNotAvailable || code === SqlState.deadlockDetected

@@ -194,7 +194,28 @@ async function grants(session: SessionLike, role: string): Promise<string[]> {
   return [
     ...(found?.length === 1 ? [] : [`CREATE ROLE ${name} LOGIN`]),
     `GRANT pg_read_all_stats TO ${name}`,
+    ...(await missingGrants(session, role)),
     ...schemaGrants(role),
+  ]
+}
+
+/** Where PUBLIC may not connect; and where connections are kept back, which a failover uses up (PostgreSQL 16). */
+async function missingGrants(session: SessionLike, role: string): Promise<string[]> {
+  const [rows] = await session.run(
+    `SELECT current_database()::text AS database,
+            EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections') AS reserves,
+            coalesce((SELECT has_database_privilege(r.oid, current_database(), 'CONNECT')
+                        FROM pg_roles r WHERE r.rolname = ${literal(role)}), false) AS connects`,
+    LIMIT_MS,
+  )
+  const found = z
+    .object({ database: z.string(), reserves: z.boolean(), connects: z.boolean() })
+    .parse(rows?.[0])
+  return [
+    ...(found.connects
+      ? []
+      : [`GRANT CONNECT ON DATABASE ${identifier(found.database)} TO ${identifier(role)}`]),
+    ...(found.reserves ? [`GRANT pg_use_reserved_connections TO ${identifier(role)}`] : []),
   ]
 }
 

@@ -158,6 +158,8 @@ export interface Answered {
   readonly oldestPreparedMs: number | null
   /** Other databases of this server that may be connected to. */
   readonly databases: readonly string[]
+  /** Databases in which Citus's daemon runs, those that may not be connected to as well. */
+  readonly citusDatabases: readonly string[]
   /** Whether the connection that answered was encrypted. */
   readonly encrypted: boolean
   readonly latencyMs: number

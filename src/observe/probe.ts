@@ -143,6 +143,7 @@ function answered(
     lookalikes: server.lookalikes,
     oldestPreparedMs: server.oldest_prepared_ms,
     databases: server.databases,
+    citusDatabases: server.citus_databases,
     encrypted: server.encrypted,
     latencyMs,
   }

@@ -125,6 +125,7 @@ export const serverRow = z.object({
   senders: z.array(sender),
   synchronous_names: z.string(),
   databases: z.array(z.string()),
+  citus_databases: z.array(z.string()),
   prepared: z.array(z.string()),
   lookalikes: z.array(z.object({ gid: z.string(), owner: z.string() })),
   oldest_prepared_ms: z.number().nullable(),

@@ -6,7 +6,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { coordinatorOf, coordinatorsIn, kindOf } from '../model/kinds.ts'
 import { formatLsn, type Holds, holds, type Point, pointOf } from '../model/line.ts'
 import { formatAddress } from '../model/node.ts'
-import { type Answered, type Survey, willPass } from '../model/observation.ts'
+import { type Answered, type Survey, type UnreadableCause, willPass } from '../model/observation.ts'
 import { putBack } from '../model/retired.ts'
 
 /**
@@ -24,7 +24,7 @@ export function requireCoordinator(survey: Survey): Answered {
   if (answered.length === 0 && denied?.kind === 'unreadable') {
     throw new CitusHaError(
       'configuration',
-      `${formatAddress(denied.address)}, database ${survey.database}: ${denied.detail}`,
+      `${formatAddress(denied.address)}, database ${survey.database}: ${denied.detail}${toOpen(denied.cause)}`,
     )
   }
   if (answered.length > 0 && answered.every((node) => kindOf(node) === 'no copy')) {
@@ -38,6 +38,11 @@ export function requireCoordinator(survey: Survey): Answered {
     (node) => node.retired && !node.inRecovery && node.citus?.localGroup === COORDINATOR_GROUP,
   )
   throw new CitusHaError('no-coordinator', `${noCoordinator(survey)}${retired ? putBack(retired) : ''}`)
+}
+
+function toOpen(cause: UnreadableCause): string {
+  if (cause === 'privilege') return '; a superuser grants it with: citus-ha install --coordinator URL'
+  return cause === 'auth' ? '; see pg_hba.conf there, and the password' : ''
 }
 
 /** What each of those that were asked for one has answered. */

@@ -6,7 +6,7 @@ import type { Access } from './access.ts'
 
 /**
  * The databases to look after: those of the file, else every database of the coordinator that has Citus, `first` before
- * the others. null where no coordinator answers.
+ * the others. null where no coordinator answers. One that can't be opened is among them where Citus's daemon runs in it.
  * @param seeds where the coordinator may be
  * @param watched are looked after already: they stay until they are seen to be gone, whatever a single look gives
  */
@@ -23,9 +23,12 @@ export async function databasesIn(
   for (const node of nodes) prober.spare?.(node)
   const coordinator = coordinatorOf(nodes)
   if (!coordinator) return null
-  const others = coordinator.databases.filter((name) => name !== first)
+  const { databases, citusDatabases } = coordinator
+  const others = [...new Set([...databases, ...citusDatabases])].filter((name) => name !== first).sort()
   const seen = await Promise.all(others.map((name) => access.prober(name).probe(coordinator.address)))
-  const after = others.filter((name, n) => hasCitus(seen[n]) ?? watched.includes(name))
+  const after = others.filter(
+    (name, n) => hasCitus(seen[n]) ?? (watched.includes(name) || citusDatabases.includes(name)),
+  )
   return [first, ...after]
 }
 

@@ -59,26 +59,41 @@ describe('a connection of ours', () => {
       expect(caught.lines()).toEqual([])
     })
 
-    it('at which a worker is registered is named, and a line of the configuration goes around it', async (context) => {
-      if (!(await hasPooler())) return context.skip('no pgbouncer is installed')
-      pooler = await Pooler.start(server('worker-2'), 'options')
-      const { host, port } = pooler.address
-      for (const name of ['coordinator', 'worker-1', 'worker-2'])
-        await on(
-          server(name),
-          `UPDATE pg_dist_node SET nodename = '${host}', nodeport = ${port} WHERE nodeid = 3`,
+    it.for<[string, string]>([
+      ['that drops the options', 'options'],
+      ['that refuses them', ''],
+    ])(
+      '%s, at which a worker is registered, is named, and a line of the configuration goes around it',
+      async ([, ignored], context) => {
+        if (!(await hasPooler())) return context.skip('no pgbouncer is installed')
+        pooler = await Pooler.start(server('worker-2'), ignored)
+        const { host, port } = pooler.address
+        for (const name of ['coordinator', 'worker-1', 'worker-2'])
+          await on(
+            server(name),
+            `UPDATE pg_dist_node SET nodename = '${host}', nodeport = ${port} WHERE nodeid = 3`,
+          )
+        const name = formatAddress(pooler.address)
+        const told = await scenario.run('reconcile')
+        expect(`${told.stdout}${told.stderr}`).toMatch(
+          new RegExp(`${name.replaceAll('.', '\\.')}.*"addresses" of the configuration`),
         )
-      const name = formatAddress(pooler.address)
-      const told = await scenario.run('reconcile')
-      expect(`${told.stdout}${told.stderr}`).toMatch(
-        new RegExp(`${name.replaceAll('.', '\\.')}.*"addresses" of the configuration`),
-      )
-      const real = formatAddress(server('worker-2'))
-      const file = await scenario.configFile({ addresses: { [name]: { connect: real } } })
-      const around = await scenario.run('status', '--config', file)
-      expect(around, around.stdout).toMatchObject({ exitCode: 0 })
-      expect(around.stdout).not.toContain('"addresses"')
-    })
+        const real = formatAddress(server('worker-2'))
+        const file = await scenario.configFile({ addresses: { [name]: { connect: real } } })
+        const around = await scenario.run('status', '--config', file)
+        expect(around, around.stdout).toMatchObject({ exitCode: 0 })
+        const admin = ['install', '--coordinator', server('coordinator').url(scenario.cluster.database)]
+        const left = await citusHa(admin)
+        expect(left.exitCode, left.stdout).toBe(3)
+        expect(left.stdout).toMatch(/^group 2: left out, nothing is recorded of it: /m)
+        expect(left.stdout).toMatch(
+          new RegExp(`^ .*${name.replaceAll('.', '\\.')}.*"addresses" of the configuration`, 'm'),
+        )
+        const installed = await citusHa([...admin, '--config', file])
+        expect(installed, installed.stdout).toMatchObject({ exitCode: 0 })
+        expect(around.stdout).not.toContain('"addresses"')
+      },
+    )
   })
 
   interface Setting {

@@ -1,7 +1,14 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
+import { WatchProcess } from '../support/watch-process.ts'
+
+/** As pino has it. */
+const WARN = 40
 
 describe('a cluster with two databases', () => {
   let scenario: Scenario
@@ -52,6 +59,63 @@ describe('a cluster with two databases', () => {
     expect(await citusHa(['recover', ...args])).toMatchObject({
       exitCode: 2,
       stdout: 'nothing is in doubt\n',
+    })
+  })
+
+  describe('of which one can’t be opened', () => {
+    const primaries = () => ['coordinator', 'worker-1', 'worker-2'].map(server)
+    const citusHere = async () => {
+      const daemon = `SELECT FROM pg_stat_activity WHERE application_name = 'Citus Maintenance Daemon' AND datname = 'se"cond'`
+      await waitUntil(
+        'Citus is at work there',
+        async () => (await server('coordinator').query(daemon)).length > 0,
+      )
+    }
+
+    async function named(why: RegExp, mend: RegExp): Promise<void> {
+      for (const command of [['status'], ['reconcile'], ['watch', '--once'], ['doctor']]) {
+        const ran = await citusHa([...command, ...scenario.options])
+        expect(ran, `${command}: ${ran.stdout}`).toMatchObject({
+          exitCode: 2,
+          stderr: expect.stringMatching(why),
+        })
+        expect(ran.stderr).toContain('se"cond')
+        expect(ran.stderr).toMatch(mend)
+      }
+      const watch = WatchProcess.start(scenario.options)
+      try {
+        await waitUntil('the watcher warns', () =>
+          watch.lines.some(
+            ({ level, database, ...line }) =>
+              level >= WARN && database === 'se"cond' && why.test(JSON.stringify(line)),
+          ),
+        )
+      } finally {
+        await watch.stop()
+      }
+    }
+
+    it('is named where PUBLIC may not connect, until install has granted it', async () => {
+      for (const each of primaries()) await each.query('REVOKE CONNECT ON DATABASE "se""cond" FROM PUBLIC')
+      await citusHere()
+      await named(/permission denied for database/, /a superuser grants it with: citus-ha install/)
+      await scenario.install()
+      for (const command of [['status'], ['reconcile'], ['watch', '--once']])
+        expect(await citusHa([...command, ...scenario.options])).toMatchObject({ exitCode: 0 })
+    })
+
+    it('is named where pg_hba.conf lets nobody in', async () => {
+      const file = join(server('coordinator').directory, 'pg_hba.conf')
+      const before = await readFile(file, 'utf8')
+      await writeFile(file, `host "se""cond" citus_ha 127.0.0.1/32 reject\n${before}`)
+      await server('coordinator').reload()
+      await citusHere()
+      try {
+        await named(/pg_hba\.conf/, /see pg_hba\.conf there/)
+      } finally {
+        await writeFile(file, before)
+        await server('coordinator').reload()
+      }
     })
   })
 

@@ -1,3 +1,4 @@
+import type pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
@@ -66,6 +67,27 @@ describe('the first run ever', () => {
       expect(ours, name).toEqual([])
     }
     expect(await scenario.reconcileWith(asAdmin())).toMatchObject({ outcome: 'converged', exitCode: 0 })
+  })
+
+  it('says where install finds no connection free that it is blocked, and not that anything is configured wrong', async () => {
+    const worker = server('worker-2')
+    await worker.configure({ max_connections: '30', 'citus.max_client_connections': '-1' })
+    await server('worker-2-standby').stop()
+    await server('worker-2-standby-2').stop()
+    await worker.restart()
+    const taken: pg.Client[] = []
+    try {
+      await expect(async () => {
+        for (;;) taken.push(await worker.connect())
+      }).rejects.toMatchObject({ code: '53300' })
+      const ran = await citusHa(['install', ...asAdmin()])
+      expect([3, 4], ran.stdout + ran.stderr).toContain(ran.exitCode)
+      expect(ran.stdout + ran.stderr).toMatch(/too many clients|remaining connection slots/)
+      expect(await has('worker-2').catch(() => false)).toBe(false)
+    } finally {
+      await Promise.all(taken.map((each) => each.end()))
+    }
+    expect(await citusHa(['install', ...asAdmin()])).toMatchObject({ exitCode: 0 })
   })
 
   it('installs on an old primary that runs on as well, which has to be fenced', async () => {

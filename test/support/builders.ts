@@ -147,6 +147,7 @@ export function writable(at: string, group: number, parts: NodeParts = {}): Answ
     lookalikes: [],
     oldestPreparedMs: null,
     databases: ['app'],
+    citusDatabases: ['app'],
     encrypted: false,
     latencyMs: 1,
     ...rest,

@@ -71,7 +71,7 @@ async function runCommand(args: readonly string[], io: Io): Promise<number> {
     exitCode = code
   }
   const program = new Command('citus-ha').exitOverride()
-  installCommand(program, io)
+  installCommand(program, io, exit)
   statusCommand(program, io, exit)
   reconcileCommand(program, io, exit)
   await program.parseAsync([...args], { from: 'user' })

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { codeOf, mayTryAgain, messageOf } from '../../db/sqlstate.ts'
+import { codeOf, messageOf, willPass } from '../../db/sqlstate.ts'
 import { SWITCHOVER_GRANTS } from '../../install/install.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
@@ -14,14 +14,14 @@ import {
   type Session,
   withCluster,
 } from '../cluster.ts'
-import type { Io } from '../io.ts'
+import { type Io, plain } from '../io.ts'
 
 interface InstallOptions extends ClusterOptions {
   readonly role: string
   readonly switchover?: boolean
 }
 
-export function installCommand(program: Command, io: Io): void {
+export function installCommand(program: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(program.command('install'))
     .description(
       'create the schema citus_ha and its role on every writable node (as a superuser; again: nothing)',
@@ -30,18 +30,22 @@ export function installCommand(program: Command, io: Io): void {
     .option('--switchover', 'grant the role what citus-ha switchover needs as well, and say what')
     .addHelpText('after', '\nExample:\n  citus-ha install --coordinator postgres://postgres@cn1.example/app')
     .action(async (options: InstallOptions) => {
-      await withCluster(options, io, async (session) => {
+      const isWhole = await withCluster(options, io, async (session) => {
+        const whole: boolean[] = []
         for (const database of await databasesOf(session))
-          await installDatabase({ ...session, database }, options, io)
+          whole.push(await installDatabase({ ...session, database }, options, io))
+        return whole.every(Boolean)
       })
+      exit(isWhole ? 0 : 3)
     })
 }
 
+/** @returns whether no group was left out */
 async function installDatabase(
   session: Session,
   { role, switchover }: InstallOptions,
   io: Io,
-): Promise<void> {
+): Promise<boolean> {
   const request = requestOf(session, io)
   const { access, database } = session
   const clock = new Clock()
@@ -74,9 +78,12 @@ async function installDatabase(
   }
   const after = view(await observe(access, request, clock), access, request)
   if (after.plan.proofs.length > 0) await recordProofs(access, request, after, clock)
-  for (const { group, summary } of after.diagnoses.filter((each) => each.standing === 'refused')) {
-    io.stdout.write(`group ${group}: left out, nothing is recorded of it: ${summary}\n`)
+  const left = after.diagnoses.filter((each) => each.standing === 'refused')
+  for (const { group, summary, evidence } of left) {
+    const lines = [`group ${group}: left out, nothing is recorded of it: ${summary}`, ...evidence]
+    io.stdout.write(lines.map((line, n) => `${n === 0 ? '' : '  '}${plain(line)}\n`).join(''))
   }
+  return left.length === 0
 }
 
 /** What a server says against it, such as an event trigger of somebody's that refuses DDL: which server, and its code. */
@@ -84,5 +91,5 @@ function refusedBy(address: string, error: unknown): unknown {
   const code = codeOf(error)
   if (error instanceof CitusHaError || code === undefined) return error
   const why = `${address}: the schema citus_ha was not installed there: ${messageOf(error)} (${code})`
-  return new CitusHaError(mayTryAgain(code) ? 'blocked' : 'configuration', why, { cause: error })
+  return new CitusHaError(willPass(code) ? 'blocked' : 'configuration', why, { cause: error })
 }

@@ -193,6 +193,7 @@ function observationOf(world: World, server: Server, address: HostPort): Answere
     lookalikes: [],
     oldestPreparedMs: null,
     databases: ['app'],
+    citusDatabases: ['app'],
     encrypted: false,
     latencyMs: 1,
   }
