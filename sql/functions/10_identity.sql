@@ -21,7 +21,8 @@ $$;
 -- Identity and history of this server. Callable on standbys too.
 CREATE OR REPLACE FUNCTION citus_ha.node_identity(
   OUT system_identifier text, OUT in_recovery boolean, OUT timeline int, OUT history text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   system_identifier := (SELECT s.system_identifier::text FROM pg_control_system() s);
   in_recovery := pg_is_in_recovery();
@@ -57,7 +58,8 @@ END $$;
 -- The group that this server is of, or was before it was retired: that one says so by a group id that no group has
 -- (citus_ha.retire).
 CREATE OR REPLACE FUNCTION citus_ha.own_group() RETURNS int
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     SELECT g.groupid % 1000000000 FROM pg_dist_local_group g);
@@ -66,7 +68,8 @@ END $$;
 -- This copy as it is now, with the highest epoch it has seen and who this server is. A statement of its own
 -- after the one that locked: under READ COMMITTED it sees what the lock waited for.
 CREATE OR REPLACE FUNCTION citus_ha.read_copy() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   identity record;
 BEGIN

@@ -6,7 +6,8 @@
 -- soon, it is us who give way. Citus's own search for deadlocks would end him. All that was fenced since is let go with
 -- the block, and begun anew, within the caller's statement_timeout.
 CREATE OR REPLACE FUNCTION citus_ha.fence(fenced_groups int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin SET deadlock_timeout = '20ms' AS $$
 BEGIN
   LOCK TABLE citus_ha.epoch IN ROW SHARE MODE;
   IF cardinality(fenced_groups) = 0 THEN  -- the mark alone; a session that is made warm comes here too
@@ -55,7 +56,8 @@ END $$;
 -- Holds this copy of pg_dist_node for the transaction, then the writes to the given groups that enter here.
 -- The table first: a table created between the two would not be fenced.
 CREATE OR REPLACE FUNCTION citus_ha.lock_copy(fenced_groups int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   LOCK TABLE citus_ha.epoch IN ROW SHARE MODE;  -- the mark first: whoever waits is known by it
   LOCK TABLE pg_dist_node IN EXCLUSIVE MODE;
@@ -65,7 +67,8 @@ END $$;
 -- A metadata sync of Citus that sits on pg_dist_node, waiting for a node that hangs, would keep every change
 -- out, whose caller holds the change lock by then. It runs again by itself; pg_terminate_backend does not reach it, pg_cancel_backend does.
 CREATE OR REPLACE FUNCTION citus_ha.cancel_metadata_sync() RETURNS SETOF int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   daemon int;
 BEGIN
@@ -88,7 +91,8 @@ END $$;
 
 -- Fails where the transaction is older than that: this server was stopped meanwhile, and the change given up.
 CREATE OR REPLACE FUNCTION citus_ha.in_time(age_ms int) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   IF clock_timestamp() - now() > age_ms * interval '1 ms' THEN
     RAISE EXCEPTION 'too late for this change' USING ERRCODE = 'HA002';
@@ -122,7 +126,8 @@ END $$;
 
 -- Serialises changes and recovery, until the end of the transaction. Waits no longer than the session's lock_timeout.
 CREATE OR REPLACE FUNCTION citus_ha.take_change_lock() RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   BEGIN
     LOCK TABLE citus_ha.change_lock IN EXCLUSIVE MODE NOWAIT;

@@ -20,7 +20,8 @@ END $$;
 
 -- Who keeps the session `waiter` from its lock, for people. A prepared transaction has pid 0.
 CREATE OR REPLACE FUNCTION citus_ha.blockers(waiter int) RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
   SELECT coalesce(jsonb_agg(citus_ha.describe_backend(a, coalesce(a.application_name = 'citus-ha'
              AND has_function_privilege(a.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE'), false))
            || jsonb_build_object('pid', b.pid)), '[]')
@@ -33,7 +34,8 @@ $$;
 -- transaction. Only for one that a change, a fence or the hold of an old primary needs: what such a transaction holds or
 -- waits for is a mark of ours, and nobody waits in it for an advisory lock of his own making (objsubid 1 and 2).
 CREATE OR REPLACE FUNCTION citus_ha.end_blockers(waiter int) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   blocker jsonb;
   ended jsonb := '[]';

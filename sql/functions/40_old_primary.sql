@@ -2,7 +2,8 @@
 
 -- The tables of the shards that are placed here, in the order of their ids.
 CREATE OR REPLACE FUNCTION citus_ha.own_shards() RETURNS SETOF regclass
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM set_config('citus.override_table_visibility', 'off', true);
   -- A shard's table is in its distributed table's schema, its name ends in _<shardid>, however it was cut, and it is its
@@ -24,7 +25,8 @@ END $$;
 -- error: whoever asks has to know that there is no write to any.
 -- An autovacuum gives way to whoever has waited for deadlock_timeout: its default, a second, is more than we wait.
 CREATE OR REPLACE FUNCTION citus_ha.lock_shards() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin SET deadlock_timeout = '20ms' AS $$
 DECLARE
   shard regclass;
   locked int := 0;
@@ -49,7 +51,8 @@ END $$;
 -- The other tables here, in the order of their oids: neither shards nor a distributed table's shell, whose writes go to shards,
 -- nor an extension's. None where there are so many that their locks might not find room.
 CREATE OR REPLACE FUNCTION citus_ha.own_other_tables() RETURNS SETOF regclass
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   tables regclass[];
 BEGIN
@@ -70,7 +73,8 @@ END $$;
 -- The same of those: what a session writes there that calls itself READ WRITE, whatever the server's setting is. And of large
 -- objects: before PostgreSQL 16 a read-only transaction writes them as well. A superuser's alone to lock.
 CREATE OR REPLACE FUNCTION citus_ha.lock_other_tables() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET deadlock_timeout = '20ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin SET deadlock_timeout = '20ms' AS $$
 DECLARE
   other regclass;
   locked int := 0;
@@ -87,7 +91,8 @@ END $$;
 
 -- Ends what other nodes have open here, so that nothing there can commit any more: on a server whose shards the caller holds.
 CREATE OR REPLACE FUNCTION citus_ha.end_citus_backends() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   backend int;
   ended int := 0;
@@ -109,7 +114,8 @@ END $$;
 -- place of, or that reads from secondaries with a copy of its own: under its group's number it would roll back what the
 -- living have prepared.
 CREATE OR REPLACE FUNCTION citus_ha.recover_citus_transactions() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   IF (SELECT g.groupid FROM pg_dist_local_group g) >= 1000000000 OR current_setting('citus.recover_2pc_interval', true) = '-1'
      OR current_setting('citus.use_secondary_nodes', true) = 'always' THEN

@@ -10,7 +10,8 @@
 -- read-only. Gives back whether that could be had within lock_timeout. Where the
 -- caller holds the shards, or of a server that is retired.
 CREATE OR REPLACE FUNCTION citus_ha.hold_recovery() RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('shards or retired', 'hold_recovery');
   LOCK TABLE pg_dist_transaction IN EXCLUSIVE MODE;
@@ -23,7 +24,8 @@ END $$;
 -- transactions (citus.recover_2pc_interval is -1): they began before this session read so. A daemon does the round it is
 -- in to its end. Gives back how many are still there. Those that anybody's next statement starts know it.
 CREATE OR REPLACE FUNCTION citus_ha.end_maintenance_daemons() RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   daemon int;
   found int := 0;
@@ -72,7 +74,8 @@ END $$;
 -- nobody's transactions, and an old coordinator is none any more, which syncs no metadata. What an old coordinator had to
 -- do in the background is its successor's. A copy of the successor's data (pg_rewind, pg_basebackup) is whole again.
 CREATE OR REPLACE FUNCTION citus_ha.retire(succession jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   own int := citus_ha.own_group();
   host text := succession #>> '{to,host}';

@@ -16,10 +16,12 @@ END $$;
 -- who wait for one; or the rest, with what is prepared here (pid 0). "database" is null where it is this one.
 -- A statement that began before counts as well: what a procedure or a VACUUM begins after a commit of its own has the
 -- settings from before, since a session reads its configuration anew between two statements only. The workers of
--- subscriptions always count: they write whatever is read-only. No clients are autovacuum, the senders of WAL, and Citus's
+-- subscriptions always count: they write whatever is read-only. So does an open transaction of a session that does not say
+-- since when (track_activities is off): it is seen by the lock that each has on its own virtual id. No clients are autovacuum, the senders of WAL, and Citus's
 -- maintenance daemon; a parallel worker is part of its leader.
 CREATE OR REPLACE FUNCTION citus_ha.transactions(since timestamptz, held boolean) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     WITH RECURSIVE activity AS (
@@ -39,7 +41,9 @@ BEGIN
          AND (a.session).backend_type NOT LIKE 'Citus Maintenance Daemon%'
          AND NOT a.own
          AND ((a.session).xact_start < since OR ((a.session).state <> 'idle' AND (a.session).query_start < since)
-              OR (a.session).backend_type LIKE 'logical replication%worker')
+              OR (a.session).backend_type LIKE 'logical replication%worker'
+              OR (coalesce((a.session).state, 'disabled') = 'disabled' AND EXISTS (
+                    SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'virtualxid' AND l.granted)))
          AND held = (a.pid IN (SELECT k.pid FROM kept k))
       UNION ALL
       SELECT p.prepared, jsonb_build_object(
@@ -55,7 +59,8 @@ END $$;
 -- What is to be waited for: whatever they did, reading alone included, they would go on here and not on a new primary.
 -- Who waits for us would be waited for in vain; he does not go on before we let him.
 CREATE OR REPLACE FUNCTION citus_ha.open_transactions(since timestamptz) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     SELECT citus_ha.transactions(since, false));
@@ -63,7 +68,8 @@ END $$;
 
 -- Those that wait for a lock of ours, on any node.
 CREATE OR REPLACE FUNCTION citus_ha.held_transactions() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     SELECT citus_ha.transactions('infinity', true));
@@ -88,7 +94,8 @@ END $$;
 
 -- Ends the sessions of such, and gives back whose.
 CREATE OR REPLACE FUNCTION citus_ha.end_open_transactions(since timestamptz) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('switchover', 'end_open_transactions');
   RETURN citus_ha.end_sessions(citus_ha.transactions(since, false));
@@ -96,7 +103,8 @@ END $$;
 
 -- The same of those that wait for a lock of ours: before it is let go where they should not be any more.
 CREATE OR REPLACE FUNCTION citus_ha.end_held_transactions() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('switchover', 'end_held_transactions');
   RETURN citus_ha.end_sessions(citus_ha.transactions('infinity', true));
@@ -105,7 +113,8 @@ END $$;
 -- Sessions of clients in other databases than those that are switched, an array of names, whatever they do just now: as
 -- citus_ha.blockers. Any of them may have made itself READ WRITE, or do so with its next statement.
 CREATE OR REPLACE FUNCTION citus_ha.other_sessions(switched jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     SELECT coalesce(jsonb_agg(citus_ha.describe_backend(a, false) ORDER BY a.pid), '[]')
@@ -115,7 +124,8 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.end_other_sessions(switched jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('switchover', 'end_other_sessions');
   RETURN citus_ha.end_sessions(citus_ha.other_sessions(switched));
@@ -123,7 +133,8 @@ END $$;
 
 -- Whoever is writing here just now, in any database: transactions that have an id. As citus_ha.blockers.
 CREATE OR REPLACE FUNCTION citus_ha.writing_sessions() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     SELECT coalesce(jsonb_agg(citus_ha.describe_backend(a, false) ORDER BY a.pid), '[]')
@@ -136,7 +147,8 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION citus_ha.end_writing_sessions() RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('switchover', 'end_writing_sessions');
   RETURN citus_ha.end_sessions(citus_ha.writing_sessions());

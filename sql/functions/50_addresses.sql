@@ -3,7 +3,8 @@
 -- May a row of this group be given this address? Its own rows' addresses, those it had, those a superuser
 -- allowed. A superuser's own session may do anything anyway.
 CREATE OR REPLACE FUNCTION citus_ha.may_have_address(of_group int, host text, port int) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   RETURN (
     SELECT EXISTS (

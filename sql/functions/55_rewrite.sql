@@ -23,7 +23,8 @@ END $$;
 -- and committed what is prepared on the primary. A record of what is nowhere prepared is deleted by the next recovery.
 -- Two may be at it at once, each in a transaction that says so by a fence, be it of no group.
 CREATE OR REPLACE FUNCTION citus_ha.guard_transactions(degraded int[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('fence', 'guard_transactions');
   INSERT INTO citus_ha.kept_transaction (groupid, gid, record)
@@ -85,7 +86,8 @@ END $$;
 --             them up to date when they are back. The flag of every other row is left as it was.
 CREATE OR REPLACE FUNCTION citus_ha.rewrite(change_timeline int, change_epoch bigint, steps jsonb, unsynced int[])
 RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   synced int[];
   last citus_ha.epoch;

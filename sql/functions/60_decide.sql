@@ -36,7 +36,8 @@ END $$;
 -- Of the coordinator's group and of those that have rows. What a person vouched for, and what he gave up with it, goes in with
 -- a locked copy.
 CREATE OR REPLACE FUNCTION citus_ha.record_lineage(proofs jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   proof jsonb;
 BEGIN
@@ -57,7 +58,8 @@ END $$;
 -- How far servers were seen to be: an array of {"group", "systemIdentifier", "timeline", "history", "host", "port",
 -- "inRecovery", "lsn"}. What is not of the line that is on record is left out; of each server the furthest is kept.
 CREATE OR REPLACE FUNCTION citus_ha.record_positions(seen jsonb) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
   UPDATE citus_ha.lineage l
      SET positions = (
        SELECT coalesce(jsonb_agg(jsonb_build_object('host', k.host, 'port', k.port, 'in_recovery', k.in_recovery,
@@ -80,7 +82,8 @@ $$;
 
 -- What a person vouched for, where no row changed with it, written down as a decision.
 CREATE OR REPLACE FUNCTION citus_ha.record_vouched(proofs jsonb, evidence jsonb, made_by text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   proof jsonb;
 BEGIN
@@ -96,7 +99,8 @@ END $$;
 -- The decision, on the coordinator, in the transaction whose commit makes it, and which holds the change lock: the change, what it proved,
 -- the remedies it set and those it ended.
 CREATE OR REPLACE FUNCTION citus_ha.decide(decision jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   PERFORM citus_ha.require('change', 'decide');
   IF NOT EXISTS (SELECT FROM citus_ha.epoch e WHERE e.coordinator_timeline = (decision ->> 'timeline')::int

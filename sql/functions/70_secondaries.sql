@@ -9,7 +9,8 @@
 -- (Citus 13.2.2). So that sync is off here, and the row is moved away and back, which wakes Citus's maintenance daemon
 -- at the commit: it ships the rows to every metadata worker.
 CREATE OR REPLACE FUNCTION citus_ha.register_secondary(standby jsonb) RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   of_group int := (standby ->> 'group')::int;
   host text := standby #>> '{address,host}';
@@ -52,7 +53,8 @@ $$;
 -- Forgets the others, and gives them back. Nobody sets a remedy and its row meanwhile: the row and the remedy are seen as
 -- one transaction left them.
 CREATE OR REPLACE FUNCTION citus_ha.forget_stale_remedies() RETURNS SETOF citus_ha.remedy
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   LOCK TABLE citus_ha.remedy IN SHARE ROW EXCLUSIVE MODE;
   RETURN QUERY
@@ -64,7 +66,8 @@ END $$;
 -- is remembered of it. Gives back the row, null where there is none. Never a primary's, never a clone's. As above, no
 -- other node is spoken to.
 CREATE OR REPLACE FUNCTION citus_ha.forget_node(host text, port int, made_by text) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   before jsonb;
   node pg_dist_node;

@@ -19,7 +19,8 @@ END $$;
 -- settled first, and not written over. Every survey connects to both addresses.
 -- On the coordinator, and on the old primary itself, which remembers there what it was set to before.
 CREATE OR REPLACE FUNCTION citus_ha.intend(intents jsonb) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   written int;
 BEGIN
@@ -53,7 +54,8 @@ END $$;
 
 -- That a run is done with them, undone or overtaken. Whoever settles what was left behind has read which run it was.
 CREATE OR REPLACE FUNCTION citus_ha.forget_intents(of_groups int[], of_run text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   IF of_run IS NULL THEN
     RAISE EXCEPTION 'citus_ha.forget_intents() does nothing here: of which run is not said' USING ERRCODE = 'HA005';
@@ -64,7 +66,8 @@ END $$;
 -- Whoever carries on a promotion that a run has left behind makes it his own first, there where that run would write down that it
 -- is undone: whichever of the two comes first, the other comes to nothing. Whether it was still to be carried on.
 CREATE OR REPLACE FUNCTION citus_ha.take_over_intent(of_group int, of_run text, by_run text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 BEGIN
   IF of_run IS NULL OR by_run IS NULL THEN
     RAISE EXCEPTION 'citus_ha.take_over_intent() does nothing here: from which run, and for which, is not said' USING ERRCODE = 'HA005';

@@ -4,7 +4,8 @@
 -- Gives back {"changed", "pause": the row in force, "pauses": all of them}. The table lock, and a transaction that
 -- is READ COMMITTED, make of two calls at once one after the other.
 CREATE OR REPLACE FUNCTION citus_ha.pause_changes(of_group int, made_by text, why text) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   changed boolean;
 BEGIN
@@ -23,7 +24,8 @@ END $$;
 -- Ends the pause of a group, or with NULL the whole cluster's; never another one. Gives back {"changed", "pause": the
 -- one that was ended or null, "pauses": those that are left}.
 CREATE OR REPLACE FUNCTION citus_ha.resume_changes(of_group int) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
 DECLARE
   ended jsonb;
 BEGIN
@@ -37,7 +39,8 @@ END $$;
 -- Takes the lead for the transaction, where it is free or the caller's own already. The second time it queues, before who
 -- was ended can be there again.
 CREATE OR REPLACE FUNCTION citus_ha.take_lead() RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET lock_timeout = '200ms' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin SET lock_timeout = '200ms' AS $$
 BEGIN
   BEGIN
     LOCK TABLE citus_ha.lead_lock IN EXCLUSIVE MODE NOWAIT;

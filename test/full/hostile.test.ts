@@ -451,7 +451,8 @@ describe('a hostile user of the database', () => {
   it('finds each function fixed in its definition, and makes those anew that are not ours', async () => {
     const { database } = scenario.cluster
     const loose = `SELECT proname FROM pg_proc WHERE pronamespace = 'citus_ha'::regnamespace
-      AND NOT (proconfig @> ARRAY['search_path=pg_catalog, pg_temp', 'standard_conforming_strings=on'])`
+      AND NOT (proconfig @> ARRAY['search_path=pg_catalog, pg_temp', 'standard_conforming_strings=on']
+               AND (NOT prosecdef OR proconfig @> ARRAY['session_replication_role=origin']))`
     expect(await on(server('worker-1'), loose)).toEqual([])
     const edit = `SET citus.enable_ddl_propagation = off; CREATE OR REPLACE FUNCTION citus_ha.fence(fenced_groups int[])
       RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT'`

@@ -142,6 +142,12 @@ export const KINDS: readonly Kind[] = [
     begin: open(PLAIN, 'BEGIN', 'SELECT FROM notes'),
   },
   {
+    says: 'one that has only read, of a session that does not say since when',
+    outcome: 'waited for',
+    named: /plain/,
+    begin: open(PLAIN, 'SET track_activities = off', 'BEGIN', 'SELECT FROM notes'),
+  },
+  {
     says: 'one that calls itself as citus-ha does',
     outcome: 'waited for',
     named: /citus-ha/,
