@@ -6,6 +6,8 @@ import { formatAddress } from '../../src/model/node.ts'
 import { Connections } from '../../src/walk/connections.ts'
 import { Caught, traps } from '../support/hostile.ts'
 import { citusHa, Scenario } from '../support/scenario.ts'
+import { SHORT_LIVED } from '../support/switching.ts'
+import { Watching } from '../support/watching.ts'
 
 /** Of which `pg_catalog` has no operator of its own for each pair. */
 const FEW = ['numeric', 'int4']
@@ -36,7 +38,12 @@ describe('a hostile user of the database', () => {
     scenario = await Scenario.start({
       coordinatorStandbys: [{ kind: 'standby' }],
       workers: [{ standbys: [{}] }, {}],
+      // The group goes back and forth sooner than a session forgets its connections.
+      settings: SHORT_LIVED,
     })
+    await scenario.install('--switchover')
+    await scenario.settle()
+    await scenario.cluster.snapshot()
   })
   afterAll(async () => {
     await scenario?.stop()
@@ -53,6 +60,8 @@ describe('a hostile user of the database', () => {
     readonly who: string
     /** Default: mallory. */
     readonly as?: 'citus_ha'
+    /** Citus's own sync of metadata looks names up by the superuser's search_path (13.2.2): what is left to it stays undone. */
+    readonly stopsSync?: true
     /** Done as a superuser, in the application's database. */
     readonly given: readonly string[]
     /** Where the traps are; made by him. */
@@ -86,6 +95,7 @@ describe('a hostile user of the database', () => {
     },
     {
       who: 'who owns the database, and sets its search_path',
+      stopsSync: true,
       given: ['ALTER DATABASE app OWNER TO mallory', 'GRANT ALL ON SCHEMA public TO mallory'],
       made: [
         ['CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC'],
@@ -95,6 +105,7 @@ describe('a hostile user of the database', () => {
     },
     {
       who: 'whose schema is on the search_path of our role and of the superuser',
+      stopsSync: true,
       given: [
         'CREATE SCHEMA evil AUTHORIZATION mallory',
         'GRANT USAGE ON SCHEMA evil TO PUBLIC',
@@ -105,7 +116,34 @@ describe('a hostile user of the database', () => {
     },
   ]
 
-  describe.each(places)('$who', ({ as, given, made }) => {
+  async function settled({ as, given, made }: Place): Promise<void> {
+    const { database } = scenario.cluster
+    const renamed = (sql: string) =>
+      sql
+        .replace(/DATABASE app\b/, `DATABASE ${database}`)
+        .replace(/mallory IN DATABASE app\b/, `mallory IN DATABASE ${database}`)
+    const local = (sql: string) => `SET citus.enable_ddl_propagation = off; ${renamed(sql)}`
+    for (const node of nodes()) {
+      await on(node, local('CREATE ROLE mallory LOGIN'))
+      for (const sql of given) await on(node, local(sql))
+      for (const [sql, at] of made) {
+        const owner = sql.startsWith('ALTER SCHEMA public OWNER') ? 'postgres' : (as ?? 'mallory')
+        if (sql.startsWith('CREATE DATABASE')) await on(node, sql, owner, at)
+        else await on(node, local(sql), owner, at ?? database)
+      }
+    }
+    await scenario.settle()
+  }
+
+  async function expectNothingGained(): Promise<void> {
+    for (const node of scenario.cluster.servers.filter(({ isRunning }) => isRunning)) {
+      const rolled = `SELECT rolsuper, (SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'citus_ha') AS unset
+        FROM pg_roles WHERE rolname = 'mallory'`
+      expect(await on(node, rolled, 'postgres', 'postgres')).toEqual([{ rolsuper: false, unset: true }])
+    }
+  }
+
+  describe.each(places)('$who', (place) => {
     it('has none of his code run by anybody else, and stops nothing', async () => {
       const { database } = scenario.cluster
       const at = server('coordinator')
@@ -118,33 +156,78 @@ describe('a hostile user of the database', () => {
       )
       const control: number[] = []
       for (const args of all) control.push((await citusHa(args)).exitCode)
-      const renamed = (sql: string) =>
-        sql
-          .replace(/DATABASE app\b/, `DATABASE ${database}`)
-          .replace(/mallory IN DATABASE app\b/, `mallory IN DATABASE ${database}`)
-      const local = (sql: string) => `SET citus.enable_ddl_propagation = off; ${renamed(sql)}`
-      for (const node of nodes()) {
-        await on(node, local('CREATE ROLE mallory LOGIN'))
-        for (const sql of given) await on(node, local(sql))
-        for (const [sql, at] of made) {
-          const owner = sql.startsWith('ALTER SCHEMA public OWNER') ? 'postgres' : (as ?? 'mallory')
-          if (sql.startsWith('CREATE DATABASE')) await on(node, sql, owner, at)
-          else await on(node, local(sql), owner, at ?? database)
-        }
-      }
-      await scenario.settle()
+      await settled(place)
       const caught = new Caught(scenario.cluster.servers)
       for (const [n, args] of all.entries()) {
         const ran = await citusHa(args)
         expect.soft(caught.lines(), args.join(' ')).toEqual([])
         expect.soft(ran.exitCode, `${args.join(' ')}\n${ran.stdout}${ran.stderr}`).toBe(control[n])
       }
-      for (const node of scenario.cluster.servers) {
-        const rolled = `SELECT rolsuper, (SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'citus_ha') AS unset
-          FROM pg_roles WHERE rolname = 'mallory'`
-        expect(await on(node, rolled, 'postgres', 'postgres')).toEqual([{ rolsuper: false, unset: true }])
-      }
+      await expectNothingGained()
     }, 180_000)
+
+    it('has none of it run by what changes something, and stops none of that', async () => {
+      const { cluster } = scenario
+      const [one, other] = ['worker-1', 'worker-1-standby'].map(server)
+      if (!one || !other) throw new Error('the cluster has both')
+      await settled(place)
+      const caught = new Caught(cluster.servers)
+      const superuser = cluster.coordinator.url(cluster.database)
+      // Of what our own role does itself there is nothing to be caught.
+      const role = place.as ? superuser : cluster.coordinator.url(cluster.database, 'citus_ha')
+      const fileOf = (url: string, more: object = {}) =>
+        scenario.configFile({ coordinators: [{ url }], ...more })
+      const standbys = [{ group: 1, address: formatAddress(other) }]
+      const listing = await fileOf(role, { register: true, standbys })
+      const [byRole, bySuperuser] = [await fileOf(role), await fileOf(superuser)]
+      const expectDone = async (file: string, args: readonly string[]) => {
+        const ran = await citusHa([...args, '--config', file])
+        const [command, ...rest] = args
+        const told = `${command} ${rest.join(' ')}\n${ran.stdout}${ran.stderr}`
+        expect.soft(caught.lines(), told).toEqual([])
+        expect(ran.exitCode, told).toBe(0)
+      }
+      // What the test asks itself is not to meet a trap.
+      const registered = async (role: string) => {
+        const sql = `SET search_path = pg_catalog; SELECT nodename || ':' || nodeport AS at FROM pg_dist_node
+          WHERE groupid = 1 AND noderole = '${role}'::noderole`
+        return (await on(cluster.coordinator, sql)).map(({ at }) => at)
+      }
+      const failOver = async (from: Server, to: Server) => {
+        await from.kill()
+        await to.promote()
+      }
+      const registering = await fileOf(superuser, { register: true, standbys })
+      if (!place.stopsSync) {
+        await expectDone(byRole, ['forget', formatAddress(other), '--force'])
+        await expectDone(registering, ['install'])
+        await expectDone(listing, ['reconcile'])
+        expect(await registered('secondary')).toEqual([formatAddress(other)])
+      }
+      await expectDone(byRole, ['switchover', '--group', '1', '--yes'])
+      expect(await registered('primary')).toEqual([formatAddress(other)])
+      await cluster.rejoin(one, other)
+      await expectDone(bySuperuser, ['switchover', '--group', '1', '--yes'])
+      expect(await registered('primary')).toEqual([formatAddress(one)])
+      await cluster.rejoin(other, one)
+      await failOver(one, other)
+      await expectDone(byRole, ['event', 'promoted', formatAddress(other)])
+      expect(await registered('primary')).toEqual([formatAddress(other)])
+      await cluster.rejoin(one, other)
+      await failOver(other, one)
+      await expectDone(bySuperuser, ['reconcile'])
+      expect(await registered('primary')).toEqual([formatAddress(one)])
+      const watching = await Watching.start(scenario)
+      try {
+        const [fenced] = (await watching.service.fence({ database: null, group: 1, ttlMs: 5000 })) ?? []
+        expect(fenced?.outcome).toBe('fenced')
+        await watching.service.release({ database: null, group: 1 })
+      } finally {
+        await watching.stop()
+      }
+      expect(caught.lines()).toEqual([])
+      await expectNothingGained()
+    }, 300_000)
   })
 
   interface Imposture {
