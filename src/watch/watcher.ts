@@ -8,6 +8,7 @@ import { guardTransactions } from '../walk/guard.ts'
 import { requireUsable } from '../walk/install.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import { recordPositions } from '../walk/positions.ts'
+import { unlistedStandbys } from '../walk/unlisted.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { Alarm } from './alarm.ts'
 import { attempt, hasLeftovers, type Promotion, recover } from './attempt.ts'
@@ -78,6 +79,7 @@ export class Watcher {
   #turnedAt = performance.now()
   #turns = 0
   #surveys = 0
+  #unlisted: Promise<void> | null = null
 
   constructor(options: WatcherOptions) {
     this.#options = options
@@ -152,6 +154,7 @@ export class Watcher {
       await this.#fences.close()
       await this.#pulses.stop()
       await this.#access.close()
+      await this.#unlisted
       await leading
       await this.#options.lead.release()
     }
@@ -213,10 +216,18 @@ export class Watcher {
       await guardTransactions(this.#access, this.request, seen)
       if (this.#leadership === 'leading') await recordPositions(this.#access, this.request, seen)
       await this.#fences.extend(this.#access, this.request, seen)
+      this.#unlisted ??= this.#tellUnlisted(seen, signal)
       if (intent.kind !== 'nothing' || intent.nextAt === null) this.#failure = null
     } catch (error) {
       this.#failure = signal.aborted ? this.#failure : this.#news.failed(error, this.#failure)
     }
+  }
+
+  /** Once, at its start, beside all else: a promotion of one that nobody has named is followed late, or not at all. Never throws. */
+  async #tellUnlisted(seen: View, signal: AbortSignal): Promise<void> {
+    const { access, tell } = this.#options
+    const lines = await unlistedStandbys(access, { ...this.request, signal }, seen).catch(() => [])
+    for (const line of lines) tell({ kind: 'progress', database: this.database, line })
   }
 
   async #look(): Promise<View> {

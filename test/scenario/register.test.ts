@@ -62,6 +62,20 @@ describe('standbys of the file', () => {
     }
   }
 
+  it('that stream and are in no file are named by install, and by watch when it starts, until they are listed', async () => {
+    const named = /1 of 2 standbys attached in group 1 is known to nobody.*\{ group: 1, address: HOST:PORT \}/
+    expect((await scenario.install()).stdout).toMatch(named)
+    const watching = await Watching.start(scenario)
+    const told = () => watching.events.flatMap((event) => (event.kind === 'progress' ? [event.line] : []))
+    try {
+      await waitUntil('it is told', () => told().some((line) => named.test(line)))
+    } finally {
+      await watching.stop()
+    }
+    const file = await scenario.configFile({ standbys: standbys() })
+    expect((await scenario.install('--config', file)).stdout).not.toContain('known to nobody')
+  })
+
   describe('get a row by reconcile', () => {
     it('on every copy; status and --dry-run say so before, and change nothing', async () => {
       const file = await allowed()

@@ -6,6 +6,7 @@ import { formatAddress } from '../../model/node.ts'
 import { Clock } from '../../walk/clock.ts'
 import { allowedOf, installOne, ownNodes, recordProofs } from '../../walk/install.ts'
 import { observe, view } from '../../walk/look.ts'
+import { unlistedStandbys } from '../../walk/unlisted.ts'
 import {
   addClusterOptions,
   type ClusterOptions,
@@ -83,6 +84,8 @@ async function installDatabase(
     const lines = [`group ${group}: left out, nothing is recorded of it: ${summary}`, ...evidence]
     io.stdout.write(lines.map((line, n) => `${n === 0 ? '' : '  '}${plain(line)}\n`).join(''))
   }
+  for (const line of await unlistedStandbys(access, request, after))
+    io.stdout.write(`warning: ${plain(line)}\n`)
   return left.length === 0
 }
 

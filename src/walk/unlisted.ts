@@ -1,0 +1,24 @@
+import { CHECKS } from '../doctor/checks.ts'
+import type { Answered } from '../model/observation.ts'
+import type { Access } from './access.ts'
+import { factsAbout } from './doctor.ts'
+import type { View } from './look.ts'
+import type { WalkRequest } from './walk.ts'
+
+const CHECK = 'standby-unregistered'
+
+/**
+ * Standbys that stream from servers of ours, and that neither a row nor the configuration names: as doctor finds them (H080), a line
+ * each group. Where such a one is promoted, nobody has allowed its address to be in a row, and nobody looks at it.
+ */
+export async function unlistedStandbys(access: Access, request: WalkRequest, view: View): Promise<string[]> {
+  const servers = view.survey.nodes.filter((node): node is Answered => node.kind === 'answered')
+  const facts = await factsAbout(access, request, view, servers, request.claims.maxLag)
+  const found = CHECKS.filter(({ code }) => code === CHECK).flatMap((check) => check.when(facts))
+  return found.map(({ group, summary, evidence }) => {
+    const attached = evidence.filter((line) => line.startsWith('attached: ')).map((line) => line.slice(10))
+    const listed =
+      group === 0 ? 'under coordinators' : `under standbys, as { group: ${group}, address: HOST:PORT },`
+    return `${summary} (attached: ${attached.join(', ')}); name it in the configuration ${listed} and run citus-ha install again`
+  })
+}
