@@ -3,4 +3,5 @@
 SELECT has_function_privilege('pg_promote(boolean, int)', 'EXECUTE')          AS may_promote,
        current_setting('recovery_min_apply_delay', true)                      AS apply_delay,
        coalesce(current_setting('citus.recover_2pc_interval', true), '') <> '-1' AS recovers,
-       pg_is_wal_replay_paused()                                              AS replay_paused
+       pg_is_in_recovery()                                                    AS is_standby,
+       CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END       AS replay_paused

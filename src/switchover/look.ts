@@ -173,7 +173,8 @@ const targetRow = z.object({
   may_promote: z.boolean(),
   recovers: z.boolean(),
   apply_delay: z.string().nullable(),
-  replay_paused: z.boolean(),
+  is_standby: z.boolean(),
+  replay_paused: z.boolean().nullable(),
 })
 const primaryRow = z.object({
   may_reload: z.boolean(),
@@ -196,6 +197,8 @@ async function askServers(
     const at = formatAddress(to.address)
     const seen = targetRow.parse(rows?.[0])
     targetRecovers = seen.recovers
+    if (!seen.is_standby)
+      told.refusals.push(`${at}: it has been promoted meanwhile: citus-ha reconcile writes that down`)
     if (!seen.may_promote) told.refusals.push(`${at}: this role may not call pg_promote(); ${grant}`)
     if (seen.replay_paused) told.refusals.push(`${at}: its replay is paused`)
     if (seen.apply_delay !== null && seen.apply_delay !== '0')

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ChangeHooks } from '../../src/apply/context.ts'
 import { run } from '../../src/cli/program.ts'
+import { statement } from '../../src/db/sql.ts'
 import { codeOf } from '../../src/db/sqlstate.ts'
 import { standin } from '../support/clients.ts'
 import { Switching } from '../support/switching.ts'
@@ -142,4 +143,13 @@ describe.skipIf(standin)('a switchover that another change overtakes', () => {
     const stderr = err.join('')
     return { exitCode, stderr, report: out.length === 0 ? {} : JSON.parse(out.join('')) }
   }
+
+  // A second one ended with 1, "recovery is not in progress", where the first promoted its target while it was asked.
+  it('asks a target that has been promoted meanwhile, and is told so', async () => {
+    const ask = statement('switchover/target')
+    const asked = ['worker-1', 'worker-1-standby'].map((name) => switching.server(name))
+    const { database } = switching.scenario.cluster
+    const told = await Promise.all(asked.map((at) => at.query(ask, [], { database, user: 'citus_ha' })))
+    expect(told.map(([row]) => row?.is_standby)).toEqual([false, true])
+  })
 })

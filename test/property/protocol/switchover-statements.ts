@@ -95,7 +95,15 @@ function sound({ server }: Backend): Rows {
 }
 
 function target({ server }: Backend): Rows {
-  return [{ may_promote: true, recovers: recovers(server), apply_delay: '0', replay_paused: false }]
+  return [
+    {
+      may_promote: true,
+      recovers: recovers(server),
+      apply_delay: '0',
+      is_standby: server.inRecovery,
+      replay_paused: false,
+    },
+  ]
 }
 
 /** All of them, where the database is not among those that are spared. */
