@@ -44,6 +44,8 @@ const LIMITS = {
   exit_on_error: 'off',
   local_preload_libraries: '',
   max_parallel_workers_per_gather: '0',
+  // Enough that nothing of ours needs a file: where temp_file_limit, which only a superuser sets, allows none.
+  work_mem: '4MB',
   // What PL/pgSQL takes for a mistake, in functions of ours too, when they are made and when they run.
   'plpgsql.extra_errors': 'none',
   'plpgsql.extra_warnings': 'none',

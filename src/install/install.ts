@@ -99,6 +99,8 @@ export async function install(session: SessionLike, node: HostPort, order: Insta
       'SET LOCAL citus.enable_ddl_propagation = off',
       ...Object.entries(PLAIN).map(([name, value]) => setWhereKnown(name, value)),
       'SET LOCAL synchronous_commit = local',
+      // An index that is built in parallel takes files, however small it is.
+      'SET LOCAL temp_file_limit = -1',
       `SET LOCAL lock_timeout = ${LIMIT_MS / 2}`,
       INSTALL_LOCK,
     ].join('; '),
