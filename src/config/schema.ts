@@ -24,6 +24,8 @@ import { type Environment, parseUrl, UrlError } from './url.ts'
 interface AddressRule {
   readonly connect: HostPort | null
   readonly alias: HostPort | null
+  /** The name leads to whoever is its group's primary, by itself; null: it is a server's own. */
+  readonly follows: 'primary' | null
 }
 
 /** The whole configuration, all defaults filled in. Durations are milliseconds, sizes bytes. */
@@ -147,8 +149,14 @@ const addressRule = z
     alias: address
       .describe('Another name of it that every node resolves: a row may have it while reads are redirected.')
       .optional(),
+    follows: z
+      .literal('primary')
+      .describe(
+        'The name leads to whoever is the primary, by itself (a Kubernetes Service): its row is never rewritten, and is right again once the name leads to the new primary.',
+      )
+      .optional(),
   })
-  .transform((rule): AddressRule => ({ connect: rule.connect ?? null, alias: rule.alias ?? null }))
+  .transform(({ connect = null, alias = null, follows = null }): AddressRule => ({ connect, alias, follows }))
 
 const addresses = z.record(z.string(), addressRule).transform((rules, context) => {
   const byAddress = new Map<string, AddressRule>()

@@ -19,6 +19,8 @@ export interface Claims {
   readonly standbys: readonly { readonly group: number; readonly address: HostPort }[]
   /** How much of what a dead primary wrote its standby may lack and be believed all the same, in bytes. */
   readonly maxLag: number
+  /** Names in rows that lead to whoever is the primary by themselves (a Kubernetes Service): never rewritten. */
+  readonly following: readonly HostPort[]
 }
 
 export const NO_CLAIMS: Claims = {
@@ -27,6 +29,7 @@ export const NO_CLAIMS: Claims = {
   vouchedGroup: null,
   standbys: [],
   maxLag: 16 * 1024 * 1024,
+  following: [],
 }
 
 /** One running server of a group. Two addresses of one server are one member. */
@@ -67,6 +70,8 @@ export interface GroupFacts {
   readonly leading: string | null
   /** As in `Claims`. */
   readonly maxLag: number
+  /** The name in the primary's row leads to whoever is the primary, by itself. */
+  readonly nameFollows: boolean
   readonly testimony: readonly Testimony[]
   readonly secondaries: readonly Secondary[]
 }
@@ -123,6 +128,7 @@ export function factsOf(survey: Survey, group: number, claims: Claims): GroupFac
       : [],
     leading: leaderAmong(survey.nodes, coordinatorsIn(survey.nodes))?.instance ?? null,
     maxLag: claims.maxLag,
+    nameFollows: row !== undefined && claims.following.some((name) => sameAddress(name, row.address)),
     testimony: row ? survey.testimony.filter((given) => sameAddress(given.about, row.address)) : [],
     secondaries: secondariesIn(survey, catalog, group),
   }

@@ -10,7 +10,7 @@ export interface Verdict {
   readonly summary: string
   readonly evidence?: readonly string[]
   readonly warnings?: readonly Warning[]
-  readonly primary?: Answered
+  readonly primary?: Answered | undefined
 }
 
 export interface Rule {

@@ -54,8 +54,34 @@ function isNeeded(facts: GroupFacts, { node, address }: Member): boolean {
 const believeIt = (member: Member): string =>
   `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`
 
-/** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
-export const RULES: readonly Rule[] = [
+/** Where a primary is proved and the name in the row follows it by itself: whoever moves the name is waited for. */
+function nameToFollow(proved: Rule, id: string): Rule {
+  return {
+    id,
+    code: 'name-to-follow',
+    standing: 'refused',
+    says: `as ${proved.id}, but the name in the primary’s row follows the primary by itself (\`follows\`), and does not lead there yet`,
+    when: (facts) => {
+      const verdict = facts.nameFollows ? proved.when(facts) : null
+      return verdict
+        ? {
+            ...verdict,
+            summary: `${verdict.summary}; ${registeredAt(facts)} follows the primary by itself (addresses, follows), and does not lead there yet: its row is right as soon as it does`,
+            primary: undefined,
+          }
+        : null
+    },
+  }
+}
+
+/** The id under which a rule that proves a primary waits for a name. */
+const WAITING: ReadonlyMap<string, string> = new Map([
+  ['D039', 'D037'],
+  ['D040', 'D038'],
+  ['D063', 'D065'],
+])
+
+const BY_ADDRESS: readonly Rule[] = [
   {
     id: 'D010',
     code: 'no-primary-row',
@@ -375,3 +401,9 @@ export const RULES: readonly Rule[] = [
     }),
   },
 ]
+
+/** In order; the first that applies decides. Ids are stable: they are in logs, history and reports. */
+export const RULES: readonly Rule[] = BY_ADDRESS.flatMap((rule) => {
+  const id = WAITING.get(rule.id)
+  return id === undefined ? [rule] : [nameToFollow(rule, id), rule]
+})

@@ -32,6 +32,8 @@ export type DiagnosisCode =
   | 'primary-down'
   | 'primary-unknown'
   | 'primary-alive-elsewhere'
+  /** Another primary is proved, and the name in the row, which follows it by itself, does not lead there yet. */
+  | 'name-to-follow'
   | 'primary-in-recovery'
   | 'promotion-running'
   | 'unproved'

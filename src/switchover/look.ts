@@ -76,7 +76,7 @@ async function lookAtAll(
     checked.push(own)
     surveys.push(seen.survey)
     ailing.push(await rehearsed(access, request, own, order, told))
-    told.refusals.push(...own.refusals)
+    told.refusals.push(...own.refusals, ...namesToFollow(request, own.moves))
     told.refusals.push(...(await leftOut(access, requests, own.moves)))
     told.warnings.push(...own.warnings)
     for (const move of own.moves) await askServers(access, request, move, told)
@@ -183,6 +183,16 @@ const primaryRow = z.object({
   superuser: z.boolean(),
 })
 const mayRows = z.array(z.object({ name: z.string(), may_alter: z.boolean() }))
+
+/** Nobody could write down the new primary: whoever moves the name is to switch it. */
+function namesToFollow({ claims }: WalkRequest, moves: readonly Move[]): string[] {
+  return moves
+    .filter(({ from }) => claims.following.some((name) => sameAddress(name, from.address)))
+    .map(
+      ({ group, from }) =>
+        `group ${group}: ${formatAddress(from.address)} follows the primary by itself (addresses, follows): have it switched by what moves that name`,
+    )
+}
 
 async function askServers(
   access: Access,

@@ -25,7 +25,15 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     fenceOf: () => null,
     quiesced: [],
     ailing: [],
-    claims: { ...NO_CLAIMS, standbys: config.standbys, maxLag: config.routing.maxLag },
+    claims: {
+      ...NO_CLAIMS,
+      standbys: config.standbys,
+      maxLag: config.routing.maxLag,
+      following: [...config.addresses].flatMap(([registered, { follows }]) => {
+        const address = parseAddress(registered)
+        return address && follows !== null ? [address] : []
+      }),
+    },
     groups: null,
     aliases: [...config.addresses].flatMap(([registered, { alias }]) => {
       const address = parseAddress(registered)

@@ -74,7 +74,11 @@ log: { level: debug }
       addresses: new Map([
         [
           'worker-1:5432',
-          { connect: { host: '10.0.0.11', port: 6432 }, alias: { host: 'worker-1-alias', port: 5432 } },
+          {
+            connect: { host: '10.0.0.11', port: 6432 },
+            alias: { host: 'worker-1-alias', port: 5432 },
+            follows: null,
+          },
         ],
       ]),
       detect: { interval: 1000, timeout: 2000, confirm: 3, witnessFreshness: 5000, cooldown: 10_000 },

@@ -90,8 +90,28 @@ describe('group 1', () => {
     else expect(diagnosis.primary).toMatchObject({ inRecovery: false, systemIdentifier: systemOf(1) })
   })
 
+  /** As rules that prove a primary, where the name in the row follows it by itself. */
+  const FOLLOWING: Readonly<Record<string, string>> = { D039: 'D037', D040: 'D038', D063: 'D065' }
+  const proved = CASES.filter(({ rule }) => rule in FOLLOWING)
+
+  test.each(proved)('$rule, and the name in the row follows by itself: $name', (given) => {
+    const { rule, nodes, heard, known, positions, claims } = given
+    const survey = seen(nodes, heard, [...(known ?? KNOWN)], positions)
+    const following = TWO_WORKERS.map((row) => row.address)
+    const waits = of(1, survey, { ...NO_CLAIMS, ...claims, following })
+    expect(waits).toMatchObject({
+      rule: FOLLOWING[rule],
+      code: 'name-to-follow',
+      standing: 'refused',
+      primary: null,
+    })
+    expect(waits.summary).toContain('follows the primary by itself')
+    expect(of(2, survey, { ...NO_CLAIMS, ...claims, following })).toEqual(of(2, survey, claims))
+  })
+
   test('every rule has a case here', () => {
-    const covered = new Set([...CASES, ...COORDINATORS].map((each) => each.rule).concat('D010'))
+    const of = [...CASES, ...COORDINATORS].map((each) => each.rule)
+    const covered = new Set([...of, ...of.map((rule) => FOLLOWING[rule])].concat('D010'))
     expect(RULES.map((rule) => rule.id).filter((id) => !covered.has(id))).toEqual([])
   })
 

@@ -48,6 +48,7 @@ export const diagnosisCode = oneOf<DiagnosisCode>({
   'primary-down': 'primary-down',
   'primary-unknown': 'primary-unknown',
   'primary-alive-elsewhere': 'primary-alive-elsewhere',
+  'name-to-follow': 'name-to-follow',
   'primary-in-recovery': 'primary-in-recovery',
   'promotion-running': 'promotion-running',
   unproved: 'unproved',
