@@ -54,6 +54,7 @@ export function plan(seen: Survey, diagnoses: readonly Diagnosis[], options: Pla
     groups: null,
     aliases: [],
     routing: ROUTING,
+    following: [],
     register: [],
     ...options,
     ailing: [],

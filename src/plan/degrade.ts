@@ -16,6 +16,11 @@ import type { TargetInput } from './target.ts'
 export function degrade(draft: Draft, input: TargetInput, { group, code }: Diagnosis): void {
   const primary = primaryOf(draft.catalog, group)
   if (code !== 'primary-down' || group === COORDINATOR_GROUP || !primary) return
+  if (input.following.some((name) => sameAddress(name, primary.address))) {
+    const text = `group ${group}: reads fail while the primary is down: ${formatAddress(primary.address)} follows the primary by itself (addresses, follows), and its row is never rewritten`
+    draft.remarks.push(remark('reads-fail', text, { group, node: primary.address }))
+    return
+  }
   const stand = standIn(draft, input, primary)
   if (!stand) {
     const text = `group ${group}: no secondary is left to read from while the primary is down`

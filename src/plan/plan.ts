@@ -3,7 +3,7 @@ import { type CatalogRow, COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { holds } from '../model/line.ts'
-import { formatAddress, sameAddress } from '../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, LineProof, Survey } from '../model/observation.ts'
 import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
 import { type Remark, remark, textsOf, type WarningCode } from '../model/remark.ts'
@@ -21,6 +21,8 @@ export interface PlanOptions {
   readonly groups: readonly number[] | null
   readonly aliases: readonly AliasOf[]
   readonly routing: Routing
+  /** Names in primaries’ rows that are never rewritten: they lead to whoever is the primary, by themselves. */
+  readonly following: readonly HostPort[]
   /** Standbys that are to have a row of their own. */
   readonly register: readonly ListedStandby[]
   /** Copies that failed an earlier round: this one is made without them. */
@@ -118,7 +120,7 @@ function targetInput(
   survey: Survey,
   coordinator: Answered,
   diagnoses: readonly Diagnosis[],
-  { aliases, routing }: PlanOptions,
+  { aliases, routing, following }: PlanOptions,
 ): TargetInput {
   const seen = expandNodes(survey).map((node) => node.citus?.clusterName ?? 'default')
   return {
@@ -128,6 +130,7 @@ function targetInput(
     aliases,
     heard: survey.testimony,
     routing,
+    following,
     isRead: (cluster) => routing.readers === 'assumed' || seen.includes(cluster),
     conditions: conditionsOf(survey, diagnoses, aliases, routing.maxLag),
   }

@@ -41,6 +41,8 @@ export interface TargetInput {
   /** What was seen of other names that a row may be given, among other things. */
   readonly heard: readonly Testimony[]
   readonly routing: Routing
+  /** As in `PlanOptions`. */
+  readonly following: readonly HostPort[]
   readonly conditions: Conditions
 }
 

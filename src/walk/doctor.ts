@@ -85,7 +85,16 @@ async function settledView(access: Access, request: WalkRequest): Promise<View> 
 function viewOf(survey: Survey, access: Access, { claims, aliases, routing }: WalkRequest): View {
   const coordinator = coordinatorOf(survey.nodes) ?? requireCoordinator(survey)
   const diagnoses = diagnose(survey, claims)
-  const options = { groups: null, aliases, routing, register: [], ailing: [], migration: access.migration }
+  const { following } = claims
+  const options = {
+    groups: null,
+    aliases,
+    routing,
+    following,
+    register: [],
+    ailing: [],
+    migration: access.migration,
+  }
   return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options), groups: null, aliases }
 }
 

@@ -74,7 +74,15 @@ export function view(seen: Survey, access: Access, request: WalkRequest): View {
   requireLeading(coordinator, diagnoses)
   const { aliases, routing, register } = request
   const groups = request.groups ?? groupNamed(seen, coordinator, request)
-  const options = { groups, aliases, routing, register, ailing: request.ailing, migration: access.migration }
+  const options = {
+    groups,
+    aliases,
+    routing,
+    register,
+    following: request.claims.following,
+    ailing: request.ailing,
+    migration: access.migration,
+  }
   return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options), groups, aliases }
 }
 

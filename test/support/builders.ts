@@ -228,6 +228,7 @@ export function fileStandby(group: number, at: string): Claims {
 export const OPTIONS: PlanOptions = {
   groups: null,
   aliases: [],
+  following: [],
   routing: { secondaryDown: 'auto', primaryDown: 'leave', readers: 'assumed', maxLag: 16 * 1024 * 1024 },
   register: [],
   ailing: [],

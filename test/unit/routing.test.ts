@@ -342,6 +342,13 @@ describe('primaryDown: secondary', () => {
     expect(changesNothing(made)).toBe(true)
   })
 
+  test('nothing is written where the name follows the primary by itself, and that is told', () => {
+    const following = [at('w1a')]
+    const made = planned({ catalog: MANY, nodes: down, heard, options: { ...options, following } })
+    expect(changesNothing(made)).toBe(true)
+    expect(made.warnings).toContainEqual(expect.stringContaining('its row is never rewritten'))
+  })
+
   describe('while it is so', () => {
     const lent = MANY.map((row) => (row.nodeid === 2 ? { ...row, address: at('W1C'), rack: 'east' } : row))
     const remedies = [
