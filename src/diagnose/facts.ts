@@ -234,7 +234,7 @@ const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/i
  * Citus registers a coordinator that was never told its host as `localhost`. Seen from here that is another machine;
  * on the port where the coordinator listens, it is the coordinator itself.
  */
-function coordinatorItself(survey: Survey, row: CatalogRow): Answered | undefined {
+export function coordinatorItself(survey: Survey, row: CatalogRow): Answered | undefined {
   if (row.group !== COORDINATOR_GROUP || !LOOPBACK.test(row.address.host)) return undefined
   const coordinator = coordinatorOf(survey.nodes)
   if (!coordinator || LOOPBACK.test(coordinator.address.host)) return undefined

@@ -1,3 +1,4 @@
+import { coordinatorItself } from '../diagnose/facts.ts'
 import { type CatalogRow, COORDINATOR_GROUP } from '../model/catalog.ts'
 import { describeIntent, intentsIn } from '../model/intent.ts'
 import { kindOf, strangersIn } from '../model/kinds.ts'
@@ -24,19 +25,24 @@ export interface Relearning {
  * are right; what speaks against it is refused: one that does not answer, is a standby or of another group, and any other
  * server of a group that takes writes.
  */
-export function relearning({ nodes }: Survey, coordinator: Answered): Relearning {
-  const catalog = coordinator.citus?.catalog ?? []
-  const primaries = catalog.filter((row) => row.role === 'primary')
+export function relearning(survey: Survey, coordinator: Answered): Relearning {
+  const { nodes } = survey
+  const rows = (coordinator.citus?.catalog ?? []).filter((row) => row.role === 'primary')
+  // A coordinator need not have a row.
+  const isNamed = rows.some(({ group }) => group === COORDINATOR_GROUP)
+  const unnamed = { group: COORDINATOR_GROUP, address: coordinator.address }
+  const primaries: readonly Pick<CatalogRow, 'group' | 'address'>[] = isNamed ? rows : [unnamed, ...rows]
   const answered = nodes.filter((node): node is Answered => node.kind === 'answered')
   const refusals: string[] = []
-  const behind = (row: CatalogRow) =>
-    row.group === COORDINATOR_GROUP
+  const itself = rows.find((row) => coordinatorItself(survey, row) !== undefined)
+  const behind = (row: Pick<CatalogRow, 'group' | 'address'>) =>
+    row === itself || row === unnamed
       ? coordinator
       : answered.find((each) => sameAddress(each.address, row.address))
   const registered = primaries.map((row) => behind(row)?.instance)
   const learnt = primaries.flatMap((row) => {
     const node = behind(row)
-    const why = node ? whyNotLearnt(node, row) : 'it does not answer: start it, or see citus-ha doctor'
+    const why = node ? whyNotLearnt(node, row, coordinator) : silent(row, coordinator)
     if (why !== null) refusals.push(`group ${row.group}: ${formatAddress(row.address)}: ${why}`)
     return node && why === null ? [node] : []
   })
@@ -45,13 +51,16 @@ export function relearning({ nodes }: Survey, coordinator: Answered): Relearning
     (node) => !node.inRecovery && !strangers.includes(node) && kindOf(node) !== 'no copy',
   )
   const others = copies.filter(
-    (node) => kindOf(node) !== 'expand coordinator' && !registered.includes(node.instance),
+    (node) =>
+      node.instance !== coordinator.instance &&
+      kindOf(node) !== 'expand coordinator' &&
+      !registered.includes(node.instance),
   )
   refusals.push(
-    ...others.map(
-      (node) =>
-        `${formatAddress(node.address)} takes writes as well, as group ${node.citus?.localGroup}, and is in no primary’s row: stop it`,
-    ),
+    ...others.map((node) => {
+      const does = node.retired ? 'is retired, and runs on' : 'takes writes as well'
+      return `${formatAddress(node.address)} ${does}, as group ${node.citus?.localGroup}, and is in no primary’s row: stop it`
+    }),
     ...intentsIn(nodes).map((intent) => `${describeIntent(intent)}: citus-ha recover`),
     ...copies
       .filter(({ prepared }) => prepared.length > 0)
@@ -71,11 +80,23 @@ export function relearning({ nodes }: Survey, coordinator: Answered): Relearning
 const byGroup = (one: Answered, other: Answered): number =>
   (one.citus?.localGroup ?? 0) - (other.citus?.localGroup ?? 0)
 
-function whyNotLearnt(node: Answered, { group }: CatalogRow): string | null {
+function silent({ group }: Pick<CatalogRow, 'group'>, { address }: Answered): string {
+  return group === COORDINATOR_GROUP
+    ? `it does not answer, and ${formatAddress(address)} is the coordinator: citus-ha reconcile --promoted ${formatAddress(address)}`
+    : 'it does not answer: start it, or see citus-ha doctor'
+}
+
+function whyNotLearnt(
+  node: Answered,
+  { group }: Pick<CatalogRow, 'group'>,
+  coordinator: Answered,
+): string | null {
   if (node.inRecovery) return 'it is a standby: promote the right server first, and citus-ha reconcile'
   if (node.retired) return 'it is retired: another server has taken its place'
   if (node.citus?.localGroup !== group)
     return `it is not of this group: its pg_dist_local_group says ${node.citus?.localGroup ?? 'nothing'}`
+  if (group === COORDINATOR_GROUP && node.instance !== coordinator.instance)
+    return `it takes writes as well as the coordinator ${formatAddress(coordinator.address)}: stop the one that is not right`
   if (node.untrusted.length > 0) return `its schema citus_ha is not ours: ${node.untrusted.join('; ')}`
   if (!node.superuser) return 'learning anew takes a superuser; connect as one, for example postgres'
   if (node.timeline === null || node.history === null)

@@ -54,6 +54,29 @@ describe('what would be learnt anew', () => {
     )
   })
 
+  it('is the coordinator’s as well where it has no row', () => {
+    const { lines, nodes, refusals } = learn(
+      coordinator({ citus: { ...coordinator().citus, catalog: CATALOG.slice(1) } as Answered['citus'] }),
+      worker('w1', 1),
+      worker('w2', 2),
+    )
+    expect(refusals).toEqual([])
+    expect(lines.map(({ group }) => group)).toEqual([0, 1, 2])
+    expect(nodes.at(-1)?.address.host).toBe('cn')
+  })
+
+  it('is refused where the registered coordinator is silent, and another one takes writes', () => {
+    const { refusals } = learn(
+      writable('cn2', 0, { ...NEW, installed: recorded }),
+      silent('cn'),
+      worker('w1', 1),
+      worker('w2', 2),
+    )
+    expect(refusals).toEqual([
+      'group 0: cn:5432: it does not answer, and cn2:5432 is the coordinator: citus-ha reconcile --promoted cn2:5432',
+    ])
+  })
+
   const REFUSED: readonly (readonly [
     what: string,
     w1: readonly Observation[],
@@ -82,6 +105,12 @@ describe('what would be learnt anew', () => {
       [worker('w1', 1), worker('w1b', 1)],
       {},
       /^w1b:5432 takes writes as well, as group 1/,
+    ],
+    [
+      'one that is retired and runs on',
+      [worker('w1', 1), worker('w1b', 1, { retired: true })],
+      {},
+      /^w1b:5432 is retired, and runs on, as group 1/,
     ],
     [
       'a change in doubt',

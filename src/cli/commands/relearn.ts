@@ -75,8 +75,10 @@ async function everywhere(session: Session, options: RelearnOptions, io: Io): Pr
   if (found.every(([, { changes }]) => changes.length === 0)) return all('nothing to learn')
   if (options.dryRun) return all('planned')
   if (!options.yes && !(await isAgreed(found, io))) return all('not confirmed')
-  for (const [database, each] of found)
-    await relearn(session.access, requestOf({ ...session, database }, io), each)
+  for (const [database, each] of found) {
+    const request = requestOf({ ...session, database }, io)
+    await relearn(session.access, request, each, new Clock(request.deadlineMs))
+  }
   return all('learnt')
 }
 
