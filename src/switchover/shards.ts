@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { readBlockers, type Watch } from '../apply/blockers.ts'
+import { readBlockers, type Watch, watched } from '../apply/blockers.ts'
 import { withinRound } from '../apply/locking.ts'
-import { BEGIN, limitSql } from '../apply/statements.ts'
+import { BEGIN, limitSql, lockTimeoutSql } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
@@ -63,6 +63,28 @@ export async function holdShards(holder: Holder, until: number, forceAt: number 
     }
     await pause(PAUSE_MS)
   }
+}
+
+/**
+ * One try to lock Citus's record of transactions (`pg_dist_transaction`), in the transaction that holds the shards.
+ * @param until `performance.now()`
+ * @returns whether it has it, and who was in the way
+ */
+export async function holdRecordsOnce(
+  holder: Holder,
+  until: number,
+): Promise<{ readonly held: boolean; readonly blockers: readonly Blocker[] }> {
+  const { node, guard, lockTimeoutMs } = holder
+  const limitMs = Math.min(lockTimeoutMs, leftMs(until, null))
+  const watch = watchOf(holder, [], null)
+  const sql = [
+    lockTimeoutSql(limitMs),
+    'SELECT citus_ha.hold_recovery() AS held',
+    lockTimeoutSql(lockTimeoutMs),
+  ].join('; ')
+  const told = await watched(watch, node, guard.pid, limitMs, () => guard.run(sql, limitMs + ANSWER_MS))
+  await Promise.all(watch.asked)
+  return { held: told.some(([row]) => row?.held === true), blockers: watch.seen }
 }
 
 /** How long the next try may take: not past the end, nor past the time from which on force is allowed. */

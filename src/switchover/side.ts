@@ -21,7 +21,7 @@ import { type Mark, writtenSince } from './late.ts'
 import { giveWayTo, Overtaken, type Patience, TooLate } from './patience.ts'
 import { followToTheEnd, MARK, readMark, replayedTo } from './replay.ts'
 import { OldSessions } from './sessions.ts'
-import { holdShards } from './shards.ts'
+import { type Holder, holdRecordsOnce, holdShards } from './shards.ts'
 
 export interface SideOptions {
   readonly move: Move
@@ -152,19 +152,7 @@ export class Side {
     const node = this.move.from.address
     // None goes on trying when another has failed: what is undone then is not to be locked anew.
     const tried = await Promise.allSettled(
-      this.#guards.map((guard, n) => {
-        return holdShards(
-          {
-            node,
-            guard,
-            watch: this.watch(n),
-            texts: this.#options.texts,
-            lockTimeoutMs: this.#lockTimeoutMs,
-          },
-          until,
-          forceAt,
-        )
-      }),
+      this.#guards.map((guard, n) => holdShards(this.#holder(guard, n), until, forceAt)),
     )
     const results = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
     const failed = tried.find((each) => each.status === 'rejected')
@@ -174,6 +162,11 @@ export class Side {
     if (!late) return
     this.warnings.push(...late.unasked)
     throw new TooLate(`${formatAddress(node)}: its shards could not be locked: ${late.why}`, late.blockers)
+  }
+
+  #holder(guard: SessionLike, n: number): Holder {
+    const { texts, move } = this.#options
+    return { node: move.from.address, guard, watch: this.watch(n), texts, lockTimeoutMs: this.#lockTimeoutMs }
   }
 
   /**
@@ -300,22 +293,20 @@ export class Side {
    * No transaction over several nodes is committed from here any more, until the guards' transactions end: Citus writes each down
    * here, in `pg_dist_transaction`, before it prepares it elsewhere. Its COPY does not ask whether the server is read-only
    * (13.2.2; `CitusCopyFrom`), and what it prepares under this group's number the new primary would roll back.
-   * @throws TooLate with who commits for that long
+   * @throws TooLate with who keeps it for that long
    */
   async holdRecords(until: number): Promise<void> {
-    const hold = async (guard: SessionLike): Promise<boolean> => {
-      const [rows] = await guard.run('SELECT citus_ha.hold_recovery() AS held', ANSWER_MS)
-      return rows?.[0]?.held === true
-    }
-    for (let missing = this.#guards; ; ) {
-      const held = await Promise.all(missing.map(hold))
-      missing = missing.filter((_, n) => !held[n])
+    for (let missing = this.#guards.map((guard, n) => this.#holder(guard, n)); ; ) {
+      const tried = await Promise.all(missing.map((holder) => holdRecordsOnce(holder, until)))
+      missing = missing.filter((_, n) => !tried[n]?.held)
       if (missing.length === 0) return
+      if (performance.now() >= until) {
+        const at = formatAddress(this.move.from.address)
+        const blockers = tried.flatMap((each) => each.blockers)
+        throw new TooLate(`${at}: Citus’s record of transactions (pg_dist_transaction) is held`, blockers)
+      }
       // They have come since it was read-only and quiet.
-      const { writing } = await this.sessions.writing('end', null, null)
-      if (performance.now() >= until)
-        throw new TooLate('transactions over several nodes are being committed from the old primary', writing)
-      this.cutOff.push(...writing)
+      this.cutOff.push(...(await this.sessions.writing('end', null, null)).writing)
     }
   }
 

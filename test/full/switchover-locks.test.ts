@@ -198,4 +198,24 @@ describe.skipIf(standin)('who is in the way of the shards of an old primary', ()
       await expect(client.query('COMMIT')).rejects.toThrow()
     })
   })
+
+  it('is named where he holds Citus’s record of transactions, and nothing waits longer than it may', async () => {
+    const old = switching.server('worker-1')
+    const { database } = switching.scenario.cluster
+    const reached = async (point: string) => {
+      if (point !== 'clear') return
+      const locking = 'SET TRANSACTION READ WRITE; LOCK TABLE pg_dist_transaction IN ROW EXCLUSIVE MODE'
+      switching.keep(await openTransaction(old, database, locking))
+    }
+    const args = ['--group', '1', '--yes', '--json', '--total-limit', '3s']
+    const ran = await switching.scenario.runWith({ reached }, 'switchover', ...args)
+    expect(ran.exitCode, ran.stdout).toBe(4)
+    const report = JSON.parse(ran.stdout)
+    expect(report.why).toContain('(pg_dist_transaction) is held')
+    expect(report.waitedFor).toEqual([
+      expect.objectContaining({ user: 'postgres', statement: expect.stringContaining('LOCK TABLE') }),
+    ])
+    expect(report.left).toEqual([])
+    await switching.expectUntouched()
+  })
 })
