@@ -3,7 +3,7 @@ import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { routesOf } from '../support/routes.ts'
-import { client, Scenario } from '../support/scenario.ts'
+import { citusHa, client, Scenario } from '../support/scenario.ts'
 import { Watching } from '../support/watching.ts'
 
 const SPARE = 'worker-1-standby-2'
@@ -203,7 +203,10 @@ describe('standbys of the file', () => {
   })
 
   it('get none where it is of another group, which is refused for it', async () => {
-    const file = await allowed(standbys(2))
+    const file = await registering(standbys(2))
+    const { coordinator, database } = scenario.cluster
+    const installed = await citusHa(['install', '--coordinator', coordinator.url(database), '--config', file])
+    expect(installed).toMatchObject({ exitCode: 3, stdout: expect.stringContaining('group 2: left out') })
     const before = await scenario.rows(server('coordinator'))
     const report = await scenario.reconcile('--config', file)
     expect(report).toMatchObject({ outcome: 'refused', exitCode: 3, changes: [] })
