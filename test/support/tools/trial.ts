@@ -217,7 +217,8 @@ export class Trial {
       const isEarly =
         args.includes('pg_auto_failover') && /promotion-running \(D022\)|lineage-mismatch \(D023\)/.test(said)
       expect(exitCode, `${args.join(' ')}\n${said}`).toBe(isEarly ? 3 : 0)
-      expect(ms).toBeLessThan(10_000)
+      // A promotion that is not through is waited for no longer than --timeout, 10 s; then there is the process itself.
+      expect(ms, `${args.join(' ')}\n${said}`).toBeLessThan(15_000)
     }
   }
 
