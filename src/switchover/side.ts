@@ -297,7 +297,11 @@ export class Side {
    */
   async holdRecords(until: number): Promise<void> {
     for (let missing = this.#guards.map((guard, n) => this.#holder(guard, n)); ; ) {
-      const tried = await Promise.all(missing.map((holder) => holdRecordsOnce(holder, until)))
+      const results = await Promise.allSettled(missing.map((holder) => holdRecordsOnce(holder, until)))
+      // None goes on trying when another has failed: what is undone then is not to be locked anew.
+      const failed = results.find((each) => each.status === 'rejected')
+      if (failed) throw failed.reason
+      const tried = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
       missing = missing.filter((_, n) => !tried[n]?.held)
       if (missing.length === 0) return
       if (performance.now() >= until) {

@@ -90,6 +90,8 @@ async function naming<Result>({ address }: Answered, work: () => Promise<Result>
   try {
     return await work()
   } catch (error) {
+    // It says by itself what is to be done, and that another try mends nothing.
+    if (error instanceof CitusHaError) throw error
     const why = `${formatAddress(address)}: ${messageOf(error)}: it is not learnt everywhere; give the same command again`
     throw new CitusHaError('blocked', why, { cause: error })
   }

@@ -16,9 +16,8 @@ export async function unlistedStandbys(access: Access, request: WalkRequest, vie
   const facts = await factsAbout(access, request, view, servers, request.claims.maxLag)
   const found = CHECKS.filter(({ code }) => code === CHECK).flatMap((check) => check.when(facts))
   return found.map(({ group, summary, evidence }) => {
-    const attached = evidence.filter((line) => line.startsWith('attached: ')).map((line) => line.slice(10))
     const listed =
       group === 0 ? 'under coordinators' : `under standbys, as { group: ${group}, address: HOST:PORT },`
-    return `${summary} (attached: ${attached.join(', ')}); name it in the configuration ${listed} and run citus-ha install again`
+    return `${summary} (${evidence.join(', ')}); name it in the configuration ${listed} and run citus-ha install again`
   })
 }

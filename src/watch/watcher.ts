@@ -1,3 +1,4 @@
+import { messageOf } from '../db/sqlstate.ts'
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Silence } from '../observe/silence.ts'
@@ -79,7 +80,10 @@ export class Watcher {
   #turnedAt = performance.now()
   #turns = 0
   #surveys = 0
+  /** Looked for once; what was found is in `#lines`. */
   #unlisted: Promise<void> | null = null
+  /** To be told at the next turn. */
+  readonly #lines: string[] = []
 
   constructor(options: WatcherOptions) {
     this.#options = options
@@ -143,7 +147,7 @@ export class Watcher {
     try {
       for (let rung = true; !signal.aborted; rung = await this.#rest(signal)) {
         if (rung || this.#isDue()) await this.#turn(signal)
-        for (const line of this.#silences.news(this.#pulses.states))
+        for (const line of [...this.#silences.news(this.#pulses.states), ...this.#lines.splice(0)])
           this.#options.tell({ kind: 'progress', database: this.database, line })
         this.#turnedAt = performance.now()
         this.#turns++
@@ -216,7 +220,7 @@ export class Watcher {
       await guardTransactions(this.#access, this.request, seen)
       if (this.#leadership === 'leading') await recordPositions(this.#access, this.request, seen)
       await this.#fences.extend(this.#access, this.request, seen)
-      this.#unlisted ??= this.#tellUnlisted(seen, signal)
+      this.#unlisted ??= this.#lookForUnlisted(seen, signal)
       if (intent.kind !== 'nothing' || intent.nextAt === null) this.#failure = null
     } catch (error) {
       this.#failure = signal.aborted ? this.#failure : this.#news.failed(error, this.#failure)
@@ -224,10 +228,12 @@ export class Watcher {
   }
 
   /** Once, at its start, beside all else: a promotion of one that nobody has named is followed late, or not at all. Never throws. */
-  async #tellUnlisted(seen: View, signal: AbortSignal): Promise<void> {
-    const { access, tell } = this.#options
-    const lines = await unlistedStandbys(access, { ...this.request, signal }, seen).catch(() => [])
-    for (const line of lines) tell({ kind: 'progress', database: this.database, line })
+  async #lookForUnlisted(seen: View, signal: AbortSignal): Promise<void> {
+    const { access } = this.#options
+    const found = unlistedStandbys(access, { ...this.request, signal }, seen).catch((error: unknown) => [
+      `standbys that nobody has named were not looked for: ${messageOf(error)}; citus-ha doctor looks for them (H080)`,
+    ])
+    this.#lines.push(...(await found))
   }
 
   async #look(): Promise<View> {
