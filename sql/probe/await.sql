@@ -1,12 +1,14 @@
 -- Waits, on a standby, until it is promoted or its WAL receiver changes, no longer than citus_ha.wait_ms; then leaves
 -- what pulse.sql reads in settings of the session: when it was last seen in recovery, and a digest of this node's copy
--- of the metadata, of what citus-ha keeps here and of its prepared transactions. A primary does not wait.
+-- of the metadata, of what citus-ha keeps here and of its prepared transactions. A primary does not wait. A promotion is told
+-- at once: the digest is the one of before then.
 -- A message of its own, outside of a transaction: it commits after each look, since a snapshot held for longer would
 -- keep the standby from replaying what vacuum and pruning removed. PostgreSQL 10 can't: there it holds it up.
 -- Parameters: the setting citus_ha.wait_ms of the session. PostgreSQL 10 and later.
 -- Privileges: none; what the role may not see is no part of the digest.
 DO $$
 DECLARE
+  standby  boolean     := pg_is_in_recovery();
   until    timestamptz := clock_timestamp() + current_setting('citus_ha.wait_ms')::int * interval '1 ms';
   receiver int         := (SELECT w.pid FROM pg_stat_get_wal_receiver() w);
   copy     text;
@@ -18,6 +20,9 @@ BEGIN
     PERFORM pg_sleep(0.02);
     IF current_setting('server_version_num')::int >= 110000 THEN COMMIT; END IF;
   END LOOP;
+  IF standby AND NOT pg_is_in_recovery() AND current_setting('citus_ha.copy_digest', true) <> '' THEN
+    RETURN;
+  END IF;
   IF to_regclass('pg_catalog.pg_dist_node') IS NOT NULL THEN
     EXECUTE $q$SELECT concat_ws('|', (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g),
                  (SELECT string_agg(n::text, '|' ORDER BY n.ctid) FROM pg_catalog.pg_dist_node n))$q$ INTO copy;

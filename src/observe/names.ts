@@ -77,7 +77,9 @@ function primariesToLend(seen: Seen, group: number, promoting: readonly HostPort
     return node?.kind === 'unreachable' || (node?.kind === 'answered' && !node.inRecovery)
   }
   const lost = rows.filter((row) => isLost(row) && !isRemedied(row, seen))
-  return [...news.map(({ address }) => address), ...(lost.length > 0 ? [registered.address] : [])]
+  // One that is down, or a standby by now, is read by nobody in another's place.
+  const mayBeLent = lost.length > 0 && now?.kind === 'answered' && !now.inRecovery
+  return [...news.map(({ address }) => address), ...(mayBeLent ? [registered.address] : [])]
 }
 
 /** The living secondaries of a group whose primary is gone, of which one may be read in its place. */

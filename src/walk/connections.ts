@@ -178,6 +178,8 @@ class NodeProber implements Prober {
   readonly #of: Probed
   readonly #timeoutMs: number
   readonly #open = new Map<string, ProbeConnection>()
+  /** On which something is under way, and how much. */
+  readonly #busy = new Map<ProbeConnection, number>()
   /** What was found of the schema at addresses where a probe could read all there is. */
   readonly #whole = new Map<string, Verdict>()
   readonly #asking = new Map<string, Promise<Testimony>>()
@@ -222,16 +224,30 @@ class NodeProber implements Prober {
     return await asked
   }
 
-  /** On a connection of its own: the warnings on it are about this one question, and nobody waits for another's. */
+  /**
+   * On a connection that nobody else has meanwhile: the warnings on it are about this one question, and nobody waits for
+   * another's.
+   */
   async #ask(key: string, witness: HostPort, about: HostPort, control: HostPort): Promise<Testimony> {
     const given = { witness, about, how: 'citus_check_connection_to_node' } as const
+    this.#rename(formatAddress(witness), key)
     try {
       const ask = (connection: ProbeConnection) =>
         askWitness(this.#guarded(witness, connection), given, control)
       return await this.#within(witness, ask, key)
     } catch (error) {
       return testify(given, 'no-report', messageOf(error))
+    } finally {
+      this.#rename(key, formatAddress(witness))
     }
+  }
+
+  /** An idle connection is kept for something else from now on, unless that has one: a new one costs the node more than a question. */
+  #rename(from: string, to: string): void {
+    const connection = this.#open.get(from)
+    if (!connection || this.#open.has(to) || this.#busy.has(connection)) return
+    this.#open.delete(from)
+    this.#open.set(to, connection)
   }
 
   async held(address: HostPort): Promise<string | null> {
@@ -290,7 +306,7 @@ class NodeProber implements Prober {
     let connection = known
     try {
       connection ??= await Promise.race([this.#connect(key, address), late])
-      return await Promise.race([work(connection), late])
+      return await Promise.race([this.#using(connection, work), late])
     } catch (error) {
       if (this.#open.get(key) === connection) this.#open.delete(key)
       await connection?.close()
@@ -300,6 +316,17 @@ class NodeProber implements Prober {
       clearTimeout(timer)
     }
     return await this.#within(address, work, key)
+  }
+
+  async #using<T>(connection: ProbeConnection, work: (on: ProbeConnection) => Promise<T>): Promise<T> {
+    this.#busy.set(connection, (this.#busy.get(connection) ?? 0) + 1)
+    try {
+      return await work(connection)
+    } finally {
+      const left = (this.#busy.get(connection) ?? 1) - 1
+      if (left > 0) this.#busy.set(connection, left)
+      else this.#busy.delete(connection)
+    }
   }
 
   async #connect(key: string, address: HostPort): Promise<ProbeConnection> {

@@ -45,7 +45,7 @@ const KNOWN: readonly { readonly was: string; readonly schedule: Partial<Schedul
       ],
       vouched: 2,
       faults: [
-        { on: 'statement', at: 12, what: 'a backup, known to the archive', whom: 0, ms: 30 },
+        { on: 'statement', at: 7, what: 'a backup, known to the archive', whom: 0, ms: 30 },
         { on: 'statement', at: 0, what: 'cut from us', whom: 3, ms: 30 },
       ],
     },
