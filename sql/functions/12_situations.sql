@@ -58,6 +58,10 @@ BEGIN
     ELSIF NOT citus_ha.is_locked('citus_ha.retired', 'ExclusiveLock', NULL) THEN
       missing := 'nobody holds the shards of this server (citus_ha.lock_shards)';
     END IF;
+  ELSIF situation = 'no recovery' THEN
+    IF current_setting('citus.recover_2pc_interval', true) IS DISTINCT FROM '-1' THEN
+      missing := 'citus.recover_2pc_interval is not -1';
+    END IF;
   ELSIF situation = 'anywhere' THEN
     PERFORM citus_ha.is_locked('citus_ha.epoch', 'RowShareLock', NULL);
   ELSIF situation = 'coordinator' THEN

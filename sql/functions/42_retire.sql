@@ -30,18 +30,39 @@ DECLARE
   daemon int;
   found int := 0;
 BEGIN
-  IF current_setting('citus.recover_2pc_interval', true) IS DISTINCT FROM '-1' THEN
-    RAISE EXCEPTION 'citus_ha.end_maintenance_daemons() does nothing here: citus.recover_2pc_interval is not -1' USING ERRCODE = 'HA005';
-  END IF;
-  FOR daemon IN
-    SELECT a.pid FROM pg_stat_activity a
-     WHERE a.backend_type LIKE 'Citus Maintenance Daemon%' AND a.backend_start < pg_conf_load_time()
-  LOOP
+  PERFORM citus_ha.require('no recovery', 'end_maintenance_daemons');
+  FOR daemon IN SELECT * FROM citus_ha.old_maintenance_daemons() LOOP
     IF pg_terminate_backend(daemon) THEN
       found := found + 1;
     END IF;
   END LOOP;
   RETURN found;
+END $$;
+
+-- The same of those whose round does not come to its end: a node that hangs is waited for, and pg_terminate_backend is not
+-- looked at meanwhile, pg_cancel_backend is. What the round had done on other nodes stays, as after a crash.
+CREATE OR REPLACE FUNCTION citus_ha.cancel_maintenance_daemons() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
+DECLARE
+  daemon int;
+  found int := 0;
+BEGIN
+  PERFORM citus_ha.require('no recovery', 'cancel_maintenance_daemons');
+  FOR daemon IN SELECT * FROM citus_ha.old_maintenance_daemons() LOOP
+    IF pg_cancel_backend(daemon) THEN
+      found := found + 1;
+    END IF;
+  END LOOP;
+  RETURN found;
+END $$;
+
+CREATE OR REPLACE FUNCTION citus_ha.old_maintenance_daemons() RETURNS SETOF int
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  RETURN QUERY
+    SELECT a.pid FROM pg_stat_activity a
+     WHERE a.backend_type LIKE 'Citus Maintenance Daemon%' AND a.backend_start < pg_conf_load_time();
 END $$;
 
 -- On the shards of a retired server to which others may go on sending writes: refuses them.

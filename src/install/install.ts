@@ -63,6 +63,7 @@ export const CALLABLE = [
   'end_citus_backends()',
   'hold_recovery()',
   'end_maintenance_daemons()',
+  'cancel_maintenance_daemons()',
   'retire(jsonb)',
   'recover_citus_transactions()',
   'may_have_address(int, text, int)',

@@ -59,6 +59,8 @@ export interface NodeAilment {
   readonly hangs?: boolean
   /** Its copy is left to Citus's own sync, which is waited for after the change: it tries again every 5 s. */
   readonly isSynced?: boolean
+  /** Of the group that is changed: a switchover waits for that as for any writer, until its deadline. */
+  readonly holdsShards?: boolean
   /** It hangs for whoever asks it anything at all. */
   readonly isSilent?: boolean
   /** What the line about the node says, beside its address. */
@@ -473,6 +475,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
   {
     name: 'a deadlock there',
     hangs: true,
+    holdsShards: true,
     places: PRIMARY,
     // The fence gives way to a deadlock, and begins anew until its time is over.
     says: /55P03/,

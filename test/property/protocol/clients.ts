@@ -201,16 +201,20 @@ async function daemonsRound(world: World, server: Server): Promise<void> {
   if (!server.up || server.inRecovery || server.settings.get('citus.recover_2pc_interval') === '-1') return
   daemon.atWork = true
   try {
-    await recoverTwoPhase(world, server)
+    await recoverTwoPhase(world, server, () => server.daemon !== daemon)
   } finally {
     daemon.atWork = false
-    if (daemon.ending && server.starts === starts)
+    if (daemon.ending && server.daemon === daemon && server.starts === starts)
       server.daemon = { started: world.clock.now, atWork: false, ending: false }
   }
 }
 
 /** As Citus does it: what this group has prepared on other nodes, by this node's own records. */
-export async function recoverTwoPhase(world: World, server: Server): Promise<void> {
+export async function recoverTwoPhase(
+  world: World,
+  server: Server,
+  isCancelled = () => false,
+): Promise<void> {
   if (!server.up || server.inRecovery) return
   const { starts, locks } = server
   const holder = { recovery: server.name }
@@ -227,7 +231,7 @@ export async function recoverTwoPhase(world: World, server: Server): Promise<voi
       if (!there || node.inRecovery) continue
       const begun = [...node.visible.prepared.keys()].filter((gid) => gid.startsWith(`citus_${group}_`))
       for (const gid of begun) {
-        if (!server.up || server.starts !== starts) return
+        if (!server.up || server.starts !== starts || isCancelled()) return
         if (server.active.has(gid)) continue
         const how = server.visible.records.includes(gid) ? 'commit' : 'roll back'
         world.count(`Citus: ${how}`)

@@ -63,6 +63,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT ARRAY[current_setting(', inEffect],
   ["SELECT concat_ws('/', (SELECT c.system_identifier", state],
   ['SELECT citus_ha.end_maintenance_daemons() AS left', endDaemons],
+  ['SELECT citus_ha.cancel_maintenance_daemons()', cancelDaemons],
   ['SELECT citus_ha.hold_recovery() AS held', holdRecovery],
   ['SELECT citus_ha.retire(', retire],
   ['SELECT pg_reload_conf()', reload],
@@ -288,6 +289,13 @@ function endDaemons({ server, world }: Backend): Rows {
   if (daemon.atWork) daemon.ending = true
   else server.daemon = { started: world.clock.now, atWork: false, ending: false }
   return [{ left: 1 }]
+}
+
+/** Whatever it waits for: what it has done on other nodes stays. */
+function cancelDaemons({ server, world }: Backend): Rows {
+  if (server.daemon.started < server.loaded)
+    server.daemon = { started: world.clock.now, atWork: false, ending: false }
+  return []
 }
 
 async function holdRecovery(backend: Backend): Promise<Rows> {
