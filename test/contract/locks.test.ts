@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
+import { need, pauseNode } from '../support/capabilities.ts'
 import { backends, refusal, START_LIMIT_MS, World } from './world.ts'
 
 const BRIEF = { lock_timeout: '50ms' }
@@ -14,18 +15,18 @@ describe.each(backends)('the locks of $name', (backend) => {
   afterAll(() => world?.cluster.stop())
 
   const fences = [
-    ['a pause', 'select citus_pause_node_within_txn($1)'],
-    ['an update', `select citus_update_node($1, 'elsewhere', 1)`],
+    ['a pause', pauseNode],
+    ['an update', (id: number) => `select citus_update_node(${id}, 'elsewhere', 1)`],
   ] as const
 
   async function fence(
     group: number,
-    sql: string = fences[0][1],
+    sql: (nodeid: number) => string = fences[0][1],
     server = world.coordinator,
   ): Promise<pg.Client> {
     const session = await world.open(server)
     await session.query('begin')
-    await session.query(sql, [world.primaryId(group)])
+    await session.query(sql(world.primaryId(group)))
     return session
   }
 
@@ -68,11 +69,11 @@ describe.each(backends)('the locks of $name', (backend) => {
     await world.write(writer, 1)
     const fencing = await world.open(world.coordinator, { settings: BRIEF })
     await fencing.query('begin')
-    expect((await refusal(fencing.query(sql, [world.primaryId(1)]))).code).toBe('55P03')
+    expect((await refusal(fencing.query(sql(world.primaryId(1))))).code).toBe('55P03')
     await fencing.query('rollback')
     await writer.query('commit')
     await fencing.query('begin')
-    await fencing.query(sql, [world.primaryId(1)])
+    await fencing.query(sql(world.primaryId(1)))
   })
 
   it('a waiting fence makes later writers queue behind it, and says who blocks', async () => {
@@ -81,7 +82,7 @@ describe.each(backends)('the locks of $name', (backend) => {
     await world.write(writer, 1)
     const fencing = await world.open(world.coordinator)
     await fencing.query('begin')
-    const pending = fencing.query('select citus_pause_node_within_txn($1)', [world.primaryId(1)])
+    const pending = fencing.query(pauseNode(world.primaryId(1)))
     await waiting(writer, 1)
     const later = await world.open(world.coordinator, { settings: BRIEF })
     expect((await refusal(world.write(later, 1))).code).toBe('55P03')
@@ -111,7 +112,7 @@ describe.each(backends)('the locks of $name', (backend) => {
     const moving = await fence(1, fences[1][1])
     expect(await tableLocks(moving)).toEqual(['AccessShareLock', 'ExclusiveLock', 'RowExclusiveLock'])
     const other = await world.open(world.coordinator, { settings: BRIEF })
-    const update = other.query(fences[1][1], [world.primaryId(2)])
+    const update = other.query(fences[1][1](world.primaryId(2)))
     expect((await refusal(update)).code).toBe('55P03')
     expect((await other.query('select from pg_dist_node')).rowCount).toBe(3)
   })
@@ -121,10 +122,10 @@ describe.each(backends)('the locks of $name', (backend) => {
       `select citus_add_secondary_node('standby', 1, '127.0.0.1', $1) as id`,
       [world.worker(1).port],
     )
+    const secondary = added?.id ?? 0
     const session = await world.open(world.coordinator)
     await session.query('begin')
-    await session.query('select citus_pause_node_within_txn($1)', [added?.id])
-    await session.query(`select citus_update_node($1, 'elsewhere', 1)`, [added?.id])
+    for (const [, sql] of fences) await session.query(sql(secondary))
     const { rowCount } = await session.query(
       `select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'`,
     )
@@ -159,10 +160,11 @@ describe.each(backends)('the locks of $name', (backend) => {
     )
   })
 
-  it.each([
-    ['a pause', 'select citus_pause_node_within_txn($1, true, 100)'],
-    ['an update', `select citus_update_node($1, 'elsewhere', 1, true, 100)`],
-  ])('%s by force ends who is in the way', async (_, sql) => {
+  it.for([
+    ['a pause', (id: number) => `select citus_pause_node_within_txn(${id}, true, 100)`],
+    ['an update', (id: number) => `select citus_update_node(${id}, 'elsewhere', 1, true, 100)`],
+  ] as const)('%s by force ends who is in the way', async ([name, sql], context) => {
+    if (name === 'a pause') await need(context, world.coordinator, 'pause')
     const writer = await world.open(world.coordinator)
     await writer.query('begin')
     await world.write(writer, 1)
@@ -170,7 +172,8 @@ describe.each(backends)('the locks of $name', (backend) => {
     expect(await writer.query('commit').catch(() => 'gone')).toBe('gone')
   })
 
-  it('force does not end a prepared transaction', async () => {
+  it('force does not end a prepared transaction', async (context) => {
+    await need(context, world.coordinator, 'pause')
     const holder = await fence(1)
     await holder.query(`prepare transaction 'change'`)
     const session = await world.open(world.coordinator, { settings: { lock_timeout: '400ms' } })

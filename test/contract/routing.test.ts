@@ -61,8 +61,9 @@ describe.each(backends)('where queries go with $name', (backend) => {
     expect(await world.read(session, 1)).toBe(at('127.0.0.1'))
     await world.coordinator.query(`update pg_dist_node set nodename = 'localhost' where groupid = 1`)
     await waitUntil('the standby to follow', async () => (await world.read(session, 1)) === at('localhost'))
+    // The sentence is older than its SQLSTATE: Citus 11.3 says it with XX000.
     expect(await refusal(world.writeTarget(session, 1))).toMatchObject({
-      code: '25006',
+      code: expect.stringMatching(/^(25006|XX000)$/),
       message: 'writing to worker nodes is not currently allowed',
     })
   })

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
+import { need } from '../support/capabilities.ts'
 import { backends, refusal, START_LIMIT_MS, World } from './world.ts'
 
 const MOVE = 'select citus_update_node($1, $2, $3)'
@@ -47,10 +48,11 @@ describe.each(backends)('citus_update_node of $name', (backend) => {
     }
   })
 
-  it.each([
+  it.for([
     ['update', `select citus_update_node(77, 'x', 1)`],
     ['pause', 'select citus_pause_node_within_txn(77)'],
-  ])('%s: P0002 for an unknown node', async (_, sql) => {
+  ] as const)('%s: P0002 for an unknown node', async ([name, sql], context) => {
+    if (name === 'pause') await need(context, world.coordinator, 'pause')
     expect(await refusal(world.coordinator.query(sql))).toMatchObject({
       code: 'P0002',
       message: 'node 77 not found',

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { run } from '../../src/cli/program.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { pauseNode } from '../support/capabilities.ts'
 import { openTransaction } from '../support/clients.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
 import { Scenario } from '../support/scenario.ts'
@@ -35,7 +36,7 @@ describe('what a report says of what did not go well', () => {
     server(name).query(sql, [], { database: scenario.cluster.database })
   const blockedBy = async (name: string) => {
     const { database } = scenario.cluster
-    const session = await openTransaction(server(name), database, 'SELECT citus_pause_node_within_txn(2)')
+    const session = await openTransaction(server(name), database, pauseNode(2))
     open.push(session)
     const { rows } = await session.query('SELECT pg_backend_pid() AS pid')
     return Number(rows[0].pid)

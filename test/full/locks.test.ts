@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { pauseNode } from '../support/capabilities.ts'
 import {
   blockersOf,
   insert,
@@ -116,7 +117,7 @@ describe('locks that do not come', () => {
 
   it('ends who is in the way after --force-after, and says whom', async () => {
     const bystanders = await Promise.all(['coordinator', 'worker-2', 'worker-2'].map(bystander))
-    const idle = await transaction('worker-2', 'SELECT citus_pause_node_within_txn(2)')
+    const idle = await transaction('worker-2', pauseNode(2))
     bystanders.push(await bystander('worker-2'))
     const { rows } = await idle.query('SELECT pg_backend_pid() AS pid')
     await server('worker-1').kill()
@@ -142,7 +143,7 @@ describe('locks that do not come', () => {
 
   it('ends nobody without being asked to, and gets through when the lock is let go', async () => {
     const bystanders = await Promise.all(['coordinator', 'coordinator', 'worker-2'].map(bystander))
-    const idle = await transaction('coordinator', 'SELECT citus_pause_node_within_txn(2)')
+    const idle = await transaction('coordinator', pauseNode(2))
     await server('worker-1').kill()
     await server('worker-1-standby').promote()
     const child = start('reconcile', '--json', ...scenario.options, '--timeout', '20s')
@@ -179,7 +180,7 @@ describe('locks that do not come', () => {
     'names a prepared transaction of somebody else on %s, and leaves it alone',
     async (entry) => {
       const session = await client(server(entry), scenario.cluster.database)
-      await session.query(`BEGIN; SELECT citus_pause_node_within_txn(2); PREPARE TRANSACTION 'other'`)
+      await session.query(`BEGIN; ${pauseNode(2)}; PREPARE TRANSACTION 'other'`)
       await session.end()
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
@@ -199,7 +200,7 @@ describe('locks that do not come', () => {
 
   describe('a signal while it waits for locks', () => {
     it.each(['SIGINT', 'SIGTERM'] as const)('%s: rolled back, exit code 4', async (signal) => {
-      await transaction('coordinator', 'SELECT citus_pause_node_within_txn(2)')
+      await transaction('coordinator', pauseNode(2))
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
       const before = await scenario.footprint()

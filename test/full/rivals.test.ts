@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { pauseNode } from '../support/capabilities.ts'
 import { daemonRuns, standin, timed } from '../support/clients.ts'
 import { expectRight, killedAt, leftPrepared, truthOf } from '../support/crash.ts'
 import { client, lentTo, type Ran, Scenario } from '../support/scenario.ts'
@@ -91,7 +92,7 @@ describe('a change and its rivals', () => {
       open.push(idle)
       await failOver('worker-1')
       // Whoever holds only the fence of group 1 there keeps that group's change out.
-      await idle.query('BEGIN; SELECT citus_pause_node_within_txn(2)')
+      await idle.query(`BEGIN; ${pauseNode(2)}`)
       await server('worker-2-standby').promote()
       const waits = scenario.run('reconcile', '--group', '1', '--timeout', '20s')
       const { value: other, ms } = await timed(() =>

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { pauseNode } from '../support/capabilities.ts'
 import { insert, keysOf, openTransaction, shareOf, standin, timed, Writer } from '../support/clients.ts'
 import { expectRight, leftPrepared, truthOf } from '../support/crash.ts'
 import { restoreFailedOver } from '../support/failed-over.ts'
@@ -108,11 +109,7 @@ describe('nodes and networks that fall silent', () => {
       const { cluster } = scenario
       const keys = await keysOf(cluster, 1)
       const writer = new Writer(server('coordinator'), cluster.database, shareOf(keys, 0, 1), insert, 'one')
-      const blocker = await openTransaction(
-        server('worker-2'),
-        cluster.database,
-        'SELECT citus_pause_node_within_txn(2)',
-      )
+      const blocker = await openTransaction(server('worker-2'), cluster.database, pauseNode(2))
       open.push({ close: async () => void (await blocker.end().catch(() => undefined)) })
       const hung = server('worker-2')
       const probe = await hung.connect()

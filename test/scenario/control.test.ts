@@ -11,8 +11,9 @@ import { citusHa, client, Scenario } from '../support/scenario.ts'
 import { WatchProcess } from '../support/watch-process.ts'
 
 const DETECT = { interval: '400ms', timeout: '800ms', cooldown: '0s' }
-/** Citus's shard-metadata locks, which writers wait for. */
-const SHARD_LOCKS = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 8 AND mode = 'AccessExclusiveLock'`
+/** Citus's shard-metadata locks in a mode that writers wait for: of a pause, or of lock_shard_metadata before it. */
+const SHARD_LOCKS = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 8
+  AND mode IN ('AccessExclusiveLock', 'ExclusiveLock')`
 const CONTROL = { listen: '127.0.0.1:0', token: TOKEN }
 
 describe('orders to a watcher over HTTP', () => {

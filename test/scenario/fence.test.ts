@@ -21,6 +21,7 @@ import {
   standin,
   Writer,
 } from '../support/clients.ts'
+import { copyIn } from '../support/copy-in.ts'
 import { expectRight, truthOf } from '../support/crash.ts'
 import { client, Scenario } from '../support/scenario.ts'
 import { Watching } from '../support/watching.ts'
@@ -316,6 +317,72 @@ describe('a fence', () => {
       const written = insert(waiting, last)
       await letGo(1)
       await expect(written).resolves.toBeUndefined()
+    })
+
+    it('keeps every kind of write to the group waiting, through every node', async () => {
+      const { cluster } = scenario
+      const { database } = cluster
+      const run = (sql: string) => cluster.coordinator.query(sql, [], { database })
+      await run('CREATE TABLE countries (id int PRIMARY KEY, note text)')
+      await run(`SELECT create_reference_table('countries')`)
+      await run(`INSERT INTO countries SELECT i, 'before' FROM generate_series(1, 20) i`)
+      const old = await oldKeyOf(cluster, 1)
+      const writes: Record<string, (session: pg.Client, id: number) => Promise<unknown>> = {
+        insert,
+        'a prepared insert': (session, id) =>
+          session.query({ name: 'one', text: `INSERT INTO items VALUES ($1, 'x')`, values: [id] }),
+        'an insert of many': (session, id) =>
+          session.query(`INSERT INTO items VALUES (${id}, 'x'), (${-id}, 'x')`),
+        'a COPY': (session, id) => copyIn(session, 'COPY items FROM STDIN', `${id}\tx\n`),
+        'an update': (session) => session.query(`UPDATE items SET note = 'x' WHERE id = ${old}`),
+        'an update of all shards': (session) => session.query(`UPDATE items SET note = 'y'`),
+        'a delete': (session, id) => session.query(`DELETE FROM items WHERE id = ${id}`),
+        'INSERT … SELECT': (session, id) =>
+          session.query(
+            `INSERT INTO items SELECT ${id} * 1000 + id, note FROM items WHERE id BETWEEN 1 AND 200`,
+          ),
+        'an update in a CTE': (session) =>
+          session.query(`WITH u AS (UPDATE items SET note = 'z' RETURNING id) SELECT count(*) FROM u`),
+        'an insert, reference table': (session, id) =>
+          session.query(`INSERT INTO countries VALUES (${id}, 'x')`),
+        'an update, reference table': (session) => session.query(`UPDATE countries SET note = 'x'`),
+        'a COPY, reference table': (session, id) =>
+          copyIn(session, 'COPY countries FROM STDIN', `${-id}\tx\n`),
+        'INSERT … SELECT, reference table': (session, id) =>
+          session.query(
+            `INSERT INTO countries SELECT ${id} * 1000 + id, note FROM items WHERE id BETWEEN 1 AND 200`,
+          ),
+      }
+      const ids = await keysOf(cluster, 1)
+      const attempts = [...entries, 'worker-1'].flatMap((entry, at) =>
+        Object.entries(writes).map(([kind, write], n) => ({
+          name: `${kind} through ${entry}`,
+          entry,
+          write,
+          id: ids[at * 100 + n] ?? 0,
+        })),
+      )
+      // Everything passes without a fence: what waits below does so because of it.
+      const outcomes = async (limit: string) => {
+        const seen: Record<string, string> = {}
+        for (const entry of [...entries, 'worker-1']) {
+          const session = await client(server(entry), database)
+          open.push(session)
+          await session.query(`SET lock_timeout = '${limit}'`)
+          for (const { name, write, id } of attempts.filter((each) => each.entry === entry))
+            seen[name] = await write(session, id).then(
+              () => 'written',
+              (error: { code?: string }) => error.code ?? String(error),
+            )
+        }
+        return seen
+      }
+      const each = (outcome: string) => Object.fromEntries(attempts.map(({ name }) => [name, outcome]))
+      await watch()
+      await hold({ group: 1, ttlMs: LONG_MS })
+      expect(await outcomes('20ms')).toEqual(each('55P03'))
+      await letGo(1)
+      expect(await outcomes('10s')).toEqual(each('written'))
     })
 
     it('waits for an open transaction, names it, and ends it only where that is asked for', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { need } from '../support/capabilities.ts'
 import { routesOf } from '../support/routes.ts'
 import { lentTo, Scenario } from '../support/scenario.ts'
 
@@ -140,7 +141,8 @@ describe('rows that are not plain', () => {
     }
   })
 
-  it('leaves clone rows alone', async () => {
+  it('leaves clone rows alone', async (context) => {
+    await need(context, server('coordinator'), 'clones', scenario.cluster.database)
     const clone = `UPDATE pg_dist_node SET nodeisclone = true, nodeprimarynodeid = 2, shouldhaveshards = false WHERE nodeport = ${server('worker-1-standby-3').port}`
     for (const name of ['coordinator', 'worker-1', 'worker-2']) {
       await server(name).query(clone, [], { database: scenario.cluster.database })

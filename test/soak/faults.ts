@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { pauseNode } from '../support/capabilities.ts'
 import { expectRight } from '../support/crash.ts'
 import type { Valve } from '../support/proxy.ts'
 import type { Scenario } from '../support/scenario.ts'
@@ -148,7 +149,7 @@ export class Faults {
       await session.query('BEGIN')
       const number = this.#worker()
       // Nodeids are for life: that of group 1's primary is 2, that of group 2's 3.
-      await session.query('SELECT citus_pause_node_within_txn($1)', [number + 1])
+      await session.query(pauseNode(number + 1))
       const done = this.#failOver('kill', number)
       await delay(this.#random.between(500, 5000))
       await session.query('ROLLBACK').catch(() => undefined)

@@ -46,10 +46,11 @@ class CopyIn {
   }
 }
 
-/** A row that the client itself sends. */
-export const copiedIn: Write = (session, id) =>
+/** Any `COPY … FROM STDIN`, with these rows as PostgreSQL's text format has them. */
+export const copyIn = (session: pg.Client, text: string, rows: string) =>
   new Promise<void>((resolve, reject) => {
-    session.query(
-      new CopyIn('COPY items FROM STDIN', `${id}\tcopied in\n`, { resolve, reject }) as pg.Submittable,
-    )
+    session.query(new CopyIn(text, rows, { resolve, reject }) as pg.Submittable)
   })
+
+/** A row that the client itself sends. */
+export const copiedIn: Write = (session, id) => copyIn(session, 'COPY items FROM STDIN', `${id}\tcopied in\n`)
