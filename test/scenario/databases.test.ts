@@ -96,7 +96,10 @@ describe('a cluster with two databases', () => {
     }
 
     it('is named where PUBLIC may not connect, until install has granted it', async () => {
-      for (const each of primaries()) await each.query('REVOKE CONNECT ON DATABASE "se""cond" FROM PUBLIC')
+      // On each by itself: a worker of Citus 12.1 refuses what it would have to tell the others.
+      const here = 'SET citus.enable_ddl_propagation = off'
+      for (const each of primaries())
+        await each.query(`${here}; REVOKE CONNECT ON DATABASE "se""cond" FROM PUBLIC`)
       await citusHere()
       await named(/permission denied for database/, /a superuser grants it with: citus-ha install/)
       await scenario.install()

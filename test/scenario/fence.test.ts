@@ -394,7 +394,7 @@ describe('a fence', () => {
         `INSERT INTO items VALUES (${id}, 'open')`,
       )
       open.push(writer)
-      const patient = await watch({ apply: { deadline: '1s' } })
+      const patient = await watch({ apply: { deadline: '4s' } })
       const blocked = await hold({ group: 1, ttlMs: LONG_MS })
       expect(blocked).toMatchObject({ outcome: 'blocked', until: null, fenced: [] })
       expect(blocked.blockers.map(({ application }) => application)).toContain('the-idle-one')
