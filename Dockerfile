@@ -4,7 +4,7 @@ FROM node:20-alpine AS build
 WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
-COPY tsconfig.json ./
+COPY tsconfig.json rolldown.config.js ./
 COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
@@ -16,5 +16,5 @@ COPY sql ./sql
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/dist ./dist
 USER 1000:1000
-ENTRYPOINT ["node", "/app/dist/main.js"]
+ENTRYPOINT ["node", "/app/dist/bin/citus-ha.js"]
 CMD ["watch", "--config", "/etc/citus-ha/citus-ha.yaml", "--http", "0.0.0.0:8008"]

@@ -146,8 +146,9 @@ class Demo {
     const entries = candidates.map((server) => `  - url: ${server.url(DATABASE, 'citus_ha')}\n`)
     const lines = ['cluster: demo\n', `databases: [${DATABASE}]\n`, 'coordinators:\n', ...entries]
     await writeFile(configOf(cluster), lines.join(''))
+    const asSuperuser = candidates.flatMap((server) => ['--coordinator', server.url(DATABASE)])
     await this.#step('install', 'Install citus-ha: its schema, and a role that may do nothing else', () =>
-      this.#run(['install', '--config', configOf(cluster), '--coordinator', cluster.coordinator.url()]),
+      this.#run(['install', '--config', configOf(cluster), ...asSuperuser]),
     )
   }
 

@@ -46,7 +46,7 @@ export const reportSchema = z.object({
  * @throws Error where it did not end with this outcome
  */
 export async function reconcileProcess(options: readonly string[], outcome: string) {
-  const run = await timed(process.execPath, ['dist/main.js', 'reconcile', '--json', ...options])
+  const run = await timed(process.execPath, ['dist/bin/citus-ha.js', 'reconcile', '--json', ...options])
   const report = run.stdout === '' ? null : reportSchema.parse(JSON.parse(run.stdout))
   if (report?.outcome !== outcome || run.exitCode !== 0) {
     throw new Error(`reconcile: not ${outcome}, exit ${run.exitCode}\n${run.stdout}${run.stderr}`)

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'v
 import { isAlive } from '../../src/demo/processes.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 
-const MAIN = new URL('../../dist/main.js', import.meta.url).pathname
+const MAIN = new URL('../../dist/bin/citus-ha.js', import.meta.url).pathname
 
 let tmp: string
 
@@ -115,6 +115,7 @@ describe('citus-ha demo', () => {
       expect(demo.stdout).toMatch(new RegExp(`^ +${step} +[\\d.]+ m?s$`, 'm'))
     }
     expect(demo.stdout).toMatch(/all processes ended, \S+ removed\n$/)
+    expect(demo.stdout).not.toContain('is known to nobody')
     if (first?.includes('real Citus')) expectWrites(demo.stdout)
     await nothingIsLeft()
   })

@@ -65,13 +65,19 @@ describe('the package that npm pack makes', () => {
     )
     expect(unexpected).toEqual([])
     expect(paths().filter((path) => /\.test\.|(?<!\.d)\.ts$|tsconfig/.test(path))).toEqual([])
-    for (const path of ['dist/main.js', 'dist/cli/program.d.ts', 'sql/install/001_schema.sql']) {
+    for (const path of [
+      'dist/bin/citus-ha.js',
+      'dist/bin/citus-ha.js.map',
+      'dist/bin/THIRD-PARTY-NOTICES.txt',
+      'dist/cli/program.d.ts',
+      'sql/install/001_schema.sql',
+    ]) {
       expect(paths()).toContain(path)
     }
     for (const directory of ['install', 'probe', 'standin']) {
       expect(paths().filter((path) => path.startsWith(`sql/${directory}/`)).length).toBeGreaterThan(1)
     }
-    const scripts = paths().filter((path) => path.endsWith('.js'))
+    const scripts = paths().filter((path) => path.endsWith('.js') && !path.startsWith('dist/bin/'))
     expect(paths()).toEqual(expect.arrayContaining(scripts.map((path) => path.replace(/\.js$/, '.d.ts'))))
   })
 

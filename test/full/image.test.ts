@@ -74,7 +74,7 @@ describe.skipIf(engine === null)('reconcile on the citusdata/citus image', () =>
   /** The command line as a process. @throws Error with what it said, where its exit code is not 0 */
   async function run(user: keyof typeof passwords, ...args: string[]): Promise<string> {
     const env = { PATH: process.env.PATH, HOME: '/nonexistent', PGUSER: user, PGPASSWORD: passwords[user] }
-    const main = new URL('../../dist/main.js', import.meta.url).pathname
+    const main = new URL('../../dist/bin/citus-ha.js', import.meta.url).pathname
     return (await exec(process.execPath, [main, ...args, '--config', config], { env })).stdout
   }
 

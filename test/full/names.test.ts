@@ -13,7 +13,7 @@ import { formatAddress } from '../../src/model/node.ts'
 import { timed } from '../support/clients.ts'
 import { Scenario } from '../support/scenario.ts'
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bin/citus-ha.js', import.meta.url))
 /** A name server that never answers: glibc would give it up after two minutes and more. */
 const NAME_SERVER = '127.0.0.54'
 /** Several times that is more than what a busy machine needs besides. */

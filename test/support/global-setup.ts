@@ -12,8 +12,11 @@ export default async function setup(): Promise<void> {
   process.stdout.write(`${line}\n`)
   if (isBuilt()) return
   // With an error in it nothing is written, so that the next run finds the error again.
-  const args = ['node_modules/typescript/bin/tsc', '-p', 'src', '--noEmitOnError']
-  execFileSync(process.execPath, args, { stdio: 'inherit' })
+  for (const args of [
+    ['node_modules/typescript/bin/tsc', '-p', 'src', '--noEmitOnError'],
+    ['node_modules/rolldown/bin/cli.mjs', '-c', '--logLevel', 'warn'],
+  ])
+    execFileSync(process.execPath, args, { stdio: 'inherit' })
   // The compiler leaves a file alone that comes out as it was: none of its own says when it ran.
   writeFileSync(BUILT, '')
 }
@@ -24,6 +27,6 @@ const BUILT = 'dist/built'
 function isBuilt(): boolean {
   const changed = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
   const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).map((path) => `src/${path}`)
-  const of = ['package-lock.json', 'tsconfig.json', 'src', ...sources]
+  const of = ['package-lock.json', 'tsconfig.json', 'rolldown.config.js', 'src', ...sources]
   return changed(BUILT) > Math.max(...of.map(changed))
 }

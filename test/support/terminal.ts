@@ -14,7 +14,9 @@ export interface Terminal {
 }
 
 export function atTerminal(...args: string[]): Terminal {
-  const quoted = [process.execPath, 'dist/main.js', ...args].map((arg) => `'${arg.replaceAll("'", `'\\''`)}'`)
+  const quoted = [process.execPath, 'dist/bin/citus-ha.js', ...args].map(
+    (arg) => `'${arg.replaceAll("'", `'\\''`)}'`,
+  )
   const child = spawn('script', ['-qec', quoted.join(' '), '/dev/null'], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { CHILD } from './crash.ts'
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/bin/citus-ha.js', import.meta.url))
 
 const GAUGE = new URL('../soak/gauge.mjs', import.meta.url).href
 

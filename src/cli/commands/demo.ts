@@ -89,7 +89,7 @@ function indented(output: Output): Output {
 /** As it was typed: from a checkout, `citus-ha` is on nobody's PATH. */
 function programName(): string {
   const script = process.argv[1] ?? ''
-  return basename(script) === 'main.js' ? `node ${relative(process.cwd(), script)}` : 'citus-ha'
+  return basename(script) === 'citus-ha.js' ? `node ${relative(process.cwd(), script)}` : 'citus-ha'
 }
 
 /** One line says it all: of a server's log, the line that tells why; of a command's refusal, that it was one. */

@@ -38,7 +38,7 @@ export class CallableProgram {
   }
 
   static async install(shop: Workshop): Promise<CallableProgram> {
-    const main = join(await reachable(shop), 'dist', 'main.js')
+    const main = join(await reachable(shop), 'dist', 'bin', 'citus-ha.js')
     const calls = await put(shop, join(shop.directory, 'calls'), '')
     const text = WRAPPER.replace('NODE', process.execPath).replace('MAIN', main).replace('CALLS', calls)
     const path = await put(shop, join(shop.directory, 'citus-ha'), text, 0o755)
@@ -63,7 +63,7 @@ export class CallableProgram {
 /** Where the tools' account can read the program: here, or a copy of what it needs. */
 async function reachable(shop: Workshop): Promise<string> {
   const version = () =>
-    run(process.execPath, [join(ROOT, 'dist/main.js'), '--version'], { ...shop.account, cwd: '/' })
+    run(process.execPath, [join(ROOT, 'dist/bin/citus-ha.js'), '--version'], { ...shop.account, cwd: '/' })
   if (await version().catch(() => null)) return ROOT
   const copy = join(shop.directory, 'program')
   await mkdir(copy)
