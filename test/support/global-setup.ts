@@ -7,7 +7,7 @@ export default async function setup(): Promise<void> {
   const { version, citus, source } = await findBinaries()
   const embedded = source === 'embedded' ? ' (embedded binaries)' : ''
   const line = citus
-    ? `backend: real Citus ${citus} on PostgreSQL ${version}; skipped: nothing`
+    ? `backend: real Citus ${citus} on PostgreSQL ${version}; skipped: nothing but what this release lacks, named at the end`
     : `backend: the stand-in on PostgreSQL ${version}${embedded}; skipped: what only Citus can do (distributed queries)`
   process.stdout.write(`${line}\n`)
   if (isBuilt()) return

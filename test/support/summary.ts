@@ -1,6 +1,6 @@
-import type { Reporter, TestModule } from 'vitest/node'
+import type { Reporter, TestCase, TestModule } from 'vitest/node'
 
-/** Closes the run with the one line that a program can read: `N passed, N failed, N skipped`. */
+/** Says why tests were skipped, and closes with the one line that a program can read: `N passed, N failed, N skipped`. */
 export default class Summary implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()])
@@ -10,6 +10,18 @@ export default class Summary implements Reporter {
       (module) => module.state() === 'failed' && module.children.size === 0,
     ).length
     const failed = count('failed') + broken + errors.length
+    for (const [reason, times] of reasonsOf(tests)) process.stdout.write(`\nskipped ${times}: ${reason}`)
     process.stdout.write(`\n${count('passed')} passed, ${failed} failed, ${count('skipped')} skipped\n`)
   }
+}
+
+/** How often each reason was given; what a pattern leaves out, or a file's own condition, gives none. */
+function reasonsOf(tests: readonly TestCase[]): Map<string, number> {
+  const times = new Map<string, number>()
+  for (const test of tests) {
+    const result = test.result()
+    const reason = result.state === 'skipped' ? result.note : undefined
+    if (reason !== undefined) times.set(reason, (times.get(reason) ?? 0) + 1)
+  }
+  return times
 }
