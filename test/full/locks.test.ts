@@ -184,7 +184,7 @@ describe('locks that do not come', () => {
       await session.end()
       await server('worker-1').kill()
       await server('worker-1-standby').promote()
-      const ran = await scenario.run('reconcile', '--json', '--timeout', '1s', '--force-after', '1ms')
+      const ran = await scenario.run('reconcile', '--json', '--timeout', '3s', '--force-after', '1ms')
       // Without a copy that is locked it goes on, and Citus's own sync may make that one right; without the coordinator's not.
       expect(entry === 'coordinator' ? [4] : [0, 5]).toContain(ran.exitCode)
       expect(blockersOf(ran), ran.stdout).toContainEqual(
