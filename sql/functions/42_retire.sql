@@ -26,17 +26,9 @@ END $$;
 CREATE OR REPLACE FUNCTION citus_ha.end_maintenance_daemons() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET session_replication_role = origin AS $$
-DECLARE
-  daemon int;
-  found int := 0;
 BEGIN
   PERFORM citus_ha.require('no recovery', 'end_maintenance_daemons');
-  FOR daemon IN SELECT * FROM citus_ha.old_maintenance_daemons() LOOP
-    IF pg_terminate_backend(daemon) THEN
-      found := found + 1;
-    END IF;
-  END LOOP;
-  RETURN found;
+  RETURN (SELECT count(*) FROM citus_ha.old_maintenance_daemons() AS d(pid) WHERE pg_terminate_backend(d.pid));
 END $$;
 
 -- The same of those whose round does not come to its end: a node that hangs is waited for, and pg_terminate_backend is not
@@ -44,19 +36,12 @@ END $$;
 CREATE OR REPLACE FUNCTION citus_ha.cancel_maintenance_daemons() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET session_replication_role = origin AS $$
-DECLARE
-  daemon int;
-  found int := 0;
 BEGIN
   PERFORM citus_ha.require('no recovery', 'cancel_maintenance_daemons');
-  FOR daemon IN SELECT * FROM citus_ha.old_maintenance_daemons() LOOP
-    IF pg_cancel_backend(daemon) THEN
-      found := found + 1;
-    END IF;
-  END LOOP;
-  RETURN found;
+  RETURN (SELECT count(*) FROM citus_ha.old_maintenance_daemons() AS d(pid) WHERE pg_cancel_backend(d.pid));
 END $$;
 
+-- A function of its own: in one WHERE clause the planner may send the signal before it has looked at the other conditions.
 CREATE OR REPLACE FUNCTION citus_ha.old_maintenance_daemons() RETURNS SETOF int
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN

@@ -19,21 +19,26 @@ export async function askWitness(
 ): Promise<Testimony> {
   let notices: Notice[] = []
   connection.onNotice((notice) => notices.push(notice))
-  await untranslate(connection)
-  const look = async (to: HostPort): Promise<{ saw: Sight; why: string }> => {
-    notices = []
-    const row = await connection.one(statement('probe/reaches'), [to.host, to.port])
-    const saw = sightOf(reachesRow.parse(row), notices)
-    const said = notices.map(({ message }) => message.replace(/\s+/g, ' ')).join('; ')
-    return { saw, why: saw === 'reached' ? 'reaches it' : `${SIGHTS[saw].says}${said && ` (${said})`}` }
+  try {
+    await untranslate(connection)
+    const look = async (to: HostPort): Promise<{ saw: Sight; why: string }> => {
+      notices = []
+      const row = await connection.one(statement('probe/reaches'), [to.host, to.port])
+      const saw = sightOf(reachesRow.parse(row), notices)
+      const said = notices.map(({ message }) => message.replace(/\s+/g, ' ')).join('; ')
+      return { saw, why: saw === 'reached' ? 'reaches it' : `${SIGHTS[saw].says}${said && ` (${said})`}` }
+    }
+    const { saw, why } = await look(asked.about)
+    if (saw === 'reached') return testify(asked, saw, why)
+    const other = await look(control)
+    // Whoever is answered by one and not by the other can tell them apart: it need not be let in.
+    if (proves(saw) !== 'down' || proves(other.saw) === 'alive') return testify(asked, saw, why, other.saw)
+    const neither = `reaches neither it nor ${formatAddress(control)}, which lives`
+    return testify(asked, 'cut-off', `${neither} (${why}; ${other.why})`, other.saw)
+  } finally {
+    // The connection goes on as a probe's, for as long as a watch runs.
+    connection.onNotice(() => undefined)
   }
-  const { saw, why } = await look(asked.about)
-  if (saw === 'reached') return testify(asked, saw, why)
-  const other = await look(control)
-  // Whoever is answered by one and not by the other can tell them apart: it need not be let in.
-  if (proves(saw) !== 'down' || proves(other.saw) === 'alive') return testify(asked, saw, why, other.saw)
-  const neither = `reaches neither it nor ${formatAddress(control)}, which lives`
-  return testify(asked, 'cut-off', `${neither} (${why}; ${other.why})`, other.saw)
 }
 
 /** The witness's libpq says why in the language of `lc_messages`; what can't be set to C, is not understood. */

@@ -17,7 +17,9 @@ export async function unlistedStandbys(access: Access, request: WalkRequest, vie
   const found = CHECKS.filter(({ code }) => code === CHECK).flatMap((check) => check.when(facts))
   return found.map(({ group, summary, evidence }) => {
     const listed =
-      group === 0 ? 'under coordinators' : `under standbys, as { group: ${group}, address: HOST:PORT },`
+      group === 0
+        ? 'under coordinators (--coordinator replaces those: give it once for each)'
+        : `under standbys, as { group: ${group}, address: HOST:PORT },`
     return `${summary} (${evidence.join(', ')}); name it in the configuration ${listed} and run citus-ha install again`
   })
 }

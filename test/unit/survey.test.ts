@@ -3,8 +3,19 @@ import { describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress, type HostPort } from '../../src/model/node.ts'
 import type { Observation } from '../../src/model/observation.ts'
-import { survey } from '../../src/observe/survey.ts'
-import { address, silent, systemOf, TWO_WORKERS, testimony } from '../support/builders.ts'
+import { tryNames } from '../../src/observe/names.ts'
+import { type Prober, survey } from '../../src/observe/survey.ts'
+import { aliasOf } from '../../src/plan/alias.ts'
+import {
+  address,
+  left,
+  silent,
+  standby,
+  systemOf,
+  TWO_WORKERS,
+  testimony,
+  writable,
+} from '../support/builders.ts'
 import { Simulation } from '../support/simulation.ts'
 
 /** One server gives no answer until the test says that its time is over; what happens before that is noted. */
@@ -135,5 +146,33 @@ describe('a survey in a hurry, in which a node hangs that is known to', () => {
     const simulation = cluster('nobody', null)
     const { nodes } = await look(simulation, 'w2a')
     expect(nodes.every(({ kind }) => kind === 'answered')).toBe(true)
+  })
+})
+
+describe('whether it is reached by the other name that it may lend, is asked', () => {
+  const [primary, standbyOf] = [writable('w1a', 1), standby('w1b', 1, 'w1a')]
+  const promoted = writable('w1b', 1, { timeline: 2, history: [left(1, '0/30')] })
+
+  it.each<[string, readonly Observation[], readonly string[]]>([
+    ['nobody, where nothing is amiss', [primary, standbyOf], []],
+    ['of the primary, where its only secondary is down', [primary, silent('w1b')], ['W1A']],
+    ['of the promoted one, where the primary is down', [silent('w1a'), promoted], ['W1B']],
+    ['of the promoted one, where the primary follows it', [standby('w1a', 1, 'w1b'), promoted], ['W1B']],
+    ['of both, where the primary runs on beside it', [primary, promoted], ['W1B', 'W1A']],
+    ['nobody, where both are down', [silent('w1a'), silent('w1b')], []],
+  ])('%s', async (_, nodes, expected) => {
+    const asked: string[] = []
+    const prober: Prober = {
+      probe: async (at) => silent(at.host),
+      ask: async (witness, about) => {
+        asked.push(about.host)
+        return testimony(witness.host, about.host, 'alive')
+      },
+      held: async () => null,
+    }
+    const others = [writable('cn1', 0), writable('w2a', 2), standby('w2b', 2, 'w2a')]
+    const names = { ofPrimaries: true, ofSecondaries: false, promoting: [] }
+    await tryNames(prober, [...others, ...nodes], { ...names, aliasOf: (at) => aliasOf(at, []) })
+    expect(asked).toEqual(expected)
   })
 })
