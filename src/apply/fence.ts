@@ -122,6 +122,8 @@ export class Fence {
   #ended: string | null = null
   #ending: Promise<void> = Promise.resolve()
   #told: ((why: string) => void) | null = null
+  /** Opened for copies that are expected to take writes soon, by instance. */
+  readonly #expected = new Map<string, Promise<Post>>()
 
   constructor({ groups, reach, ttlMs }: FenceOrder, posts: readonly Post[], { open }: FenceContext) {
     this.groups = groups
@@ -167,9 +169,22 @@ export class Fence {
     if (this.#ended !== null) told(this.#ended)
   }
 
+  /** Opens the session in which a copy will be held once it takes writes. Never throws. */
+  async expect(entry: Entry, context: FenceContext): Promise<void> {
+    const { instance } = entry.server
+    if (this.endedWhy !== null || this.#expected.has(instance)) return
+    const post = openPost(entry, this.groups, Math.max(1, this.leftMs), context)
+    this.#expected.set(instance, post)
+    await post.catch(() => this.#expected.delete(instance))
+  }
+
   /** Holds a copy that takes writes since: of a node that was promoted, or came back. @throws as `takeFence` */
   async extend(entry: Entry, context: FenceContext): Promise<void> {
-    const post = await openPost(entry, this.groups, Math.max(1, this.leftMs), context)
+    const expected = await this.#expected.get(entry.server.instance)?.catch(() => null)
+    this.#expected.delete(entry.server.instance)
+    const post = expected?.session.alive
+      ? expected
+      : await openPost(entry, this.groups, Math.max(1, this.leftMs), context)
     try {
       const locked = await lockPost(post, this.#reach, this.#began, context)
       if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
@@ -240,10 +255,17 @@ export class Fence {
     if (this.#ended === null) {
       this.#ended = why
       clearTimeout(this.#timer)
-      this.#ending = letGo(this.#posts)
+      this.#ending = this.#letGo()
       this.#told?.(why)
     }
     await this.#ending
+  }
+
+  async #letGo(): Promise<void> {
+    const expected = [...this.#expected.values()].map((post) => post.catch(() => null))
+    this.#expected.clear()
+    const closing = expected.map(async (post) => await (await post)?.session.close())
+    await Promise.all([letGo(this.#posts), ...closing])
   }
 
   /** Where a server died nothing enters; where only our session ended, writes do again, and the fence is none. */

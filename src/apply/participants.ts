@@ -166,15 +166,47 @@ export async function openSession(
   { open, limits, idleMs }: OpenSession,
 ): Promise<SessionLike> {
   const session = await open(node)
+  const wanted = settings(role, limits, idleMs)
+  const known = ready.get(session)
+  ready.delete(session)
+  if (known?.settings === wanted && performance.now() - known.at < READY_MS) return session
   try {
-    const sql = [settings(role, limits, idleMs), ...(warm.has(session) ? [] : [WARM_UP]), DAEMON].join('; ')
-    const told = await session.run(sql, limits.statementMs)
-    if (told.at(-1)?.length === 0) await daemonRuns(session, limits)
+    await makeReady(session, wanted, limits)
     return session
   } catch (error) {
     await session.close()
     throw error
   }
+}
+
+/** Sessions that were made ready for a change that has not begun: with which settings, and when, `performance.now()`. */
+const ready = new WeakMap<SessionLike, { readonly settings: string; readonly at: number }>()
+/** So long, in milliseconds, what was seen of Citus's daemon counts. */
+const READY_MS = 1000
+
+/**
+ * As `openSession` does, on a session that a change is to have in a moment: it then begins at once. A node that hangs is found
+ * out sooner than there, since it is asked once more.
+ * @throws what the driver or the server says
+ */
+export async function readyForChange(
+  session: SessionLike,
+  role: CopyRole | 'old primary',
+  limits: ChangeLimits,
+): Promise<void> {
+  const wanted = settings(role, limits, idleLimit(limits))
+  await makeReady(session, wanted, { statementMs: limits.lockAnswerMs })
+  ready.set(session, { settings: wanted, at: performance.now() })
+}
+
+async function makeReady(
+  session: SessionLike,
+  wanted: string,
+  limits: Pick<ChangeLimits, 'statementMs'>,
+): Promise<void> {
+  const sql = [wanted, ...(warm.has(session) ? [] : [WARM_UP]), DAEMON].join('; ')
+  const told = await session.run(sql, limits.statementMs)
+  if (told.at(-1)?.length === 0) await daemonRuns(session, limits)
 }
 
 const DAEMON = `SELECT FROM pg_stat_activity a

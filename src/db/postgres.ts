@@ -7,6 +7,7 @@ import {
   options,
   READ_SETTINGS,
 } from './preparation.ts'
+import { literal } from './sql.ts'
 import { codeOf, SqlState } from './sqlstate.ts'
 import { postgresOptions, type Target } from './target.ts'
 
@@ -16,18 +17,27 @@ export interface ProbeConnection {
    * Runs a statement that gives one row.
    * @throws what the driver or the server says; Error if there is no row; SettingsDropped; EndedEarly
    */
-  one(sql: string, parameters?: readonly (string | number)[]): Promise<unknown>
+  one(sql: string, parameters?: Values): Promise<unknown>
   /**
    * Runs statements that give one row each, as one message: after one that fails the others are not looked at. Each has to be
    * one SELECT. What comes again and again on one connection is planned once.
    * @returns a row for each
    * @throws as `one`
    */
-  each(statements: readonly string[]): Promise<unknown[]>
+  each(statements: readonly (string | Question)[]): Promise<unknown[]>
   /** Tells of the server's notices and warnings from now on. */
   onNotice(told: (notice: { readonly code: string; readonly message: string }) => void): void
   /** Cuts the connection, whatever is under way on it. Never throws. */
   close(): Promise<void>
+}
+
+type Values = readonly (string | number)[]
+
+/** A statement with parameters, of which the server knows the types by the statement itself. */
+export interface Question {
+  readonly sql: string
+  /** For $1 and so on. */
+  readonly parameters: Values
 }
 
 /**
@@ -76,24 +86,22 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
     connection: { ...given.connection, options: `${given.connection.options} ${limits}` },
   })
   /**
-   * The check goes with each message: the driver opens a connection anew by itself.
+   * The check goes with each message that may be a session's first: the driver opens a connection anew by itself.
    * @returns a row of each statement that gives any: the driver leaves the others out
    */
-  const ask = async (statements: readonly string[]) => {
-    const [, ...results] = await sql.unsafe([CHECK_SETTINGS, ...statements].join(';\n'))
-    return results.map((rows: unknown) => (rows as readonly unknown[])[0])
+  const ask = async ({ statements, isChecked }: Message) => {
+    const message = isChecked ? statements : [CHECK_SETTINGS, ...statements]
+    const results: readonly unknown[] = await sql.unsafe(message.join(';\n'))
+    const all = message.length === 1 ? [results] : results
+    return all.slice(isChecked ? 0 : 1).map((rows) => (rows as readonly unknown[])[0])
   }
-  const askWith = async (text: string, parameters: readonly (string | number)[]) => {
-    await sql.unsafe(CHECK_SETTINGS)
-    return (await sql.unsafe(text, [...parameters]))[0]
-  }
-  const askAgain = async (statements: readonly string[]) => {
+  const askPlanned = async (questions: readonly Question[]) => {
     try {
-      return await ask(plans.of(statements))
+      return await ask(plans.of(questions))
     } catch (error) {
       plans.doubt()
       if (!NO_SUCH_PLAN.includes(codeOf(error) ?? '')) throw error
-      return await ask(statements)
+      return await ask(plans.of(questions))
     }
   }
   const telling = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -111,13 +119,18 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
   return {
     one: (text, parameters = []) =>
       telling(async () => {
-        const row = parameters.length > 0 ? await askWith(text, parameters) : (await ask([text]))[0]
+        const [row] =
+          parameters.length > 0
+            ? await askPlanned([{ sql: text, parameters }])
+            : await ask({ statements: [text], isChecked: false })
         if (row === undefined) throw new Error('a probe gave no row')
         return row
       }),
     each: (statements) =>
       telling(async () => {
-        const rows = await askAgain(statements)
+        const rows = await askPlanned(
+          statements.map((each) => (typeof each === 'string' ? { sql: each, parameters: [] } : each)),
+        )
         if (rows.includes(undefined)) throw new Error('a probe gave no row')
         return rows
       }),
@@ -133,9 +146,16 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
 /** Another session is behind the connection than the one that has the plans, or one of them is out of date. */
 const NO_SUCH_PLAN: readonly string[] = ['26000', '42P05', '0A000']
 
+interface Message {
+  readonly statements: readonly string[]
+  /** It begins with a plan that only a session whose settings were found in order has: in another it fails at that. */
+  readonly isChecked: boolean
+}
+
 /**
  * What is prepared in the session of one connection: planning costs the node more than all the rest of a probe. By PREPARE and
- * EXECUTE, so that all goes in one message; from the second time on, since most commands ask once.
+ * EXECUTE, so that all goes in one message; from the second time on, since most commands ask once, and at once where there are
+ * parameters.
  */
 class Plans {
   readonly #names = new Map<string, { readonly name: string; isPrepared: boolean }>()
@@ -143,17 +163,26 @@ class Plans {
   #count = 0
 
   /** What is to be sent now. */
-  of(statements: readonly string[]): readonly string[] {
-    const message = this.#isDoubtful ? ['DEALLOCATE ALL'] : []
+  of(questions: readonly Question[]): Message {
+    const [first] = questions
+    const isChecked =
+      first !== undefined && !this.#isDoubtful && this.#names.get(first.sql)?.isPrepared === true
+    const statements = this.#isDoubtful ? ['DEALLOCATE ALL'] : []
     this.#isDoubtful = false
-    for (const text of statements) {
-      const plan = this.#names.get(text)
-      if (!plan) this.#names.set(text, { name: `citus_ha_${++this.#count}`, isPrepared: false })
-      else if (!plan.isPrepared) message.push(`PREPARE ${plan.name} AS ${text}`)
-      if (plan) plan.isPrepared = true
-      message.push(plan ? `EXECUTE ${plan.name}` : text)
+    for (const { sql, parameters } of questions) {
+      const known = this.#names.get(sql)
+      const plan = known ?? { name: `citus_ha_${++this.#count}`, isPrepared: false }
+      this.#names.set(sql, plan)
+      if (!known && parameters.length === 0) {
+        statements.push(sql)
+        continue
+      }
+      if (!plan.isPrepared) statements.push(`PREPARE ${plan.name} AS ${sql}`)
+      plan.isPrepared = true
+      const values = parameters.length === 0 ? '' : `(${parameters.map(literal).join(', ')})`
+      statements.push(`EXECUTE ${plan.name}${values}`)
     }
-    return message
+    return { statements, isChecked }
   }
 
   /** A message has failed: some of what was to be prepared with it is there perhaps, and the rest is not. */

@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -20,11 +21,17 @@ export async function askWitness(
   let notices: Notice[] = []
   connection.onNotice((notice) => notices.push(notice))
   try {
-    await untranslate(connection)
-    const look = async (to: HostPort): Promise<{ saw: Sight; why: string }> => {
+    const ask = async ({ host, port }: HostPort) => {
       notices = []
-      const row = await connection.one(statement('probe/reaches'), [to.host, to.port])
-      const saw = sightOf(reachesRow.parse(row), notices)
+      const reaches = { sql: statement('probe/reaches'), parameters: [host, port] }
+      const [messages, row] = await connection.each([statement('probe/messages'), reaches])
+      return { messages: messagesRow.parse(messages), reached: reachesRow.parse(row) }
+    }
+    const look = async (to: HostPort): Promise<{ saw: Sight; why: string }> => {
+      const { messages, reached } = await ask(to)
+      let saw = sightOf(reached, notices)
+      if (saw === 'not-understood' && (await untranslate(connection, messages)))
+        saw = sightOf((await ask(to)).reached, notices)
       const said = notices.map(({ message }) => message.replace(/\s+/g, ' ')).join('; ')
       return { saw, why: saw === 'reached' ? 'reaches it' : `${SIGHTS[saw].says}${said && ` (${said})`}` }
     }
@@ -41,11 +48,17 @@ export async function askWitness(
   }
 }
 
-/** The witness's libpq says why in the language of `lc_messages`; what can't be set to C, is not understood. */
-async function untranslate(connection: ProbeConnection): Promise<void> {
-  const { translated, may_set } = messagesRow.parse(await connection.one(statement('probe/messages')))
-  if (!translated || may_set === 'no') return
+/**
+ * The witness's libpq says why in the language of `lc_messages`; what can't be set to C, is not understood.
+ * @returns whether it says it in another way from now on
+ */
+async function untranslate(
+  connection: ProbeConnection,
+  { translated, may_set }: z.infer<typeof messagesRow>,
+): Promise<boolean> {
+  if (!translated || may_set === 'no') return false
   await connection.one(
     statement(may_set === 'itself' ? 'probe/untranslate' : 'probe/untranslate-by-function'),
   )
+  return true
 }

@@ -82,12 +82,13 @@ async function changeOne(
   { moves, moved }: { readonly moves: readonly Move[]; readonly moved: readonly Move[] },
   { stage, clock, hooks }: During,
 ): Promise<Report> {
+  const survey = await clock.time('change: look', () => stage.lookAgain(n, moved).catch(() => null))
   return await walk(access, {
     ...request,
     groups: moves.map(({ group }) => group),
     hooks,
     quiesced: moved.map(({ from }) => from.instance),
-    seen: await clock.time('change: look', () => stage.lookAgain(n, moved).catch(() => null)),
+    seen: survey && { survey, diagnoses: null },
     acquainted: [...request.acquainted, ...moves.map(({ to }) => to.address)],
     fenceOf: () => stage.fence(n),
     deadlineMs: CHANGE_MS,

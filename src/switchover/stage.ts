@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Watch } from '../apply/blockers.ts'
 import type { Fence } from '../apply/fence.ts'
+import type { Entry, FenceContext } from '../apply/post.ts'
 import { openNamed } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
@@ -137,7 +138,7 @@ export class Stage {
   /** Those that were used up are opened again: the fence and the change want their own. */
   async #spare(): Promise<void> {
     for (const { access, checked } of this.#scopes) access.keep(nodesOf(checked))
-    await each(this.#scopes, ({ access }) => access.ready())
+    await each(this.#scopes, ({ access }) => access.settled())
   }
 
   /** Lets everybody go on who waits for the fence, to be taken once more. */
@@ -173,23 +174,17 @@ export class Stage {
   async lookAgain(n: number, moved: readonly Move[]): Promise<Survey | null> {
     const [scope, fence, survey] = [this.#scopes[n], this.#fences[n], this.#surveys[n]]
     if (!scope || !fence || !survey || this.#stopped) return null
-    const { access, request } = scope
+    const { access } = scope
     const [coordinator] = scope.checked.entries.entries
     const involved = this.#moves.flatMap(({ from, to }) => [from.instance, to.instance])
     const answered = survey.nodes.flatMap((node) => (node.kind === 'answered' ? [node.instance] : []))
     // One that was started anew since the check is to be asked like everybody else.
     if (![...involved, coordinator?.server.instance].every((each) => each && answered.includes(each)))
       return null
-    const context = {
-      limits: limitsOf(request),
-      watch: watchOf(access, request),
-      open: (address: HostPort) => access.open(address, request.database),
-    }
-    // Of another coordinator the locks come in their own order. What does not come here the change takes by itself.
-    const extending = moved
-      .filter(({ group }) => group !== COORDINATOR_GROUP)
-      .map(({ to }) => ({ node: to.address, role: 'promoted', server: to, groups: null }) as const)
-      .map((entry) => fence.extend(entry, context).catch(() => undefined))
+    // What does not come here the change takes by itself.
+    const extending = comingTo(moved).map((entry) =>
+      fence.extend(entry, contextOf(scope)).catch(() => undefined),
+    )
     const promoted = moved.map(({ to }) => to.instance)
     const seen = await askedAnew(access, survey, promoted)
     await Promise.all(extending)
@@ -238,7 +233,8 @@ export class Stage {
       // Those of the databases before wait already.
       const leftMs = this.#began === null ? request.deadlineMs : Math.max(0, this.until - began)
       const deadlineMs = Math.min(request.deadlineMs, leftMs)
-      const given = { ...request, seen: this.#surveys[n] ?? null, began, deadlineMs }
+      const survey = this.#surveys[n]
+      const given = { ...request, seen: survey ? { survey, diagnoses: null } : null, began, deadlineMs }
       const { fence, report } = await holdFence(access, given, wanted)
       if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
       this.#fences.push(fence)
@@ -300,6 +296,12 @@ export class Stage {
 
   /** For the time in which others are at work. Never throws. */
   async rehearse(): Promise<void> {
+    // Not waited for: whoever is promoted is then held in these sessions, or in others, and asked what it is once more.
+    for (const [n, scope] of this.#scopes.entries()) {
+      for (const entry of comingTo(this.#moves)) void this.#fences[n]?.expect(entry, contextOf(scope))
+      const prober = scope.access.prober(scope.request.database)
+      for (const { to } of this.#moves) void prober.probe(to.address)
+    }
     await Promise.all(this.#fences.map((fence) => fence.rehearse()))
   }
 
@@ -436,6 +438,21 @@ export class Stage {
     await this.#intents?.close()
     await this.#lookouts.close()
     await Promise.all(this.#sides.map((side) => side.end()))
+  }
+}
+
+/** The copies that take writes once these are promoted. Of another coordinator the locks come in their own order. */
+function comingTo(moves: readonly Move[]): Entry[] {
+  return moves
+    .filter(({ group }) => group !== COORDINATOR_GROUP)
+    .map(({ to }) => ({ node: to.address, role: 'promoted', server: to, groups: null }))
+}
+
+function contextOf({ access, request }: Scope): FenceContext {
+  return {
+    limits: limitsOf(request),
+    watch: watchOf(access, request),
+    open: (address) => access.open(address, request.database),
   }
 }
 

@@ -9,6 +9,7 @@ import { messageOf, SqlState } from '../db/sqlstate.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { currentMigration } from '../install/migrations.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
+import type { Catalog } from '../model/catalog.ts'
 import { CitusHaError, untrustedSchema } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
@@ -16,7 +17,7 @@ import { testify } from '../model/sight.ts'
 import { observationOf, wasCut } from '../observe/failure.ts'
 import { probe } from '../observe/probe.ts'
 import { ReceiverHistory } from '../observe/receiver-history.ts'
-import { heldBack, replayRow } from '../observe/rows.ts'
+import { citusRow, heldBack, replayRow } from '../observe/rows.ts'
 import type { Prober } from '../observe/survey.ts'
 import { isStill, STAMP, type Verdict, Verdicts } from '../observe/trust.ts'
 import { askWitness } from '../observe/witness.ts'
@@ -204,6 +205,15 @@ class NodeProber implements Prober {
       if (whole) this.#whole.set(key, whole)
       else this.#whole.delete(key)
       return node
+    } catch (error) {
+      return observationOf(error, address)
+    }
+  }
+
+  async rows(address: HostPort): Promise<Catalog | Observation> {
+    try {
+      const [row] = await this.#within(address, (connection) => connection.each([statement('probe/citus')]))
+      return citusRow.parse(row).rows
     } catch (error) {
       return observationOf(error, address)
     }

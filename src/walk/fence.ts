@@ -50,8 +50,9 @@ export async function holdFence(access: Access, request: WalkRequest, wanted: Fe
   let blockers: readonly Blocker[] = []
   for (let attempt = 1; ; attempt++) {
     request.signal.throwIfAborted()
-    const survey = (attempt === 1 ? request.seen : null) ?? (await observe(access, about, clock))
-    const seen = view(survey, access, about)
+    const known = attempt === 1 ? request.seen : null
+    const survey = known?.survey ?? (await observe(access, about, clock))
+    const seen = view(survey, access, about, known?.diagnoses)
     requireUsable(seen.coordinator, access.migration)
     const tried = await tryOnce(access, about, wanted, seen, clock)
     const told = { seen, wanted, clock, ended }

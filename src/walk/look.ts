@@ -62,11 +62,25 @@ export async function askedAnew(access: Access, seen: Survey, instances: readonl
   return { ...seen, at: new Date().toISOString(), nodes: await Promise.all(nodes) }
 }
 
-/** @throws CitusHaError without a coordinator, or for a group that does not exist */
-export function view(seen: Survey, access: Access, request: WalkRequest): View {
+/** A survey, and what it means by the claims of whoever is given it; null: that was not looked at. */
+export interface Seen {
+  readonly survey: Survey
+  readonly diagnoses: readonly Diagnosis[] | null
+}
+
+/**
+ * @param found what the survey means, where that is known already
+ * @throws CitusHaError without a coordinator, or for a group that does not exist
+ */
+export function view(
+  seen: Survey,
+  access: Access,
+  request: WalkRequest,
+  found: readonly Diagnosis[] | null = null,
+): View {
   const coordinator = requireCoordinator(seen)
   requireKnown(coordinator, request.known, request.claims.maxLag)
-  const diagnoses = diagnose(seen, request.claims)
+  const diagnoses = found ?? diagnose(seen, request.claims)
   requireGroups(
     request.groups,
     diagnoses.map((diagnosis) => diagnosis.group),

@@ -25,6 +25,7 @@ export async function prove(
   return await verify(expectations(seen.survey, seen.plan, seen.diagnoses, candidates), {
     truth: truthOf(seen.plan),
     probe: (address) => prober.probe(address),
+    rows: async (address) => (await prober.rows?.(address)) ?? null,
     held: (address) => prober.held(address),
     resolve: resolverFor(access, request, seen, clock),
     patienceMs: Math.max(1000, clock.leftMs),

@@ -21,7 +21,7 @@ import { Ailments } from './ailments.ts'
 import { type KnownCoordinator, noCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
-import { observe, type View, view } from './look.ts'
+import { observe, type Seen, type View, view } from './look.ts'
 import { prove } from './prove.ts'
 import { reportOf } from './report.ts'
 
@@ -67,8 +67,8 @@ export interface WalkRequest {
   readonly quiesced: readonly string[]
   /** Copies that are known to fail their part of a change: it is made without them. */
   readonly ailing: readonly Ailing[]
-  /** A survey made just now, with which to begin; null: the walk makes its own. */
-  readonly seen: Survey | null
+  /** What was seen just now, with the same claims, with which to begin; null: the walk makes its own survey. */
+  readonly seen: Seen | null
   /** Nodes that were silent a moment ago, and need not be waited for as long again; null: none is known. */
   readonly silence: Silence | null
   /** Told what is going on, a line each. */
@@ -216,16 +216,17 @@ async function lookForPromotion(
   access: Access,
   request: WalkRequest,
   clock: Clock,
-  seen: Survey | null,
+  seen: Seen | null,
 ): Promise<View> {
   const until = performance.now() + request.waitMs
   let told = false
   let askedAgain = false
-  for (let survey = seen; ; survey = null) {
+  for (let known = seen; ; known = null) {
     const over = performance.now() >= until
-    const looked = survey ?? (await observe(access, request, clock))
+    const looked = known?.survey ?? (await observe(access, request, clock))
     const passes = mayBeCoordinator(looked, request).some(willPass) && clock.leftMs > 0
-    let now = viewUnlessEarly(looked, access, request, passes || (request.claims.vouched !== null && !over))
+    const mayWait = passes || (request.claims.vouched !== null && !over)
+    let now = viewUnlessEarly(known ?? { survey: looked, diagnoses: null }, access, request, mayWait)
     if (now === null) {
       if (passes && !askedAgain) request.progress(`${noCoordinator(looked)}; trying again`)
       askedAgain ||= passes
@@ -250,9 +251,14 @@ function mayBeCoordinator({ nodes }: Survey, { seeds }: WalkRequest): Observatio
 }
 
 /** null where no coordinator answers, and it may be waited for. @throws CitusHaError as `view` does */
-function viewUnlessEarly(seen: Survey, access: Access, request: WalkRequest, mayWait: boolean): View | null {
+function viewUnlessEarly(
+  { survey, diagnoses }: Seen,
+  access: Access,
+  request: WalkRequest,
+  mayWait: boolean,
+): View | null {
   try {
-    return view(seen, access, request)
+    return view(survey, access, request, diagnoses)
   } catch (error) {
     const early = error instanceof CitusHaError && error.code === 'no-coordinator'
     if (!early || !mayWait) throw error

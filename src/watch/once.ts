@@ -11,12 +11,13 @@ import { type WalkRequest, walk } from '../walk/walk.ts'
  */
 export async function watchOnce(access: Access, request: WalkRequest): Promise<Report> {
   const survey = await observe(access, request, new Clock())
-  const { coordinator, diagnoses } = view(survey, access, request)
+  const seen = view(survey, access, request)
+  const { coordinator, diagnoses } = seen
   const pauses = coordinator.installed?.pauses ?? []
   const groups = diagnoses.map((diagnosis) => diagnosis.group)
   const free = groups.filter((group) => pausedBy(pauses, group) === null)
-  if (free.length === groups.length) return await walk(access, { ...request, seen: survey })
-  if (free.length > 0) return await walk(access, { ...request, seen: survey, groups: free })
+  if (free.length === groups.length) return await walk(access, { ...request, seen })
+  if (free.length > 0) return await walk(access, { ...request, seen, groups: free })
   request.progress('paused: nothing is changed; this is what would be done')
-  return await walk(access, { ...request, seen: survey, mode: 'dry-run' })
+  return await walk(access, { ...request, seen, mode: 'dry-run' })
 }

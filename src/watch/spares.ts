@@ -1,8 +1,9 @@
-import { warmUp } from '../apply/participants.ts'
+import { type ChangeLimits, readyForChange, warmUp } from '../apply/participants.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import type { Plan } from '../model/plan.ts'
 import { distinctServers } from '../model/servers.ts'
 import type { Prober } from '../observe/survey.ts'
 import type { Access } from '../walk/access.ts'
@@ -60,8 +61,27 @@ export class SpareSessions implements Access {
     for (const [key, address] of wanted) if (!this.#spares.has(key)) this.#begin(key, address)
   }
 
+  /** The spare sessions of those who take part in a plan are made ready for it, beside whatever else is done before it begins. */
+  ready({ copies, oldPrimaries }: Pick<Plan, 'copies' | 'oldPrimaries'>, limits: ChangeLimits): void {
+    const parts = [...copies, ...oldPrimaries.map(({ node }) => ({ node, role: 'old primary' as const }))]
+    for (const { node, role } of parts) {
+      const spare = this.#spares.get(formatAddress(node))
+      if (!spare?.session) continue
+      const session = spare.session
+      const readied = readyForChange(session, role, limits).then(
+        () => session,
+        // Whoever is to have it opens another one.
+        async () => {
+          await session.close()
+          return null
+        },
+      )
+      this.#put(formatAddress(node), readied)
+    }
+  }
+
   /** Waits until those that are kept are open and warm, or can't be had. */
-  async ready(): Promise<void> {
+  async settled(): Promise<void> {
     await Promise.all([...this.#spares.values()].map(({ ready }) => ready))
   }
 
@@ -73,7 +93,11 @@ export class SpareSessions implements Access {
   }
 
   #begin(key: string, address: HostPort): void {
-    const spare: Spare = { ready: this.#warm(address), session: null }
+    this.#put(key, this.#warm(address))
+  }
+
+  #put(key: string, ready: Spare['ready']): void {
+    const spare: Spare = { ready, session: null }
     this.#spares.set(key, spare)
     void spare.ready.then((session) => {
       spare.session = session
@@ -101,8 +125,10 @@ export class SpareSessions implements Access {
 }
 
 /** Whose copy a change may write, now or after a promotion; each server once. */
-export function participantsOf({ survey }: View): HostPort[] {
-  const able = survey.nodes
+export function participantsOf({ survey, diagnoses }: View): HostPort[] {
+  // Of two names of a server the one that a plan has.
+  const proved = diagnoses.flatMap(({ primary }) => primary ?? [])
+  const able = [...proved, ...survey.nodes]
     .filter((node): node is Answered => node.kind === 'answered' && node.citus !== null)
     .filter((node) => node.installed?.mayExecute)
   return distinctServers(able).map((node) => node.address)

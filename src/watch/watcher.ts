@@ -3,7 +3,7 @@ import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Silence } from '../observe/silence.ts'
 import type { Access } from '../walk/access.ts'
-import { clusterName } from '../walk/act.ts'
+import { clusterName, limitsOf } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
 import { guardTransactions } from '../walk/guard.ts'
 import { requireUsable } from '../walk/install.ts'
@@ -295,15 +295,16 @@ export class Watcher {
   }
 
   async #act(seen: View, intent: Intent, signal: AbortSignal): Promise<void> {
-    const { lead, tell, intervalMs } = this.#options
+    const { lead, tell, intervalMs, request: options } = this.#options
     const { groups } = intent
+    if (intent.kind === 'change') this.#access.ready(seen.plan, limitsOf(options))
     // Whoever holds the fence is the only one who can change the group, leading or not.
     if (this.#fences.of(groups) === null && !(await lead.stillLeads())) {
       this.#nextAt = performance.now() + intervalMs / 2
       return this.#leadAlarm.ring()
     }
     const began = this.#groups.tryingSince(groups, performance.now())
-    const request = { ...this.request, signal, began, groups, seen: seen.survey, silence: this.#silence }
+    const request = { ...this.request, signal, began, groups, seen, silence: this.#silence }
     const done = await (intent.kind === 'recovery'
       ? recover(this.#access, request, seen)
       : attempt(this.#access, request, this.#promotions))

@@ -176,6 +176,7 @@ describe('what is known of a server is told alike', () => {
     const reports = await verify(expectations(view.survey, view.plan, view.diagnoses), {
       truth: null,
       probe: async (address) => silent(formatAddress(address)),
+      rows: async () => null,
       held: async () => null,
       resolve: async () => undefined,
       patienceMs: 0,
