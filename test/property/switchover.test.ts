@@ -192,16 +192,22 @@ describe('real switchovers over simulated servers, in virtual time', () => {
   })
 
   test('known: a client waits on the old primary for the standby that is the primary now: the change that is left is made', async () => {
-    const { tally } = await runSwitchovers({
-      ...QUIET,
-      seed: 2,
-      slowReplay: true,
-      synchronous: true,
-      orders: [order({})],
-      faults: [{ on: 'statement', since: 'replay', at: 16, what: 'answer lost', whom: 0, ms: 30 }],
-    })
-    expect(tally.get('ended in the way') ?? 0).toBeGreaterThan(0)
-    expect(tally.get('switchover unproved')).toBe(1)
+    let ended = 0
+    // Which message is the one depends on how many there are.
+    for (let at = 10; at < 30; at++) {
+      const { tally } = await runSwitchovers({
+        ...QUIET,
+        seed: 2,
+        slowReplay: true,
+        synchronous: true,
+        orders: [order({})],
+        faults: [{ on: 'statement', since: 'replay', at, what: 'answer lost', whom: 0, ms: 30 }],
+      })
+      const inTheWay = tally.get('ended in the way') ?? 0
+      if (inTheWay > 0) expect(tally.get('switchover unproved')).toBe(1)
+      ended += inTheWay
+    }
+    expect(ended).toBeGreaterThan(0)
   })
 
   // The old primary's word is the one that counts: a person who goes by the coordinator's would have promoted beside it.
