@@ -58,9 +58,20 @@ export function intentsIn(nodes: readonly Observation[]): Intent[] {
       return word ? [[row.group, word] as const] : []
     }),
   )
-  const told = known.map((intent) => agreed(intent, words.get(intent.group)))
+  const told = known.map((intent) =>
+    intent.group === COORDINATOR_GROUP
+      ? ofCoordinator(intent, coordinator)
+      : agreed(intent, words.get(intent.group)),
+  )
   const own = [...words.values()].flatMap(({ node, intent }) => (intent ? [unlessFree(intent, node)] : []))
   return [...told, ...own.filter(({ group }) => !known.some((each) => each.group === group))]
+}
+
+/** The old primary is the coordinator that says so, unless another has taken its place. */
+function ofCoordinator(intent: Intent, coordinator: Answered | undefined): Intent {
+  return coordinator && sameAddress(coordinator.address, intent.from)
+    ? unlessFree(intent, coordinator)
+    : intent
 }
 
 function agreed(intent: Intent, word: Word | undefined): Intent {

@@ -158,6 +158,20 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     },
   )
 
+  test('known: the old coordinator is handed over to, takes over again, and takes writes: nobody is held by what it had written down', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      standbys: [1, [1]],
+      orders: [
+        order({ at: 900, meanwhile: { at: 'locked', what: 'the coordinator fails over' } }),
+        order({}),
+      ],
+      promotes: ['hand over', 'hand over'],
+    })
+    expect(tally.get('meanwhile: the coordinator fails over')).toBe(1)
+    expect(tally.get('switchover unproved')).toBe(1)
+  })
+
   test('known: the new coordinator is not heard while its change is made: the old one decides nothing', async () => {
     const { tally } = await runSwitchovers({
       ...QUIET,

@@ -37,6 +37,18 @@ describe('what a switchover has written down, where the coordinator and the old 
     expect(intentsIn([coordinator, { ...primary, readOnly: false }])).toEqual([intent('a', 'quiescing')])
   })
 
+  test.each([
+    [true, 'promoting'],
+    [false, 'quiescing'],
+  ] as const)('the same of an old coordinator: read-only %s, %s', (readOnly, phase) => {
+    const own: Intent = { ...intent('a', 'promoting'), group: 0, from: address('cn1'), to: address('cn2') }
+    const coordinator = { ...nodesWith([own], [])[0], readOnly }
+    expect(intentsIn([coordinator])).toEqual([{ ...own, phase }])
+    // Of another, which is promoted since, it says nothing.
+    const other: Intent = { ...own, from: address('cn3') }
+    expect(intentsIn([{ ...coordinator, installed: installed({ intents: [other] }) }])).toEqual([other])
+  })
+
   test('of one that was stopped by a command only the coordinator knows', () => {
     const stopped = { ...intent('a', 'promoting'), stopped: true }
     expect(intentsIn(nodesWith([stopped], [intent('a', 'quiescing')]))).toEqual([stopped])
