@@ -148,12 +148,16 @@ const BY_ADDRESS: readonly Rule[] = [
     says: 'two members of one line take writes, and nobody vouches for one of them',
     when: (facts) => {
       if (facts.writable.length < 2 || facts.vouched || leadingCoordinator(facts)) return null
-      const timelines = facts.writable.map(
-        (member) => `${at(member)} on timeline ${member.node.timeline ?? '?'}`,
-      )
+      const { writable } = facts
+      const timelines = writable.map((member) => {
+        const { timeline, readOnly } = member.node
+        return `${at(member)} on timeline ${timeline ?? '?'}${readOnly ? ' (read-only)' : ''}`
+      })
+      const all = writable.length === 2 ? 'both' : 'all'
+      const what = writable.some(({ node }) => node.readOnly) ? `are ${all} primaries` : `${all} take writes`
       return {
-        summary: `${timelines.join(' and ')} both take writes`,
-        evidence: facts.writable.map((member) => show(member.node)),
+        summary: `${timelines.join(' and ')} ${what}`,
+        evidence: writable.map((member) => show(member.node)),
       }
     },
   },

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Survey } from '../model/observation.ts'
 import type { Access } from '../walk/access.ts'
@@ -21,11 +22,37 @@ export async function whyNotOpened(
     membersOf(survey, claims.standbys, move).map((address) => prober.probe(address)),
   )
   const promoted = seen.find((node) => isPromoted(node, move))
-  if (promoted)
-    return `${formatAddress(promoted.address)} is promoted in the place of ${formatAddress(move.from.address)}`
+  if (promoted) return inPlace(promoted.address, move)
   const silent = seen.find((node) => node.kind !== 'answered')
   if (!silent) return null
   return `whether ${formatAddress(silent.address)} is promoted is not known: it does not answer`
+}
+
+/** Writes wait meanwhile: who has not answered by then is as he was. Milliseconds. */
+const GLANCE_MS = 200
+
+/**
+ * The same of an old primary that runs, and was kept from writing meanwhile: who does not answer keeps it from nothing.
+ * @returns why it must not take writes again; null: nobody is known to be in its place. Never throws
+ */
+export async function whyNotReleased(
+  access: Access,
+  { database, claims }: Pick<WalkRequest, 'database' | 'claims'>,
+  survey: Survey,
+  move: Move,
+): Promise<string | null> {
+  const prober = access.prober(database)
+  const asked = membersOf(survey, claims.standbys, move).map(async (address) => {
+    const late = pause(GLANCE_MS, null, { ref: false })
+    const node = await Promise.race([prober.probe(address), late])
+    return node !== null && isPromoted(node, move) ? address : null
+  })
+  const promoted = (await Promise.all(asked)).find((address) => address !== null)
+  return promoted ? inPlace(promoted, move) : null
+}
+
+function inPlace(promoted: HostPort, { from }: Move): string {
+  return `${formatAddress(promoted)} is promoted in the place of ${formatAddress(from.address)}`
 }
 
 function isPromoted(node: Observation, { group, from }: Move): boolean {

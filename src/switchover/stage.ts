@@ -15,7 +15,7 @@ import { holdFence } from '../walk/fence.ts'
 import { askedAnew, observe } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { SpareSessions } from '../watch/spares.ts'
-import { whyNotOpened } from './beside.ts'
+import { whyNotOpened, whyNotReleased } from './beside.ts'
 import type { Checked, Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { Intents } from './intents.ts'
@@ -250,6 +250,13 @@ export class Stage {
     const [[scope], [survey]] = [this.#scopes, this.#surveys]
     if (!scope || !survey) return null
     return await whyNotOpened(scope.access, scope.request, survey, move)
+  }
+
+  /** Why an old primary that was kept from writing must go on so; null: nobody is known to be in its place. Never throws. */
+  async whyNotReleased(move: Move): Promise<string | null> {
+    const [[scope], [survey]] = [this.#scopes, this.#surveys]
+    if (!scope || !survey || !this.#quiescing) return null
+    return await whyNotReleased(scope.access, scope.request, survey, move)
   }
 
   /**

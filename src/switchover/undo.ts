@@ -14,7 +14,7 @@ export interface Undone {
   readonly goesOn: boolean
 }
 
-/** A stopped one in whose place another is, or may be: it is left as it is. */
+/** One in whose place another is, or may be: it is left as it is. */
 class Replaced extends Error {}
 
 /**
@@ -82,7 +82,18 @@ async function undo(stage: Stage, side: Side, undoCommand: string | null): Promi
       await requireUnreplaced(stage, side)
     }
   }
+  if (!stopped) await requireNobodyBeside(stage, side)
   await side.undo()
+}
+
+/** @throws Replaced */
+async function requireNobodyBeside(stage: Stage, { move }: Side): Promise<void> {
+  const why = await stage.whyNotReleased(move)
+  if (why === null) return
+  const at = formatAddress(move.from.address)
+  throw new Replaced(
+    `${why}; nothing is undone, and ${at} stays read-only beside it: see who is the primary of group ${move.group} (citus-ha status), and say so: citus-ha reconcile --promoted ADDRESS. Where it is ${at}, stop the other first, and there: ALTER SYSTEM RESET default_transaction_read_only, SELECT pg_reload_conf()`,
+  )
 }
 
 /** @throws Replaced */

@@ -167,7 +167,7 @@ describe.skipIf(standin)('a switchover that comes to nothing', () => {
   })
 })
 
-describe.skipIf(standin)('an old primary that was stopped, while its group has another standby', () => {
+describe.skipIf(standin)('an old primary whose group has another standby', () => {
   let switching: Switching
 
   beforeAll(async () => {
@@ -195,7 +195,7 @@ describe.skipIf(standin)('an old primary that was stopped, while its group has a
       told: /is promoted is not known: it does not answer/,
     },
   ])(
-    'is not started again where that one $says',
+    'is not started again, if it was stopped, where that one $says',
     async ({ happens, told }) => {
       const [old, other] = [switching.server('worker-1'), switching.server('worker-1-standby-2')]
       const flag = `${switching.scenario.cluster.directory}/undone-${happens.name}-${old.port}`
@@ -217,4 +217,43 @@ describe.skipIf(standin)('an old primary that was stopped, while its group has a
     },
     LONG_MS,
   )
+
+  it(
+    'stays read-only where that one is promoted by others meanwhile, and that one is followed',
+    async () => {
+      const { scenario } = switching
+      const [old, other] = [switching.server('worker-1'), switching.server('worker-1-standby-2')]
+      const reached = async (point: string) => {
+        if (point !== 'replay') return
+        await other.promote()
+        throw new Error('it ends here')
+      }
+      const to = ['--group', '1', '--to', switching.at('worker-1-standby')]
+      const ran = await scenario.runWith({ reached }, 'switchover', '--yes', '--json', ...to)
+      const report = JSON.parse(ran.stdout)
+      expect(ran.exitCode, ran.stdout + ran.stderr).toBe(4)
+      expect(report.left.join()).toMatch(/is promoted in the place of .* citus-ha reconcile --promoted/)
+      expect(await readOnlyOf(old)).toBe('on')
+      // Which of the two it is, only a person can say.
+      expect(await scenario.reconcile()).toMatchObject({
+        exitCode: 3,
+        refusals: [{ group: 1, summary: expect.stringMatching(/\(read-only\) and .* are both primaries/) }],
+      })
+      const told = await scenario.reconcile('--promoted', switching.at('worker-1-standby-2'))
+      expect(told, JSON.stringify(told)).toMatchObject({ exitCode: 0 })
+      expect(told.changes).toContainEqual(
+        expect.objectContaining({ kind: 'primary-moved', to: switching.at('worker-1-standby-2') }),
+      )
+      await switching.expectNoIntent()
+      expect(await readOnlyOf(old)).toBe('on')
+    },
+    LONG_MS,
+  )
 })
+
+async function readOnlyOf(server: Server): Promise<string | undefined> {
+  const [row] = await server.query<{ default_transaction_read_only: string }>(
+    'SHOW default_transaction_read_only',
+  )
+  return row?.default_transaction_read_only
+}

@@ -291,12 +291,18 @@ function tidy(world: World, group: number): void {
   world.note(`group ${group}: ${primary.name} is the primary`)
 }
 
-/** A promotion by a command that was cut off is nobody's to repeat but a person's, who is told so. */
+/**
+ * A promotion by a command that was cut off is nobody's to repeat but a person's, who is told so: by what the old primary has
+ * written down, which may not have come as far as the coordinator's, unless that one was stopped first.
+ */
 function finishByHand(world: World, group: number): void {
-  const noted = [world.leading(), registered(world, group)].flatMap((server) => server?.durable.intents ?? [])
-  for (const { phase, byCommand, group: of, to } of noted) {
+  const old = registered(world, group)
+  const its = old?.up && !old.inRecovery ? old : null
+  const noted = [...(world.leading()?.durable.intents ?? []), ...(its?.durable.intents ?? [])]
+  const own = its?.durable.intents.find((each) => each.group === group)
+  for (const { phase, byCommand, stopped, group: of, to } of noted) {
     const target = world.server(to.host)
-    const old = registered(world, group)
+    if (its && !stopped && own?.phase !== 'promoting') continue
     if (of !== group || phase !== 'promoting' || !byCommand || !target?.inRecovery || !old?.readOnly) continue
     world.count('promoted by hand')
     target.replay()
