@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import {
   CHECK_SETTINGS,
@@ -159,6 +160,8 @@ interface Message {
  */
 class Plans {
   readonly #names = new Map<string, { readonly name: string; isPrepared: boolean }>()
+  /** Nobody else's, should a pooler hand on a session with plans in it. */
+  readonly #prefix = `citus_ha_${randomUUID().slice(0, 8)}`
   #isDoubtful = false
   #count = 0
 
@@ -171,7 +174,7 @@ class Plans {
     this.#isDoubtful = false
     for (const { sql, parameters } of questions) {
       const known = this.#names.get(sql)
-      const plan = known ?? { name: `citus_ha_${++this.#count}`, isPrepared: false }
+      const plan = known ?? { name: `${this.#prefix}_${++this.#count}`, isPrepared: false }
       this.#names.set(sql, plan)
       if (!known && parameters.length === 0) {
         statements.push(sql)
