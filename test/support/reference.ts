@@ -54,10 +54,10 @@ export function checksPage(): string {
 }
 
 /** docs/reference/commands.md */
-export function commandsPage(): string {
+export async function commandsPage(): Promise<string> {
   const nowhere = { write: () => true }
   const io = { stdout: nowhere, stderr: nowhere, env: {}, signal: new AbortController().signal }
-  const program = buildProgram(io, () => undefined)
+  const program = await buildProgram(io, () => undefined)
   return page(
     'Commands',
     '## Exit codes',

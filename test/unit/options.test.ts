@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Help } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { durationOption, httpOption } from '../../src/cli/options.ts'
 import { buildProgram } from '../../src/cli/program.ts'
@@ -39,11 +39,11 @@ describe('a duration', () => {
     expect(parseDuration(text)).toBe(milliseconds)
   })
 
-  test('that is a default is shown by every --help as it can be typed', () => {
+  test('that is a default is shown by every --help as it can be typed', async () => {
     const nowhere = { write: () => true }
     const io = { stdout: nowhere, stderr: nowhere, env: {}, signal: new AbortController().signal }
     const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)]
-    const options = all(buildProgram(io, () => undefined)).flatMap((command) =>
+    const options = all(await buildProgram(io, () => undefined)).flatMap((command) =>
       command.options.map((option) => ({ command: command.name(), option })),
     )
     const defaults = options
@@ -56,4 +56,15 @@ describe('a duration', () => {
     expect(defaults.map(({ of }) => of)).toContain('patroni --timeout')
     expect(defaults).toEqual(defaults.map((each) => ({ ...each, shown: each.is })))
   })
+})
+
+test('a command that is only listed is listed with its options and arguments', async () => {
+  const nowhere = { write: () => true }
+  const io = { stdout: nowhere, stderr: nowhere, env: {}, signal: new AbortController().signal }
+  const none = () => false
+  const listed = (await buildProgram(io, () => undefined, none)).createHelp()
+  const program = await buildProgram(io, () => undefined)
+  const terms = program.commands.map((command) => new Help().subcommandTerm(command))
+  expect(program.commands.map((command) => listed.subcommandTerm(command))).toEqual(terms)
+  expect(terms).toContain('forget [options] <host:port>')
 })

@@ -19,7 +19,7 @@ describe('docs/reference', () => {
   it.each(Object.entries(PAGES))(
     '%s is what the program says; npm run docs makes it anew',
     async (name, made) => {
-      await expect(made()).toMatchFileSnapshot(`../../docs/reference/${name}`)
+      await expect(await made()).toMatchFileSnapshot(`../../docs/reference/${name}`)
     },
   )
 

@@ -23,10 +23,8 @@ Examples:
   citus-ha demo --keep
   citus-ha demo --stop /tmp/citus-ha-Ab12Cd`
 
-export function demoCommand(program: Command, io: Io): void {
-  program
-    .command('demo')
-    .description('a local cluster whose worker fails: what is wrong then, and reconcile mending it')
+export function demoCommand(command: Command, io: Io): void {
+  command
     .option('--keep', 'leave it running at the end, to be broken by hand, and print the URLs')
     .addOption(
       new Option('--stop <directory>', 'end a demo that was left running, and remove its files').conflicts(
@@ -71,9 +69,9 @@ async function runCommand(args: readonly string[], io: Io): Promise<number> {
     exitCode = code
   }
   const program = new Command('citus-ha').exitOverride()
-  installCommand(program, io, exit)
-  statusCommand(program, io, exit)
-  reconcileCommand(program, io, exit)
+  installCommand(program.command('install'), io, exit)
+  statusCommand(program.command('status'), io, exit)
+  reconcileCommand(program.command('reconcile'), io, exit)
   await program.parseAsync([...args], { from: 'user' })
   return exitCode
 }

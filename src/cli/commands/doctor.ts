@@ -25,9 +25,8 @@ Examples:
   citus-ha doctor --coordinator postgres://citus_ha@cn1.example/app
   citus-ha doctor --config citus-ha.yaml --json`
 
-export function doctorCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('doctor'))
-    .description('what would make the next failover fail, with the command that mends it; changes nothing')
+export function doctorCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--list', 'the checks, with their ids; asks no server')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)

@@ -58,12 +58,8 @@ Examples:
   anything else    citus-ha event promoted --config F w1b.example:5432`
 
 /** `citus-ha event TOOL`: what an HA tool calls when it has promoted. */
-export function eventCommand(program: Command, io: Io, exit: Exit): void {
-  const event = program
-    .command('event')
-    .description('called by an HA tool: reconcile the group it promoted a node of')
-    .enablePositionalOptions()
-    .addHelpText('after', HELP)
+export function eventCommand(event: Command, io: Io, exit: Exit): void {
+  event.enablePositionalOptions().addHelpText('after', HELP)
   const tool = (name: string, args: string, about: string, read: (args: readonly string[]) => Word) =>
     addEventOptions(event.command(`${name} ${args}`).description(about))
       .passThroughOptions()

@@ -27,9 +27,8 @@ Examples:
   citus-ha fence --config citus-ha.yaml --group 1 --ttl 30s
   citus-ha release --config citus-ha.yaml --group 1`
 
-export function fenceCommands(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('fence'))
-    .description('let the writes to a group wait while its primary is changed')
+export function fenceCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .requiredOption('--group <n>', 'the group', groupOption)
     .addOption(durationWithDefault('--ttl <duration>', 'when it ends by itself', 30_000))
     .option('--database <name>', 'in this database only')
@@ -44,8 +43,10 @@ export function fenceCommands(program: Command, io: Io, exit: (code: number) => 
       if (options.json) printJson(io, document)
       else io.stdout.write(fenceLines(fenceAnswer.parse(document)).join(''))
     })
-  addClusterOptions(program.command('release'))
-    .description('let the writes to a fenced group go on')
+}
+
+export function releaseCommand(command: Command, io: Io): void {
+  addClusterOptions(command)
     .requiredOption('--group <n>', 'the group', groupOption)
     .option('--database <name>', 'in this database only')
     .option('--json', 'one JSON document on stdout')

@@ -31,9 +31,8 @@ Examples:
   citus-ha forget worker-1c.example:5432 --config citus-ha.yaml --dry-run
   citus-ha forget worker-1c.example:5432 --config citus-ha.yaml`
 
-export function forgetCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('forget'))
-    .description('remove a secondary from pg_dist_node on every copy, and what is remembered of its address')
+export function forgetCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .argument('<host:port>', 'as pg_dist_node has it', addressOption)
     .option('--group <n>', 'only if it is of this group', groupOption)
     .option('--force', 'even if reads through secondaries have none left in its group')

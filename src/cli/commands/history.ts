@@ -16,9 +16,8 @@ interface HistoryOptions extends ClusterOptions {
   readonly json?: boolean
 }
 
-export function historyCommand(program: Command, io: Io): void {
-  addClusterOptions(program.command('history'))
-    .description('the changes that were decided, newest first')
+export function historyCommand(command: Command, io: Io): void {
+  addClusterOptions(command)
     .option('--limit <n>', 'how many at the most', countOption, 20)
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha history --config citus-ha.yaml --limit 5')

@@ -22,11 +22,8 @@ interface InstallOptions extends ClusterOptions {
   readonly switchover?: boolean
 }
 
-export function installCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('install'))
-    .description(
-      'create the schema citus_ha and its role on every writable node (as a superuser; again: nothing)',
-    )
+export function installCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--role <name>', 'the role that every other command runs as', 'citus_ha')
     .option('--switchover', 'grant the role what citus-ha switchover needs as well, and say what')
     .addHelpText('after', '\nExample:\n  citus-ha install --coordinator postgres://postgres@cn1.example/app')

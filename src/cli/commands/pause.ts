@@ -29,9 +29,8 @@ Examples:
   citus-ha resume --config citus-ha.yaml
   citus-ha resume --config citus-ha.yaml --group 1`
 
-export function pauseCommands(program: Command, io: Io): void {
-  addClusterOptions(program.command('pause'))
-    .description('keep watch from changing anything by itself, in the whole cluster or one group')
+export function pauseCommand(command: Command, io: Io): void {
+  addClusterOptions(command)
     .option('--group <n>', 'this group only', groupOption)
     .option('--reason <text>', 'why, for those who see it in status')
     .option('--json', 'one JSON document on stdout')
@@ -40,8 +39,10 @@ export function pauseCommands(program: Command, io: Io): void {
       const why = options.reason?.replace(/\s+/g, ' ').trim() || null
       await carryOut({ kind: 'pause', group: options.group ?? null, why }, options, io)
     })
-  addClusterOptions(program.command('resume'))
-    .description('end a pause: of the whole cluster, or of one group')
+}
+
+export function resumeCommand(command: Command, io: Io): void {
+  addClusterOptions(command)
     .option('--group <n>', 'this group only', groupOption)
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', RESUME_HELP)

@@ -36,9 +36,8 @@ Examples:
   citus-ha reconcile --config citus-ha.yaml --dry-run
   citus-ha reconcile --config citus-ha.yaml --promoted worker-1b.example:5432 --wait 30s`
 
-export function reconcileCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('reconcile'))
-    .description('prove what was promoted, and make pg_dist_node right on every copy at once')
+export function reconcileCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--group <n>', 'this group only', groupOption)
     .option('--promoted <host:port>', 'vouch for this node: it was promoted on purpose', addressOption)
     .addOption(

@@ -17,11 +17,8 @@ interface RecoverOptions extends ClusterOptions {
   readonly json?: boolean
 }
 
-export function recoverCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('recover'))
-    .description(
-      'resolve what an interrupted change left prepared: committed if it was decided, else rolled back',
-    )
+export function recoverCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--dry-run', 'say what would be done')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha recover --config citus-ha.yaml --dry-run')

@@ -29,9 +29,8 @@ Examples:
   citus-ha relearn --coordinator postgres://postgres@cn1.example/app --dry-run
   citus-ha relearn --coordinator postgres://postgres@cn1.example/app --yes`
 
-export function relearnCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('relearn'))
-    .description('take the registered primaries for what they are now (as a superuser; after pg_upgrade)')
+export function relearnCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--dry-run', 'say what would be learnt')
     .option('--yes', 'do not ask')
     .option('--json', 'one JSON document on stdout')

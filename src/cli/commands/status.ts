@@ -12,11 +12,8 @@ interface StatusOptions extends ClusterOptions {
   readonly json?: boolean
 }
 
-export function statusCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('status'))
-    .description(
-      'groups and nodes: role, address, lag, timeline, upstream, and what is wrong; changes nothing',
-    )
+export function statusCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha status --coordinator postgres://citus_ha@cn1.example/app')
     .action(async (options: StatusOptions) => {

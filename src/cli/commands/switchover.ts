@@ -35,9 +35,8 @@ Examples:
   citus-ha switchover --config citus-ha.yaml --group 1 --to worker-1b.example:5432 --yes
   citus-ha switchover --config citus-ha.yaml --node worker-1a.example --demote-command 'ssh $CITUS_HA_OLD_HOST pg_ctl stop -m fast -D /data'`
 
-export function switchoverCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('switchover'))
-    .description('swap a group’s primary and standby on purpose: writes wait, reads go on')
+export function switchoverCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--group <n,…>', 'the group, or several at once; 0 is the coordinator', groupsOption)
     .option('--node <host>', 'every group whose primary is on this machine')
     .option('--to <host:port>', 'the new primary (the standby that is closest)', addressOption)

@@ -24,9 +24,8 @@ Examples:
   citus-ha watch --coordinator postgres://citus_ha@cn1.example/app --http
   * * * * *  citus-ha watch --once --config /etc/citus-ha.yaml      (crontab)`
 
-export function watchCommand(program: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(program.command('watch'))
-    .description('notice promotions by whomever, and reconcile at once; any number of instances may run')
+export function watchCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addClusterOptions(command)
     .option('--once', 'look once, do what is to be done, and end, as reconcile does')
     .option('--json', 'with --once: one JSON document on stdout')
     .addOption(new Option('--log-level <level>', 'of the JSON log lines on stderr').choices(LOG_LEVELS))
