@@ -212,6 +212,8 @@ async function makeReady(
 const DAEMON = `SELECT FROM pg_stat_activity a
   WHERE a.application_name = 'Citus Maintenance Daemon' AND a.datname = current_database()`
 const DAEMON_WAIT_MS = 1000
+/** A setting that Citus's library defines where it is preloaded, and without that there is no daemon. Anybody may see it. */
+const PRELOADED = `SELECT FROM pg_settings s WHERE s.name = 'citus.recover_2pc_interval' AND s.vartype = 'integer'`
 
 /**
  * A node update wakes Citus's maintenance daemon at its commit. Just after a server's start that daemon is known but
@@ -223,10 +225,11 @@ export async function daemonRuns(
   { statementMs }: Pick<ChangeLimits, 'statementMs'>,
 ): Promise<void> {
   const until = performance.now() + DAEMON_WAIT_MS
-  for (;;) {
+  for (let isPreloaded: boolean | null = null; ; await pause(20)) {
     const [rows] = await session.run(DAEMON, statementMs)
     if (rows?.length !== 0 || performance.now() >= until) return
-    await pause(20)
+    isPreloaded ??= (await session.run(PRELOADED, statementMs))[0]?.length !== 0
+    if (!isPreloaded) return
   }
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../../src/cli/program.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
+import { standin } from '../support/clients.ts'
 import { lentTo, Scenario } from '../support/scenario.ts'
 
 describe('reconcile after a promotion', () => {
@@ -309,6 +310,13 @@ describe('reconcile after a promotion', () => {
       expect.objectContaining({ level: 40, group: 1, rule: 'D071', code: 'primary-down' }),
     )
     expect(lines).toContainEqual(expect.objectContaining({ outcome: 'refused', database: 'app' }))
+  })
+
+  it.runIf(standin)('waits for no maintenance daemon where there is none to come', async () => {
+    await failOver()
+    const ran = await scenario.run('reconcile', '--json')
+    expect(JSON.parse(ran.stdout)).toMatchObject({ outcome: 'changed', epoch: 1 })
+    expect(JSON.parse(ran.stdout).timings.connect).toBeLessThan(900)
   })
 
   it('shows in a dry run what it would do, and changes nothing', async () => {
