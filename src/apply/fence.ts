@@ -49,14 +49,14 @@ export interface Before {
  * @throws what kept it from a lock or a session, everything rolled back; BeforeFailed
  */
 export async function takeFence(order: FenceOrder, context: FenceContext): Promise<Fence> {
-  const { groups, entries, ttlMs, reach, before } = order
+  const { entries, ttlMs, reach, before } = order
   const posts: Post[] = []
   let undo: Before['undo'] | null = null
   try {
     // Opened before the first lock. The server itself ends what sits in its transaction for longer than that.
     const sessions = await settled(
       entries.map(async (entry) => {
-        const post = await naming(entry.node, () => openPost(entry, groups, ttlMs, context))
+        const post = await naming(entry.node, () => openPost(entry, order, ttlMs, context))
         posts.push(post)
         return post
       }),
@@ -169,11 +169,16 @@ export class Fence {
     if (this.#ended !== null) told(this.#ended)
   }
 
+  /** A copy that comes to it later is there to be written. */
+  get #later() {
+    return { groups: this.groups, reach: 'writes' } as const
+  }
+
   /** Opens the session in which a copy will be held once it takes writes. Never throws. */
   async expect(entry: Entry, context: FenceContext): Promise<void> {
     const { instance } = entry.server
     if (this.endedWhy !== null || this.#expected.has(instance)) return
-    const post = openPost(entry, this.groups, Math.max(1, this.leftMs), context)
+    const post = openPost(entry, this.#later, Math.max(1, this.leftMs), context)
     this.#expected.set(instance, post)
     await post.catch(() => this.#expected.delete(instance))
   }
@@ -184,7 +189,7 @@ export class Fence {
     this.#expected.delete(entry.server.instance)
     const post = expected?.session.alive
       ? expected
-      : await openPost(entry, this.groups, Math.max(1, this.leftMs), context)
+      : await openPost(entry, this.#later, Math.max(1, this.leftMs), context)
     try {
       const locked = await lockPost(post, this.#reach, this.#began, context)
       if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
@@ -233,7 +238,9 @@ export class Fence {
     this.#borrowed = false
     if (this.#spent) return await this.end('a change was made in it')
     if (this.#due !== null) return await this.end(this.#due)
-    if (this.endedWhy === null) await this.#setLimit()
+    const ended = this.endedWhy
+    if (ended !== null) return await this.end(ended)
+    await this.#setLimit()
   }
 
   /** Counts its time from now on. @returns false: it is over */

@@ -157,13 +157,15 @@ export interface OpenSession {
   readonly limits: ChangeLimits
   /** After how long in an open transaction without a message the server ends the session, in milliseconds. */
   readonly idleMs: number
+  /** Whether its node metadata may be changed in this session: Citus's daemon is to be there then. Default: it may. */
+  readonly isWritten?: boolean
 }
 
 /** A session that is warm, with its limits set. @throws what the driver or the server says */
 export async function openSession(
   node: HostPort,
   role: CopyRole | 'old primary',
-  { open, limits, idleMs }: OpenSession,
+  { open, limits, idleMs, isWritten = true }: OpenSession,
 ): Promise<SessionLike> {
   const session = await open(node)
   const wanted = settings(role, limits, idleMs)
@@ -171,7 +173,7 @@ export async function openSession(
   ready.delete(session)
   if (known?.settings === wanted && performance.now() - known.at < READY_MS) return session
   try {
-    await makeReady(session, wanted, limits)
+    await makeReady(session, wanted, { ...limits, isWritten })
     return session
   } catch (error) {
     await session.close()
@@ -195,18 +197,18 @@ export async function readyForChange(
   limits: ChangeLimits,
 ): Promise<void> {
   const wanted = settings(role, limits, idleLimit(limits))
-  await makeReady(session, wanted, { statementMs: limits.lockAnswerMs })
+  await makeReady(session, wanted, { statementMs: limits.lockAnswerMs, isWritten: true })
   ready.set(session, { settings: wanted, at: performance.now() })
 }
 
 async function makeReady(
   session: SessionLike,
   wanted: string,
-  limits: Pick<ChangeLimits, 'statementMs'>,
+  limits: Pick<ChangeLimits, 'statementMs'> & { readonly isWritten: boolean },
 ): Promise<void> {
   const sql = [wanted, ...(warm.has(session) ? [] : [WARM_UP]), DAEMON].join('; ')
   const told = await session.run(sql, limits.statementMs)
-  if (told.at(-1)?.length === 0) await daemonRuns(session, limits)
+  if (limits.isWritten && told.at(-1)?.length === 0) await daemonRuns(session, limits)
 }
 
 const DAEMON = `SELECT FROM pg_stat_activity a
@@ -233,8 +235,8 @@ export async function daemonRuns(
   }
 }
 
-/** With `off` a COMMIT returns before it is on the disk: others would carry out what a crash takes back. */
-const NEVER_OFF = `SELECT pg_catalog.set_config('synchronous_commit', 'local', false)
+/** What the server asks for, whatever the session was for before. With `off` a COMMIT returns before it is on the disk: others would carry out what a crash takes back. */
+const NEVER_OFF = `RESET synchronous_commit; SELECT pg_catalog.set_config('synchronous_commit', 'local', false)
   WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'`
 
 /**

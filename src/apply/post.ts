@@ -51,12 +51,14 @@ const LIMIT_MS = 2000
 /** @throws what the driver or the server says */
 export async function openPost(
   { node, role, server, groups: own }: Entry,
-  groups: readonly number[],
+  { groups, reach }: { readonly groups: readonly number[]; readonly reach: Reach },
   idleMs: number,
   context: FenceContext,
 ): Promise<Post> {
-  const session = await openSession(node, role, { ...context, idleMs })
   const essential = !groups.includes(server.citus?.localGroup ?? -1)
+  // No copy is written on a primary that is to be replaced, whose daemons a switchover has ended before it fences another database.
+  const isWritten = essential || reach === 'writes'
+  const session = await openSession(node, role, { ...context, idleMs, isWritten })
   const held = own ?? groups
   const [began, begun] = [performance.now(), false]
   return { node, instance: server.instance, session, essential, groups: held, began, begun }

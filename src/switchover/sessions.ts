@@ -77,7 +77,7 @@ export class OldSessions {
    * Who is writing there just now; and what would go on writing whatever the server is set to. One message a database.
    * @param what `end`: those who are writing are ended, which is not acknowledged then
    * @param note a transaction that comes before it in each; null: none
-   * @param and what is run right after it in the first of the databases; null: nothing
+   * @param and what is run after all of it in the first of the databases; null: nothing
    * @returns with the rows of that
    */
   async writing(
@@ -142,15 +142,20 @@ export class OldSessions {
    */
   async #askAll(calls: readonly string[], { before, after, told }: Around = {}): Promise<Blocker[][]> {
     const asked = calls.map((call) => `BEGIN; SELECT citus_ha.${call} AS found; COMMIT`)
+    const watches = this.#watches()
+    const isAlone = watches.length === 1
     const answers = await Promise.all(
-      this.#watches().map(async (watch, n) => {
-        const sql = [before, ...asked, n === 0 ? after : null].filter((each) => each != null).join('; ')
+      watches.map(async (watch) => {
+        const sql = [before, ...asked, isAlone ? after : null].filter((each) => each != null).join('; ')
         const results = await runWhole(watch, sql, ANSWER_MS)
         const first = before == null ? 0 : STATEMENTS_BEFORE
-        if (n === 0) told?.(results.slice(first + 3 * calls.length).flat())
+        if (isAlone) told?.(results.slice(first + 3 * calls.length).flat())
         return calls.map((_, k) => results[first + 3 * k + 1]?.[0]?.found)
       }),
     )
+    const [control] = watches
+    // What comes before it in another database is to be over by then.
+    if (!isAlone && control && after != null) told?.((await runWhole(control, after, ANSWER_MS)).flat())
     return calls.map((_, k) => this.#distinct(answers.map((found) => found[k])))
   }
 

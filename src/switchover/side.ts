@@ -228,7 +228,7 @@ export class Side {
   async rest(until: number): Promise<void> {
     if (await daemonsEnded(this.#aside, until)) return
     throw new TooLate(
-      `${formatAddress(this.move.from.address)}: Citus’s maintenance daemon does not end: its recovery may still roll back what the new primary prepares`,
+      `${formatAddress(this.move.from.address)}: Citus’s maintenance daemon does not end: its recovery may still roll back what the new primary prepares. It may wait for a node that hangs (citus-ha status): end that one’s server, or try again when it answers`,
     )
   }
 

@@ -168,6 +168,8 @@ async function carryOut(
 ): Promise<Done | Again> {
   const fence = request.fenceOf(view.plan.fence)
   if (!fence?.borrow()) {
+    // One that has lost a session keeps its other locks until its time is over, and the change would wait for them.
+    if (fence && fence.endedWhy !== null) await fence.end(fence.endedWhy)
     return await changeInside(null, access, request, view, cluster, clock)
   }
   try {

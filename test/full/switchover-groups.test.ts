@@ -166,3 +166,21 @@ describe.skipIf(standin)('a switchover of a cluster with several databases', () 
       await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'], database })
   })
 })
+
+describe.skipIf(standin)('a switchover of two databases, with nobody at work', () => {
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start({ coordinatorStandbys: [], extraDatabases: ['second'] })
+    await switching.scenario.settle()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  it('takes no record of its own for a late write, and waits for no daemon that it has ended', async () => {
+    const { report } = await switching.switched('--group', '1')
+    expect(report).toMatchObject({ outcome: 'switched', why: null, databases: ['app', 'second'] })
+    expect(report.timings.fence).toBeLessThan(900)
+  })
+})

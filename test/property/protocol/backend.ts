@@ -144,6 +144,9 @@ export class Backend {
         if (second === 'LOCAL') this.#local.set(third ?? '', numbers(statement)[0] ?? 0)
         else this.#settings.set(second ?? '', numbers(statement)[0] ?? 0)
         return []
+      case 'RESET':
+        this.#settings.delete(second ?? '')
+        return []
       case 'BEGIN':
         // What was begun by the message itself has done nothing yet that this could not alter.
         this.#transaction = { ...this.#begin(true, statement), writes: this.#transaction?.writes ?? [] }
