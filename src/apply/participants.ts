@@ -235,7 +235,10 @@ export async function daemonRuns(
   }
 }
 
-/** What the server asks for, whatever the session was for before. With `off` a COMMIT returns before it is on the disk: others would carry out what a crash takes back. */
+/**
+ * What the server asks for, whatever the session was for before. With `off` a COMMIT returns before it is on the disk: others
+ * would carry out what a crash takes back.
+ */
 const NEVER_OFF = `RESET synchronous_commit; SELECT pg_catalog.set_config('synchronous_commit', 'local', false)
   WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'`
 

@@ -33,31 +33,32 @@ const GLANCE_MS = 200
 
 /**
  * The same of an old primary that runs, and was kept from writing meanwhile: who does not answer keeps it from nothing.
- * @returns why it must not take writes again; null: nobody is known to be in its place. Never throws
+ * @returns who is promoted in its place; null: nobody is known to be. Never throws
  */
-export async function whyNotReleased(
+export async function promotedBeside(
   access: Access,
   { database, claims }: Pick<WalkRequest, 'database' | 'claims'>,
   survey: Survey,
   move: Move,
-): Promise<string | null> {
+): Promise<HostPort | null> {
   const prober = access.prober(database)
   const asked = membersOf(survey, claims.standbys, move).map(async (address) => {
     const late = pause(GLANCE_MS, null, { ref: false })
     const node = await Promise.race([prober.probe(address), late])
     return node !== null && isPromoted(node, move) ? address : null
   })
-  const promoted = (await Promise.all(asked)).find((address) => address !== null)
-  return promoted ? inPlace(promoted, move) : null
+  return (await Promise.all(asked)).find((address) => address !== null) ?? null
 }
 
-function inPlace(promoted: HostPort, { from }: Move): string {
+export function inPlace(promoted: HostPort, { from }: Move): string {
   return `${formatAddress(promoted)} is promoted in the place of ${formatAddress(from.address)}`
 }
 
+/** An expand coordinator with a copy of its own takes writes, is of group 0, and is in nobody's place. */
 function isPromoted(node: Observation, { group, from }: Move): boolean {
   if (node.kind !== 'answered' || node.inRecovery || node.readOnly || node.retired) return false
-  return node.systemIdentifier === from.systemIdentifier && node.citus?.localGroup === group
+  if (node.citus?.localGroup !== group || node.citus.useSecondaryNodes !== 'never') return false
+  return node.systemIdentifier === from.systemIdentifier
 }
 
 /** All but the old primary, under whatever name it is in a row. */

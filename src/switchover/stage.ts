@@ -15,7 +15,7 @@ import { holdFence } from '../walk/fence.ts'
 import { askedAnew, observe } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { SpareSessions } from '../watch/spares.ts'
-import { whyNotOpened, whyNotReleased } from './beside.ts'
+import { promotedBeside, whyNotOpened } from './beside.ts'
 import type { Checked, Move } from './check.ts'
 import { runCommand } from './command.ts'
 import { Intents } from './intents.ts'
@@ -252,11 +252,11 @@ export class Stage {
     return await whyNotOpened(scope.access, scope.request, survey, move)
   }
 
-  /** Why an old primary that was kept from writing must go on so; null: nobody is known to be in its place. Never throws. */
-  async whyNotReleased(move: Move): Promise<string | null> {
+  /** Who is promoted in the place of an old primary that was kept from writing; null: nobody is known to be. Never throws. */
+  async promotedBeside(move: Move): Promise<HostPort | null> {
     const [[scope], [survey]] = [this.#scopes, this.#surveys]
     if (!scope || !survey || !this.#quiescing) return null
-    return await whyNotReleased(scope.access, scope.request, survey, move)
+    return await promotedBeside(scope.access, scope.request, survey, move)
   }
 
   /**

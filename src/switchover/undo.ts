@@ -1,6 +1,7 @@
 import { saidOf } from '../db/named.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
+import { inPlace } from './beside.ts'
 import { runCommand } from './command.ts'
 import type { Side } from './side.ts'
 import type { Stage } from './stage.ts'
@@ -88,11 +89,11 @@ async function undo(stage: Stage, side: Side, undoCommand: string | null): Promi
 
 /** @throws Replaced */
 async function requireNobodyBeside(stage: Stage, { move }: Side): Promise<void> {
-  const why = await stage.whyNotReleased(move)
-  if (why === null) return
-  const at = formatAddress(move.from.address)
+  const promoted = await stage.promotedBeside(move)
+  if (promoted === null) return
+  const [at, other] = [move.from.address, promoted].map(formatAddress)
   throw new Replaced(
-    `${why}; nothing is undone, and ${at} stays read-only beside it: see who is the primary of group ${move.group} (citus-ha status), and say so: citus-ha reconcile --promoted ADDRESS. Where it is ${at}, stop the other first, and there: ALTER SYSTEM RESET default_transaction_read_only, SELECT pg_reload_conf()`,
+    `${inPlace(promoted, move)}; nothing is undone, and ${at} stays read-only. Which of the two is the primary, only a person can say. Where it is ${other}: citus-ha reconcile --promoted ${other}. Where it is ${at}: stop ${other}; then on ${at}: ALTER SYSTEM RESET default_transaction_read_only, SELECT pg_reload_conf(); citus-ha doctor says what else is left`,
   )
 }
 

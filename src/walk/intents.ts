@@ -295,8 +295,9 @@ const AWAIT_PROMOTION = `SELECT pg_is_in_recovery() AS standby FROM generate_ser
 export async function untilPromoted(session: SessionLike, until: number): Promise<void> {
   for (;;) {
     const [rows] = await session.run(AWAIT_PROMOTION, LIMIT_MS).catch((error: unknown) => {
-      // What there is still to be replayed may be in conflict with a statement of that length.
-      if (codeOf(error) === SqlState.serializationFailure) return []
+      // What there is still to be replayed may be in conflict with a statement of that length, and a limit of the URL's be shorter.
+      const code = codeOf(error)
+      if (code === SqlState.serializationFailure || code === SqlState.queryCanceled) return []
       throw error
     })
     if (rows?.[0]?.standby === false) return

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import type { SessionLike } from '../../src/db/pg.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { type Intent, intentsIn } from '../../src/model/intent.ts'
 import type { Answered } from '../../src/model/observation.ts'
+import { untilPromoted } from '../../src/walk/intents.ts'
 import { address, installed, surveyOf, TWO_WORKERS, writable } from '../support/builders.ts'
 
 const intent = (run: string, phase: Intent['phase']): Intent => {
@@ -60,5 +62,29 @@ describe('what a switchover has written down, where the coordinator and the old 
     const promoted = writable('w1b', 1, { catalog: TWO_WORKERS, timeline: 2 })
     const found = diagnose(surveyOf([...nodes, promoted]), NO_CLAIMS).find(({ group }) => group === 1)
     expect(found).toMatchObject({ standing: 'proved', code: 'promoted' })
+  })
+})
+
+describe('a promotion that is waited for', () => {
+  const until = () => performance.now() + 1000
+  const session = (...answers: (Error | boolean)[]): SessionLike => ({
+    pid: 1,
+    alive: true,
+    run: async () => {
+      const answer = answers.shift()
+      if (answer instanceof Error) throw answer
+      return [answer === true ? [{ standby: false }] : []]
+    },
+    close: async () => undefined,
+  })
+  const error = (code: string) => Object.assign(new Error('no'), { code })
+
+  test.each(['40001', '57014'])('is looked at again where the look is cancelled: %s', async (code) => {
+    await expect(untilPromoted(session(error(code), false, true), until())).resolves.toBeUndefined()
+  })
+
+  test('is told of what else goes wrong, and of its end', async () => {
+    await expect(untilPromoted(session(error('42501')), until())).rejects.toMatchObject({ code: '42501' })
+    await expect(untilPromoted(session(false), performance.now())).rejects.toThrow('is not promoted')
   })
 })
