@@ -1,5 +1,4 @@
-import type { Command } from 'commander'
-import { Option } from 'commander'
+import { defaultFiles } from '../config/load.ts'
 import type { LogLevel } from '../config/log-level.ts'
 import type { Config } from '../config/schema.ts'
 import type { Access } from '../walk/access.ts'
@@ -8,23 +7,10 @@ import { Connections } from '../walk/connections.ts'
 import { databasesIn } from '../walk/databases.ts'
 import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
+import type { ClusterOptions } from './cluster-options.ts'
 import { type Io, plain } from './io.ts'
 
-/** Options of every command that talks to a cluster. */
-export interface ClusterOptions {
-  readonly config?: string
-  readonly coordinator?: readonly string[]
-}
-
-export function addClusterOptions(command: Command): Command {
-  return command
-    .addOption(new Option('--config <file>', 'configuration file, YAML or JSON').env('CITUS_HA_CONFIG'))
-    .option(
-      '--coordinator <url>',
-      'URL of a coordinator, such as postgres://citus_ha@cn1.example:5432/app; repeatable',
-      (url: string, before: readonly string[] = []) => [...before, url],
-    )
-}
+export { addClusterOptions, type ClusterOptions } from './cluster-options.ts'
 
 /** A configured cluster for the length of one command. */
 export interface Session {
@@ -34,13 +20,19 @@ export interface Session {
   readonly database: string
 }
 
-/** The configuration as flags, environment and file say it. @throws ConfigError */
+/**
+ * The configuration as flags, environment and file say it.
+ * @param files where one is looked for that is not named
+ * @throws ConfigError
+ */
 export async function loadCluster(
   { config, coordinator }: ClusterOptions,
-  { env }: Pick<Io, 'env'>,
+  { env, etc }: Pick<Io, 'env' | 'etc'>,
+  files: readonly string[] = defaultFiles(env, etc),
 ): Promise<Loaded> {
   return await load({
     env,
+    defaultFiles: files,
     ...(config === undefined ? {} : { file: config }),
     ...(coordinator === undefined ? {} : { coordinators: coordinator }),
   })

@@ -7,6 +7,8 @@ export interface Io {
   readonly stdout: Output
   readonly stderr: Output
   readonly env: Environment
+  /** Where the machine's own configuration is; `/etc`. For tests, which must not depend on it. */
+  readonly etc?: string
   /** Aborted by Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */

@@ -1,4 +1,5 @@
 import { Command, CommanderError, Help } from 'commander'
+import { addClusterOptions, takeFromProgram } from './cluster-options.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { type Io, plain } from './io.ts'
@@ -16,6 +17,7 @@ export async function buildProgram(
   const program = new Command('citus-ha')
     .description('Keeps the node metadata of a Citus cluster true when a primary changes.')
     .version(packageVersion())
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
     .configureHelp({ subcommandTerm })
@@ -24,6 +26,7 @@ export async function buildProgram(
       'after',
       `\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
     )
+  addClusterOptions(program).hook('preAction', takeFromProgram)
   for (const { name, about, load } of COMMANDS) {
     const command = program.command(name).description(about)
     if (isWanted(name)) (await load())(command, io, exit)
@@ -38,7 +41,7 @@ function subcommandTerm(this: Help, command: Command): string {
 }
 
 /**
- * Runs one command line; errors are one line on stderr.
+ * Runs one command line; errors are one line on stderr, each.
  * @param args without the program's own name
  * @returns the exit code
  */
@@ -55,8 +58,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     // Commander has said what is wrong, or printed the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const { describeError } = await import('../walk/describe-error.ts')
-    const { line, exitCode: code } = describeError(error)
-    io.stderr.write(`citus-ha: ${plain(line)}\n`)
+    const { lines, exitCode: code } = describeError(error)
+    for (const line of lines) io.stderr.write(`citus-ha: ${plain(line)}\n`)
     return code
   }
 }

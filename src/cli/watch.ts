@@ -49,6 +49,8 @@ class Served {
   #door: Door | null = null
   readonly #control: ControlDoor
   readonly #notices: Notices
+  /** Which file was found by itself: a reload looks for no other, which may be of another cluster. */
+  #files: readonly string[] = []
   /** What to go on with, and the end of what runs now. */
   #next: Loaded | null = null
   #again = new AbortController()
@@ -66,6 +68,7 @@ class Served {
 
   async run(first: Loaded): Promise<void> {
     const { signal } = this.#io
+    this.#files = first.origin.file?.by === 'default' ? [first.origin.file.path] : []
     const states = () => this.#service?.states ?? []
     const status = setInterval(() => this.#manager?.status(summarize(states())), STATUS_MS)
     try {
@@ -130,7 +133,7 @@ class Served {
     if (this.#ending) return
     await this.#manager?.reloading()
     try {
-      const loaded = await loadCluster(this.#options, this.#io)
+      const loaded = await loadCluster(this.#options, this.#io, this.#files)
       const wanted = this.#listenerOf(loaded)
       const open = this.#door
       const stays = open && wanted ? sameAddress(open.asked, wanted) : open === null && wanted === null

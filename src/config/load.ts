@@ -1,7 +1,8 @@
-import { readFile as readFromDisk } from 'node:fs/promises'
+import { readFile as readFromDisk, stat } from 'node:fs/promises'
 import type { Document } from 'yaml'
-import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
+import { kindOf, problemsOf } from './problems.ts'
+import { redact } from './redact.ts'
 import { type Config, configSchema } from './schema.ts'
 import { READING } from './secret-file.ts'
 import type { Environment } from './url.ts'
@@ -10,41 +11,135 @@ import type { Environment } from './url.ts'
 export interface ConfigSources {
   /** `--config`; else `CITUS_HA_CONFIG`. */
   readonly file?: string
-  /** `--coordinator`, repeatable; else `CITUS_HA_COORDINATOR`, URLs parted by spaces; else the file's. */
+  /** `--coordinator`, repeatable; else `CITUS_HA_COORDINATOR`, URLs parted by spaces; else the file's; else `PGHOST`. */
   readonly coordinators?: readonly string[]
+  /**
+   * The first of these that is there is read where nothing else names a file, `--coordinator` or `CITUS_HA_COORDINATOR` a
+   * cluster. What a file says of standbys, addresses and the watcher is true of its own cluster alone, so that whoever names
+   * another cluster must not get it unasked.
+   */
+  readonly defaultFiles?: readonly string[]
   readonly env: Environment
   /** How a file is read, for tests and other hosts. */
   readonly readFile?: (path: string) => Promise<string>
 }
 
-/** @throws ConfigError with one line that names the file, flag or variable, the key, and what it expects. */
+/** Where a configuration was taken from. */
+export interface Origin {
+  /** null: no file was read. */
+  readonly file: { readonly path: string; readonly by: '--config' | 'CITUS_HA_CONFIG' | 'default' } | null
+  readonly coordinators: '--coordinator' | 'CITUS_HA_COORDINATOR' | 'file' | 'PGHOST'
+}
+
+export interface ReadConfig {
+  readonly config: Config
+  readonly origin: Origin
+  /** To be logged once, as a password file that others may read is. */
+  readonly warnings: readonly string[]
+}
+
+/** @throws ConfigError as `readConfig` does */
 export async function loadConfig(sources: ConfigSources): Promise<Config> {
-  const file = sources.file ?? (sources.env.CITUS_HA_CONFIG || undefined)
-  const written = file === undefined ? {} : await readYaml(file, sources.readFile ?? readUtf8)
-  const override = coordinatorsOf(sources)
-  const result = configSchema(sources.env).safeParse(
-    { ...written, ...override?.value },
-    { reportInput: true },
-  )
-  if (!result.success) throw new ConfigError(describe(result.error, file ?? 'configuration', override))
-  if (result.data.coordinators.length === 0) {
-    const where = file === undefined ? '' : `${file}: `
-    throw new ConfigError(
-      `${where}no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR`,
-    )
+  return (await readConfig(sources)).config
+}
+
+/**
+ * Reads and checks; nothing is asked of any server.
+ * @throws ConfigError with all problems, a line each that names the file, flag or variable, the key, and what it expects.
+ */
+export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
+  const found = await findFile(sources)
+  const written = found === null ? {} : await readYaml(found.path, found.text)
+  const override = coordinatorsOf(sources, written)
+  const schema = configSchema(sources.env)
+  const result = schema.safeParse({ ...written, ...override?.value }, { reportInput: true })
+  if (!result.success) {
+    const file = found === null ? 'configuration' : redact(found.path)
+    throw new ConfigError(problemsOf(result.error, schema, file, override?.source ?? null))
   }
-  return result.data
+  if (result.data.coordinators.length === 0) throw new ConfigError(noCoordinator(found, sources))
+  return {
+    config: result.data,
+    origin: {
+      file: found && { path: found.path, by: found.by },
+      coordinators: override?.source ?? 'file',
+    },
+    warnings: found ? await warningsOf(found, written) : [],
+  }
+}
+
+/**
+ * Where a file is looked for that nobody has named: the user's own, then the machine's.
+ * @param etc for tests
+ */
+export function defaultFiles({ XDG_CONFIG_HOME, HOME }: Environment, etc = '/etc'): string[] {
+  // A path that is not absolute is to be ignored, says the XDG Base Directory Specification.
+  const own = XDG_CONFIG_HOME?.startsWith('/') ? XDG_CONFIG_HOME : HOME ? `${HOME}/.config` : null
+  return [...(own === null ? [] : [own]), etc].map((directory) => `${directory}/citus-ha/citus-ha.yaml`)
+}
+
+interface Found {
+  readonly path: string
+  readonly by: NonNullable<Origin['file']>['by']
+  readonly text: string
+  /** Whether every user of the machine may read it. */
+  readonly isPublic: boolean
+}
+
+async function findFile(sources: ConfigSources): Promise<Found | null> {
+  const { file, env, coordinators, defaultFiles = [] } = sources
+  if (file !== undefined) return { ...(await read(file, sources)), path: file, by: '--config' }
+  const named = env.CITUS_HA_CONFIG
+  if (named) return { ...(await read(named, sources)), path: named, by: 'CITUS_HA_CONFIG' }
+  if (coordinators?.length || splitUrls(env.CITUS_HA_COORDINATOR ?? '').length > 0) return null
+  for (const path of defaultFiles) {
+    const found = await read(path, sources).catch((error: unknown) => {
+      if (isMissing(error)) return null
+      throw error
+    })
+    if (found) return { ...found, path, by: 'default' }
+  }
+  return null
+}
+
+function isMissing(error: unknown): boolean {
+  const cause = error instanceof ConfigError ? (error.cause as NodeJS.ErrnoException | undefined) : undefined
+  return cause?.code === 'ENOENT' || cause?.code === 'ENOTDIR'
+}
+
+async function read(path: string, { readFile }: ConfigSources): Promise<Pick<Found, 'text' | 'isPublic'>> {
+  try {
+    if (readFile) return { text: await readFile(path), isPublic: false }
+    const text = await readFromDisk(path, 'utf8')
+    const isPublic = process.platform !== 'win32' && ((await stat(path)).mode & 0o004) !== 0
+    return { text, isPublic }
+  } catch (error) {
+    const why = READING[(error as NodeJS.ErrnoException).code ?? ''] ?? 'cannot be read'
+    throw new ConfigError(`${redact(path)}: ${why}`, { cause: error })
+  }
 }
 
 interface Override {
-  readonly source: string
+  readonly source: Exclude<Origin['coordinators'], 'file'>
   readonly value: { readonly coordinators: readonly { readonly url: string }[] }
 }
 
-function coordinatorsOf({ coordinators, env }: ConfigSources): Override | null {
-  if (coordinators?.length) return { source: '--coordinator', value: { coordinators: asUrls(coordinators) } }
+function coordinatorsOf(
+  { coordinators, env }: ConfigSources,
+  written: Record<string, unknown>,
+): Override | null {
   const urls = splitUrls(env.CITUS_HA_COORDINATOR ?? '')
-  return urls.length ? { source: 'CITUS_HA_COORDINATOR', value: { coordinators: asUrls(urls) } } : null
+  if (coordinators?.length) return override('--coordinator', coordinators)
+  if (urls.length > 0) return override('CITUS_HA_COORDINATOR', urls)
+  const names = Array.isArray(written.coordinators)
+    ? written.coordinators.length > 0
+    : 'coordinators' in written
+  // As psql without an argument.
+  return env.PGHOST && !names ? override('PGHOST', ['postgres://']) : null
+}
+
+function override(source: Override['source'], urls: readonly string[]): Override {
+  return { source, value: { coordinators: urls.map((url) => ({ url })) } }
 }
 
 /** A comma parts URLs only where a new one begins: inside one it parts hosts. */
@@ -52,31 +147,26 @@ function splitUrls(text: string): string[] {
   return text.split(/\s+|,\s*(?=postgres(?:ql)?:\/\/)/).filter((url) => url !== '' && url !== ',')
 }
 
-function asUrls(urls: readonly string[]): { url: string }[] {
-  return urls.map((url) => ({ url }))
+function noCoordinator(found: Found | null, { defaultFiles = [] }: ConfigSources): string {
+  const where = found === null ? '' : `${redact(found.path)}: `
+  const missing =
+    found === null && defaultFiles.length > 0 ? `; there is no file ${defaultFiles.join(' or ')}` : ''
+  return `${where}no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR${missing}`
 }
 
-function readUtf8(path: string): Promise<string> {
-  return readFromDisk(path, 'utf8')
-}
-
-async function readYaml(
-  file: string,
-  readFile: (path: string) => Promise<string>,
-): Promise<Record<string, unknown>> {
-  const text = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new ConfigError(`${file}: ${READING[error.code ?? ''] ?? 'cannot be read'}`, { cause: error })
-  })
+async function readYaml(path: string, text: string): Promise<Record<string, unknown>> {
   // Loaded here: most calls have no file.
   const { parseDocument } = await import('yaml')
   const document: Document.Parsed = parseDocument(text, { prettyErrors: true })
+  const file = redact(path)
+  const language = /\.json$/i.test(path) ? 'JSON' : 'YAML'
   // The parser's own messages quote the source, a password perhaps: only the place and the kind are passed on.
-  const [problem] = [...document.errors, ...document.warnings]
-  if (problem) {
-    const [at] = problem.linePos ?? []
+  const problems = [...document.errors, ...document.warnings].map(({ linePos, code }) => {
+    const [at] = linePos ?? []
     const place = at ? `${at.line}:${at.col}` : '?'
-    throw new ConfigError(`${file}:${place}: not YAML: ${problem.code.toLowerCase().replaceAll('_', ' ')}`)
-  }
+    return `${file}:${place}: not ${language}: ${code.toLowerCase().replaceAll('_', ' ')}`
+  })
+  if (problems.length > 0) throw new ConfigError([...new Set(problems)])
   const value = plain(document, file)
   if (value === null || value === undefined) return {}
   if (typeof value === 'object' && !Array.isArray(value)) return withoutEmpty(value)
@@ -102,63 +192,23 @@ function plain(document: Document.Parsed, file: string): unknown {
   }
 }
 
-type Issue = z.core.$ZodIssue
-
-function describe(error: z.ZodError, file: string, override: Override | null): string {
-  const [first, ...others] = error.issues.flatMap((issue) => linesOf(issue, file, override))
-  const more = others.length === 0 ? '' : ` (and ${others.length} more)`
-  return `${first}${more}`
+async function warningsOf({ path, isPublic }: Found, written: object): Promise<string[]> {
+  const [secret] = isPublic ? secretsIn(written, '') : []
+  if (secret === undefined) return []
+  return [
+    `${redact(path)} has world access and holds a secret (${secret}); permissions should be u=rw,g=r (0640) or less`,
+  ]
 }
 
-function linesOf(issue: Issue, file: string, override: Override | null): string[] {
-  const overridden = override !== null && issue.path[0] === 'coordinators'
-  const line = (path: readonly PropertyKey[], message: string) =>
-    [overridden ? override.source : file, ...(overridden ? [] : [pathOf(path)]), message]
-      .filter((part) => part !== '')
-      .join(': ')
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => line([...issue.path, key], 'unknown key'))
+const SECRET_KEYS = new Set(['password', 'token', 'secret'])
+
+/** Where in the file a password, a token or a secret stands in itself, and not as the name of another file. */
+function secretsIn(value: unknown, path: string): string[] {
+  if (typeof value === 'string') {
+    const key = path.replace(/^.*\./, '')
+    return SECRET_KEYS.has(key) || redact(value) !== value ? [path] : []
   }
-  return [line(issue.path, messageOf(issue))]
-}
-
-/** `coordinators[0].url`, `addresses["worker-1:5432"].connect`. */
-function pathOf(path: readonly PropertyKey[]): string {
-  return path
-    .map((key, i) => {
-      if (typeof key === 'number') return `[${key}]`
-      const name = String(key)
-      if (!/^[\w-]+$/.test(name)) return `[${JSON.stringify(name)}]`
-      return i === 0 ? name : `.${name}`
-    })
-    .join('')
-}
-
-const KINDS: Readonly<Record<string, string>> = {
-  string: 'text',
-  number: 'a number',
-  int: 'a whole number',
-  array: 'a list',
-  object: 'a mapping',
-  record: 'a mapping',
-  boolean: 'true or false',
-}
-
-/** Never shows the value: it may be a password in the wrong place. */
-function messageOf(issue: Issue): string {
-  if (issue.code === 'invalid_type') {
-    return `expected ${KINDS[issue.expected] ?? issue.expected}, got ${kindOf(issue.input)}`
-  }
-  if (issue.code === 'invalid_value') return `expected one of ${issue.values.join(', ')}`
-  if (issue.code === 'too_small' && issue.origin !== 'string' && issue.origin !== 'array') {
-    return `expected ${issue.minimum} or more`
-  }
-  if (issue.code === 'too_big') return `expected ${issue.maximum} or less`
-  return issue.message
-}
-
-function kindOf(value: unknown): string {
-  if (value === null || value === undefined) return 'nothing'
-  if (Array.isArray(value)) return 'a list'
-  return KINDS[typeof value] ?? typeof value
+  if (Array.isArray(value)) return value.flatMap((each, i) => secretsIn(each, `${path}[${i}]`))
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, each]) => secretsIn(each, path === '' ? key : `${path}.${key}`))
 }

@@ -6,6 +6,7 @@ import { type Control, controlSection } from './control.ts'
 import { parseDuration } from './duration.ts'
 import { LOG_LEVELS, type LogLevel } from './log-level.ts'
 import { type Notify, notifySection } from './notify.ts'
+import { BLAMED } from './problems.ts'
 import {
   address,
   DURATION,
@@ -179,7 +180,8 @@ function coordinatorUrl(env: Environment) {
       return parseUrl(url, env)
     } catch (error) {
       if (!(error instanceof UrlError)) throw error
-      context.addIssue({ code: 'custom', message: error.message })
+      const { message, variable } = error
+      context.addIssue({ code: 'custom', message, ...(variable && { params: { [BLAMED]: variable } }) })
       return z.NEVER
     }
   })

@@ -16,6 +16,13 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** Why a URL was not understood. The message shows the URL without its password, and no other part of it. */
 export class UrlError extends Error {
   override readonly name = 'UrlError'
+  /** The `PG*` variable that is to blame; null: the URL. */
+  readonly variable: 'PGHOST' | 'PGPORT' | null
+
+  constructor(message: string, variable: UrlError['variable'] = null) {
+    super(message)
+    this.variable = variable
+  }
 }
 
 /**
@@ -26,7 +33,9 @@ export class UrlError extends Error {
 export function parseUrl(url: string, env: Environment): ParsedUrl {
   const match = /^postgres(?:ql)?:\/\/(?:([^@/]*)@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/.exec(url)
   // Not shown: it may be anything, and we can't tell which part is the password.
-  if (!match) throw new UrlError('expected a URL such as postgres://user@host:port/database')
+  if (!match) {
+    throw new UrlError(`expected a URL such as postgres://user@host:port/database${escapingHint(url)}`)
+  }
   const [, userinfo = '', hosts = '', path = '', query = ''] = match
   const colon = userinfo.indexOf(':')
   const given = new Map<string, string>()
@@ -82,25 +91,56 @@ function addressesOf(
   const pieces = authority.split(',').map((piece) => /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(piece))
   const inQuery = (given.get('host') ?? (authority === '' ? given.get('hostaddr') : undefined))?.split(',')
   const portsInQuery = given.get('port')?.split(',')
-  const hosts = inQuery ?? pieces.map((piece) => decode(url, piece?.[1] ?? ''))
+  const inUrl = inQuery ?? pieces.map((piece) => decode(url, piece?.[1] ?? ''))
   const ports = portsInQuery ?? pieces.map((piece) => piece?.[2] ?? '')
-  if (ports.length !== hosts.length && ports.length !== 1) {
-    throw refuse(url, `${hosts.length} hosts, but ${ports.length} ports`)
+  if (ports.length !== inUrl.length && ports.length !== 1) {
+    throw refuse(url, `${inUrl.length} hosts, but ${ports.length} ports`)
   }
+  const isNamed = inUrl.some((host) => host !== '')
+  // Of several hosts that one names, the variable names them all, as for libpq.
+  const hosts = isNamed ? inUrl : (env.PGHOST || 'localhost').split(',')
+  const variable = (env.PGPORT || '5432').split(',')
   return hosts.map((host, i) => {
-    const port = (ports.length === 1 ? ports[0] : ports[i]) || env.PGPORT || '5432'
-    return addressOf(url, host || env.PGHOST || 'localhost', port)
+    const port = ports.length === 1 ? ports[0] : ports[i]
+    const standIn = variable.length === 1 ? variable[0] : variable[i]
+    if (!port && variable.length > 1 && variable.length !== hosts.length)
+      throw new UrlError(`${hosts.length} hosts, but ${variable.length} ports`, 'PGPORT')
+    return addressOf(
+      url,
+      { text: host || env.PGHOST || 'localhost', variable: host !== '' && isNamed ? null : 'PGHOST' },
+      { text: port || (standIn ?? ''), variable: port ? null : 'PGPORT' },
+    )
   })
 }
 
-function addressOf(url: string, host: string, port: string): HostPort {
-  if (host.startsWith('/')) throw refuse(url, 'a Unix socket is no address that other nodes could know')
-  const bare = host.replace(/^\[(.*)\]$/, '$1')
-  const address = parseAddress(`${bare.includes(':') ? `[${bare}]` : bare}:${port}`)
+/** A part of an address, and the variable that it is from; null: the URL. */
+interface Part {
+  readonly text: string
+  readonly variable: UrlError['variable']
+}
+
+function addressOf(url: string, host: Part, port: Part): HostPort {
+  if (host.text.startsWith('/')) {
+    const why = 'a Unix socket is no address that other nodes could know'
+    throw host.variable ? new UrlError(why, host.variable) : refuse(url, why)
+  }
+  const bare = host.text.replace(/^\[(.*)\]$/, '$1')
+  const address = parseAddress(`${bare.includes(':') ? `[${bare}]` : bare}:${port.text}`)
   if (address) return address
-  const escaping = url.includes('@') ? ' (in a user or password, @ : / need percent-encoding)' : ''
-  const what = parseAddress(`h:${port}`) === null ? 'a port that is not 1 to 65535' : 'a bad host'
-  throw refuse(url, `${what}${escaping}`)
+  const isPort = parseAddress(`h:${port.text}`) === null
+  const { text, variable } = isPort ? port : host
+  if (variable !== null) {
+    const what = isPort ? 'a port from 1 to 65535' : 'a host, or several with commas between'
+    throw new UrlError(`expected ${what}, got ${JSON.stringify(text)}`, variable)
+  }
+  const what = isPort ? 'a port that is not 1 to 65535' : 'a bad host'
+  throw refuse(url, `${what}${escapingHint(url)}`)
+}
+
+/** What an unescaped password leaves behind the user is taken for a host, a port or a path, and has its @. */
+function escapingHint(url: string): string {
+  const [, rest = ''] = /^postgres(?:ql)?:\/\/(?:[^@/]*@)?(.*)$/s.exec(url) ?? []
+  return rest.includes('@') ? ' (in a user or password, @ : / need percent-encoding)' : ''
 }
 
 function settingsOf(url: string, given: ReadonlyMap<string, string>): ConnectionSettings {

@@ -1,10 +1,11 @@
-import { type ConfigSources, loadConfig } from '../config/load.ts'
+import { type ConfigSources, type Origin, readConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { resolveTarget } from '../db/target.ts'
 
 /** A configuration, and what is known by it before any connection. */
 export interface Loaded {
   readonly config: Config
+  readonly origin: Origin
   /** The database of the first coordinator's URL, as psql would choose it. */
   readonly database: string
   readonly warnings: readonly string[]
@@ -12,7 +13,7 @@ export interface Loaded {
 
 /** @throws ConfigError */
 export async function loadCluster(sources: ConfigSources): Promise<Loaded> {
-  const config = await loadConfig(sources)
+  const { config, origin, warnings: said } = await readConfig(sources)
   const [first] = config.coordinators
   if (!first) throw new Error('a loaded configuration has a coordinator')
   const { address, database: named, settings } = first
@@ -20,7 +21,8 @@ export async function loadCluster(sources: ConfigSources): Promise<Loaded> {
   const ignored = config.coordinators.flatMap((candidate) => candidate.settings.ignored ?? [])
   return {
     config,
+    origin,
     database: config.databases?.[0] ?? database,
-    warnings: [...new Set([...ignored, ...warnings])],
+    warnings: [...new Set([...said, ...ignored, ...warnings])],
   }
 }

@@ -1,7 +1,7 @@
 import type { Command, Option } from 'commander'
-import { z } from 'zod'
 import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
 import { buildProgram } from '../../src/cli/program.ts'
+import { type SchemaNode as Node, schemaTree } from '../../src/config/problems.ts'
 import { configSchema } from '../../src/config/schema.ts'
 import { RULES } from '../../src/diagnose/rules.ts'
 import { CHECKS } from '../../src/doctor/checks.ts'
@@ -97,28 +97,28 @@ function optionRow(option: Option): string[] {
   return [`\`${flags}\``, `${description}${choices}`, shown]
 }
 
-/** What of JSON Schema the configuration's has. */
-interface Node {
-  readonly description?: string
-  readonly title?: string
-  readonly type?: string | readonly string[]
-  readonly default?: unknown
-  readonly enum?: readonly string[]
-  readonly properties?: Readonly<Record<string, Node>>
-  readonly items?: Node
-  readonly additionalProperties?: Node | boolean
-  readonly required?: readonly string[]
+/** docs/reference/configuration.schema.json */
+export function configurationSchema(): Node & { readonly title: string } {
+  return { ...schemaTree(configSchema({})), title: 'The configuration of citus-ha' }
 }
 
-/** docs/reference/configuration.schema.json */
-export function configurationSchema(): object {
-  const schema = z.toJSONSchema(configSchema({}), { io: 'input', unrepresentable: 'any' })
-  return { ...schema, title: 'The configuration of citus-ha' }
-}
+const PRECEDENCE = `## Which file, which coordinator
+
+| | the first of these that there is |
+| --- | --- |
+| file | \`--config FILE\`, before the command or behind it; \`CITUS_HA_CONFIG\`; and, where neither \`--coordinator\` nor \`CITUS_HA_COORDINATOR\` is given: \`$XDG_CONFIG_HOME/citus-ha/citus-ha.yaml\` (\`~/.config\` without that variable); \`/etc/citus-ha/citus-ha.yaml\` |
+| coordinators | \`--coordinator URL\`, repeatable; \`CITUS_HA_COORDINATOR\`, URLs with blanks between; \`coordinators\` of the file; \`PGHOST\`, as for psql |
+| what a coordinator’s URL does not say | \`connection\` of the file; \`PG*\` variables; the password file; what libpq does |
+
+Whoever names a coordinator gets no file that he has not named: it may be another cluster’s, with its standbys, its addresses and
+its watcher. A running \`watch\` reads at SIGHUP the file that it found at its start, and looks for no other. A file that holds a
+password, a token or a secret, and that everybody may read, is a warning.
+
+## Keys`
 
 /** docs/reference/configuration.md */
 export function configurationPage(): string {
-  const rows = keysOf(configurationSchema() as Node, '').map(({ path, node, required }) => [
+  const rows = keysOf(configurationSchema(), '').map(({ path, node, required }) => [
     `\`${path}\``,
     typeOf(node),
     required ? 'required' : defaultOf(node),
@@ -126,7 +126,8 @@ export function configurationPage(): string {
   ])
   return page(
     'Configuration',
-    'The keys of the file that `--config` names (YAML or JSON). An unknown key is an error. Editors complete and check the file with [its JSON Schema](configuration.schema.json).',
+    'The keys of the file (YAML or JSON). An unknown key is an error. Editors complete and check the file with [its JSON Schema](configuration.schema.json).',
+    PRECEDENCE,
     table(['key', 'value', 'default', ''], rows),
   )
 }

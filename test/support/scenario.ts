@@ -25,6 +25,7 @@ export async function citusHa(args: readonly string[], hooks?: ChangeHooks): Pro
     stdout: { write: (text) => out.push(text) },
     stderr: { write: (text) => err.push(text) },
     env: { PATH: process.env.PATH, HOME: '/nonexistent' },
+    etc: '/nonexistent',
     signal: new AbortController().signal,
     ...(hooks && { hooks }),
   })

@@ -1,13 +1,14 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/config/config-error.ts'
-import { type ConfigSources, loadConfig } from '../../src/config/load.ts'
+import { type ConfigSources, defaultFiles, loadConfig, readConfig } from '../../src/config/load.ts'
 import { redact } from '../../src/config/redact.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { loadCluster } from '../../src/walk/cluster.ts'
+import { describeError } from '../../src/walk/describe-error.ts'
 
 const URL = 'postgres://citus_ha@cn1.example:5432/app'
 const TOKEN = 'a-token-of-enough-characters'
@@ -171,7 +172,7 @@ log: { level: debug }
     ['control: { tls: { cert: c, key: k } }', 'control: expected token, tokenFile or tls.clientCa'],
     ['control: { token: short }', 'control.token: expected 16 characters or more'],
     ['control: { token: "häslich häslich" }', 'control.token: expected'],
-    ['control: { token: 1234567890123456 }', 'control.token: expected text, got a number'],
+    ['control: { token: 1234567890123456 }', 'control.token: expected text, got a number: put it in quotes'],
     [
       `control: { token: ${TOKEN}, tokenFile: f }`,
       'control.tokenFile: expected token or tokenFile, got both',
@@ -227,11 +228,17 @@ describe('what is wrong is said in one line', () => {
     ['detect: { interval: 10 }', `detect.interval: ${DURATION}, got 10`],
     ['detect: { interval: 0s }', 'detect.interval: expected more than zero'],
     ['detect: { interval: 30d }', `detect.interval: ${DURATION}, got "30d"`],
-    ['detect: { intervall: 1s }', 'detect.intervall: unknown key'],
+    ['detect: { intervall: 1s }', 'detect.intervall: unknown key; did you mean interval?'],
     ['detect: { confirm: 0 }', 'detect.confirm: expected 1 or more'],
     ['detect: { confirm: 1.5 }', 'detect.confirm: expected a whole number, got a number'],
     ['detect: 3', 'detect: expected a mapping, got a number'],
-    ['detekt: {}', 'detekt: unknown key'],
+    ['detekt: {}', 'detekt: unknown key; did you mean detect?'],
+    ['nosuch: {}', 'nosuch: unknown key'],
+    ['lock_timeout: 1s', 'lock_timeout: unknown key; did you mean apply.lockTimeout?'],
+    ['timeout: 1s', 'timeout: unknown key; did you mean detect.timeout or notify.timeout?'],
+    ['connection: { pasword: 1 }', 'connection.pasword: unknown key; did you mean password?'],
+    ['connection: { password: 12345 }', 'connection.password: expected text, got a number: put it in quotes'],
+    ['connection: { user: true }', 'connection.user: expected text, got true or false: put it in quotes'],
     [
       'apply: { force: always }',
       `apply.force: expected never or a duration such as 200ms, 10s or 5m, got "always"`,
@@ -250,19 +257,26 @@ describe('what is wrong is said in one line', () => {
     ],
     ['standbys: [{ group: -1, address: "w1c:1" }]', 'standbys[0].group: expected 0 or more'],
     ['addresses: { worker-1: {} }', 'addresses.worker-1: expected an address such as worker-1:5432'],
-    ['addresses: { "worker-1:5432": { conect: "a:1" } }', 'addresses["worker-1:5432"].conect: unknown key'],
+    [
+      'addresses: { "worker-1:5432": { conect: "a:1" } }',
+      'addresses["worker-1:5432"].conect: unknown key; did you mean connect?',
+    ],
+    ['"postgres://u:hunter2@h/db": 1', '["postgres://u:***@h/db"]: unknown key'],
     ['http: { listen: 8008 }', 'http.listen: expected an address such as 127.0.0.1:8008, got 8008'],
     [
       'connection: { sslmode: verify }',
       'connection.sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full',
     ],
-    ['detect: { a: 1, interval: fast }', `detect.interval: ${DURATION}, got "fast" (and 1 more)`],
   ])('%s', async (yaml, expected) => {
     expect(await complaint(load(ONE + yaml))).toBe(`citus-ha.yaml: ${expected}`)
   })
 
   test.each([
     [`${ONE}detect: { interval: 1s\n`, /^citus-ha\.yaml:3:1: not YAML: /],
+    [
+      `${ONE}detect: {}\ndetect: {}\nlog: {}\nlog: {}\n`,
+      /^citus-ha\.yaml:3:1: not YAML: duplicate key; citus-ha\.yaml:5:1: not YAML: duplicate key$/,
+    ],
     [`${ONE}detect: {}\ndetect: {}\n`, /^citus-ha\.yaml:3:1: not YAML: duplicate key$/],
     ['- coordinators', /^citus-ha\.yaml: expected keys such as "coordinators:", got a list$/],
     [
@@ -274,10 +288,44 @@ describe('what is wrong is said in one line', () => {
     expect(await complaint(load(yaml))).toMatch(expected)
   })
 
+  test.each([
+    [
+      'detect: { a: 1, interval: fast, confirm: 0 }\nlog: { level: loud }',
+      [
+        'detect.a: unknown key',
+        `detect.interval: ${DURATION}, got "fast"`,
+        'detect.confirm: expected 1 or more',
+        'log.level: expected one of silent, error, warn, info, debug, trace',
+      ],
+    ],
+    [
+      'coordinators: [{ uri: x }]',
+      [
+        'coordinators[0].uri: unknown key; did you mean url?',
+        'coordinators[0].url: expected text, got nothing',
+      ],
+    ],
+    ['coordinator: [{ url: x }]', ['coordinator: unknown key; did you mean coordinators?']],
+  ])('and all of it at once: %s', async (yaml, expected) => {
+    const error = await load(yaml).catch((thrown: unknown) => thrown)
+    const lines = expected.map((line) => `citus-ha.yaml: ${line}`)
+    expect(error).toMatchObject({ problems: lines, message: lines.join('; ') })
+    expect(describeError(error)).toEqual({ lines, line: lines.join('; '), exitCode: 2 })
+  })
+
   test('no coordinator at all', async () => {
     const give = 'no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR'
     expect(await complaint(loadConfig({ env: {} }))).toBe(give)
     expect(await complaint(load('cluster: orders'))).toBe(`citus-ha.yaml: ${give}`)
+    const files = defaultFiles({ HOME: '/nonexistent' }, '/nonexistent')
+    expect(await complaint(loadConfig({ env: {}, defaultFiles: files }))).toBe(
+      `${give}; there is no file ${files.join(' or ')}`,
+    )
+  })
+
+  test('JSON that is none, by the name of its file', async () => {
+    const file = 'citus-ha.JSON'
+    expect(await complaint(load('{"detect": [}', { file }))).toMatch(/^citus-ha\.JSON:1:13: not JSON: /)
   })
 
   test.each([
@@ -375,6 +423,28 @@ describe('coordinators', () => {
     }
   })
 
+  test.each<[string, ConfigSources['env'], string[] | string]>([
+    ['postgres://', { PGHOST: 'a,b', PGPORT: '1,2' }, ['a:1', 'b:2']],
+    ['postgres://', { PGHOST: 'a,b', PGPORT: '1' }, ['a:1', 'b:1']],
+    ['postgres://c,d:3/app', { PGHOST: 'a,b', PGPORT: '1,2' }, ['c:1', 'd:3']],
+    ['postgres://h/app', { PGPORT: 'abc' }, 'PGPORT: expected a port from 1 to 65535, got "abc"'],
+    ['postgres://h/app', { PGPORT: '1,2' }, 'PGPORT: 1 hosts, but 2 ports'],
+    [
+      'postgres:///app',
+      { PGHOST: 'a b' },
+      'PGHOST: expected a host, or several with commas between, got "a b"',
+    ],
+    [
+      'postgres:///app',
+      { PGHOST: '/run' },
+      'PGHOST: a Unix socket is no address that other nodes could know',
+    ],
+  ])('%s with %j', async (url, env, expected) => {
+    const loading = candidates(url, env)
+    if (typeof expected === 'string') expect(await complaint(loading)).toBe(expected)
+    else expect((await loading).map(({ address }) => formatAddress(address))).toEqual(expected)
+  })
+
   test('without a host or port: PGHOST and PGPORT, else localhost:5432', async () => {
     expect((await candidates('postgres://'))[0]?.address).toEqual({ host: 'localhost', port: 5432 })
     const env = { PGHOST: 'cn', PGPORT: '6000' }
@@ -385,8 +455,13 @@ describe('coordinators', () => {
     ['postgres://h/db?nosuch=1', '--coordinator: unknown parameter "nosuch", in postgres://h/db?nosuch=1'],
     [
       'postgres://u:p@h:0/db',
-      /^--coordinator: a port that is not 1 to 65535 .*, in postgres:\/\/u:\*\*\*@h:0\/db$/,
+      /^--coordinator: a port that is not 1 to 65535, in postgres:\/\/u:\*\*\*@h:0\/db$/,
     ],
+    [
+      'postgres://u:p/w@h/db',
+      /^--coordinator: a port that is not 1 to 65535 \(.* need percent-encoding\), in postgres:\/\/u:\*\*\*@h\/db$/,
+    ],
+    ['postgres://u:p@w#x@h/db', /^--coordinator: expected a URL such as .* \(.* need percent-encoding\)$/],
     ['postgres://%2Fvar%2Frun/db', /Unix socket/],
     ['postgres://h/db?service=mine', /service is not read by citus-ha/],
     ['postgres://h/db?__proto__=1', /unknown parameter "__proto__"/],
@@ -429,6 +504,111 @@ describe('coordinators', () => {
   })
 })
 
+describe('without a file that is named', () => {
+  const home = '/home/u/.config/citus-ha/citus-ha.yaml'
+  const machine = '/etc/citus-ha/citus-ha.yaml'
+
+  test.each<[ConfigSources['env'], string[]]>([
+    [{ HOME: '/home/u' }, [home, machine]],
+    [{ HOME: '/home/u', XDG_CONFIG_HOME: '/x' }, ['/x/citus-ha/citus-ha.yaml', machine]],
+    [{ HOME: '/home/u', XDG_CONFIG_HOME: 'x' }, [home, machine]],
+    [{}, [machine]],
+  ])('with %j it is looked for in %j', (env, expected) => {
+    expect(defaultFiles(env)).toEqual(expected)
+  })
+
+  const yaml = (host: string) => `coordinators: [{ url: "postgres://u@${host}/app" }]`
+  const both = {
+    [home]: yaml('own'),
+    [machine]: yaml('machine'),
+    '/named': yaml('named'),
+    '/set': yaml('set'),
+  }
+  const bare = { '/named': 'detect: { interval: 3s }' }
+  const missing = (path: string) => Object.assign(new Error(path), { code: 'ENOENT' })
+
+  test.each<[string, Record<string, string>, Partial<ConfigSources>, unknown]>([
+    ['--config', both, { file: '/named', env: { CITUS_HA_CONFIG: '/set' } }, ['named', '/named', '--config']],
+    ['CITUS_HA_CONFIG', both, { env: { CITUS_HA_CONFIG: '/set' } }, ['set', '/set', 'CITUS_HA_CONFIG']],
+    ['its own', both, {}, ['own', home, 'default']],
+    ['its own, beside PGHOST', both, { env: { PGHOST: 'pg' } }, ['own', home, 'default']],
+    ['the machine’s', { [machine]: yaml('machine') }, {}, ['machine', machine, 'default']],
+    // A file of another cluster would say which standbys to ask, and where the watcher is.
+    ['none: a flag names the cluster', both, { coordinators: ['postgres://flag/a'] }, ['flag', null, null]],
+    [
+      'none: the environment names the cluster',
+      both,
+      { env: { CITUS_HA_COORDINATOR: 'postgres://env/a' } },
+      ['env', null, null],
+    ],
+    [
+      'that which is named, beside a flag',
+      both,
+      { file: '/named', coordinators: ['postgres://flag/a'] },
+      ['flag', '/named', '--config'],
+    ],
+    ['none: PGHOST', {}, { env: { PGHOST: 'pg' } }, ['pg', null, null]],
+    [
+      'one without coordinators: PGHOST',
+      bare,
+      { file: '/named', env: { PGHOST: 'pg' } },
+      ['pg', '/named', '--config'],
+    ],
+  ])('read is %s', async (_, files, sources, expected) => {
+    const readFile = async (path: string) => {
+      const text = files[path]
+      if (text === undefined) throw missing(path)
+      return text
+    }
+    const { config, origin } = await readConfig({
+      env: {},
+      readFile,
+      defaultFiles: [home, machine],
+      ...sources,
+    })
+    const [first] = config.coordinators
+    expect([first?.address.host, origin.file?.path ?? null, origin.file?.by ?? null]).toEqual(expected)
+  })
+
+  test('one that is there and can’t be read is not passed over', async () => {
+    const readFile = async () => {
+      throw Object.assign(new Error('x'), { code: 'EACCES' })
+    }
+    const loading = readConfig({ env: {}, readFile, defaultFiles: [home, machine] })
+    expect(await complaint(loading)).toBe(`${home}: permission denied`)
+  })
+})
+
+describe('a file with a secret in it', () => {
+  const WARNING = (key: string) =>
+    `has world access and holds a secret (${key}); permissions should be u=rw,g=r (0640) or less`
+
+  test.each<[string, string, string[]]>([
+    ['connection: { password: hunter2 }', '0644', [WARNING('connection.password')]],
+    ['connection: { password: hunter2 }', '0640', []],
+    ['connection: { passfile: /p }', '0644', []],
+    ['coordinators: [{ url: "postgres://u:hunter2@h/db" }]', '0644', [WARNING('coordinators[0].url')]],
+    [`control: { token: ${TOKEN} }`, '0604', [WARNING('control.token')]],
+    ['control: { tokenFile: t }', '0644', []],
+    [
+      `notify: { webhooks: [{ url: "https://h/x", secret: ${TOKEN} }] }`,
+      '0644',
+      [WARNING('notify.webhooks[0].secret')],
+    ],
+  ])('%s, of mode %s', async (yaml, mode, expected) => {
+    const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))
+    const file = join(directory, 'citus-ha.yaml')
+    try {
+      await writeFile(file, yaml.startsWith('coordinators') ? yaml : ONE + yaml)
+      await chmod(file, Number.parseInt(mode, 8))
+      const { warnings } = await loadCluster({ env: { HOME: '/nonexistent', PGUSER: 'u' }, file })
+      expect(warnings).toEqual(expected.map((text) => `${file} ${text}`))
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+})
+
 describe('redact', () => {
   test.each([
     ['at postgres://u:secret@h:1/db now', 'at postgres://u:***@h:1/db now'],
@@ -451,6 +631,9 @@ describe('redact', () => {
     ['http://127.0.0.1:8008/status', 'http://127.0.0.1:8008/status'],
     ['password authentication failed for user "u"', 'password authentication failed for user "u"'],
     ['passfile=/etc/pgpass', 'passfile=/etc/pgpass'],
+    ['connection.password: expected text, got a list', 'connection.password: expected text, got a list'],
+    ['standbys[0].password: unknown key', 'standbys[0].password: unknown key'],
+    ['password: expected', 'password: ***'],
   ])('%s', (text, expected) => {
     expect(redact(text)).toBe(expected)
   })

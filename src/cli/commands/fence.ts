@@ -67,11 +67,11 @@ const MARGIN_MS = 10_000
 /** @throws CitusHaError where no watcher answers, or it does not take the order */
 async function order(
   options: ReleaseOptions,
-  { env, signal }: Io,
+  { env, etc, signal }: Io,
   path: string,
   body: object,
 ): Promise<{ readonly exitCode: number; readonly document: unknown }> {
-  const { config } = await loadCluster(options, { env })
+  const { config } = await loadCluster(options, { env, ...(etc && { etc }) })
   const timeoutMs = config.apply.deadline + MARGIN_MS
   const asked = options.database === undefined ? body : { ...body, database: options.database }
   const given = await callControl(config, { method: 'POST', path, body: asked, timeoutMs, signal })
