@@ -33,6 +33,28 @@ const DATABASE = ['database'] as const
 /** Everything `/metrics` tells. Labels are bounded by the nodes, groups and databases there are, and by rules. */
 export type Families = ReturnType<typeof familiesIn>
 
+const UNWANTED = [
+  // Gauges that are named as if they were counters.
+  'nodejs_active_resources_total',
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  // Without a sample since the last scrape these are written as no number of Prometheus's is.
+  'nodejs_eventloop_lag_min_seconds',
+  'nodejs_eventloop_lag_mean_seconds',
+  'nodejs_eventloop_lag_stddev_seconds',
+]
+/** Milliseconds; at the default of ten an idle watcher would wake a hundred times a second. */
+const EVENT_LOOP_PRECISION_MS = 100
+
+/** Adds what Prometheus's clients tell of their own process: `process_*` and `nodejs_*`. */
+export function addProcess(prometheus: Prometheus, registry: Registry): void {
+  prometheus.collectDefaultMetrics({
+    register: registry,
+    eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS,
+  })
+  for (const name of UNWANTED) registry.removeSingleMetric(name)
+}
+
 export function familiesIn(prometheus: Prometheus, registry: Registry) {
   return { ...nodes(prometheus, registry), ...groups(prometheus, registry), ...loops(prometheus, registry) }
 }
@@ -41,10 +63,16 @@ function nodes(prometheus: Prometheus, registry: Registry) {
   const gauge = gauges(prometheus, registry)
   return {
     up: gauge('node_up', '1: the node answered when it was last asked; 0: it did not.', NODE),
-    role: gauge('node_role', '1 for what the node is: primary (takes writes) or standby (in recovery).', [
-      ...NODE,
-      'role',
-    ]),
+    role: gauge(
+      'node_role',
+      '1 for what the node is: primary (takes writes), standby (in recovery), read-only, retired, or alias (another name of its group’s primary).',
+      [...NODE, 'role'],
+    ),
+    streaming: gauge(
+      'node_streaming',
+      '1: this standby receives from its group’s primary, as surveyed; 0: it does not. Absent where that cannot be seen.',
+      NODE,
+    ),
     registered: gauge(
       'node_registered',
       '1 for what the coordinator’s pg_dist_node calls it: primary, secondary, clone, or none.',
@@ -85,6 +113,7 @@ function groups(prometheus: Prometheus, registry: Registry) {
     groupFailures: gauge('group_failures', 'Tries in a row at this group that failed.', GROUP),
     paused: gauge('group_paused', '1: nothing is changed for this group, since a person paused it.', GROUP),
     cooldown: gauge('group_rest_seconds', 'How long the group is still left alone; 0: it is not.', GROUP),
+    warnings: gauge('warnings', 'Warnings of citus-ha status, by code; as surveyed.', [...GROUP, 'code']),
     fenced: gauge(
       'group_fence_seconds',
       'How long the fence that this instance holds will still keep the group’s writes standing; 0: it holds none.',

@@ -1,14 +1,16 @@
 import type { Registry } from 'prom-client'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import type { Remark } from '../model/remark.ts'
+import type { StateCode } from '../model/server-state.ts'
 import type { TargetState } from '../notify/target.ts'
 import { type CopyState, copiesOf } from '../walk/copies.ts'
 import type { View } from '../walk/look.ts'
-import { type NodeStatus, nodesOf } from '../walk/status.ts'
+import { type NodeStatus, nodesOf, warningsOf } from '../walk/status.ts'
 import type { Acted, Noticed, WatchEvent } from '../watch/event.ts'
 import { allReady } from '../watch/health.ts'
 import type { PulseState, WatchState } from '../watch/state.ts'
-import { type Families, familiesIn, HELD, NOTICED, OUTCOMES, STAGES } from './families.ts'
+import { addProcess, type Families, familiesIn, HELD, NOTICED, OUTCOMES, STAGES } from './families.ts'
 
 export interface MetricsOptions {
   /** Asked anew at each scrape. */
@@ -23,17 +25,20 @@ export interface MetricsOptions {
 interface Digest {
   readonly nodes: readonly ShownNode[]
   readonly copies: readonly CopyState[]
+  readonly warnings: readonly Remark[]
   /** Address of each group's primary. */
   readonly primaries: ReadonlyMap<number, string>
 }
 
-const NOTHING: Digest = { nodes: [], copies: [], primaries: new Map() }
+const NOTHING: Digest = { nodes: [], copies: [], warnings: [], primaries: new Map() }
 
 interface ShownNode {
   readonly status: NodeStatus
   /** '' for a node of which no group is known. */
   readonly group: string
   readonly answered: Answered | null
+  /** The row names the group's primary a second time. */
+  readonly isAlias: boolean
 }
 
 /**
@@ -56,6 +61,7 @@ export class Metrics {
     // Loaded here: only a watcher that is asked for metrics should pay for it.
     const prometheus = await import('prom-client')
     const registry = new prometheus.Registry()
+    addProcess(prometheus, registry)
     return new Metrics(registry, familiesIn(prometheus, registry), options)
   }
 
@@ -125,9 +131,11 @@ export class Metrics {
     build.set({ version: this.#options.version }, 1)
     for (const target of this.#options.notifications?.() ?? []) this.#readTarget(target)
     for (const state of states) {
+      const digest = state.view ? this.#digest(state.view) : NOTHING
       this.#readLoop(state)
       this.#readGroups(state)
-      this.#readNodes(state, state.view ? this.#digest(state.view) : NOTHING)
+      this.#readWarnings(state, digest)
+      this.#readNodes(state, digest)
     }
   }
 
@@ -163,6 +171,12 @@ export class Metrics {
     }
   }
 
+  #readWarnings({ database }: WatchState, { warnings }: Digest): void {
+    for (const { code, group } of warnings) {
+      this.#families.warnings.inc({ database, group: group === null ? '' : String(group), code })
+    }
+  }
+
   #readNodes({ database, pulses }: WatchState, { nodes, copies, primaries }: Digest): void {
     const { up, copyDiffers } = this.#families
     const byAddress = new Map(pulses.map((pulse) => [formatAddress(pulse.address), pulse]))
@@ -183,11 +197,11 @@ export class Metrics {
 
   #readNode(
     database: string,
-    { status, group, answered }: ShownNode,
+    { status, group, answered, isAlias }: ShownNode,
     pulse: PulseState | undefined,
     primary: PulseState | undefined,
   ): void {
-    const { up, role, registered, lag, timeline, prepared, preparedAge } = this.#families
+    const { up, role, streaming, registered, lag, timeline, prepared, preparedAge } = this.#families
     const labels = { database, group, node: status.address }
     const isUp = pulse && pulse.state !== 'starting' ? pulse.state === 'up' : answered !== null
     up.set(labels, isUp ? 1 : 0)
@@ -195,8 +209,10 @@ export class Metrics {
     const inRecovery = pulse?.inRecovery ?? answered?.inRecovery ?? null
     // A pulse is newer: between two surveys a standby may have been promoted.
     const isSame = inRecovery === answered?.inRecovery
-    const now = isSame ? status.role : inRecovery ? 'standby' : 'primary'
+    const now = isAlias ? 'alias' : isSame ? status.role : inRecovery ? 'standby' : 'primary'
     if (isUp && inRecovery !== null && now !== null) role.set({ ...labels, role: now }, 1)
+    const streams = isUp && isSame && inRecovery ? STREAMS[status.stateCode] : undefined
+    if (streams !== undefined) streaming.set(labels, streams)
     const behind = isUp && inRecovery ? (lagBetween(pulse, primary) ?? status.lagBytes) : null
     if (behind !== null) lag.set(labels, behind)
     if (status.timeline !== null) timeline.set(labels, status.timeline)
@@ -214,8 +230,20 @@ export class Metrics {
   }
 }
 
+/** Whether a standby receives from its group's primary; of any other state nothing is known. */
+const STREAMS: Partial<Record<StateCode, 0 | 1>> = {
+  streaming: 1,
+  'not-streaming': 0,
+  'streams-elsewhere': 0,
+}
+
 function digestOf(view: View): Digest {
   const { groups, others } = nodesOf(view)
+  const aliases = new Set(
+    view.diagnoses.flatMap(({ secondaries }) =>
+      secondaries.filter(({ state }) => state === 'alias').map(({ address }) => formatAddress(address)),
+    ),
+  )
   const answers = new Map(
     view.survey.nodes.flatMap((node) =>
       node.kind === 'answered' ? [[formatAddress(node.address), node] as const] : [],
@@ -223,7 +251,8 @@ function digestOf(view: View): Digest {
   )
   const shown = (status: NodeStatus, group: number | undefined): ShownNode => {
     const answered = answers.get(status.address) ?? null
-    return { status, group: group === undefined ? '' : String(group), answered }
+    const isAlias = aliases.has(status.address)
+    return { status, group: group === undefined ? '' : String(group), answered, isAlias }
   }
   const primaries = view.diagnoses.flatMap(({ group, primary }) =>
     primary ? [[group, formatAddress(primary.address)] as const] : [],
@@ -234,6 +263,7 @@ function digestOf(view: View): Digest {
       ...others.map((status) => shown(status, answers.get(status.address)?.citus?.localGroup)),
     ],
     copies: copiesOf(view),
+    warnings: warningsOf(view),
     primaries: new Map(primaries),
   }
 }

@@ -91,22 +91,7 @@ export function statusOf(view: View): Status {
   const { survey, coordinator, diagnoses, plan } = view
   const { groups, others } = nodesOf(view)
   const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)]
-  const warnings = [
-    ...plan.remarks,
-    ...impostorsTold(view),
-    ...unseenTold(survey),
-    ...untrustedTold(survey),
-    ...lookalikesTold(survey),
-    ...retiredIn(survey, diagnoses).map((retired) =>
-      remark('old-primary-runs', describeRetired(retired, survey.database), {
-        group: retired.group,
-        node: retired.node.address,
-      }),
-    ),
-    ...intentsIn(survey.nodes).map((intent) =>
-      remark('switchover-unfinished', describeIntent(intent), { group: intent.group, node: intent.from }),
-    ),
-  ]
+  const warnings = warningsOf(view)
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),
@@ -124,6 +109,27 @@ export function statusOf(view: View): Status {
     warnings: textsOf(warnings),
     remarks: [...problems, ...warnings],
   }
+}
+
+/** What is not wrong, and should be known all the same. */
+export function warningsOf(view: View): Remark<WarningCode>[] {
+  const { survey, diagnoses, plan } = view
+  return [
+    ...plan.remarks,
+    ...impostorsTold(view),
+    ...unseenTold(survey),
+    ...untrustedTold(survey),
+    ...lookalikesTold(survey),
+    ...retiredIn(survey, diagnoses).map((retired) =>
+      remark('old-primary-runs', describeRetired(retired, survey.database), {
+        group: retired.group,
+        node: retired.node.address,
+      }),
+    ),
+    ...intentsIn(survey.nodes).map((intent) =>
+      remark('switchover-unfinished', describeIntent(intent), { group: intent.group, node: intent.from }),
+    ),
+  ]
 }
 
 /** Standbys of which nothing is known because our role may not look. */

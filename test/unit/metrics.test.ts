@@ -2,7 +2,16 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { Metrics } from '../../src/http/metrics.ts'
 import type { WatchState } from '../../src/watch/state.ts'
-import { observe, primaryRow, silent, standby, surveyOf, TWO_WORKERS, writable } from '../support/builders.ts'
+import {
+  address,
+  observe,
+  primaryRow,
+  silent,
+  standby,
+  surveyOf,
+  TWO_WORKERS,
+  writable,
+} from '../support/builders.ts'
 import { readExposition, samplesOf } from '../support/exposition.ts'
 import { acted, groupState, pulse, report, SOUND, stateOf, viewOf } from '../support/watch-state.ts'
 
@@ -28,8 +37,8 @@ describe('the exposition', () => {
     const families = readExposition(await metrics.text())
     expect(families.size).toBeGreaterThan(20)
     for (const [name, { help, type, samples }] of families) {
-      expect(name).toMatch(/^citus_ha_[a-z_]+$/)
-      expect(help).toMatch(/.+\.$/)
+      expect(name).toMatch(/^(citus_ha_[a-z_]+|(process|nodejs)_[a-z0-9_]+)$/)
+      if (name.startsWith('citus_ha_')) expect(help).toMatch(/.+\.$/)
       expect(name.endsWith('_total')).toBe(type === 'counter')
       if (/_(age|notice|stage)_/.test(name)) expect(name).toMatch(/_seconds$/)
       expect([...samples.values()].every(Number.isFinite)).toBe(true)
@@ -39,11 +48,12 @@ describe('the exposition', () => {
   test('is what the page says, no more and no less', async () => {
     const { metrics } = await metricsOf(stateOf())
     const page = await readFile(new URL('../../docs/http.md', import.meta.url), 'utf8')
-    const table = page.slice(page.indexOf('| name |'), page.indexOf('Worth an alert'))
+    const table = page.slice(page.indexOf('| name |'), page.indexOf('## Alerts'))
     const told = [...readExposition(await metrics.text()).keys()].sort()
-    expect([...table.matchAll(/`(citus_ha_[a-z_]+)`(?=,| \|)/g)].map(([, name]) => name).sort()).toEqual(told)
-    const alerts = page.slice(page.indexOf('Worth an alert'))
-    for (const [name] of alerts.matchAll(/citus_ha_[a-z_]+/g)) expect(told).toContain(name)
+    const ours = told.filter((name) => name.startsWith('citus_ha_'))
+    expect([...table.matchAll(/`(citus_ha_[a-z_]+)`(?=,| \|)/g)].map(([, name]) => name).sort()).toEqual(ours)
+    const others = new Set(told.filter((name) => !ours.includes(name)).map((name) => name.split('_')[0]))
+    expect([...others].sort()).toEqual(['nodejs', 'process'])
   })
 
   test('escapes what a name may hold', async () => {
@@ -119,6 +129,29 @@ describe('nodes', () => {
       ['citus_ha_node_up{database="app",group="",node="w1a:5432"}', 1],
       ['citus_ha_node_up{database="app",group="",node="w2a:5432"}', 0],
     ])
+  })
+
+  test('a second name of a primary is no second primary, and a standby that receives nothing shows', async () => {
+    const rows = TWO_WORKERS.map((row) =>
+      row.role === 'secondary' && row.group === 1 ? { ...row, address: address('W1A') } : row,
+    )
+    const primary = writable('w1a', 1, { lsn: 5000n, catalog: rows })
+    const again = { ...primary, address: address('W1A') }
+    const stopped = { ...standby('w2b', 2, 'w2a', { lsn: 5000n }), receiver: null }
+    const unseen = { ...standby('w1b', 1, 'w1a', { lsn: 4900n }), receiver: null, readsStatistics: false }
+    const coordinator = writable('cn1', 0, { catalog: rows })
+    const nodes = [coordinator, primary, again, unseen, writable('w2a', 2, { lsn: 5000n }), stopped]
+    const { read } = await metricsOf(stateOf({ view: viewOf(surveyOf(nodes)) }))
+    const now = await read()
+    const primaries = Object.keys(now).filter((key) => /node_role.*group="1".*role="primary"/.test(key))
+    expect(primaries).toEqual([`citus_ha_node_role${node('w1a', 1, 'role="primary"')}`])
+    expect(now).toMatchObject({
+      [`citus_ha_node_role${node('W1A', 1, 'role="alias"')}`]: 1,
+      [`citus_ha_node_streaming${node('w2b', 2)}`]: 0,
+      // What the role may not see is said in a warning.
+      'citus_ha_warnings{code="can-not-look",database="app",group=""}': 1,
+    })
+    expect(now).not.toHaveProperty([`citus_ha_node_streaming${node('w1b', 1)}`])
   })
 
   test('show what is prepared there, and for how long', async () => {
