@@ -175,15 +175,15 @@ async function whatIsSeen(): Promise<Seen[]> {
     [['CitusHaNotificationsWait'], 21, { one: waiting, other }],
     [['CitusHaVersionsDiffer'], 365, { one, other: old }],
     // What must wake nobody up.
-    [[], 60, {}],
-    [[], 60, { pulses: [pulse('w2b', { state: 'starting', inRecovery: null })] }],
-    [[], 60, seen(writable('cn2', 0, { citus: { useSecondaryNodes: 'always', localGroup: 0 } }))],
+    [[], 15, {}],
+    [[], 15, { pulses: [pulse('w2b', { state: 'starting', inRecovery: null })] }],
+    [[], 15, seen(writable('cn2', 0, { citus: { useSecondaryNodes: 'always', localGroup: 0 } }))],
   ].map((each) => each as Seen)
 }
 
 const isScrape = (given: Scrape | Partial<WatchState>): given is Scrape => 'one' in given
 
-/** A long quiet time first, so that no alert fires only for want of something before. */
+/** A quiet time first, so that no alert fires only for want of something before. */
 async function ruleCase([alerts, minutes, given]: Seen, rules: readonly AlertRule[]): Promise<RuleCase> {
   const scrape = isScrape(given) ? given : await scrapeOf(given)
   const quiet: Scrape = {
@@ -191,7 +191,7 @@ async function ruleCase([alerts, minutes, given]: Seen, rules: readonly AlertRul
     other: await answerOf({ states: [stateOf({ leadership: 'following' })] }),
   }
   const phases: readonly Phase[] = [
-    [20, quiet],
+    [2, quiet],
     [minutes, scrape],
   ]
   const fires = Object.fromEntries(alerts.map((alert) => [`{alertname="${alert}"}`, 1]))
