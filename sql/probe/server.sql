@@ -28,9 +28,7 @@ SELECT current_setting('server_version_num')::int                             AS
           FROM pg_stat_get_wal_receiver() w WHERE w.pid IS NOT NULL)          AS receiver,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                  'application_name', s.application_name, 'client_host', host(s.client_addr), 'state', s.state,
-                 'sync_state', s.sync_state,
-                 'lag_bytes', CASE WHEN pg_is_in_recovery() THEN NULL
-                                   ELSE (pg_current_wal_lsn() - s.replay_lsn)::bigint END)
+                 'sync_state', s.sync_state)
                  ORDER BY s.application_name, s.pid), '[]')
           FROM pg_stat_replication s)                                         AS senders,
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN ''

@@ -24,8 +24,6 @@ export interface Known {
   readonly lastCommit: string | null
   /** A position that a standby had; else one that a primary had written. */
   readonly ofStandby: boolean
-  /** It receives WAL right now, and may be ahead by what came between two answers. */
-  readonly streams: boolean
   /** Of a record, the timeline up to which the line was decided; 0: it was written down as it was seen, and decides nothing. */
   readonly decided: number
 }
@@ -67,7 +65,6 @@ const PLAIN = {
   address: null,
   ageMs: 0,
   lastCommit: null,
-  streams: false,
   ofStandby: false,
   decided: 0,
 } as const
@@ -124,9 +121,7 @@ function recorded(position: Position, line: Lineage, { instance, address }: Answ
 function livingPoints(node: Answered): Known[] {
   const { instance, address, timeline, history, lsn, receivedLsn, lastCommit } = node
   const point = { timeline: timeline ?? 0, history, lsn }
-  // Without the right to see its receiver it counts as one that has one.
-  const streams = node.receiver !== null || !node.readsStatistics
-  const own = { ...PLAIN, instance, address, lastCommit, streams, ofStandby: true }
+  const own = { ...PLAIN, instance, address, lastCommit, ofStandby: true }
   const at = formatAddress(address)
   const replayed: Known = { ...own, source: 'replayed', by: `${at}, which lives, has`, point }
   if (receivedLsn === null || lsn === null || receivedLsn <= lsn) return [replayed]
@@ -171,19 +166,23 @@ export function lacks(
   if (source !== 'record' && point.timeline < decided) return null
   const found = holds(own, point)
   if (found.has === 'all' || found.has === 'unknown') return null
-  // Both are on this timeline still: two moments are compared, and not two lines.
+  // Both are on this timeline still: two moments are compared, and not two lines. The survey has asked the server last.
   const isGoing = found.has === 'less' && found.timeline === own.timeline
   if (!isGoing) return found
   if (source === 'position') return isOlderThan(known.ageMs, LONGEST_SURVEY_MS) ? found : null
-  return source === 'replayed' && (!known.streams || isBehindAStandby(server)) ? found : null
+  return source === 'replayed' ? found : null
 }
 
 /**
- * By its own word, of one moment: a standby that is attached has replayed what it does not have. A standby asks for WAL from
- * the beginning of a segment, and so streams from a server that was restored to a place further on in it.
+ * Whether a standby that lives has replayed more of its timeline than this primary had flushed, as each of them answered.
+ * A standby is sent what its primary has flushed (`walsender.c`, `XLogSendPhysical`): where it answered later, that may be all.
  */
-function isBehindAStandby({ senders }: Answered): boolean {
-  return senders.some(({ state, lagBytes }) => state === 'streaming' && lagBytes !== null && lagBytes < 0)
+export function isBehindAStandby(nodes: readonly Observation[], primary: Answered): boolean {
+  return nodes.some((node) => {
+    if (node.kind !== 'answered' || !node.inRecovery) return false
+    if (node.systemIdentifier !== primary.systemIdentifier || node.timeline !== primary.timeline) return false
+    return holds(pointOf(primary), pointOf(node)).has === 'less'
+  })
 }
 
 function passedThrough(

@@ -33,8 +33,6 @@ export interface WalSender {
   readonly clientHost: string | null
   readonly state: string
   readonly syncState: string
-  /** Bytes of WAL this node has and that standby has not replayed. */
-  readonly lagBytes: number | null
 }
 
 /** A parent timeline and the WAL position at which it was left, from the timeline's history file. */

@@ -97,7 +97,6 @@ const sender = z
     client_host: z.string().nullable(),
     state: z.string().nullable(),
     sync_state: z.string().nullable(),
-    lag_bytes: z.number().nullable(),
   })
   .transform(
     (row): WalSender => ({
@@ -105,7 +104,6 @@ const sender = z
       clientHost: row.client_host,
       state: row.state ?? 'unknown',
       syncState: row.sync_state ?? 'unknown',
-      lagBytes: row.lag_bytes,
     }),
   )
 

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, groupsOf, primaryOf } from '../model/catalog.ts'
 import { intentsIn } from '../model/intent.ts'
 import { coordinatorOf, coordinatorsIn } from '../model/kinds.ts'
+import { isBehindAStandby } from '../model/known.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
@@ -65,12 +66,35 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
     isWhole = asked.ask(named(asked.answers)) === 0
   }
   const nodes = asked.answers
-  const heard = await Promise.all([
+  const [again, ...heard] = await Promise.all([
+    askedLast(prober, nodes),
     hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs, (address) => asked.lent(address)),
     tryNames(prober, nodes, request.names),
   ])
-  const testimony = heard.flat()
-  return { database: request.database, at: request.now().toISOString(), nodes, testimony }
+  return {
+    database: request.database,
+    at: request.now().toISOString(),
+    nodes: again,
+    testimony: heard.flat(),
+  }
+}
+
+/**
+ * A primary that is behind one of its standbys is asked once more, after that one: it has written since, or it lacks what the
+ * standby has. So a standby's receiver, which may hold a dead connection for a minute, need not be believed.
+ * @returns all of them; one that does not answer any more has a position that is not known
+ */
+export async function askedLast(
+  prober: Pick<Prober, 'probe'>,
+  nodes: readonly Observation[],
+): Promise<Observation[]> {
+  return await Promise.all(
+    nodes.map(async (node) => {
+      if (node.kind !== 'answered' || node.inRecovery || !isBehindAStandby(nodes, node)) return node
+      const again = await prober.probe(node.address)
+      return again.kind === 'answered' ? again : { ...node, lsn: null }
+    }),
+  )
 }
 
 /** Nodes that were asked, in that order, and what has come of it so far. */

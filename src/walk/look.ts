@@ -5,7 +5,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'
 import type { NamesToTry } from '../observe/names.ts'
-import { survey } from '../observe/survey.ts'
+import { askedLast, survey } from '../observe/survey.ts'
 import { type AliasOf, aliasOf } from '../plan/alias.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
@@ -59,7 +59,7 @@ export async function askedAnew(access: Access, seen: Survey, instances: readonl
   const nodes = seen.nodes.map((node) =>
     node.kind === 'answered' && instances.includes(node.instance) ? prober.probe(node.address) : node,
   )
-  return { ...seen, at: new Date().toISOString(), nodes: await Promise.all(nodes) }
+  return { ...seen, at: new Date().toISOString(), nodes: await askedLast(prober, await Promise.all(nodes)) }
 }
 
 /** A survey, and what it means by the claims of whoever is given it; null: that was not looked at. */

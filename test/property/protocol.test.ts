@@ -62,6 +62,20 @@ const KNOWN: readonly { readonly was: string; readonly schedule: Partial<Schedul
       faults: [{ on: 'statement', at: 0, what: 'request lost', whom: 0, ms: 30 }],
     },
   },
+  {
+    was: 'a standby whose receiver had not noticed that its connection was dead did not speak against a snapshot of its primary',
+    schedule: {
+      seed: 26_483,
+      standbys: [1, [1]],
+      events: [{ what: 'promotion', group: 3, standby: 0, old: 'dead' }],
+      rival: 0,
+      faults: [
+        { on: 'statement', at: 2, what: 'a disk snapshot', whom: 0, ms: 30 },
+        { on: 'statement', at: 0, what: 'cut from peers', whom: 0, ms: 700 },
+        { on: 'statement', at: 2, what: 'request lost', whom: 0, ms: 30 },
+      ],
+    },
+  },
 ]
 
 describe('the real walk over simulated servers, in virtual time', () => {
@@ -70,7 +84,9 @@ describe('the real walk over simulated servers, in virtual time', () => {
 
   test.each(KNOWN)('known: $was', async (known) => {
     const { world } = await run({ ...QUIET, ...known.schedule })
-    const backups = ['a backup', 'a backup, known to the archive'].map((what) => world.tally.get(what) ?? 0)
+    const backups = ['a backup', 'a backup, known to the archive', 'a disk snapshot'].map(
+      (what) => world.tally.get(what) ?? 0,
+    )
     expect(Math.max(...backups)).toBeGreaterThan(0)
     expect(world.tally.get('fault')).toBe(known.schedule.faults?.length)
   })

@@ -59,7 +59,6 @@ export const senders = (...states: string[]) =>
     clientHost: null,
     state: 'streaming',
     syncState,
-    lagBytes: 0,
   }))
 export const citus = (version: string) => ({ citus: { version } })
 export const OURS = 'citus_ha_c1_app_1_7_deadbeef_1'

@@ -14,7 +14,6 @@ import type {
   Unreadable,
   UnreadableCause,
   WalReceiver,
-  WalSender,
 } from '../../src/model/observation.ts'
 import { type Sight, testify } from '../../src/model/sight.ts'
 import type { PlanOptions } from '../../src/plan/plan.ts'
@@ -172,11 +171,6 @@ export function standby(at: string, group: number, from: string | null, parts: N
     receiver: from === null ? null : receiver(from, { timeline }),
     ...parts,
   })
-}
-
-/** A standby that is attached, as its primary sees it. */
-export function sender(applicationName: string, lagBytes: number): WalSender {
-  return { applicationName, clientHost: null, state: 'streaming', syncState: 'async', lagBytes }
 }
 
 export function silent(at: string, cause: Unreachable['cause'] = 'refused'): Unreachable {

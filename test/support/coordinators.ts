@@ -111,7 +111,7 @@ export const COORDINATORS: readonly CoordinatorCase[] = [
   },
   {
     name: 'the same, known by a standby coordinator alone',
-    nodes: [backup(), promoted, standby('cn3', 0, 'cn2', { ...PROMOTED, lsn: 0x70n })],
+    nodes: [backup(), { ...promoted, lsn: 0x70n }, standby('cn3', 0, 'cn2', { ...PROMOTED, lsn: 0x70n })],
     leads: 'cn2',
     rule: 'D039',
   },

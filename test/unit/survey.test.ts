@@ -4,7 +4,7 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress, type HostPort } from '../../src/model/node.ts'
 import type { Observation } from '../../src/model/observation.ts'
 import { tryNames } from '../../src/observe/names.ts'
-import { type Prober, survey } from '../../src/observe/survey.ts'
+import { askedLast, type Prober, survey } from '../../src/observe/survey.ts'
 import { aliasOf } from '../../src/plan/alias.ts'
 import {
   address,
@@ -146,6 +146,42 @@ describe('a survey in a hurry, in which a node hangs that is known to', () => {
     const simulation = cluster('nobody', null)
     const { nodes } = await look(simulation, 'w2a')
     expect(nodes.every(({ kind }) => kind === 'answered')).toBe(true)
+  })
+})
+
+describe('a primary that is behind a standby which lives is asked once more, after that one', () => {
+  const ahead = standby('w1b', 1, 'w1a', { lsn: 0x50n })
+  const written = (lsn: bigint) => writable('w1a', 1, { lsn })
+
+  it.each<[string, readonly Observation[], Observation, readonly string[], bigint | null]>([
+    ['it has written since', [written(0x40n), ahead], written(0x60n), ['w1a'], 0x60n],
+    ['it lacks that', [written(0x40n), ahead], written(0x40n), ['w1a'], 0x40n],
+    ['it is not known any more', [written(0x40n), ahead], silent('w1a'), ['w1a'], null],
+    ['not one that has as much', [written(0x50n), ahead], written(0x60n), [], 0x50n],
+    [
+      'not one of another line',
+      [written(0x40n), { ...ahead, timeline: 2, history: [left(1, '0/30')] }],
+      written(0x60n),
+      [],
+      0x40n,
+    ],
+    [
+      'not one of another system',
+      [written(0x40n), { ...ahead, systemIdentifier: systemOf(2) }],
+      written(0x60n),
+      [],
+      0x40n,
+    ],
+  ])('%s', async (_, nodes, again, expected, lsn) => {
+    const asked: string[] = []
+    const probe = async ({ host }: HostPort) => {
+      asked.push(host)
+      return again
+    }
+    const [primary, other] = await askedLast({ probe }, nodes)
+    expect(asked).toEqual(expected)
+    expect(primary).toMatchObject({ kind: 'answered', lsn })
+    expect(other).toEqual(nodes[1])
   })
 })
 

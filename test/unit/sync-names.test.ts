@@ -8,7 +8,6 @@ const sender = (syncState: string, state = 'streaming'): WalSender => ({
   clientHost: null,
   state,
   syncState,
-  lagBytes: 0,
 })
 
 describe('commits of a primary', () => {

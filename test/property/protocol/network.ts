@@ -220,6 +220,5 @@ function sendersOf(world: World, server: Server): WalSender[] {
     clientHost: one.name,
     state: 'streaming',
     syncState: 'async',
-    lagBytes: Number(bytesAt(server.wal.length - one.wal.length)),
   }))
 }
