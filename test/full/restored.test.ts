@@ -217,7 +217,11 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, refusals: [] })
   })
 
-  it('is refused as a snapshot of the registered primary’s disk, from which its standbys stream all the same', async () => {
+  // Stopped, a receiver is as one whose connection is dead, and that has not noticed: it is there, and says that it streams.
+  it.each([
+    ['its standbys stream all the same', false],
+    ['its standby has a receiver with a dead connection', true],
+  ])('is refused as a snapshot of the registered primary’s disk, from which %s', async (_, isDead) => {
     const { cluster } = scenario
     const primary = server('worker-1')
     await primary.stop()
@@ -227,16 +231,25 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     for (const name of ['worker-1-standby', 'worker-1-standby-2']) await scenario.streams(server(name))
     await write(server('coordinator'))
     await cluster.waitForReplay(server('worker-1-standby'), primary)
+    const [receiver] = await server('worker-1-standby').query<{ pid: number }>(
+      'SELECT pid FROM pg_stat_wal_receiver',
+    )
+    if (!receiver) throw new Error('the standby has no receiver')
+    if (isDead) process.kill(receiver.pid, 'SIGSTOP')
     await primary.kill()
     removeSharedMemory(primary.directory)
     await rm(primary.directory, { recursive: true })
     await rename(disk, primary.directory)
     await primary.start()
-    await scenario.streams(server('worker-1-standby'))
-    const report = await scenario.reconcile()
+    if (isDead) await server('worker-1-standby-2').kill()
+    else await scenario.streams(server('worker-1-standby'))
+    const report = await scenario.reconcile().finally(() => {
+      if (isDead) process.kill(receiver.pid, 'SIGCONT')
+    })
     expect(report).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'less-than-known' }] })
     const word = await scenario.reconcile('--promoted', at('worker-1'))
-    expect(word).toMatchObject({ exitCode: 0, refusals: [] })
+    // What is ahead of its primary can't follow it.
+    expect(word).toMatchObject({ exitCode: isDead ? 5 : 0, refusals: [] })
     expect(word.warnings.join('\n')).toMatch(/data loss: /)
   })
 
