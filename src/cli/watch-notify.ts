@@ -1,4 +1,5 @@
 import type { Notify } from '../config/notify.ts'
+import { Secret } from '../config/secret.ts'
 import type { Environment } from '../config/url.ts'
 import type { Notifier } from '../notify/notifier.ts'
 import type { TargetState } from '../notify/target.ts'
@@ -52,11 +53,10 @@ export class Notices {
 }
 
 /** Equal for two that tell the same to the same; it holds their secrets, and is shown to nobody. */
-function fingerprint({ webhooks, ...rest }: Notify): string {
-  const targets = webhooks.map(({ url, secret, events }) => [
-    url.reveal(),
-    secret.kind === 'text' ? secret.secret.reveal() : secret.file,
-    events,
-  ])
-  return JSON.stringify([targets, rest])
+function fingerprint(notify: Notify): string {
+  return JSON.stringify(notify, function (this: Record<string, unknown>, key, value: unknown) {
+    // By itself a secret is shown as nothing but stars.
+    const given = this[key]
+    return given instanceof Secret ? given.reveal() : value
+  })
 }

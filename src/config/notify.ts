@@ -6,6 +6,8 @@ import type { SecretSource } from './secret-file.ts'
 /** Whom a watcher tells of what it sees and does. Durations are milliseconds. */
 export interface Notify {
   readonly webhooks: readonly Webhook[]
+  readonly slack: readonly Slack[]
+  readonly pagerduty: readonly PagerDuty[]
   /** A program and its arguments, run for each event; null: none. */
   readonly command: readonly [string, ...string[]] | null
   /** What the command is told of. */
@@ -23,6 +25,20 @@ export interface Webhook {
   readonly events: readonly Notified[]
 }
 
+/** An incoming webhook of Slack, or of whoever takes the same. */
+export interface Slack {
+  /** Whoever has it can write to the channel. */
+  readonly url: SecretSource
+  readonly events: readonly Notified[]
+}
+
+/** An integration of PagerDuty's Events API v2. */
+export interface PagerDuty {
+  readonly url: string
+  readonly routingKey: SecretSource
+  readonly events: readonly Notified[]
+}
+
 /** Kinds of a watcher's events that can be told to others. */
 export const NOTIFIED = ['diagnosed', 'acted', 'held', 'failed', 'leadership', 'coordinator'] as const
 export type Notified = (typeof NOTIFIED)[number]
@@ -34,48 +50,99 @@ export function secretProblem(secret: string): string | null {
   return secret.length < SHORTEST_SECRET ? `expected ${SHORTEST_SECRET} characters or more` : null
 }
 
-const secretText = z.string().transform((given, context) => {
-  const message = secretProblem(given)
-  if (message !== null) context.addIssue({ code: 'custom', message })
-  return new Secret(given)
-})
-
-const url = z.string().transform((given, context) => {
-  if (!isWebAddress(given)) {
-    context.addIssue({ code: 'custom', message: 'expected an http: or https: URL without a user in it' })
-  }
-  return new Secret(given)
-})
-
-function isWebAddress(given: string): boolean {
-  if (!URL.canParse(given)) return false
-  const { protocol, username, password } = new URL(given)
-  return /^https?:$/.test(protocol) && username === '' && password === ''
+/** @returns what is wrong with a URL, or null */
+export function webAddressProblem(given: string): string | null {
+  const { protocol, username, password } = URL.canParse(given) ? new URL(given) : NO_URL
+  if (/^https?:$/.test(protocol) && username === '' && password === '') return null
+  return 'expected an http: or https: URL without a user in it'
 }
+
+const NO_URL = { protocol: '', username: '', password: '' }
+
+/** @returns what is wrong with an integration key, or null */
+export function routingKeyProblem(given: string): string | null {
+  if (/^[0-9a-zA-Z]{32}$/.test(given)) return null
+  return 'expected the 32 letters and digits of an integration key for the Events API v2'
+}
+
+const secretOf = (problem: (given: string) => string | null) =>
+  z.string().transform((given, context) => {
+    const message = problem(given)
+    if (message !== null) context.addIssue({ code: 'custom', message })
+    return new Secret(given)
+  })
+
+const url = secretOf(webAddressProblem)
 
 const events = z.array(z.enum(NOTIFIED)).min(1, 'expected at least one event')
 
 const webhook = z
   .strictObject({
     url: url.describe('Where each event is sent, by POST.'),
-    secret: secretText.describe('What messages are signed with; better in a file.').optional(),
+    secret: secretOf(secretProblem).describe('What messages are signed with; better in a file.').optional(),
     secretFile: text.describe('The file that holds the secret.').optional(),
     events: events.describe('What it is told of. Default: notify.events.').optional(),
   })
   .transform(({ secret, secretFile, ...rest }, context) => {
-    if ((secret === undefined) === (secretFile === undefined)) {
-      const message =
-        'expected secret or secretFile, one of them: receivers know by it that a message is ours'
-      context.addIssue({ code: 'custom', message })
+    const why = ': receivers know by it that a message is ours'
+    return {
+      ...rest,
+      secret: sourceOf(secret, secretFile, `secret or secretFile, one of them${why}`, context),
     }
-    const source: SecretSource = secret ? { kind: 'text', secret } : { kind: 'file', file: secretFile ?? '' }
-    return { ...rest, secret: source }
   })
+
+const slack = z
+  .strictObject({
+    url: url.describe('The webhook’s URL, which is a secret; better in a file.').optional(),
+    urlFile: text.describe('The file that holds the URL.').optional(),
+    events: events.describe('What it is told of. Default: notify.events.').optional(),
+  })
+  .transform(({ url: given, urlFile, ...rest }, context) => ({
+    ...rest,
+    url: sourceOf(given, urlFile, 'url or urlFile, one of them', context),
+  }))
+
+const pagerduty = z
+  .strictObject({
+    routingKey: secretOf(routingKeyProblem).describe('The integration key; better in a file.').optional(),
+    routingKeyFile: text.describe('The file that holds the integration key.').optional(),
+    url: z
+      .string()
+      .refine((given) => webAddressProblem(given) === null, {
+        error: 'expected an http: or https: URL without a user in it',
+      })
+      .describe('Where events are sent; of the European region https://events.eu.pagerduty.com/v2/enqueue.')
+      .prefault('https://events.pagerduty.com/v2/enqueue'),
+    events: z
+      .array(z.enum(['diagnosed', 'acted']))
+      .min(1, 'expected at least one event')
+      .describe('What opens and resolves alerts.')
+      .prefault(['diagnosed', 'acted']),
+  })
+  .transform(({ routingKey, routingKeyFile, ...rest }, context) => ({
+    ...rest,
+    routingKey: sourceOf(routingKey, routingKeyFile, 'routingKey or routingKeyFile, one of them', context),
+  }))
+
+/** One of the two has to be given. */
+function sourceOf(
+  secret: Secret | undefined,
+  file: string | undefined,
+  expected: string,
+  context: z.RefinementCtx,
+): SecretSource {
+  if ((secret === undefined) === (file === undefined)) {
+    context.addIssue({ code: 'custom', message: `expected ${expected}` })
+  }
+  return secret ? { kind: 'text', secret } : { kind: 'file', file: file ?? '' }
+}
 
 /** `notify:` of the file. */
 export const notifySection = z
   .strictObject({
     webhooks: z.array(webhook).max(20).describe('HTTP targets.').prefault([]),
+    slack: z.array(slack).max(20).describe('Incoming webhooks of Slack.').prefault([]),
+    pagerduty: z.array(pagerduty).max(20).describe('Integrations of PagerDuty (Events API v2).').prefault([]),
     command: z
       .array(text)
       .min(1, 'expected a program')
@@ -87,9 +154,10 @@ export const notifySection = z
     queue: whole.min(1).max(10_000).describe('How many events may wait for one target.').prefault(100),
   })
   .transform(
-    ({ webhooks, command, ...rest }): Notify => ({
+    ({ webhooks, slack: channels, command, ...rest }): Notify => ({
       ...rest,
       command: command ?? null,
       webhooks: webhooks.map((each) => ({ ...each, events: each.events ?? rest.events })),
+      slack: channels.map((each) => ({ ...each, events: each.events ?? rest.events })),
     }),
   )

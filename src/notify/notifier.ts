@@ -4,7 +4,9 @@ import type { Environment } from '../config/url.ts'
 import type { WatchEvent } from '../watch/event.ts'
 import { commandDelivery } from './command.ts'
 import { notificationOf } from './notification.ts'
+import { pagerDutyDelivery } from './pagerduty.ts'
 import { Selection } from './selection.ts'
+import { slackDelivery } from './slack.ts'
 import { Target, type TargetState } from './target.ts'
 import { webhookDelivery } from './webhook.ts'
 
@@ -28,7 +30,7 @@ export class Notifier {
   readonly #instance = `${hostname()}:${process.pid}`
 
   constructor({ notify, env, problem, firstRetryMs = FIRST_RETRY_MS }: NotifierOptions) {
-    const { webhooks, command, events, timeout, queue } = notify
+    const { webhooks, slack, pagerduty, command, events, timeout, queue } = notify
     const shared = { limit: queue, firstRetryMs, problem }
     const toWebhooks = webhooks.map((webhook, n) => {
       const name = `webhook ${n + 1} (${new URL(webhook.url.reveal()).host})`
@@ -39,9 +41,20 @@ export class Notifier {
         deliver: webhookDelivery(webhook, timeout),
       })
     })
+    // Whose address is a secret is named by its place alone.
+    const toSlack = slack.map((each, n) => {
+      const deliver = slackDelivery(each, timeout)
+      return new Target({ ...shared, name: `slack ${n + 1}`, events: each.events, deliver })
+    })
+    const toPagerDuty = pagerduty.map((each, n) => {
+      const deliver = pagerDutyDelivery(each, timeout)
+      return new Target({ ...shared, name: `pagerduty ${n + 1}`, events: each.events, deliver })
+    })
     const deliver = command && commandDelivery(command, timeout, env)
     this.#targets = [
       ...toWebhooks,
+      ...toSlack,
+      ...toPagerDuty,
       ...(deliver ? [new Target({ ...shared, name: 'command', events, deliver })] : []),
     ]
   }

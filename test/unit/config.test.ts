@@ -595,6 +595,13 @@ describe('a file with a secret in it', () => {
       '0644',
       [WARNING('notify.webhooks[0].secret')],
     ],
+    ['notify: { slack: [{ url: "https://h/x" }] }', '0644', [WARNING('notify.slack[0].url')]],
+    ['notify: { slack: [{ urlFile: f }] }', '0644', []],
+    [
+      `notify: { pagerduty: [{ routingKey: ${'k'.repeat(32)} }] }`,
+      '0644',
+      [WARNING('notify.pagerduty[0].routingKey')],
+    ],
   ])('%s, of mode %s', async (yaml, mode, expected) => {
     const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))
     const file = join(directory, 'citus-ha.yaml')

@@ -3,9 +3,11 @@ import { afterEach, describe, expect, it, test, vi } from 'vitest'
 import { Secret } from '../../src/config/secret.ts'
 import { type LookUp, localhost, lookupBy, NameError, Names } from '../../src/db/names.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
+import { notificationOf } from '../../src/notify/notification.ts'
 import { webhookDelivery } from '../../src/notify/webhook.ts'
 import { observationOf } from '../../src/observe/failure.ts'
 import { address } from '../support/builders.ts'
+import { acted } from '../support/watch-state.ts'
 
 const GOOD: LookupAddress[] = [{ address: '10.0.0.1', family: 4 }]
 const LIMIT_MS = 200
@@ -131,7 +133,7 @@ describe('names', () => {
 describe('a webhook’s host', () => {
   const KEY = { kind: 'text', secret: new Secret('s'.repeat(16)) } as const
   const hook = { url: new Secret('http://hook.invalid:9/x'), secret: KEY, events: [] }
-  const notification = { id: '1', event: 'acted', body: '{}' } as const
+  const notification = notificationOf(acted(), 'here')
   const never = new AbortController().signal
 
   test('that can’t be looked up is said, and tried again', async () => {
