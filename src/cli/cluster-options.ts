@@ -16,21 +16,15 @@ export function addClusterOptions(command: Command): Command {
     )
 }
 
-/**
- * What stands before the command counts as if it stood behind it. Where both are, coordinators add up, and the later file
- * counts. @throws CommanderError for a command that asks no cluster
- */
-export function takeFromProgram(program: Command, command: Command): void {
-  for (const { name, value } of given(program)) {
-    const own: unknown = command.getOptionValue(name)
-    if (!command.options.some((option) => option.attributeName() === name))
-      command.error(`error: ${command.name()} takes no --${name}`)
-    if (Array.isArray(value)) command.setOptionValue(name, [...value, ...(Array.isArray(own) ? own : [])])
-    else if (own === undefined) command.setOptionValue(name, value)
-  }
-}
-
-function given(program: Command): { readonly name: string; readonly value: unknown }[] {
-  const options = Object.entries(program.opts<Record<string, unknown>>())
-  return options.map(([name, value]) => ({ name, value }))
+/** What stands before the command counts as if it stood behind it: coordinators add up, and of two files the last counts. */
+export function takeOptionsBefore(program: Command): void {
+  addClusterOptions(program.enablePositionalOptions()).hook('preAction', (_, command) => {
+    for (const [name, value] of Object.entries(program.opts<Record<string, unknown>>())) {
+      const own: unknown = command.getOptionValue(name)
+      if (!command.options.some((option) => option.attributeName() === name))
+        command.error(`error: ${command.name()} takes no --${name}`)
+      if (Array.isArray(value)) command.setOptionValue(name, [...value, ...(Array.isArray(own) ? own : [])])
+      else if (own === undefined) command.setOptionValue(name, value)
+    }
+  })
 }

@@ -1,4 +1,4 @@
-import { defaultFiles } from '../config/load.ts'
+import { type ConfigSources, defaultFiles } from '../config/load.ts'
 import type { LogLevel } from '../config/log-level.ts'
 import type { Config } from '../config/schema.ts'
 import type { Access } from '../walk/access.ts'
@@ -21,21 +21,29 @@ export interface Session {
 }
 
 /**
- * The configuration as flags, environment and file say it.
+ * What a command line and its environment say of the configuration.
  * @param files where one is looked for that is not named
- * @throws ConfigError
  */
-export async function loadCluster(
+export function sourcesOf(
   { config, coordinator }: ClusterOptions,
   { env, etc }: Pick<Io, 'env' | 'etc'>,
   files: readonly string[] = defaultFiles(env, etc),
-): Promise<Loaded> {
-  return await load({
+): ConfigSources {
+  return {
     env,
     defaultFiles: files,
     ...(config === undefined ? {} : { file: config }),
     ...(coordinator === undefined ? {} : { coordinators: coordinator }),
-  })
+  }
+}
+
+/** The configuration as flags, environment and file say it. @throws ConfigError */
+export async function loadCluster(
+  options: ClusterOptions,
+  io: Pick<Io, 'env' | 'etc'>,
+  files?: readonly string[],
+): Promise<Loaded> {
+  return await load(sourcesOf(options, io, files))
 }
 
 /** Who reads what a command prints: the person who typed it; or a log, a tool's hook, whomever those pass it on to. */

@@ -107,6 +107,12 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/history.ts')).historyCommand,
   },
   {
+    name: 'config',
+    usage: '',
+    about: 'check a configuration file, or make an example of one; asks no server',
+    load: async () => (await import('./commands/config.ts')).configCommand,
+  },
+  {
     name: 'rules',
     usage: '',
     about: 'the rules by which a group is diagnosed, in order; the first that applies decides',

@@ -1,5 +1,5 @@
 import { Command, CommanderError, Help } from 'commander'
-import { addClusterOptions, takeFromProgram } from './cluster-options.ts'
+import { takeOptionsBefore } from './cluster-options.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { type Io, plain } from './io.ts'
@@ -17,16 +17,14 @@ export async function buildProgram(
   const program = new Command('citus-ha')
     .description('Keeps the node metadata of a Citus cluster true when a primary changes.')
     .version(packageVersion())
-    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
     .configureHelp({ subcommandTerm })
     .showHelpAfterError('(citus-ha COMMAND --help says more)')
     .addHelpText(
       'after',
-      `\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
+      `\n--config and --coordinator of a command may stand before it, too.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
     )
-  addClusterOptions(program).hook('preAction', takeFromProgram)
   for (const { name, about, load } of COMMANDS) {
     const command = program.command(name).description(about)
     if (isWanted(name)) (await load())(command, io, exit)
@@ -52,6 +50,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
   try {
     const program = await buildProgram(io, exit, (name) => args.includes(name))
+    // Without one, everything is read as ever: options behind the words of a tool, too.
+    if (args[0]?.startsWith('--co')) takeOptionsBefore(program)
     await program.parseAsync([...args], { from: 'user' })
     return exitCode
   } catch (error) {

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import { expected, listener, text } from './scalars.ts'
+import { example, expected, listener, text } from './scalars.ts'
 import { Secret } from './secret.ts'
 import type { SecretSource } from './secret-file.ts'
 
@@ -53,16 +53,20 @@ const tokenText = z.string().transform((given, context) => {
   return new Secret(given)
 })
 
-const url = expected('a URL such as https://watcher.example:8009', readUrl)
+const url = expected('a URL such as https://watcher.example:8009', readUrl, 'https://watcher.example:8009')
 const connectRule = z.strictObject({
   url: url.describe('Where the watcher is. Default: where listen says.').optional(),
-  ca: text.describe('A PEM file with the authority of its certificate.').optional(),
-  cert: text.describe('A PEM file with the certificate to show it.').optional(),
-  key: text.describe('A PEM file with the key of cert.').optional(),
+  ca: example(text, '/etc/citus-ha/root.crt')
+    .describe('A PEM file with the authority of its certificate.')
+    .optional(),
+  cert: example(text, '/etc/citus-ha/client.crt')
+    .describe('A PEM file with the certificate to show it.')
+    .optional(),
+  key: example(text, '/etc/citus-ha/client.key').describe('A PEM file with the key of cert.').optional(),
 })
 
 const section = z.strictObject({
-  listen: listener
+  listen: example(listener, formatAddress(DEFAULT_LISTEN))
     .describe(
       'Where orders are taken: HOST:PORT. Default: 127.0.0.1:8009, unless connect.url names another watcher.',
     )
@@ -72,12 +76,12 @@ const section = z.strictObject({
     .describe('How other commands reach the watcher: a URL, or a mapping.')
     .prefault({}),
   token: tokenText.describe('What whoever gives an order has to show; better in a file.').optional(),
-  tokenFile: text.describe('The file that holds the token.').optional(),
+  tokenFile: example(text, '/etc/citus-ha/token').describe('The file that holds the token.').optional(),
   tls: z
     .strictObject({
-      cert: text.describe('A PEM file with the certificate.'),
-      key: text.describe('A PEM file with its key.'),
-      clientCa: text
+      cert: example(text, '/etc/citus-ha/watcher.crt').describe('A PEM file with the certificate.'),
+      key: example(text, '/etc/citus-ha/watcher.key').describe('A PEM file with its key.'),
+      clientCa: example(text, '/etc/citus-ha/clients.crt')
         .describe('A PEM file with an authority: nobody gets in without a certificate that it signed.')
         .optional(),
     })

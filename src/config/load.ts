@@ -200,16 +200,12 @@ async function warningsOf({ path, isPublic }: Found, written: object): Promise<s
   ]
 }
 
-const SECRET_KEYS = new Set(['password', 'token', 'secret', 'routingKey'])
-/** Whoever has such a URL can use it. */
-const SECRET_URL = /\.slack\[\d+\]\.url$/
+/** Keys beside which another one names a file instead, and `password`. */
+const SECRET = /(?:\.|^)(?:password|token|secret|routingKey|slack\[\d+\]\.url)$/
 
 /** Where in the file a password, a token or a secret stands in itself, and not as the name of another file. */
 function secretsIn(value: unknown, path: string): string[] {
-  if (typeof value === 'string') {
-    const key = path.replace(/^.*\./, '')
-    return SECRET_KEYS.has(key) || SECRET_URL.test(path) || redact(value) !== value ? [path] : []
-  }
+  if (typeof value === 'string') return SECRET.test(path) || redact(value) !== value ? [path] : []
   if (Array.isArray(value)) return value.flatMap((each, i) => secretsIn(each, `${path}[${i}]`))
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([key, each]) => secretsIn(each, path === '' ? key : `${path}.${key}`))

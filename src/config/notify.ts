@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration, text, whole } from './scalars.ts'
+import { duration, example, text, whole } from './scalars.ts'
 import { Secret } from './secret.ts'
 import type { SecretSource } from './secret-file.ts'
 
@@ -78,10 +78,12 @@ const events = z.array(z.enum(NOTIFIED)).min(1, 'expected at least one event')
 
 const webhook = z
   .strictObject({
-    url: url.describe('Where each event is sent, by POST.'),
+    url: example(url, 'https://alerts.example/x').describe('Where each event is sent, by POST.'),
     secret: secretOf(secretProblem).describe('What messages are signed with; better in a file.').optional(),
-    secretFile: text.describe('The file that holds the secret.').optional(),
-    events: events.describe('What it is told of. Default: notify.events.').optional(),
+    secretFile: example(text, '/etc/citus-ha/secret').describe('The file that holds the secret.').optional(),
+    events: example(events, ['diagnosed', 'acted'])
+      .describe('What it is told of. Default: notify.events.')
+      .optional(),
   })
   .transform(({ secret, secretFile, ...rest }, context) => {
     const why = ': receivers know by it that a message is ours'
@@ -94,8 +96,10 @@ const webhook = z
 const slack = z
   .strictObject({
     url: url.describe('The webhook’s URL, which is a secret; better in a file.').optional(),
-    urlFile: text.describe('The file that holds the URL.').optional(),
-    events: events.describe('What it is told of. Default: notify.events.').optional(),
+    urlFile: example(text, '/etc/citus-ha/slack-url').describe('The file that holds the URL.').optional(),
+    events: example(events, ['diagnosed', 'acted'])
+      .describe('What it is told of. Default: notify.events.')
+      .optional(),
   })
   .transform(({ url: given, urlFile, ...rest }, context) => ({
     ...rest,
@@ -105,7 +109,9 @@ const slack = z
 const pagerduty = z
   .strictObject({
     routingKey: secretOf(routingKeyProblem).describe('The integration key; better in a file.').optional(),
-    routingKeyFile: text.describe('The file that holds the integration key.').optional(),
+    routingKeyFile: example(text, '/etc/citus-ha/pagerduty-key')
+      .describe('The file that holds the integration key.')
+      .optional(),
     url: z
       .string()
       .refine((given) => webAddressProblem(given) === null, {
@@ -143,9 +149,7 @@ export const notifySection = z
     webhooks: z.array(webhook).max(20).describe('HTTP targets.').prefault([]),
     slack: z.array(slack).max(20).describe('Incoming webhooks of Slack.').prefault([]),
     pagerduty: z.array(pagerduty).max(20).describe('Integrations of PagerDuty (Events API v2).').prefault([]),
-    command: z
-      .array(text)
-      .min(1, 'expected a program')
+    command: example(z.array(text).min(1, 'expected a program'), ['/usr/local/bin/tell', '--loud'])
       .transform(([program = '', ...rest]): [string, ...string[]] => [program, ...rest])
       .describe('A program and its arguments, run for each event.')
       .optional(),

@@ -19,7 +19,16 @@ export interface SchemaNode {
 
 /** The keys as somebody writes them, with what is said of each. */
 export function schemaTree(schema: z.ZodType): SchemaNode {
-  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as SchemaNode
+  return z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    // zod leaves out examples of what is transformed, since it takes them for results. Ours are what is written.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.example === undefined) return
+      jsonSchema.examples = [jsonSchema.example]
+      delete jsonSchema.example
+    },
+  }) as SchemaNode
 }
 
 type Issue = z.core.$ZodIssue

@@ -7,7 +7,7 @@ import { redact } from './redact.ts'
  * A scalar with a syntax of its own. Only these show in an error what was given; of all other values it could be
  * a password.
  */
-export function expected<T>(what: string, read: (text: string) => T | null) {
+export function expected<T>(what: string, read: (text: string) => T | null, example: string) {
   return z
     .unknown()
     .transform((value, context): T => {
@@ -17,7 +17,7 @@ export function expected<T>(what: string, read: (text: string) => T | null) {
       context.addIssue({ code: 'custom', message: `expected ${what}, got ${shown(value)}` })
       return z.NEVER
     })
-    .meta({ type: ['string', 'number'], title: what })
+    .meta({ type: ['string', 'number'], title: what, example })
 }
 
 function shown(value: unknown): string {
@@ -27,12 +27,16 @@ function shown(value: unknown): string {
 }
 
 export const DURATION = 'a duration such as 200ms, 10s or 5m'
-export const optionalDuration = expected(DURATION, parseDuration)
+export const optionalDuration = expected(DURATION, parseDuration, '10s')
 export const duration = optionalDuration.refine((milliseconds) => milliseconds > 0, 'expected more than zero')
-export const size = expected('a size such as 512kB, 16MB or 1GB', parseSize)
-export const address = expected('an address such as db1.example:5432', parseAddress)
-export const listener = expected('an address such as 127.0.0.1:8008', readListener)
+export const size = expected('a size such as 512kB, 16MB or 1GB', parseSize, '16MB')
+export const address = expected('an address such as db1.example:5432', parseAddress, 'db1.example:5432')
+export const listener = expected('an address such as 127.0.0.1:8008', readListener, '127.0.0.1:8008')
 export const whole = z.number().int()
+/** Editors propose it, and the example of a file has it. */
+export function example<T extends z.ZodType>(schema: T, value: unknown): T {
+  return schema.meta({ example: value })
+}
 export const text = z.string().min(1, 'expected text, got an empty one')
 
 /** Where to listen. Port 0 lets the system choose. @returns null where the text is no address */

@@ -11,6 +11,7 @@ import {
   address,
   DURATION,
   duration,
+  example,
   expected,
   listener,
   optionalDuration,
@@ -101,24 +102,38 @@ export const DEFAULT_LISTENER = '127.0.0.1:8008'
 
 const connection = z
   .strictObject({
-    user: text.describe('The role to connect as. Default: PGUSER, or the system’s user.').optional(),
+    user: example(text, 'citus_ha')
+      .describe('The role to connect as. Default: PGUSER, or the system’s user.')
+      .optional(),
     password: z
       .string()
       .transform((password) => new Secret(password))
       .describe('Better kept in a password file.')
       .optional(),
-    passfile: text.describe('A password file, as libpq’s. Default: PGPASSFILE, or ~/.pgpass.').optional(),
-    sslmode: z.enum(SSL_MODES).describe('As libpq’s. Default: PGSSLMODE, or prefer.').optional(),
-    sslrootcert: text
+    passfile: example(text, '/etc/citus-ha/pgpass')
+      .describe('A password file, as libpq’s. Default: PGPASSFILE, or ~/.pgpass.')
+      .optional(),
+    sslmode: example(z.enum(SSL_MODES), 'verify-full')
+      .describe('As libpq’s. Default: PGSSLMODE, or prefer.')
+      .optional(),
+    sslrootcert: example(text, '/etc/citus-ha/root.crt')
       .describe('A PEM file with the authorities that sign the servers’ certificates.')
       .optional(),
-    sslcert: text.describe('A PEM file with the client’s certificate.').optional(),
-    sslkey: text.describe('A PEM file with the key of sslcert.').optional(),
-    sslcrl: text.describe('A PEM file with certificates that were revoked. Default: PGSSLCRL.').optional(),
+    sslcert: example(text, '/etc/citus-ha/client.crt')
+      .describe('A PEM file with the client’s certificate.')
+      .optional(),
+    sslkey: example(text, '/etc/citus-ha/client.key')
+      .describe('A PEM file with the key of sslcert.')
+      .optional(),
+    sslcrl: example(text, '/etc/citus-ha/root.crl')
+      .describe('A PEM file with certificates that were revoked. Default: PGSSLCRL.')
+      .optional(),
     connectTimeout: duration
       .describe('How long one connection may take. Default: PGCONNECT_TIMEOUT, or 10s.')
       .optional(),
-    options: text.describe('Settings of the session, as libpq’s: "-c work_mem=8MB".').optional(),
+    options: example(text, '-c work_mem=8MB')
+      .describe('Settings of the session, as libpq’s: "-c work_mem=8MB".')
+      .optional(),
   })
   .transform(
     ({ connectTimeout, ...rest }): ConnectionSettings =>
@@ -134,20 +149,22 @@ function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], un
 /** `cluster` and `rack` are those of the row that it gets with `register`; PostgreSQL cuts a longer name off. */
 const standby = z
   .strictObject({
-    group: whole.min(0).describe('The group of its primary; 0 is the coordinator’s.'),
+    group: example(whole.min(0), 1).describe('The group of its primary; 0 is the coordinator’s.'),
     address: address.describe('Where it is reached by every node.'),
     cluster: text
       .max(63)
       .describe('`nodecluster` of the row that it gets with register.')
       .prefault('default'),
-    rack: text.describe('`noderack` of that row. Default: Citus’s own.').optional(),
+    rack: example(text, 'north').describe('`noderack` of that row. Default: Citus’s own.').optional(),
   })
   .transform(({ rack = null, ...rest }): ListedStandby => ({ ...rest, rack }))
 
 const addressRule = z
   .strictObject({
-    connect: address.describe('Where citus-ha reaches it, if not by its registered address.').optional(),
-    alias: address
+    connect: example(address, '10.0.0.11:6432')
+      .describe('Where citus-ha reaches it, if not by its registered address.')
+      .optional(),
+    alias: example(address, 'worker-1-alias:5432')
       .describe('Another name of it that every node resolves: a row may have it while reads are redirected.')
       .optional(),
     follows: z
@@ -159,20 +176,26 @@ const addressRule = z
   })
   .transform(({ connect = null, alias = null, follows = null }): AddressRule => ({ connect, alias, follows }))
 
-const addresses = z.record(z.string(), addressRule).transform((rules, context) => {
-  const byAddress = new Map<string, AddressRule>()
-  for (const [key, rule] of Object.entries(rules)) {
-    const parsed = parseAddress(key)
-    if (parsed) byAddress.set(formatAddress(parsed), rule)
-    else
-      context.addIssue({ code: 'custom', path: [key], message: 'expected an address such as worker-1:5432' })
-  }
-  return byAddress as ReadonlyMap<string, AddressRule>
-})
+const addresses = example(z.record(z.string(), addressRule), { 'worker-1:5432': {} }).transform(
+  (rules, context) => {
+    const byAddress = new Map<string, AddressRule>()
+    for (const [key, rule] of Object.entries(rules)) {
+      const parsed = parseAddress(key)
+      if (parsed) byAddress.set(formatAddress(parsed), rule)
+      else
+        context.addIssue({
+          code: 'custom',
+          path: [key],
+          message: 'expected an address such as worker-1:5432',
+        })
+    }
+    return byAddress as ReadonlyMap<string, AddressRule>
+  },
+)
 
-const nodes = z
-  .record(z.string(), address)
-  .transform((named): ReadonlyMap<string, HostPort> => new Map(Object.entries(named)))
+const nodes = example(z.record(z.string(), address), { 'node-1': 'w1a.example:5432' }).transform(
+  (named): ReadonlyMap<string, HostPort> => new Map(Object.entries(named)),
+)
 
 function coordinatorUrl(env: Environment) {
   return z.string().transform((url, context) => {
@@ -191,20 +214,22 @@ function coordinatorUrl(env: Environment) {
 export function configSchema(env: Environment) {
   return z
     .strictObject({
-      cluster: expected('a name of up to 40 of a-z, 0-9, _ and -', (name) =>
-        /^[a-z0-9_-]{1,40}$/.test(name) ? name : null,
+      cluster: expected(
+        'a name of up to 40 of a-z, 0-9, _ and -',
+        (name) => (/^[a-z0-9_-]{1,40}$/.test(name) ? name : null),
+        'orders',
       )
         .describe('The cluster’s name in gids, metrics and logs. Default: made of the system identifier.')
         .optional(),
-      databases: z
-        .array(text)
-        .min(1, 'expected at least one database')
+      databases: example(z.array(text).min(1, 'expected at least one database'), ['app'])
         .describe('The databases to look after. Default: every one that has Citus.')
         .optional(),
       coordinators: z
         .array(
           z.strictObject({
-            url: coordinatorUrl(env).describe('A URL as psql takes it: postgres://citus_ha@cn1.example/app'),
+            url: example(coordinatorUrl(env), 'postgres://citus_ha@cn1.example:5432/app').describe(
+              'A URL as psql takes it: postgres://citus_ha@cn1.example/app',
+            ),
           }),
         )
         .describe('Candidates: the coordinator and its standbys. Which one is the coordinator is found out.')
@@ -256,7 +281,11 @@ export function configSchema(env: Environment) {
           decisionWait: optionalDuration
             .describe('How long the coordinator’s commit may wait for synchronous replication.')
             .prefault('2s'),
-          force: expected(`never or ${DURATION}`, (word) => (word === 'never' ? word : parseDuration(word)))
+          force: expected(
+            `never or ${DURATION}`,
+            (word) => (word === 'never' ? word : parseDuration(word)),
+            '10s',
+          )
             .describe('After how long sessions that are in the way are ended; never: not at all.')
             .prefault('never'),
         })

@@ -1,6 +1,7 @@
 import type { Command, Option } from 'commander'
 import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
 import { buildProgram } from '../../src/cli/program.ts'
+import { exampleFile } from '../../src/config/example.ts'
 import { type SchemaNode as Node, schemaTree } from '../../src/config/problems.ts'
 import { configSchema } from '../../src/config/schema.ts'
 import { RULES } from '../../src/diagnose/rules.ts'
@@ -97,6 +98,11 @@ function optionRow(option: Option): string[] {
   return [`\`${flags}\``, `${description}${choices}`, shown]
 }
 
+/** docs/reference/citus-ha.example.yaml */
+export function configurationExample(): string {
+  return exampleFile(configurationSchema(), 'configuration.schema.json')
+}
+
 /** docs/reference/configuration.schema.json */
 export function configurationSchema(): Node & { readonly title: string } {
   return { ...schemaTree(configSchema({})), title: 'The configuration of citus-ha' }
@@ -126,7 +132,7 @@ export function configurationPage(): string {
   ])
   return page(
     'Configuration',
-    'The keys of the file (YAML or JSON). An unknown key is an error. Editors complete and check the file with [its JSON Schema](configuration.schema.json).',
+    'The keys of the file (YAML or JSON). An unknown key is an error. [A whole file](citus-ha.example.yaml), as `citus-ha config example` prints it; editors complete and check one with [its JSON Schema](configuration.schema.json); `citus-ha config check FILE` says all that is wrong with it, and asks no server.',
     PRECEDENCE,
     table(['key', 'value', 'default', ''], rows),
   )

@@ -18,13 +18,17 @@ export interface Ran {
 }
 
 /** Runs a command line in this process. */
-export async function citusHa(args: readonly string[], hooks?: ChangeHooks): Promise<Ran> {
+export async function citusHa(
+  args: readonly string[],
+  hooks?: ChangeHooks,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ran> {
   const out: string[] = []
   const err: string[] = []
   const exitCode = await run(args, {
     stdout: { write: (text) => out.push(text) },
     stderr: { write: (text) => err.push(text) },
-    env: { PATH: process.env.PATH, HOME: '/nonexistent' },
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
     etc: '/nonexistent',
     signal: new AbortController().signal,
     ...(hooks && { hooks }),

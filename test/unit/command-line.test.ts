@@ -2,9 +2,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { citusHa } from '../support/scenario.ts'
+import { citusHa, type Ran } from '../support/scenario.ts'
 
 // Whatever is typed here comes to an end before any server is asked.
+
+const GOOD =
+  'coordinators: [{ url: "postgres://u:secret@cn1.example,cn2.example:6432/app?require_auth=none" }]\n'
+const FILES = `coordinators: [{ url: "postgres://u@cn1.example/app" }]
+connection: { sslmode: verify-full, sslrootcert: /nonexistent/root.crt }
+control: { listen: "127.0.0.1:0", tokenFile: /nonexistent/token }
+notify: { webhooks: [{ url: "https://h/x", secretFile: /nonexistent/secret }] }
+`
 
 let directory: string
 const at = (name: string) => join(directory, name)
@@ -13,9 +21,115 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'citus-ha-command-line-'))
   await writeFile(at('bad.yaml'), 'coordinators: []\ndetekt: {}\nlogs: {}\n')
   await writeFile(at('none.yaml'), 'cluster: orders\n')
+  await writeFile(at('good.yaml'), GOOD, { mode: 0o600 })
+  await writeFile(at('public.yaml'), GOOD)
+  await writeFile(at('files.yaml'), FILES)
+  await writeFile(at('token'), 'short\n')
 })
 afterAll(async () => {
   await rm(directory, { recursive: true })
+})
+
+describe('citus-ha config check', () => {
+  const WARNING =
+    'warning: require_auth is ignored: any way to log in that the server asks for is taken (in postgres://u:***@cn1.example,cn2.example:6432/app?require_auth=none)\n'
+  const COORDINATORS = 'coordinator u@cn1.example:5432/app\ncoordinator u@cn2.example:6432/app\n'
+
+  test.each<[string[], Record<string, string>, number, string, string]>([
+    [['good.yaml'], {}, 0, `good.yaml: no problem found\n${COORDINATORS}`, WARNING],
+    [['--config', 'good.yaml'], {}, 0, `good.yaml: no problem found\n${COORDINATORS}`, WARNING],
+    [
+      [],
+      { CITUS_HA_CONFIG: 'good.yaml' },
+      0,
+      `good.yaml (from CITUS_HA_CONFIG): no problem found\n${COORDINATORS}`,
+      WARNING,
+    ],
+    [
+      ['public.yaml'],
+      {},
+      0,
+      `public.yaml: no problem found\n${COORDINATORS}`,
+      `warning: public.yaml has world access and holds a secret (coordinators[0].url); permissions should be u=rw,g=r (0640) or less\n${WARNING}`,
+    ],
+    [
+      [],
+      { CITUS_HA_COORDINATOR: 'postgres://u:secret@h/a' },
+      0,
+      'no file: no problem found\ncoordinator u@h:5432/a (from CITUS_HA_COORDINATOR)\n',
+      '',
+    ],
+    // The file is looked at for itself.
+    [
+      ['bad.yaml'],
+      { CITUS_HA_COORDINATOR: 'postgres://u@h/a' },
+      2,
+      '',
+      'citus-ha: bad.yaml: detekt: unknown key; did you mean detect?\ncitus-ha: bad.yaml: logs: unknown key; did you mean log?\n',
+    ],
+    [
+      ['files.yaml'],
+      {},
+      2,
+      '',
+      'citus-ha: root certificate file /nonexistent/root.crt does not exist: provide it, or sslrootcert=system, or another sslmode than verify-full\ncitus-ha: /nonexistent/token: no such file\ncitus-ha: /nonexistent/secret: no such file\n',
+    ],
+    [
+      ['none.yaml'],
+      {},
+      2,
+      '',
+      'citus-ha: none.yaml: no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR\n',
+    ],
+    [
+      ['good.yaml', '--config', 'bad.yaml'],
+      {},
+      2,
+      '',
+      'error: give FILE or --config, and not both\n(citus-ha COMMAND --help says more)\n',
+    ],
+  ])('%j with %j', async (args, env, exitCode, stdout, stderr) => {
+    const whole = (text: string) => text.replace(/^[a-z]+\.yaml$/, at)
+    const typed = ['config', 'check', ...args].map(whole)
+    const given = Object.entries(env).map(([name, value]) => [name, whole(value)])
+    const ran = await citusHa(typed, undefined, Object.fromEntries(given))
+    expect(told(ran)).toEqual({ exitCode, stdout, stderr: expect.stringContaining(stderr) })
+    expect(ran.stderr === '').toBe(stderr === '')
+    expect(ran.stdout + ran.stderr).not.toContain('secret@')
+  })
+
+  test('is one JSON document with --json', async () => {
+    const good = await citusHa(['config', 'check', at('good.yaml'), '--json'])
+    expect({ ...good, stdout: JSON.parse(good.stdout) }).toEqual({
+      exitCode: 0,
+      stdout: {
+        exitCode: 0,
+        file: { path: at('good.yaml'), by: '--config' },
+        coordinators: { by: 'file', candidates: ['u@cn1.example:5432/app', 'u@cn2.example:6432/app'] },
+        problems: [],
+        warnings: [expect.stringContaining('require_auth is ignored')],
+      },
+      stderr: '',
+    })
+    const bad = await citusHa(['config', 'check', at('bad.yaml'), '--json'])
+    expect(bad).toMatchObject({ exitCode: 2, stderr: '' })
+    expect(JSON.parse(bad.stdout).problems).toHaveLength(2)
+  })
+
+  function told({ exitCode, stdout, stderr }: Ran): Ran {
+    const bare = (text: string) => text.replaceAll(`${directory}/`, '')
+    return { exitCode, stdout: bare(stdout), stderr: bare(stderr) }
+  }
+})
+
+test('citus-ha config example is a file that citus-ha config check finds right', async () => {
+  const { stdout } = await citusHa(['config', 'example'])
+  expect(stdout.split('\n')[0]).toMatch(
+    /^# yaml-language-server: \$schema=\/.*\/docs\/reference\/configuration\.schema\.json$/,
+  )
+  await writeFile(at('example.yaml'), stdout)
+  const checked = await citusHa(['config', 'check', at('example.yaml')])
+  expect(checked).toMatchObject({ exitCode: 0, stderr: '' })
 })
 
 describe('options before the command', () => {

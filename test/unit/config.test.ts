@@ -3,9 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
 import { ConfigError } from '../../src/config/config-error.ts'
+import { exampleFile } from '../../src/config/example.ts'
 import { type ConfigSources, defaultFiles, loadConfig, readConfig } from '../../src/config/load.ts'
+import { type SchemaNode, schemaTree } from '../../src/config/problems.ts'
 import { redact } from '../../src/config/redact.ts'
+import { configSchema } from '../../src/config/schema.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { loadCluster } from '../../src/walk/cluster.ts'
 import { describeError } from '../../src/walk/describe-error.ts'
@@ -579,6 +583,66 @@ describe('without a file that is named', () => {
   })
 })
 
+describe('the example', () => {
+  const tree = schemaTree(configSchema({}))
+  const shown = exampleFile(tree, '/s/configuration.schema.json')
+
+  test('tells editors where the schema is, in its first line', () => {
+    expect(shown.split('\n')[0]).toBe('# yaml-language-server: $schema=/s/configuration.schema.json')
+    expect(exampleFile(tree, null)).toBe(shown.replace(/^.*\n/, ''))
+  })
+
+  test('is a configuration as it is, and with every key in force; no key is left out but those of secrets', async () => {
+    const { coordinators, ...rest } = await load(shown)
+    expect(coordinators.map(({ address }) => formatAddress(address))).toEqual(['cn1.example:5432'])
+    const { coordinators: _, ...defaults } = await load(ONE)
+    expect(rest).toEqual(defaults)
+
+    const whole = shown.replace(/^( *)#(?=\S)/gm, '$1')
+    await load(whole)
+    const keys = new Set(keysOf(parse(whole)))
+    const secrets = [
+      'connection.password',
+      'control.token',
+      'notify.webhooks.secret',
+      'notify.slack.url',
+      'notify.pagerduty.routingKey',
+    ]
+    expect(pathsOf(tree).filter((path) => !keys.has(path))).toEqual(secrets)
+  })
+
+  test.each(['detect', 'apply', 'routing', 'log', 'register', 'discloseStatements'])(
+    'shows the defaults of %s as they are',
+    async (section) => {
+      const { [section]: written } = parse(shown.replace(/^( *)#(?=\S)/gm, '$1'))
+      const defaults = await load(ONE)
+      expect(await load(ONE + stringify({ [section]: written }))).toEqual(defaults)
+    },
+  )
+})
+
+/** Without numbers of lists, and NAME for names that somebody chooses. */
+function pathsOf({ properties, items, additionalProperties }: SchemaNode, parent = ''): string[] {
+  const named = typeof additionalProperties === 'object' ? { NAME: additionalProperties } : {}
+  return [
+    ...Object.entries({ ...properties, ...named }).flatMap(([name, node]) => {
+      const path = parent === '' ? name : `${parent}.${name}`
+      return [path, ...pathsOf(node, path)]
+    }),
+    ...(items ? pathsOf(items, parent) : []),
+  ]
+}
+
+function keysOf(value: unknown, parent = ''): string[] {
+  if (Array.isArray(value)) return value.flatMap((each) => keysOf(each, parent))
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, each]) => {
+    const name = /^(addresses|integrations\.nodes)$/.test(parent) ? 'NAME' : key
+    const path = parent === '' ? name : `${parent}.${name}`
+    return [path, ...keysOf(each, path)]
+  })
+}
+
 describe('a file with a secret in it', () => {
   const WARNING = (key: string) =>
     `has world access and holds a secret (${key}); permissions should be u=rw,g=r (0640) or less`
@@ -594,6 +658,13 @@ describe('a file with a secret in it', () => {
       `notify: { webhooks: [{ url: "https://h/x", secret: ${TOKEN} }] }`,
       '0644',
       [WARNING('notify.webhooks[0].secret')],
+    ],
+    [`notify: { slack: [{ url: "https://h/x" }] }`, '0644', [WARNING('notify.slack[0].url')]],
+    [`notify: { slack: [{ urlFile: f }] }`, '0644', []],
+    [
+      `notify: { pagerduty: [{ routingKey: ${'r'.repeat(32)} }] }`,
+      '0644',
+      [WARNING('notify.pagerduty[0].routingKey')],
     ],
     ['notify: { slack: [{ url: "https://h/x" }] }', '0644', [WARNING('notify.slack[0].url')]],
     ['notify: { slack: [{ urlFile: f }] }', '0644', []],

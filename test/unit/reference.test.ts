@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import {
   checksPage,
   commandsPage,
+  configurationExample,
   configurationPage,
   configurationSchema,
   rulesPage,
@@ -12,6 +13,7 @@ const PAGES = {
   'checks.md': checksPage,
   'commands.md': commandsPage,
   'configuration.md': configurationPage,
+  'citus-ha.example.yaml': configurationExample,
   'configuration.schema.json': () => `${JSON.stringify(configurationSchema(), null, 2)}\n`,
 }
 
