@@ -43,11 +43,20 @@ async function ask(question: string): Promise<boolean> {
   }
 }
 
+async function askUnseen(question: string): Promise<string> {
+  const { askSecret } = await import('./cli/ask-secret.ts')
+  return await askSecret(question, {
+    input: process.stdin,
+    output: process.stderr,
+    signal: interrupted.signal,
+  })
+}
+
 process.exitCode = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
   signal: interrupted.signal,
   inFlight,
-  ...(process.stdin.isTTY && { ask }),
+  ...(process.stdin.isTTY && { ask, askSecret: askUnseen }),
 })

@@ -1,9 +1,12 @@
 import type { Command } from 'commander'
+import type { Login } from './login.ts'
 
 /** Options of every command that talks to a cluster. */
 export interface ClusterOptions {
   readonly config?: string
   readonly coordinator?: readonly string[]
+  /** As whom to connect, of a command that takes it. */
+  readonly login?: Login
 }
 
 export function addClusterOptions(command: Command): Command {

@@ -9,6 +9,7 @@ import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { ClusterOptions } from './cluster-options.ts'
 import { type Io, plain } from './io.ts'
+import { loggedIn } from './login.ts'
 
 export { addClusterOptions, type ClusterOptions } from './cluster-options.ts'
 
@@ -60,7 +61,8 @@ export async function withCluster<T>(
   work: (session: Session) => Promise<T>,
   audience: Audience = 'log',
 ): Promise<T> {
-  const { config, database, warnings } = await loadCluster(options, io)
+  const loaded = await loadCluster(options, io)
+  const { config, database, warnings } = options.login ? await loggedIn(loaded, options.login, io) : loaded
   for (const warning of warnings) io.stderr.write(`warning: ${plain(warning)}\n`)
   const access = new Connections(config, io.env, audience === 'person' ? 'shown' : undefined)
   try {

@@ -13,6 +13,8 @@ export interface Io {
   readonly signal: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */
   readonly ask?: (question: string) => Promise<boolean>
+  /** Asks a person at a terminal for what it is not to show; not there where nobody is. */
+  readonly askSecret?: (question: string) => Promise<string>
   /** For tests, which end the process or a server where a change reaches a certain point. */
   readonly hooks?: ChangeHooks
   /** gids that may be prepared somewhere and are not resolved, kept up to date for whoever ends the process. */

@@ -17,6 +17,8 @@ export type TlsVersion = (typeof TLS_VERSIONS)[number]
 export interface ConnectionSettings {
   readonly user?: string
   readonly password?: Secret
+  /** Typed by a person, for where nothing else gives one. */
+  readonly typedPassword?: Secret
   readonly passfile?: string
   readonly sslmode?: SslMode
   /** A file of trusted roots, or `system`. */

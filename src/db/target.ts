@@ -50,7 +50,7 @@ export async function resolveTarget(
   const found = given ? null : await lookUpPassfile(passfile, query)
   return {
     ...query,
-    password: given ?? (found?.password === undefined ? undefined : new Secret(found.password)),
+    password: given ?? (found?.password === undefined ? settings.typedPassword : new Secret(found.password)),
     ssl,
     connectTimeoutMs: settings.connectTimeoutMs || timeoutOf(env) || CONNECT_TIMEOUT_MS,
     options: settings.options ?? (env.PGOPTIONS || undefined),
@@ -139,6 +139,11 @@ export function postgresOptions(target: Target): PostgresOptions {
     connect_timeout: (connectTimeoutMs + 250) / 1000,
     connection: { application_name: 'citus-ha', options: sessionOptions(options) },
   }
+}
+
+/** Whether a connection failed for want of a password. */
+export function isNoPassword(error: unknown): boolean {
+  return error instanceof NoPassword
 }
 
 /** The server asks for a password and there is none; coded as the server would say it, invalid_password. */

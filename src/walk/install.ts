@@ -1,6 +1,7 @@
 import { proofText } from '../apply/decision.ts'
 import { BEGIN, recordLineageSql, recordVouchedSql, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
-import { type Installed, type InstallOrder, install } from '../install/install.ts'
+import { install, type Prepared, rehearse } from '../install/install.ts'
+import type { InstallOrder } from '../install/plan.ts'
 import { COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import { CitusHaError, untrustedSchema } from '../model/failure.ts'
 import { kindOf } from '../model/kinds.ts'
@@ -117,15 +118,17 @@ export function requireInstalled(coordinator: Answered, migration: number): void
   }
 }
 
+/** @param mode `rehearse`: what would be done is found out, and nothing is changed */
 export async function installOne(
   access: Access,
   database: string,
   node: Answered,
   order: InstallOrder,
-): Promise<Installed> {
+  mode: 'install' | 'rehearse' = 'install',
+): Promise<Prepared> {
   const session = await access.open(node.address, database)
   try {
-    return await install(session, node.address, order)
+    return await (mode === 'install' ? install : rehearse)(session, node.address, order)
   } finally {
     await session.close()
   }

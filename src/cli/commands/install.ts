@@ -1,11 +1,17 @@
 import type { Command } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
+import { proofText } from '../../apply/decision.ts'
 import { codeOf, messageOf, willPass } from '../../db/sqlstate.ts'
-import { SWITCHOVER_GRANTS } from '../../install/install.ts'
+import { badRole, SWITCHOVER_GRANTS } from '../../install/grants.ts'
+import type { Prepared } from '../../install/install.ts'
+import { type InstallOrder, type Step, sentence } from '../../install/plan.ts'
+import { type Part, scriptOf } from '../../install/script.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
+import type { Answered } from '../../model/observation.ts'
 import { Clock } from '../../walk/clock.ts'
 import { allowedOf, installOne, ownNodes, recordProofs } from '../../walk/install.ts'
-import { observe, view } from '../../walk/look.ts'
+import { observe, type View, view } from '../../walk/look.ts'
 import { unlistedStandbys } from '../../walk/unlisted.ts'
 import {
   addClusterOptions,
@@ -15,75 +21,176 @@ import {
   type Session,
   withCluster,
 } from '../cluster.ts'
-import { type Io, plain } from '../io.ts'
+import { type Io, plain, printJson } from '../io.ts'
+import { addLoginOptions, type Login } from '../login.ts'
+import { packageVersion } from '../version.ts'
 
-interface InstallOptions extends ClusterOptions {
+interface InstallOptions extends ClusterOptions, Login {
   readonly role: string
   readonly switchover?: boolean
+  readonly dryRun?: boolean
+  readonly printSql?: boolean
+  readonly json?: boolean
 }
+
+const HELP = `
+Exit codes: 0 done, or nothing to do; 3 a group was left out, with the reason.
+
+Examples:
+  citus-ha install --coordinator postgres://postgres@cn1.example/app
+  citus-ha install --config citus-ha.yaml --user postgres
+  citus-ha install --config citus-ha.yaml --user postgres --dry-run
+  citus-ha install --config citus-ha.yaml --print-sql > citus-ha.sql   # then, on each node:
+  sudo -u postgres psql -X -v ON_ERROR_STOP=1 -1 -d app -f - < citus-ha.sql`
 
 export function installCommand(command: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(command)
-    .option('--role <name>', 'the role that every other command runs as', 'citus_ha')
+  addLoginOptions(addClusterOptions(command))
+    .addOption(
+      new Option('--role <name>', 'the role that every other command runs as')
+        .default('citus_ha')
+        .argParser(roleOption),
+    )
     .option('--switchover', 'grant the role what citus-ha switchover needs as well, and say what')
-    .addHelpText('after', '\nExample:\n  citus-ha install --coordinator postgres://postgres@cn1.example/app')
+    .option('--dry-run', 'say what would be done on which node; changes nothing')
+    .addOption(
+      new Option('--print-sql', 'the same as SQL, to be run by psql on each node').conflicts([
+        'dryRun',
+        'json',
+      ]),
+    )
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', HELP)
     .action(async (options: InstallOptions) => {
-      const isWhole = await withCluster(options, io, async (session) => {
-        const whole: boolean[] = []
+      const found = await withCluster({ ...options, login: options }, io, async (session) => {
+        const done: Done[] = []
         for (const database of await databasesOf(session))
-          whole.push(await installDatabase({ ...session, database }, options, io))
-        return whole.every(Boolean)
+          done.push(await installDatabase({ ...session, database }, options, io))
+        return done
       })
-      exit(isWhole ? 0 : 3)
+      const exitCode = found.every(({ left }) => left.length === 0) ? 0 : 3
+      exit(exitCode)
+      if (options.printSql)
+        io.stdout.write(
+          scriptOf(
+            found.flatMap(({ parts }) => parts),
+            packageVersion(),
+          ),
+        )
+      if (options.json) printJson(io, { exitCode, databases: found.map(documentOf) })
     })
 }
 
-/** @returns whether no group was left out */
-async function installDatabase(
-  session: Session,
-  { role, switchover }: InstallOptions,
-  io: Io,
-): Promise<boolean> {
+export function roleOption(text: string): string {
+  const why = badRole(text)
+  if (why !== null) throw new InvalidArgumentError(`${why}.`)
+  return text
+}
+
+/** What was done in one database, or would be. */
+interface Done {
+  readonly database: string
+  readonly parts: readonly Part[]
+  /** Whether it was only looked at. */
+  readonly dryRun: boolean
+  /** Groups whose line was recorded. */
+  readonly recorded: readonly number[]
+  readonly left: readonly { group: number; summary: string; evidence: readonly string[] }[]
+  readonly warnings: readonly string[]
+}
+
+function documentOf({ database, parts, dryRun, recorded, left, warnings }: Done): object {
+  const nodes = parts.map(({ node, steps }) => ({
+    node: formatAddress(node.address),
+    group: node.citus?.localGroup ?? null,
+    steps: steps.map((step) => ({
+      kind: step.kind,
+      summary: sentence(step, dryRun ? 'conditional' : 'past'),
+    })),
+  }))
+  const changed = recorded.length > 0 || parts.some(({ steps }) => steps.length > 0)
+  const outcome = changed ? (dryRun ? 'planned' : 'installed') : 'up to date'
+  return { database, outcome, nodes, recorded, left, warnings }
+}
+
+async function installDatabase(session: Session, options: InstallOptions, io: Io): Promise<Done> {
   const request = requestOf(session, io)
   const { access, database } = session
+  const dryRun = (options.dryRun || options.printSql) === true
+  const say =
+    options.json || options.printSql
+      ? () => undefined
+      : (line: string) => void io.stdout.write(`${plain(line)}\n`)
   const clock = new Clock()
   const before = view(await observe(access, request, clock), access, request)
-  const allowed = allowedOf(request, before)
-  for (const node of ownNodes(before)) {
-    const address = formatAddress(node.address)
-    if (!node.superuser) {
-      throw new CitusHaError(
-        'configuration',
-        `${address}: installing takes a superuser; connect as one, for example postgres`,
-      )
-    }
-    const { applied, mended } = await installOne(access, database, node, {
-      role,
-      switchover: switchover ? 'grant' : 'leave',
-      allowed,
-    }).catch((error: unknown) => {
-      throw refusedBy(address, error)
-    })
-    const what =
-      applied.length > 0
-        ? `migrations ${applied.join(', ')}`
-        : mended.length > 0
-          ? `functions made anew: ${mended.join(', ')}`
-          : 'up to date'
-    io.stdout.write(`${address}, database ${database}: ${what}\n`)
-    for (const grant of switchover ? SWITCHOVER_GRANTS : [])
-      io.stdout.write(`${address}, database ${database}: ${role} may ${grant}\n`)
+  const nodes = ownNodes(before)
+  const order: InstallOrder = {
+    role: options.role,
+    switchover: options.switchover ? 'grant' : 'leave',
+    allowed: allowedOf(request, before),
   }
-  const after = view(await observe(access, request, clock), access, request)
-  if (after.plan.proofs.length > 0) await recordProofs(access, request, after, clock)
-  const left = after.diagnoses.filter((each) => each.standing === 'refused')
+  if (!dryRun) requireSuperusers(nodes)
+  const parts: Part[] = []
+  for (const node of nodes) {
+    const prepared = await prepareOne(session, node, order, dryRun)
+    const proofs = node === before.coordinator && dryRun ? before.plan.proofs.map(proofText) : []
+    parts.push({ node, database, proofs, ...prepared })
+    const where = `${formatAddress(node.address)}, database ${database}`
+    for (const line of linesOf(prepared, options, dryRun)) say(`${where}: ${line}`)
+  }
+  const after = dryRun ? before : view(await observe(access, request, clock), access, request)
+  const { proofs } = after.plan
+  if (proofs.length > 0 && !dryRun) await recordProofs(access, request, after, clock)
+  const recorded = proofs.map(({ group }) => group)
+  if (recorded.length > 0) {
+    const step = { what: `what is known of group ${recorded.join(', ')}`, done: 'recorded' }
+    const where = `${formatAddress(after.coordinator.address)}, database ${database}`
+    say(`${where}: ${sentence(step, dryRun ? 'conditional' : 'past')}`)
+  }
+  const left = leftOut(after)
   for (const { group, summary, evidence } of left) {
-    const lines = [`group ${group}: left out, nothing is recorded of it: ${summary}`, ...evidence]
-    io.stdout.write(lines.map((line, n) => `${n === 0 ? '' : '  '}${plain(line)}\n`).join(''))
+    say(`group ${group}: left out, nothing is recorded of it: ${summary}`)
+    for (const line of evidence) say(`  ${line}`)
   }
-  for (const line of await unlistedStandbys(access, request, after))
-    io.stdout.write(`warning: ${plain(line)}\n`)
-  return left.length === 0
+  const warnings = await unlistedStandbys(access, request, after)
+  for (const line of warnings) say(`warning: ${line}`)
+  return { database, parts, dryRun, recorded, left, warnings }
+}
+
+function leftOut({ diagnoses }: View): Done['left'] {
+  return diagnoses
+    .filter(({ standing }) => standing === 'refused')
+    .map(({ group, summary, evidence }) => ({ group, summary, evidence }))
+}
+
+/** Before anything is changed on any of them. @throws CitusHaError */
+function requireSuperusers(nodes: readonly Answered[]): void {
+  const [node] = nodes.filter(({ superuser }) => !superuser)
+  if (!node) return
+  throw new CitusHaError(
+    'configuration',
+    `${formatAddress(node.address)}: installing takes a superuser; connect as one, for example with --user postgres`,
+  )
+}
+
+async function prepareOne(
+  { access, database }: Session,
+  node: Answered,
+  order: InstallOrder,
+  dryRun: boolean,
+): Promise<Prepared> {
+  try {
+    return await installOne(access, database, node, order, dryRun ? 'rehearse' : 'install')
+  } catch (error) {
+    throw refusedBy(formatAddress(node.address), error)
+  }
+}
+
+function linesOf({ steps }: Prepared, { role, switchover }: InstallOptions, dryRun: boolean): string[] {
+  const told = steps.map((step: Step) => sentence(step, dryRun ? 'conditional' : 'past'))
+  return [
+    ...(told.length > 0 ? told : ['up to date']),
+    ...(switchover && !dryRun ? SWITCHOVER_GRANTS.map((grant) => `${role} may ${grant}`) : []),
+  ]
 }
 
 /** What a server says against it, such as an event trigger of somebody's that refuses DDL: which server, and its code. */

@@ -134,7 +134,7 @@ function mayBecomeCoordinator(facts: Facts, address: HostPort): boolean {
 
 /** As `citus_ha.may_have_address` has it on the coordinator: the group's own addresses, and those it was told of. */
 function notAllowed(facts: Facts): Found[] {
-  const { coordinator, claims, aliases, seeds, survey, migration } = facts
+  const { coordinator, claims, aliases, seeds, migration } = facts
   const { installed } = coordinator
   if (!installed?.mayExecute || installed.migration < migration || coordinator.superuser) return []
   const rows = catalogOf(facts)
@@ -169,6 +169,6 @@ function notAllowed(facts: Facts): Found[] {
         .map((each) => formatAddress(each.address))
         .join(', ')}`,
     ],
-    mend: `citus-ha install --config FILE   # as a superuser, with database ${survey.database}`,
+    mend: 'citus-ha install --config FILE --user postgres   # or another superuser',
   }))
 }
