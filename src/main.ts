@@ -1,14 +1,22 @@
 #!/usr/bin/env node
 import { once } from 'node:events'
 import './navigator.ts'
+import { exitCodeOfInterruption, Interrupted } from './cli/interrupted.ts'
 import { run } from './cli/program.ts'
 
 // A password inside a URL would be there for everybody to see in the list of processes.
 process.title = 'citus-ha'
 
-// `citus-ha rules | head` closes the pipe early: that is no error.
+// `citus-ha rules | head` closes the pipe early: that is no error. A full disk is one, which ends no change that is under way.
+let isCutOff = false
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
+  if (error.code === 'EPIPE' || isCutOff) return
+  isCutOff = true
+  process.stderr.write(`citus-ha: the output is not complete: ${error.message}\n`)
+})
+process.stderr.on('error', () => undefined)
+process.on('exit', (code) => {
+  if (isCutOff && code === 0) process.exitCode = 1
 })
 
 // The first signal asks the command to come to an end: a change under way is finished or rolled back. The second
@@ -17,7 +25,7 @@ const interrupted = new AbortController()
 const inFlight = new Set<string>()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    if (!interrupted.signal.aborted) return interrupted.abort()
+    if (!interrupted.signal.aborted) return interrupted.abort(new Interrupted(signal))
     const left =
       inFlight.size > 0 ? `may be left prepared: ${[...inFlight].join(', ')}` : 'nothing was prepared'
     process.stderr.write(
@@ -52,7 +60,7 @@ async function askUnseen(question: string): Promise<string> {
   })
 }
 
-process.exitCode = await run(process.argv.slice(2), {
+const exitCode = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
@@ -60,3 +68,7 @@ process.exitCode = await run(process.argv.slice(2), {
   inFlight,
   ...(process.stdin.isTTY && { ask, askSecret: askUnseen }),
 })
+
+// What was given up may still wait for a node that is silent.
+if (exitCode === exitCodeOfInterruption(interrupted.signal)) process.exit(exitCode)
+process.exitCode = exitCode

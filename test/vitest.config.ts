@@ -17,6 +17,8 @@ export default defineConfig({
     reporters: ['default', './test/support/summary.ts'],
     // Clusters of six servers each: more at once than cores only makes every one of them late.
     maxWorkers: 2,
+    // Ours is UTF-8, whatever the machine's is: in another locale the program writes ASCII.
+    env: { LC_ALL: 'C.UTF-8' },
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,

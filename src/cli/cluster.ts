@@ -8,6 +8,7 @@ import { databasesIn } from '../walk/databases.ts'
 import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { ClusterOptions } from './cluster-options.ts'
+import { unlessInterrupted } from './interrupted.ts'
 import { type Io, plain } from './io.ts'
 import { loggedIn } from './login.ts'
 
@@ -54,19 +55,25 @@ export function audienceOf({ logLevel }: { readonly logLevel: LogLevel }): Audie
   return logLevel === 'silent' ? 'person' : 'log'
 }
 
-/** Runs a command's work on the configured cluster, and closes every connection afterwards. */
+/**
+ * Runs a command's work on the configured cluster, and closes every connection afterwards. Who interrupts it is not kept by a
+ * node that is silent, as long as nothing was done but to look.
+ * @param nature `look`: it never does anything else
+ */
 export async function withCluster<T>(
   options: ClusterOptions,
   io: Io,
   work: (session: Session) => Promise<T>,
   audience: Audience = 'log',
+  nature: 'look' | 'change' = 'change',
 ): Promise<T> {
   const loaded = await loadCluster(options, io)
   const { config, database, warnings } = options.login ? await loggedIn(loaded, options.login, io) : loaded
   for (const warning of warnings) io.stderr.write(`warning: ${plain(warning)}\n`)
   const access = new Connections(config, io.env, audience === 'person' ? 'shown' : undefined)
   try {
-    return await work({ config, access, database })
+    const working = work({ config, access, database })
+    return await unlessInterrupted(working, io.signal, () => nature === 'look' || access.onlyLooked)
   } finally {
     await access.close()
   }

@@ -1,6 +1,7 @@
 import { createColors } from 'picocolors'
 import type { ChangeHooks } from '../apply/context.ts'
 import type { Environment } from '../config/url.ts'
+import { inAscii, isUtf8 } from './locale.ts'
 
 /** Where a command reads and writes; the tests hand in their own. */
 export interface Io {
@@ -9,7 +10,9 @@ export interface Io {
   readonly env: Environment
   /** Where the machine's own configuration is; `/etc`. For tests, which must not depend on it. */
   readonly etc?: string
-  /** Aborted by Ctrl-C or SIGTERM. */
+  /** What `--color` says, once the command line is read. */
+  readonly color?: { mode: ColorMode }
+  /** Aborted by Ctrl-C or SIGTERM, with an `Interrupted`. */
   readonly signal: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */
   readonly ask?: (question: string) => Promise<boolean>
@@ -23,14 +26,74 @@ export interface Io {
 
 export interface Output {
   write(text: string): unknown
+  /** As `write`, for what programs read: it is left as it is, whatever the locale. Not there: `write` leaves everything. */
+  writeData?(text: string): unknown
   readonly isTTY?: boolean
+  /** Of a terminal. */
+  readonly columns?: number
+  readonly rows?: number
 }
+
+/** When there are colours, as `--color` says. */
+export const COLOR_MODES = ['auto', 'always', 'never'] as const
+export type ColorMode = (typeof COLOR_MODES)[number]
 
 export type Colors = ReturnType<typeof createColors>
 
-/** Colours on a terminal only, and never where NO_COLOR says so. */
-export function colorsFor(output: Output, env: Environment): Colors {
-  return createColors(output.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb')
+/** Of what is printed on stdout. */
+export function colorsFor(io: Pick<Io, 'stdout' | 'env' | 'color'>): Colors {
+  return createColors(hasColors(io))
+}
+
+/**
+ * `--color`, then https://no-color.org, then FORCE_COLOR (as Node reads it) and https://bixense.com/clicolors; else where a
+ * terminal can show them.
+ */
+export function hasColors({ stdout, env, color }: Pick<Io, 'stdout' | 'env' | 'color'>): boolean {
+  if (color?.mode === 'always') return true
+  if (color?.mode === 'never' || env.NO_COLOR) return false
+  if (env.FORCE_COLOR) return env.FORCE_COLOR !== '0' && env.FORCE_COLOR !== 'false'
+  if (env.CLICOLOR_FORCE) return env.CLICOLOR_FORCE !== '0'
+  return stdout.isTTY === true && env.TERM !== 'dumb' && env.CLICOLOR !== '0'
+}
+
+/** The columns that a line may have; null: any number, in a file or a pipe. */
+export function widthFor(output: Output, env: Environment): number | null {
+  if (output.isTTY !== true) return null
+  return countIn(env.COLUMNS) ?? (output.columns || 80)
+}
+
+/** The lines that are seen at once; null: no terminal. */
+export function heightFor(output: Output, env: Environment): number | null {
+  if (output.isTTY !== true) return null
+  return countIn(env.LINES) ?? (output.rows || 24)
+}
+
+function countIn(text: string | undefined): number | null {
+  return /^[1-9]\d{0,5}$/.test(text ?? '') ? Number(text) : null
+}
+
+/** As the locale can show it. */
+export function inLocale(io: Io): Io {
+  if (isUtf8(io.env)) return io
+  return { ...io, stdout: asciiOutput(io.stdout), stderr: asciiOutput(io.stderr) }
+}
+
+function asciiOutput(output: Output): Output {
+  return {
+    write: (text) => output.write(inAscii(text)),
+    writeData: (text) => output.write(text),
+    get isTTY() {
+      return output.isTTY === true
+    },
+    // As long as the terminal is: it may be another size the next time.
+    get columns() {
+      return output.columns ?? 0
+    },
+    get rows() {
+      return output.rows ?? 0
+    },
+  }
 }
 
 /** Names, gids, statements and messages are anybody's text: nothing in them reaches the terminal as a command, or a line. */
@@ -48,5 +111,11 @@ export function printJson(io: Io, value: unknown): void {
     (_, item: unknown) => (typeof item === 'bigint' ? item.toString() : item),
     2,
   )
-  io.stdout.write(`${text}\n`)
+  writeData(io.stdout, `${text}\n`)
+}
+
+/** For programs. */
+export function writeData(output: Output, text: string): void {
+  if (output.writeData) output.writeData(text)
+  else output.write(text)
 }

@@ -1,8 +1,10 @@
 import { Command, CommanderError, Help } from 'commander'
 import { takeOptionsBefore } from './cluster-options.ts'
+import { addColorOption } from './color-option.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import { type Io, plain } from './io.ts'
+import { exitCodeOfInterruption } from './interrupted.ts'
+import { type Io, inLocale, plain } from './io.ts'
 import { packageVersion } from './version.ts'
 
 /**
@@ -25,9 +27,12 @@ export async function buildProgram(
       'after',
       `\n--config and --coordinator of a command may stand before it, too.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
     )
+  addColorOption(program, io)
   for (const { name, about, load } of COMMANDS) {
     const command = program.command(name).description(about)
-    if (isWanted(name)) (await load())(command, io, exit)
+    if (!isWanted(name)) continue
+    ;(await load())(command, io, exit)
+    addColorOption(command, io)
   }
   return program
 }
@@ -43,7 +48,8 @@ function subcommandTerm(this: Help, command: Command): string {
  * @param args without the program's own name
  * @returns the exit code
  */
-export async function run(args: readonly string[], io: Io): Promise<number> {
+export async function run(args: readonly string[], given: Io): Promise<number> {
+  const io = inLocale({ ...given, color: { mode: 'auto' } })
   let exitCode = 0
   const exit = (code: number) => {
     exitCode = code
@@ -60,6 +66,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     const { describeError } = await import('../walk/describe-error.ts')
     const { lines, exitCode: code } = describeError(error)
     for (const line of lines) io.stderr.write(`citus-ha: ${plain(line)}\n`)
-    return code
+    // What was refused or blocked before, or undone, has a code of its own.
+    const isGivenUp = code === 1 || (error instanceof Error && error.name === 'AbortError')
+    return (isGivenUp && exitCodeOfInterruption(io.signal)) || code
   }
 }

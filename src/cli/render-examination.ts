@@ -4,7 +4,7 @@ import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
 /** What was found in one database, for people: worst first, each with what was seen and what mends it. */
 export function renderExamination({ database, coordinator, servers, findings }: Examination, io: Io): string {
-  const colors = colorsFor(io.stdout, io.env)
+  const colors = colorsFor(io)
   const lines = [
     `${colors.bold(plain(database))}  coordinator ${coordinator}  ${colors.dim(`${servers.length} servers looked at`)}`,
     ...findings.flatMap((finding) => linesOf(finding, colors)),

@@ -11,7 +11,7 @@ const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed'>, stri
 
 /** A report for people. */
 export function renderReport(report: Report, io: Io): string {
-  const colors = colorsFor(io.stdout, io.env)
+  const colors = colorsFor(io)
   const lines = [
     `${colors.bold(plain(report.database))}: ${headline(report, colors)}`,
     ...report.refusals.flatMap((refusal) => [

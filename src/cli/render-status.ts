@@ -1,25 +1,242 @@
+import { type Activity, describeSession } from '../model/activity.ts'
 import { describePause } from '../model/pause.ts'
 import type { StateCode } from '../model/server-state.ts'
 import type { EntryStatus } from '../walk/routing.ts'
 import type { GroupStatus, NodeStatus, Status } from '../walk/status.ts'
-import { type Colors, colorsFor, type Io, plain } from './io.ts'
+import { type Colors, plain } from './io.ts'
+import { commonEnd } from './names.ts'
+import { type Column, inTable, widthOf, wrapped } from './table.ts'
 
-/** A status for people: a tree of groups and nodes, then what is wrong. */
-export function renderStatus(status: Status, io: Io): string {
-  const colors = colorsFor(io.stdout, io.env)
+/** How a status is shown. */
+export interface Look {
+  /** `wide`: everything, as long as it is, with the routes of each kind of coordinator. */
+  readonly form: 'table' | 'wide'
+  readonly colors: Colors
+  /** Columns of the terminal; null: nothing is cut. */
+  readonly width: number | null
+  /** Lines of the terminal: healthy groups take one each where not all nodes have room; null: a line a node. */
+  readonly height: number | null
+}
+
+/** A status for people: who is at work, the groups and their nodes, then what is wrong, with what to do about it. Pure. */
+export function renderStatus(status: Status, look: Look): string {
+  const { colors } = look
+  const body = look.form === 'wide' ? wideLines(status, colors) : tableLines(status, look)
   const lines = [
-    `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(status.citus)}`,
-    ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
-    ...status.groups.flatMap((group) => groupLines(group, colors)),
-    ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
+    ...headLines(status, look),
+    ...body,
     ...status.remedies.map((remedy) => colors.yellow(`* ${plain(remedy)}`)),
-    ...status.problems.map((problem) => colors.red(`! ${plain(problem)}`)),
-    ...status.warnings.map((warning) => colors.yellow(`! ${plain(warning)}`)),
+    ...remarkLines(status, look),
     ...(status.pending.length > 0
       ? ['reconcile would do:', ...status.pending.map((line) => `  ${plain(line)}`)]
       : []),
   ]
   return `${lines.join('\n')}\n`
+}
+
+function headLines(status: Status, { form, colors, width }: Look): string[] {
+  // The version's name and number; the compiler is for bug reports.
+  const citus = form === 'wide' ? status.citus : (/^\S+ \S+/.exec(status.citus)?.[0] ?? status.citus)
+  const ill = attention(status)
+  return [
+    `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(plain(citus))}`,
+    ...(status.activity ? activityLines(status.activity) : []).flatMap((line) =>
+      wrapped(plain(line), width, '  '),
+    ),
+    ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
+    ill.isWell ? colors.green(ill.text) : colors.red(ill.text),
+  ]
+}
+
+function activityLines({ watchers, leader, changes, fences }: Activity): string[] {
+  const led =
+    leader === null
+      ? 'nobody leads'
+      : `leader ${describeSession(leader)}${leader.since === null ? '' : ` since ${time(leader.since)}`}`
+  const many =
+    watchers === null
+      ? `watchers: how many can’t be seen (the role lacks pg_read_all_stats), ${led}`
+      : watchers.length === 0
+        ? 'no watcher runs: promotions are not noticed'
+        : `watchers ${watchers.length}, ${led}`
+  return [
+    many,
+    ...changes.map((each) => `a change is under way: ${describeSession(each)}${since(each.since)}`),
+    ...fences.map((each) => {
+      const groups = each.groups.length === 0 ? '' : ` of group ${each.groups.join(', ')}`
+      return `fence: writes${groups} wait for ${describeSession(each)}${since(each.since)}`
+    }),
+  ]
+}
+
+const since = (moment: string | null) => (moment === null ? '' : ` since ${time(moment)}`)
+
+/** `2026-01-01T00:00:00.000Z` to the second. */
+const time = (moment: string) => moment.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
+
+function attention({ groups, problems, remarks }: Status): {
+  readonly isWell: boolean
+  readonly text: string
+} {
+  const ill = groups.filter((group) => isIll(group, remarks.slice(0, problems.length)))
+  const all = groups.length === 1 ? '1 group' : `${groups.length} groups`
+  if (ill.length > 0)
+    return { isWell: false, text: `${ill.length} of ${all} need${ill.length === 1 ? 's' : ''} attention` }
+  if (problems.length > 0) return { isWell: false, text: `${all}, each by itself in order; see below` }
+  return { isWell: true, text: groups.length === 1 ? 'the group is healthy' : `all ${all} are healthy` }
+}
+
+function isIll({ group, code }: GroupStatus, problems: Status['remarks']): boolean {
+  return (code !== 'healthy' && code !== 'disabled') || problems.some((each) => each.group === group)
+}
+
+const COLUMNS: readonly Column[] = [
+  { head: 'GROUP' },
+  { head: 'STATE', least: 12 },
+  { head: 'ROLE' },
+  { head: 'NODE', least: 18, cut: 'middle' },
+  { head: 'SERVER', least: 11 },
+  { head: 'TL', align: 'right' },
+  { head: 'LAG', align: 'right' },
+  { head: 'ROUTES' },
+]
+
+interface Line {
+  readonly cells: readonly string[]
+  readonly paint: (text: string) => string
+}
+
+const asItIs = (text: string) => text
+
+/** A header, then a line a node. */
+function tableLines(status: Status, look: Look): string[] {
+  const { colors, width, height } = look
+  const problems = status.remarks.slice(0, status.problems.length)
+  const folds =
+    height !== null && status.groups.flatMap(({ nodes }) => nodes).length + status.others.length + 4 > height
+  const addresses = [...status.groups.flatMap(({ nodes }) => nodes), ...status.others].map(
+    ({ address }) => address,
+  )
+  const isIn = (group: GroupStatus) => (node: NodeStatus) => node.group === group.group
+  const make = (end: string): Line[] => [
+    ...status.groups.flatMap((group) => {
+      const ill = isIll(group, problems)
+      const lines =
+        folds && !ill && isPlain(group) ? [foldedLine(group, end)] : nodeLines(group, end, ill, colors)
+      return [...lines, ...status.others.filter(isIn(group)).map((node) => otherLine(node, '', end, colors))]
+    }),
+    ...status.others
+      .filter((node) => !status.groups.some((group) => isIn(group)(node)))
+      .map((node) => otherLine(node, '-', end, colors)),
+  ]
+  const inFull = inTable(COLUMNS, cellsOf(make('')), null)
+  const isTooWide = width !== null && inFull.some((line) => widthOf(line) > width)
+  const end = isTooWide ? commonEnd(addresses) : ''
+  const lines = make(end)
+  const [header = '', ...rows] = isTooWide ? inTable(COLUMNS, cellsOf(lines), width) : inFull
+  const anyFolded = lines.some(({ cells }) => /\+\d/.test(cells[2] ?? ''))
+  return [
+    colors.dim(header),
+    ...rows.map((row, n) => (lines[n]?.paint ?? asItIs)(row)),
+    ...(end === '' ? [] : [colors.dim(`names of nodes end in ${end}`)]),
+    ...(anyFolded
+      ? [colors.dim('+1: with a secondary that streams, LAG is the longest; all of it: -o wide')]
+      : []),
+  ]
+}
+
+const cellsOf = (lines: readonly Line[]) => lines.map(({ cells }) => cells)
+
+const shortened = (address: string, end: string) =>
+  end !== '' && address.endsWith(end) ? address.slice(0, -end.length) : address
+
+/** Nothing is to be told of its secondaries but that they stream. */
+function isPlain({ nodes }: GroupStatus): boolean {
+  return nodes.slice(1).every((node) => node.stateCode === 'streaming' && noteOf(node) === '')
+}
+
+function foldedLine(group: GroupStatus, end: string): Line {
+  const [primary, ...others] = group.nodes
+  const lags = others.flatMap(({ lagBytes }) => (lagBytes === null ? [] : [lagBytes]))
+  const [server = '', timeline = ''] = primary ? serverCells(primary) : []
+  return {
+    cells: [
+      `${group.group}`,
+      stateOf(group),
+      others.length === 0 ? 'primary' : `primary +${others.length}`,
+      primary ? shortened(primary.address, end) : '',
+      server,
+      timeline,
+      lags.length === 0 ? '' : sizeOf(Math.max(...lags)),
+      routesOf(group.routes),
+    ],
+    paint: asItIs,
+  }
+}
+
+function nodeLines(group: GroupStatus, end: string, ill: boolean, colors: Colors): Line[] {
+  return group.nodes.map((node, n) => ({
+    cells: [
+      n === 0 ? `${group.group}` : '',
+      n === 0 ? stateOf(group) : '',
+      node.registeredAs ?? '-',
+      shortened(node.address, end),
+      ...serverCells(node),
+      n === 0 ? routesOf(group.routes) : '',
+    ],
+    paint: isBad(node) || (n === 0 && ill) ? colors.red : asItIs,
+  }))
+}
+
+/** A node that no row names. */
+function otherLine(node: NodeStatus, group: string, end: string, colors: Colors): Line {
+  return {
+    cells: [group, '', 'no row', shortened(node.address, end), ...serverCells(node), ''],
+    paint: isBad(node) ? colors.red : colors.dim,
+  }
+}
+
+const stateOf = ({ code, paused }: GroupStatus) => `${code}${paused ? ', paused' : ''}`
+
+/** The columns SERVER, TL and LAG. */
+function serverCells(node: NodeStatus): string[] {
+  return [
+    `${plain(node.state)}${noteOf(node)}`,
+    node.timeline === null ? '' : `${node.timeline}`,
+    node.lagBytes === null ? '' : sizeOf(node.lagBytes),
+  ]
+}
+
+function noteOf({ active, cluster }: NodeStatus): string {
+  const where = cluster === null || cluster === 'default' ? '' : `, cluster ${plain(cluster)}`
+  return `${active === false ? ', inactive' : ''}${where}`
+}
+
+/** Whether reads and writes of the group work from everywhere. A write that is refused before it is sent is meant to be. */
+function routesOf(routes: readonly EntryStatus[]): string {
+  const works = (of: 'read' | 'write', how: EntryStatus['read']['works']) =>
+    routes.some((each) => each[of].works === how && !(of === 'write' && each.write.to === null))
+  const fail = (['read', 'write'] as const).filter((of) => works(of, 'no'))
+  if (fail.length > 0) return `${fail.map((of) => `${of}s`).join(', ')} fail`
+  return works('read', 'unknown') || works('write', 'unknown') ? 'may fail' : 'ok'
+}
+
+/** What is wrong, worst first, each with what to do about it. */
+function remarkLines({ remarks, problems }: Status, { colors, width }: Look): string[] {
+  return remarks.flatMap(({ text, next, group }, n) => {
+    const paint = n < problems.length ? colors.red : colors.yellow
+    const said = wrapped(`! ${plain(text)}`, width, '  ').map(paint)
+    // As one line, however long: it is to be copied.
+    const isSaid = remarks.slice(0, n).some((each) => each.next === next && each.group === group)
+    return next === null || isSaid ? said : [...said, `  next: ${plain(next)}`]
+  })
+}
+
+function wideLines(status: Status, colors: Colors): string[] {
+  return [
+    ...status.groups.flatMap((group) => groupLines(group, colors)),
+    ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
+  ]
 }
 
 function groupLines(group: GroupStatus, colors: Colors): string[] {
@@ -56,11 +273,11 @@ function goes({ to, works, why }: EntryStatus['read']): string {
 
 function inColumns(cells: readonly (readonly string[])[]): string[] {
   const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+    Math.max(...cells.map((row) => widthOf(row[column] ?? ''))),
   )
   return cells.map((row) =>
     row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell)))
       .join('  ')
       .trimEnd(),
   )
@@ -73,6 +290,8 @@ const BAD: readonly StateCode[] = [
   'streams-elsewhere',
   'not-asked',
 ]
+
+const isBad = ({ stateCode }: NodeStatus) => BAD.includes(stateCode)
 
 function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
   const cells = nodes.map((node) => [
@@ -88,8 +307,8 @@ function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
   ])
   return inColumns(cells).map((text, n) => {
     const branch = n === cells.length - 1 ? '└─' : '├─'
-    const bad = BAD.includes(nodes[n]?.stateCode ?? 'not-asked')
-    return `${branch} ${bad ? colors.red(text) : text}`
+    const node = nodes[n]
+    return `${branch} ${node && isBad(node) ? colors.red(text) : text}`
   })
 }
 

@@ -17,7 +17,7 @@ const UNTOUCHED = 'blocked: nothing was touched'
 
 /** A switchover for people. */
 export function renderSwitchover(report: SwitchoverReport, io: Io): string {
-  const colors = colorsFor(io.stdout, io.env)
+  const colors = colorsFor(io)
   const { outcome, databases, moves, refusals, plan, why, pauseMs, othersMs, timings } = report
   const paint = outcome === 'switched' || outcome === 'planned' ? colors.green : colors.red
   const proved = `: ${everyCopy(report.reports.flatMap(({ copies }) => copies))} was proved right`

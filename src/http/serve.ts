@@ -62,5 +62,5 @@ function statusBody(states: readonly WatchState[]) {
       .filter(({ fencedMs }) => fencedMs > 0)
       .map(({ group, fencedMs }) => ({ database, group, leftMs: Math.round(fencedMs) })),
   )
-  return { ...statusDocument(views.map(statusOf)), fences, failures }
+  return { ...statusDocument(views.map((view) => statusOf(view))), fences, failures }
 }

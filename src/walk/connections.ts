@@ -33,6 +33,8 @@ export class Connections implements Access {
   readonly #verdicts = new Verdicts()
   /** Options for servers that have ended a session before its first statement. */
   readonly #insisted = new Map<string, string>()
+  #hasSession = false
+  #closed = false
 
   /** @param clientTexts what the configuration says, unless the caller prints for a person at a terminal only */
   constructor(config: Config, env: Environment, clientTexts?: ClientTexts) {
@@ -65,11 +67,22 @@ export class Connections implements Access {
   async open(address: HostPort, database: string): Promise<Session> {
     const guard = trustGuard(address, database, this.#verdicts)
     try {
-      return await Session.open(await this.#target(address, database), guard)
+      const session = await Session.open(await this.#target(address, database), guard)
+      if (this.#closed) {
+        await session.close()
+        throw new Error('the connections were closed')
+      }
+      this.#hasSession = true
+      return session
     } catch (error) {
-      if (!this.#insist(address, database, error)) throw error
+      if (this.#closed || !this.#insist(address, database, error)) throw error
     }
     return await this.open(address, database)
+  }
+
+  /** Servers were only looked at so far: who gives up now leaves nothing half done. */
+  get onlyLooked(): boolean {
+    return !this.#hasSession
   }
 
   /** @returns whether it is worth another try, with other options: not a second time for the same */
@@ -103,6 +116,7 @@ export class Connections implements Access {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await Promise.all([...this.#probers.values()].map((prober) => prober.end()))
   }
 }

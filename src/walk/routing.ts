@@ -77,19 +77,21 @@ function isStale({ coordinator, diagnoses }: View, node: Answered): boolean {
 }
 
 /** What was altered to keep reads working, and what that can't keep working, a line each. */
-export function remediesTold({ coordinator }: View): string[] {
+export function remediesTold({ coordinator }: View): { readonly group: number; readonly text: string }[] {
   const remedies = coordinator.installed?.remedies ?? []
   return (coordinator.citus?.catalog ?? []).flatMap((row) => {
     const remedy = remedyOf(row, remedies)
     if (!remedy) return []
+    const { group } = row
     const own = formatAddress(remedy.address)
     const given = formatAddress(row.address)
-    if (row.role === 'primary')
-      return [
-        `group ${row.group}: degraded: ${own} is down; reads go to ${given}, writes fail until a promotion`,
-      ]
-    if (!row.isactive) return [`group ${row.group}: secondary ${own} is set inactive until it is back`]
-    return [`group ${row.group}: reads of secondary ${own} go to ${given} until it is back`]
+    const text =
+      row.role === 'primary'
+        ? `degraded: ${own} is down; reads go to ${given}, writes fail until a promotion`
+        : row.isactive
+          ? `reads of secondary ${own} go to ${given} until it is back`
+          : `secondary ${own} is set inactive until it is back`
+    return [{ group, text: `group ${group}: ${text}` }]
   })
 }
 

@@ -1,3 +1,4 @@
+import type { Activity } from '../model/activity.ts'
 import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 import { untrustedSchema } from '../model/failure.ts'
@@ -13,6 +14,7 @@ import { distinctServers } from '../model/servers.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { View } from './look.ts'
+import { type NextStep, withNext } from './next-step.ts'
 import {
   describeKind,
   type EntryStatus,
@@ -25,6 +27,8 @@ import {
 /** One registered row, or one node that no row names, with what was seen there. */
 export interface NodeStatus {
   readonly address: string
+  /** null for a node that no row names, and that did not say it. */
+  readonly group: number | null
   /** null for a node that pg_dist_node does not name. */
   readonly nodeid: number | null
   readonly registeredAs: 'primary' | 'secondary' | 'clone' | null
@@ -65,6 +69,8 @@ export interface Status {
   readonly at: string
   /** What watch leaves alone until somebody resumes: wanted, so not among the problems. */
   readonly pauses: readonly Pause[]
+  /** Who watches, leads, changes something or holds a fence; null: that was not looked at, or could not be read. */
+  readonly activity: Activity | null
   readonly groups: readonly GroupStatus[]
   /** Nodes that were given or seen, but are in no row. */
   readonly others: readonly NodeStatus[]
@@ -76,7 +82,7 @@ export interface Status {
   readonly pending: readonly string[]
   readonly warnings: readonly string[]
   /** Each of the problems, then each of the warnings, for programs. */
-  readonly remarks: readonly Remark<DiagnosisCode | ReasonCode | WarningCode>[]
+  readonly remarks: readonly (Remark<DiagnosisCode | ReasonCode | WarningCode> & NextStep)[]
 }
 
 /** Several databases in one document: the first one's status at the top, as scripts for one database expect it. */
@@ -87,27 +93,34 @@ export function statusDocument(statuses: readonly Status[]): StatusDocument {
   return { ...statuses[0], databases: statuses }
 }
 
-export function statusOf(view: View): Status {
+/** Of the groups that the view is about. */
+export function statusOf(view: View, activity: Activity | null = null): Status {
   const { survey, coordinator, diagnoses, plan } = view
+  const isAbout = (group: number | null) =>
+    view.groups === null || (group !== null && view.groups.includes(group))
+  const isShown = ({ group }: { readonly group: number | null }) => group === null || isAbout(group)
   const { groups, others } = nodesOf(view)
-  const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)]
-  const warnings = warningsOf(view)
+  const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)].filter(isShown)
+  const warnings = warningsOf(view).filter(isShown)
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),
     citus: coordinator.citus?.version ?? '',
     at: survey.at,
-    pauses: coordinator.installed?.pauses ?? [],
-    groups: groups.map((group) => ({ ...group, routes: entriesFor(view, group.group) })),
-    others,
-    remedies: remediesTold(view),
+    pauses: (coordinator.installed?.pauses ?? []).filter(isShown),
+    activity,
+    groups: groups
+      .filter(({ group }) => isAbout(group))
+      .map((group) => ({ ...group, routes: entriesFor(view, group.group) })),
+    others: others.filter(({ group }) => isAbout(group)),
+    remedies: remediesTold(view).flatMap(({ group, text }) => (isAbout(group) ? [text] : [])),
     problems: textsOf(problems),
     pending: [
       ...(changesNothing(plan) ? [] : renderPlan(plan)),
       ...plan.registrations.map(describeRegistration),
     ],
     warnings: textsOf(warnings),
-    remarks: [...problems, ...warnings],
+    remarks: [...problems, ...warnings].map((each) => withNext(each, view)),
   }
 }
 
@@ -185,6 +198,7 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
       return {
         ...seenAs(seen, diagnosis),
         address: formatAddress(row.address),
+        group: row.group,
         nodeid,
         registeredAs,
         active: isactive,
@@ -204,6 +218,7 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
       return {
         ...seenAs(node, diagnosis),
         address: formatAddress(node.address),
+        group: node.kind === 'answered' ? (node.citus?.localGroup ?? null) : null,
         nodeid: null,
         registeredAs: null,
         active: null,
@@ -222,8 +237,10 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): Proble
       ({ group, code, rule, summary }): Problem =>
         remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }),
     )
-  const secondaries = diagnoses.flatMap(({ group, secondaries: all }) =>
+  const secondaries = diagnoses.flatMap(({ group, standing, primary, secondaries: all }) =>
     all.flatMap(({ address, state, detail }): Problem[] => {
+      // The one that was promoted is what the group's own line tells of.
+      if (standing === 'proved' && primary && sameAddress(address, primary.address)) return []
       if (!isOneOf(state, BAD_SECONDARIES)) return []
       const text = `group ${group}: secondary ${formatAddress(address)} is ${detail}`
       return [remark(`secondary-${state}`, text, { group, node: address })]

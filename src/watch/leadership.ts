@@ -1,6 +1,8 @@
+import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { messageOf } from '../db/sqlstate.ts'
+import { watcherComment } from '../model/activity.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Leadership } from './event.ts'
 
@@ -32,6 +34,7 @@ const SERVER = `SELECT pg_is_in_recovery() AS in_recovery,
 
 /** A table lock of ours: an advisory lock could be held by anybody who may log in. */
 const TAKE = 'SELECT citus_ha.take_lead() AS held'
+const KEEP = 'SELECT true AS held'
 const HOLDER = `SELECT format('%s, process %s of %s', coalesce(host(a.client_addr), 'a local client'), a.pid, a.usename) AS holder
   FROM pg_locks l JOIN pg_stat_activity a USING (pid)
  WHERE l.relation = to_regclass('citus_ha.lead_lock') AND l.mode = 'ExclusiveLock' AND l.granted`
@@ -45,7 +48,7 @@ const HOLDER = `SELECT format('%s, process %s of %s', coalesce(host(a.client_add
  * The lead is a lock on an empty table, in a transaction that stays open. It cannot be lost while that lives, so any answer
  * on the session proves it, and no look into `pg_locks` is needed, which would stop all lock traffic of the server for a
  * moment. The transaction has no snapshot and no transaction id between its statements, so it holds up no vacuum; and
- * `idle_in_transaction_session_timeout` ends it for a client that was stopped. A connection pooler in between in between (pgbouncer) breaks this, whatever its mode: it answers for
+ * `idle_in_transaction_session_timeout` ends it for a client that was stopped. A connection pooler in between (pgbouncer) breaks this, whatever its mode: it answers for
  * sessions that are gone. Not supported.
  *
  * Calls are carried out one after the other.
@@ -54,6 +57,7 @@ export class Lead {
   readonly #options: LeadOptions
   #seat: Seat | null = null
   #leads = false
+  #leadsSince: Date | null = null
   #why: string | null = null
   #last: Promise<unknown> = Promise.resolve()
 
@@ -77,7 +81,8 @@ export class Lead {
         const seat = await this.#seatAt(coordinator)
         if (!seat.hasSchema) return await this.#pioneer(seat)
         const led = this.#leads
-        this.#leads = await this.#ask(seat, led ? 'SELECT true AS held' : TAKE)
+        this.#leads = await this.#ask(seat, this.#signed(led ? KEEP : TAKE))
+        if (!led) this.#leadsSince = this.#leads ? new Date() : null
         if (this.#leads) this.#why = null
         else this.#why ??= await this.#leader(seat)
         return this.#leads ? 'leading' : 'following'
@@ -97,7 +102,7 @@ export class Lead {
       const seat = this.#seat
       if (!this.#leads || seat === null) return false
       try {
-        this.#leads = await this.#ask(seat, 'SELECT true AS held')
+        this.#leads = await this.#ask(seat, this.#signed(KEEP))
       } catch (error) {
         await this.#leave(messageOf(error))
       }
@@ -113,6 +118,11 @@ export class Lead {
         await this.#ask(seat, 'ROLLBACK; SELECT false AS held').catch(() => false)
       await this.#leave(null)
     })
+  }
+
+  /** `status` reads there who watches, and who leads since when: of an open transaction nothing else is seen. */
+  #signed(sql: string): string {
+    return `${sql} ${watcherComment(hostname(), this.#leads ? this.#leadsSince : null)}`
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -189,6 +199,7 @@ export class Lead {
     const seat = this.#seat
     this.#seat = null
     this.#leads = false
+    this.#leadsSince = null
     this.#why = why
     await seat?.session.close()
   }

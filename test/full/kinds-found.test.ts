@@ -114,7 +114,7 @@ describe('kinds, found and shown by what a node is', () => {
   })
 
   it('are lines of `status`, one for each kind that agrees', async () => {
-    const { stdout } = await scenario.run('status')
+    const { stdout } = await scenario.run('status', '-o', 'wide')
     const group = stdout.slice(stdout.indexOf('group 1'), stdout.indexOf('group 2'))
     expect(group).toContain(`metadata worker (2)`)
     expect(group).toMatch(

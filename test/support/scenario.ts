@@ -28,7 +28,7 @@ export async function citusHa(
   const exitCode = await run(args, {
     stdout: { write: (text) => out.push(text) },
     stderr: { write: (text) => err.push(text) },
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', LC_ALL: 'C.UTF-8', ...env },
     etc: '/nonexistent',
     signal: new AbortController().signal,
     ...(hooks && { hooks }),

@@ -47,7 +47,7 @@ async function stopAndTell(directory: string, io: Io): Promise<void> {
 }
 
 function stageOf(io: Io): Stage {
-  const colors = colorsFor(io.stdout, io.env)
+  const colors = colorsFor(io)
   // What the environment says of other clusters does not concern this one.
   const env: Environment = Object.fromEntries(
     Object.entries(io.env).filter(([name]) => !/^(PG|CITUS_HA_)/.test(name)),
@@ -76,11 +76,15 @@ async function runCommand(args: readonly string[], io: Io): Promise<number> {
   return exitCode
 }
 
+const INDENT = '    '
+
 /** Each text consists of whole lines. */
 function indented(output: Output): Output {
   return {
-    write: (text) => output.write(text.replace(/^(?=.)/gm, '    ')),
+    write: (text) => output.write(text.replace(/^(?=.)/gm, INDENT)),
     isTTY: output.isTTY === true,
+    columns: (output.columns || 80) - INDENT.length,
+    rows: output.rows ?? 0,
   }
 }
 
