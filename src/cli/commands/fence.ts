@@ -64,7 +64,7 @@ const failure = z.looseObject({ error: z.string() })
 /** A fence may wait for its locks as long as a change may. */
 const MARGIN_MS = 10_000
 
-/** @throws CitusHaError where no watcher answers, or it does not take the order */
+/** @throws CitusHaError where no watcher answers, or it does not take the order; Error where it is interrupted */
 async function order(
   options: ReleaseOptions,
   { env, etc, signal }: Io,
@@ -75,6 +75,9 @@ async function order(
   const timeoutMs = config.apply.deadline + MARGIN_MS
   const asked = options.database === undefined ? body : { ...body, database: options.database }
   const given = await callControl(config, { method: 'POST', path, body: asked, timeoutMs, signal })
+  // What it was asked for may be under way there.
+  if (given.kind === 'unavailable' && signal.aborted)
+    throw new Error('interrupted; the watcher may carry the order out all the same: citus-ha status')
   if (given.kind === 'unavailable')
     throw new CitusHaError(
       'blocked',
