@@ -57,7 +57,7 @@ function activityLines({ watchers, leader, changes, fences }: Activity): string[
     watchers === null
       ? `watchers: how many can’t be seen (the role lacks pg_read_all_stats), ${led}`
       : watchers.length === 0
-        ? 'no watcher runs: promotions are not noticed'
+        ? 'no watcher runs (citus-ha watch)'
         : `watchers ${watchers.length}, ${led}`
   return [
     many,

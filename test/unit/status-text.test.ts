@@ -85,7 +85,7 @@ describe('status, as text', () => {
       renderStatus(statusOf(DOWN, { ...WATCHED, watchers: [], leader: null }), PLAIN),
     ).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      no watcher runs: promotions are not noticed
+      no watcher runs (citus-ha watch)
       1 of 3 groups needs attention
       GROUP  STATE         ROLE       NODE      SERVER                  TL  LAG  ROUTES
       0      healthy       primary    cn1:5432  writable                 1       ok
