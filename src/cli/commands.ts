@@ -114,7 +114,7 @@ export const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'rules',
-    usage: '',
+    usage: OPTIONS,
     about: 'the rules by which a group is diagnosed, in order; the first that applies decides',
     load: async () => (await import('./commands/rules.ts')).rulesCommand,
   },
