@@ -24,14 +24,20 @@ export function addressOption(text: string): HostPort {
   return address
 }
 
-export function groupOption(text: string): number {
+/** @param before where it was given before: nobody should take the last of two for both */
+export function groupOption(text: string, before?: number): number {
+  if (before !== undefined) throw new InvalidArgumentError(`group ${before} was given before: one at a time.`)
+  return readGroup(text)
+}
+
+function readGroup(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a group id, such as 1.')
   return Number(text)
 }
 
-/** `1` or `1,2,3`. */
-export function groupsOption(text: string): number[] {
-  return text.split(',').map(groupOption)
+/** `1` or `1,2,3`; given twice, both. */
+export function groupsOption(text: string, before: readonly number[] = []): number[] {
+  return [...before, ...text.split(',').map(readGroup)]
 }
 
 export function countOption(text: string): number {
@@ -48,7 +54,7 @@ export function httpOption(): Option {
     .preset(DEFAULT_LISTENER)
     .argParser((text: string): HostPort => {
       const listener = readListener(text)
-      if (!listener) throw new InvalidArgumentError('expected HOST:PORT, such as 127.0.0.1:8008.')
+      if (!listener) throw new InvalidArgumentError('expected HOST:PORT, such as 127.0.0.1:8008, or :PORT.')
       return listener
     })
 }

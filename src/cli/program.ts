@@ -43,6 +43,13 @@ function subcommandTerm(this: Help, command: Command): string {
   return entry ? `${entry.name} ${entry.usage}`.trim() : Help.prototype.subcommandTerm.call(this, command)
 }
 
+/** Commander answers `help nosuch` with the whole help, and without a word about it. */
+function asTyped(args: readonly string[]): string[] {
+  const [first, name] = args
+  const isUnknown = first === 'help' && name !== undefined && !COMMANDS.some((each) => each.name === name)
+  return isUnknown && !name.startsWith('-') && name !== 'help' ? [name] : [...args]
+}
+
 /**
  * Runs one command line; errors are one line on stderr, each.
  * @param args without the program's own name
@@ -58,7 +65,7 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
     const program = await buildProgram(io, exit, (name) => args.includes(name))
     // Without one, everything is read as ever: options behind the words of a tool, too.
     if (args[0]?.startsWith('--co')) takeOptionsBefore(program)
-    await program.parseAsync([...args], { from: 'user' })
+    await program.parseAsync(asTyped(args), { from: 'user' })
     return exitCode
   } catch (error) {
     // Commander has said what is wrong, or printed the help that was asked for.

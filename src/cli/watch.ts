@@ -177,7 +177,10 @@ class Served {
   }
 
   #sayDoor(): void {
-    if (this.#door) this.#log.say('info', `answering http://${formatAddress(this.#door.address)}`)
+    if (!this.#door) return
+    const { address } = this.#door
+    const everywhere = /^(?:0\.0\.0\.0|::)$/.test(address.host) ? ', on every address of this machine' : ''
+    this.#log.say('info', `answering http://${formatAddress(address)}${everywhere}`)
   }
 }
 

@@ -140,7 +140,9 @@ function problemsOf(
     [
       'connect.url',
       'expected https:, or an address of this machine alone: the token would be readable on its way',
-      at.protocol === 'http:' && !isLoopback(at.hostname.replace(/^\[|\]$/g, '')),
+      given.connect.url !== undefined &&
+        at.protocol === 'http:' &&
+        !isLoopback(at.hostname.replace(/^\[|\]$/g, '')),
     ],
     [
       'connect.key',

@@ -4,11 +4,19 @@ const BYTES = { B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3, TB: 1024 ** 4 } as
 /** The longest wait a Node timer can do is 2^31 - 1 ms; a longer one would fire at once. */
 const LONGEST_MS = 24 * MILLISECONDS.d
 
-/** Reads `200ms`, `10s`, `5m`, `1.5h`. @returns milliseconds, or null where the text is no duration. */
+const PART = String.raw`(\d{1,9}(?:\.\d{1,3})?)\s?`
+/** The largest unit first, each at most once. */
+const PARTS = new RegExp(
+  `^(?=\\d)${['d', 'h', 'm(?!s)', 's', 'ms'].map((unit) => `(?:${PART}${unit}\\s?(?=\\d|$))?`).join('')}$`,
+)
+
+/** Reads `200ms`, `10s`, `5m`, `1.5h`, `1m30s`. @returns milliseconds, or null where the text is no duration. */
 export function parseDuration(text: string): number | null {
-  const match = /^(\d{1,9}(?:\.\d{1,3})?)\s?(ms|s|m|h|d)$/.exec(text)
+  const match = /\s$/.test(text) ? null : PARTS.exec(text)
   if (!match) return null
-  const milliseconds = Math.round(Number(match[1]) * MILLISECONDS[match[2] as keyof typeof MILLISECONDS])
+  const { d, h, m, s, ms } = MILLISECONDS
+  const parts = [d, h, m, s, ms].map((unit, i) => unit * Number(match[i + 1] ?? 0))
+  const milliseconds = Math.round(parts.reduce((sum, part) => sum + part, 0))
   return milliseconds <= LONGEST_MS ? milliseconds : null
 }
 

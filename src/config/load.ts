@@ -57,6 +57,10 @@ export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
     const file = found === null ? 'configuration' : redact(found.path)
     throw new ConfigError(problemsOf(result.error, schema, file, override?.source ?? null))
   }
+  if (sources.env.PGSERVICE && (override?.source === 'PGHOST' || result.data.coordinators.length === 0))
+    throw new ConfigError(
+      'PGSERVICE: no service file is read: give --coordinator URL, or PGHOST without PGSERVICE',
+    )
   if (result.data.coordinators.length === 0) throw new ConfigError(noCoordinator(found, sources))
   return {
     config: result.data,
@@ -64,7 +68,10 @@ export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
       file: found && { path: found.path, by: found.by },
       coordinators: override?.source ?? 'file',
     },
-    warnings: found ? await warningsOf(found, written) : [],
+    warnings: [
+      ...(found ? warningsOf(found, written) : []),
+      ...(sources.env.PGSERVICE ? ['PGSERVICE is ignored: no service file is read'] : []),
+    ],
   }
 }
 
@@ -192,7 +199,7 @@ function plain(document: Document.Parsed, file: string): unknown {
   }
 }
 
-async function warningsOf({ path, isPublic }: Found, written: object): Promise<string[]> {
+function warningsOf({ path, isPublic }: Found, written: object): string[] {
   const [secret] = isPublic ? secretsIn(written, '') : []
   if (secret === undefined) return []
   return [

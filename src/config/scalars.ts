@@ -31,7 +31,11 @@ export const optionalDuration = expected(DURATION, parseDuration, '10s')
 export const duration = optionalDuration.refine((milliseconds) => milliseconds > 0, 'expected more than zero')
 export const size = expected('a size such as 512kB, 16MB or 1GB', parseSize, '16MB')
 export const address = expected('an address such as db1.example:5432', parseAddress, 'db1.example:5432')
-export const listener = expected('an address such as 127.0.0.1:8008', readListener, '127.0.0.1:8008')
+export const listener = expected(
+  'an address such as 127.0.0.1:8008, or :8008 for all of the machine',
+  readListener,
+  '127.0.0.1:8008',
+)
 export const whole = z.number().int()
 /** Editors propose it, and the example of a file has it. */
 export function example<T extends z.ZodType>(schema: T, value: unknown): T {
@@ -39,8 +43,17 @@ export function example<T extends z.ZodType>(schema: T, value: unknown): T {
 }
 export const text = z.string().min(1, 'expected text, got an empty one')
 
-/** Where to listen. Port 0 lets the system choose. @returns null where the text is no address */
-export function readListener(given: string): HostPort | null {
+/** `:8008`, as exporters for Prometheus take it: every address of the machine. */
+const ALL_ADDRESSES = '0.0.0.0'
+
+/**
+ * Where to listen. Port 0 lets the system choose; `:8008` is every address of the machine, and `8008` this machine alone, as
+ * without any address.
+ * @returns null where the text is no address
+ */
+export function readListener(text: string): HostPort | null {
+  const port = /^(:?)\d{1,5}$/.exec(text)
+  const given = port ? `${port[1] === ':' ? ALL_ADDRESSES : '127.0.0.1:'}${text}` : text
   const parsed = parseAddress(given.replace(/:0$/, ':1'))
   return parsed && given.endsWith(':0') ? { host: parsed.host, port: 0 } : parsed
 }

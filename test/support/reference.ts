@@ -138,6 +138,48 @@ export function configurationPage(): string {
   )
 }
 
+/** Every variable that is read, with what it is. A test holds it against the source. */
+export const VARIABLES: readonly (readonly [names: string, means: string])[] = [
+  ['CITUS_HA_CONFIG', 'the configuration file, where `--config` names none'],
+  [
+    'CITUS_HA_COORDINATOR',
+    'URLs of coordinators with blanks between, where `--coordinator` names none; before the file’s',
+  ],
+  [
+    'PGHOST PGPORT',
+    'what a URL does not say, as for psql; without any URL the coordinator. Lists, as for libpq',
+  ],
+  [
+    'PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGOPTIONS',
+    'as for psql, behind the URL and `connection` of the file',
+  ],
+  ['PGCONNECT_TIMEOUT', 'as for psql, in seconds; 10 without it'],
+  [
+    'PGSSLMODE PGSSLROOTCERT PGSSLCERT PGSSLKEY PGSSLCRL PGSSLMINPROTOCOLVERSION PGSSLMAXPROTOCOLVERSION',
+    'as for psql',
+  ],
+  [
+    'PGSERVICE',
+    'refused where it would name the coordinator, and ignored with a warning elsewhere: no service file is read',
+  ],
+  ['SSL_CERT_FILE', 'authorities, for `sslrootcert=system`, as for OpenSSL'],
+  ['HOME XDG_CONFIG_HOME', 'where the user’s configuration, password file and certificates are looked for'],
+  ['NO_COLOR TERM', 'no colours with `NO_COLOR`, or `TERM=dumb`'],
+  ['NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID', 'set by systemd for `watch`'],
+  ['CITUS_HA_PG_BINDIR', '`demo`: the directory of PostgreSQL’s programs'],
+  ['CITUS_HA_BACKEND', '`demo`: `standin` for a stand-in in the place of Citus'],
+]
+
+/** docs/reference/environment.md */
+export function environmentPage(): string {
+  const rows = VARIABLES.map(([names, means]) => [names.replace(/\S+/g, '`$&`'), means])
+  return page(
+    'Environment',
+    'Every variable that citus-ha reads. Commands that `switchover` and `notify` run get others: docs/switchover.md, docs/notifications.md.',
+    table(['variable', 'means'], rows),
+  )
+}
+
 interface Key {
   readonly path: string
   readonly node: Node

@@ -1,7 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { groupsOption } from '../../src/cli/options.ts'
+import { findBinaries } from '../../src/demo/binaries.ts'
+import { describeError } from '../../src/walk/describe-error.ts'
 import { citusHa, type Ran } from '../support/scenario.ts'
 
 // Whatever is typed here comes to an end before any server is asked.
@@ -130,6 +133,51 @@ test('citus-ha config example is a file that citus-ha config check finds right',
   await writeFile(at('example.yaml'), stdout)
   const checked = await citusHa(['config', 'check', at('example.yaml')])
   expect(checked).toMatchObject({ exitCode: 0, stderr: '' })
+})
+
+describe('what can’t be meant is refused, and not passed over', () => {
+  const at1 = ['--coordinator', 'postgres://h:0/a']
+  test.each<[string[], RegExp]>([
+    [
+      ['reconcile', '--group', '1', '--group', '2'],
+      /argument '2' is invalid\. group 1 was given before: one at a time\.\n/,
+    ],
+    [['pause', '--group', '1', '--group', '1'], /group 1 was given before/],
+    [['watch', '--json'], /^error: --json needs --once\n/],
+    [['watch', '--once', '--http'], /^error: --once answers nothing over HTTP: leave --http out\n/],
+    [['help', 'nosuch'], /^error: unknown command 'nosuch'\n/],
+    [['help', 'statsu'], /^error: unknown command 'statsu'\n\(Did you mean status\?\)\n/],
+    // These two are understood: they come as far as the coordinator's port.
+    [
+      ['event', 'promoted', ...at1, 'w1b:5432', '--timeout', '2s'],
+      /^citus-ha: --coordinator: a port that is not/,
+    ],
+    [
+      ['event', 'patroni', ...at1, 'on_role_change', 'primary', 'w1', '--node', 'w1b:5432'],
+      /^citus-ha: --coordinator: a port that is not/,
+    ],
+  ])('%j', async (args, expected) => {
+    const ran = await citusHa(args)
+    expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
+    expect(ran.stderr).toMatch(expected)
+  })
+
+  test.each([
+    ['CITUS_HA_BACKEND', 'foo', 'CITUS_HA_BACKEND: expected standin, got "foo"'],
+    ['CITUS_HA_PG_BINDIR', '/nonexistent', 'CITUS_HA_PG_BINDIR: no initdb, pg_ctl, postgres in /nonexistent'],
+  ])('%s=%s of the demo', async (name, value, line) => {
+    vi.stubEnv(name, value)
+    try {
+      const error = await findBinaries().catch((thrown: unknown) => thrown)
+      expect(describeError(error)).toEqual({ line, lines: [line], exitCode: 2 })
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  test('but several groups of a switchover are several groups', () => {
+    expect(groupsOption('3', groupsOption('1,2'))).toEqual([1, 2, 3])
+  })
 })
 
 describe('options before the command', () => {

@@ -124,6 +124,15 @@ log: { level: debug }
     })
   })
 
+  test.each([
+    ['8008', '127.0.0.1'],
+    [':8008', '0.0.0.0'],
+    ['"[::]:8008"', '::'],
+  ])('listens at %s as people write it', async (listen, host) => {
+    const { http } = await load(`${ONE}http: { listen: ${listen} }\n`)
+    expect(http).toEqual({ listen: { host, port: 8008 } })
+  })
+
   test.each(['http: {}', 'http:', 'http: { }'])(
     'turns HTTP on by naming it, on loopback: %s',
     async (line) => {
@@ -266,7 +275,14 @@ describe('what is wrong is said in one line', () => {
       'addresses["worker-1:5432"].conect: unknown key; did you mean connect?',
     ],
     ['"postgres://u:hunter2@h/db": 1', '["postgres://u:***@h/db"]: unknown key'],
-    ['http: { listen: 8008 }', 'http.listen: expected an address such as 127.0.0.1:8008, got 8008'],
+    [
+      'http: { listen: 80080 }',
+      'http.listen: expected an address such as 127.0.0.1:8008, or :8008 for all of the machine, got 80080',
+    ],
+    [
+      `control: { token: ${TOKEN}, listen: :8009 }`,
+      'control.listen: expected tls, or an address of this machine alone, got 0.0.0.0:8009: the token would be readable on its way',
+    ],
     [
       'connection: { sslmode: verify }',
       'connection.sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full',
@@ -325,6 +341,15 @@ describe('what is wrong is said in one line', () => {
     expect(await complaint(loadConfig({ env: {}, defaultFiles: files }))).toBe(
       `${give}; there is no file ${files.join(' or ')}`,
     )
+  })
+
+  test('PGSERVICE, where it would name the coordinator; else it is a warning', async () => {
+    const env = { PGSERVICE: 'orders' }
+    const refused = 'PGSERVICE: no service file is read: give --coordinator URL, or PGHOST without PGSERVICE'
+    expect(await complaint(loadConfig({ env }))).toBe(refused)
+    expect(await complaint(loadConfig({ env: { ...env, PGHOST: 'cn1' } }))).toBe(refused)
+    const { warnings } = await readConfig({ env, coordinators: [URL] })
+    expect(warnings).toEqual(['PGSERVICE is ignored: no service file is read'])
   })
 
   test('JSON that is none, by the name of its file', async () => {

@@ -16,11 +16,14 @@ describe('--http', () => {
     [['--http'], { host: '127.0.0.1', port: 8008 }],
     [['--http', '0.0.0.0:9000'], { host: '0.0.0.0', port: 9000 }],
     [['--http', '[::1]:0'], { host: '::1', port: 0 }],
+    [['--http', ':9000'], { host: '0.0.0.0', port: 9000 }],
+    [['--http', '9000'], { host: '127.0.0.1', port: 9000 }],
+    [['--http', ':0'], { host: '0.0.0.0', port: 0 }],
   ])('%j', (args, expected) => {
     expect(parse(...args)).toEqual(expected)
   })
 
-  test.each(['9000', 'nowhere', 'host:99999'])('%s is no address', (text) => {
+  test.each(['99999', ':99999', ':', 'nowhere', 'host:99999'])('%s is no address', (text) => {
     expect(() => parse('--http', text)).toThrow(CommanderError)
   })
 })
@@ -36,6 +39,29 @@ describe('a duration', () => {
     [86_400_000, '1d'],
   ])('of %i ms is written %s, and read again', (milliseconds, text) => {
     expect(formatDuration(milliseconds)).toBe(text)
+    expect(parseDuration(text)).toBe(milliseconds)
+  })
+
+  test.each([
+    ['1m30s', 90_000],
+    ['1h', 3_600_000],
+    ['1h30m', 5_400_000],
+    ['1.5m', 90_000],
+    ['1h 30m', 5_400_000],
+    ['2s500ms', 2500],
+    ['5 m', 300_000],
+    ['1d', 86_400_000],
+    ['24d1h', null],
+    ['30s1m', null],
+    ['1s1s', null],
+    ['1m30', null],
+    ['10', null],
+    ['', null],
+    ['m', null],
+    ['1s ', null],
+    ['-1s', null],
+    ['1e3s', null],
+  ])('%j is read as %j', (text, milliseconds) => {
     expect(parseDuration(text)).toBe(milliseconds)
   })
 

@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
   checksPage,
@@ -5,7 +7,9 @@ import {
   configurationExample,
   configurationPage,
   configurationSchema,
+  environmentPage,
   rulesPage,
+  VARIABLES,
 } from '../support/reference.ts'
 
 const PAGES = {
@@ -14,6 +18,7 @@ const PAGES = {
   'commands.md': commandsPage,
   'configuration.md': configurationPage,
   'citus-ha.example.yaml': configurationExample,
+  'environment.md': environmentPage,
   'configuration.schema.json': () => `${JSON.stringify(configurationSchema(), null, 2)}\n`,
 }
 
@@ -24,6 +29,19 @@ describe('docs/reference', () => {
       await expect(await made()).toMatchFileSnapshot(`../../docs/reference/${name}`)
     },
   )
+
+  it('names every variable of the environment that the source reads, and no other', async () => {
+    const files = (await readdir('src', { recursive: true })).filter((file) => file.endsWith('.ts'))
+    const sources = await Promise.all(files.map((file) => readFile(join('src', file), 'utf8')))
+    const read = sources.flatMap((text) => [
+      ...text.matchAll(/\benv\.([A-Z][A-Z_0-9]+)/g),
+      ...text.matchAll(/'(PG[A-Z]{5,})'/g),
+      ...text.matchAll(/\{ ([A-Z_, ]+?(?: = [^}]*)?) \}(?:: Environment| = env\b)/g),
+    ])
+    const names = read.flatMap(([, found = '']) => found.match(/\b[A-Z][A-Z_0-9]{3,}\b/g) ?? [])
+    const named = VARIABLES.flatMap(([each]) => each.split(' '))
+    expect([...new Set(names.filter((name) => name !== 'PATH'))].sort()).toEqual(named.toSorted())
+  })
 
   it('says something of every key of the configuration', () => {
     expect(keysWithoutWords(configurationSchema())).toEqual([])

@@ -1,5 +1,6 @@
 import { basename, relative, resolve } from 'node:path'
 import { Command, Option } from 'commander'
+import { ConfigError } from '../../config/config-error.ts'
 import type { Environment } from '../../config/url.ts'
 import type { Stage } from '../../demo/story.ts'
 import { colorsFor, type Io, type Output } from '../io.ts'
@@ -99,7 +100,7 @@ async function withReason(demo: Promise<void>): Promise<void> {
   try {
     await demo
   } catch (error) {
-    if (!(error instanceof Error) || error.name === 'AbortError') throw error
+    if (!(error instanceof Error) || error.name === 'AbortError' || error instanceof ConfigError) throw error
     const [first, ...log] = error.message.split('\n')
     const reasons = log.flatMap((line) => /\b(?:FATAL|PANIC|ERROR|error): +(.*)/.exec(line)?.[1] ?? [])
     throw new Error([first, ...reasons.slice(-1)].join(': '), { cause: error })

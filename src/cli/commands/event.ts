@@ -48,7 +48,7 @@ const CLOSING_MS = 300
 type Exit = (code: number) => void
 
 const HELP = `
-The options stand before the tool's own arguments. A tool's word is believed as that of reconcile --promoted,
+Options of repmgr and pgpool stand before the tool's own arguments. A tool's word is believed as that of reconcile --promoted,
 but never against the timelines: events may come twice, late and out of order. docs/ has a page for each tool.
 
 Examples:
@@ -60,15 +60,22 @@ Examples:
 /** `citus-ha event TOOL`: what an HA tool calls when it has promoted. */
 export function eventCommand(event: Command, io: Io, exit: Exit): void {
   event.enablePositionalOptions().addHelpText('after', HELP)
-  const tool = (name: string, args: string, about: string, read: (args: readonly string[]) => Word) =>
+  const tool = (
+    name: string,
+    args: string,
+    about: string,
+    read: (args: readonly string[]) => Word,
+    dashes = false,
+  ) =>
     addEventOptions(event.command(`${name} ${args}`).description(about))
-      .passThroughOptions()
+      // Words of these tools may begin with a dash, as the port -1 of a node that there is not.
+      .passThroughOptions(dashes)
       .action((words: readonly string[], options: EventOptions) =>
         answer(name, async () => [read(words)], options, io, exit),
       )
   tool('patroni', '<args...>', 'a callback: ACTION ROLE SCOPE', readPatroni)
-  tool('repmgr', '<args...>', 'event_notification_command: %n %e %s %t %d', readRepmgr)
-  tool('pgpool', '<args...>', 'failover or follow_primary, and the twelve placeholders', readPgpool)
+  tool('repmgr', '<args...>', 'event_notification_command: %n %e %s %t %d', readRepmgr, true)
+  tool('pgpool', '<args...>', 'failover or follow_primary, and the twelve placeholders', readPgpool, true)
   tool('promoted', '<node...>', 'anything else: HOST:PORT is a primary now', readPromoted)
   addEventOptions(
     event.command('pg_auto_failover').description('ask a monitor once which nodes are primaries'),

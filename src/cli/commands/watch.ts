@@ -32,6 +32,9 @@ export function watchCommand(command: Command, io: Io, exit: (code: number) => v
     .addOption(httpOption())
     .addHelpText('after', EXAMPLES)
     .action(async (options: WatchOptions) => {
+      if (options.json && !options.once) command.error('error: --json needs --once')
+      if (options.http && options.once)
+        command.error('error: --once answers nothing over HTTP: leave --http out')
       if (options.once) {
         const ran = await withCluster(options, io, (session) => once(session, io))
         exit(exitCodeOfAll(ran))
