@@ -72,7 +72,7 @@ export async function takeFence(order: FenceOrder, context: FenceContext): Promi
       })
     }
     const locked = await inOrder(begun, (post, since) =>
-      naming(post.node, () => lockPost(post, reach, since, context)),
+      naming(post.node, () => lockPost(post, { reach, roundBegan: since, reads: false }, context)),
     )
     return new Fence(order, locked, context)
   } catch (error) {
@@ -159,6 +159,11 @@ export class Fence {
     return this.#reach === 'writes and changes'
   }
 
+  /** Whether that, and the writes to all of these groups. */
+  covers(groups: readonly number[]): boolean {
+    return this.holdsCopies && groups.every((group) => this.groups.includes(group))
+  }
+
   get nodes(): readonly HostPort[] {
     return this.#posts.map(({ node }) => node)
   }
@@ -191,7 +196,8 @@ export class Fence {
       ? expected
       : await openPost(entry, this.#later, Math.max(1, this.leftMs), context)
     try {
-      const locked = await lockPost(post, this.#reach, this.#began, context)
+      const how = { reach: this.#reach, roundBegan: this.#began, reads: this.holdsCopies }
+      const locked = await lockPost(post, how, context)
       if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
       this.#posts = [...this.#posts, locked]
       this.#mind(locked)
@@ -213,7 +219,13 @@ export class Fence {
 
   /** While nothing else is to be done in it: so that the change inside it will be faster. Never throws. */
   async rehearse(): Promise<void> {
-    await Promise.all(this.#posts.filter(({ essential }) => essential).map(rehearse))
+    const rehearsed = this.#posts.filter(({ essential }) => essential)
+    const copies = await Promise.all(rehearsed.map(rehearse))
+    if (!this.holdsCopies) return
+    this.#posts = this.#posts.map((post) => {
+      const n = rehearsed.indexOf(post)
+      return n < 0 ? post : { ...post, copy: copies[n] ?? null }
+    })
   }
 
   /** Lets one change work on its sessions: until `giveBack` it does not end. @returns false: it is over, or lent already */

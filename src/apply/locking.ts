@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Row, SessionLike } from '../db/pg.ts'
+import type { SessionLike } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import { type Catalog, isReadFirst, sameCatalog } from '../model/catalog.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -22,6 +22,8 @@ export interface LockedCopy {
   readonly timeline: number
   /** What is to be done here: nothing, where the copy is right already. */
   readonly steps: readonly Step[]
+  /** What is still to be said before them in its transaction. */
+  readonly opening: readonly string[]
 }
 
 /** The copy, or the server behind it, is no longer what the plan was made for. */
@@ -65,14 +67,18 @@ async function lockAndRead(
   const { copy, session } = participant
   const { limits } = context
   const began = participant.fencedSince ?? performance.now()
-  const open = roundBegan === null ? [] : [beginSql(participant, idleLimit(limits))]
+  const opening = [beginSql(participant, idleLimit(limits))]
+  // Under the locks of the fence, which nobody but us has changed anything under since.
+  if (participant.heldCopy !== null && context.fence?.covers(fence))
+    return { ...judge(participant, began, participant.heldCopy), opening }
+  const open = roundBegan === null ? [] : opening
   const results = await withinRound({ node: copy.node, session, roundBegan }, context, (limitMs) =>
     session.run(
       [...open, limitSql(limitMs), lockSql(fence), limitSql(limits.statementMs), READ_COPY].join('; '),
       limitMs + limits.lockAnswerMs,
     ),
   )
-  return judge(participant, began, results.at(-1)?.[0])
+  return { ...judge(participant, began, results.at(-1)?.[0]?.copy), opening: [] }
 }
 
 export interface Waiting {
@@ -120,9 +126,9 @@ export async function sendSyncAway(
 }
 
 /** @throws Outdated where the copy is neither what the plan expects nor right already */
-function judge(participant: Participant, began: number, row: Row | undefined): LockedCopy {
+function judge(participant: Participant, began: number, read: unknown): Omit<LockedCopy, 'opening'> {
   const { copy, surveyed } = participant
-  const seen = copySchema.parse(row?.copy)
+  const seen = copySchema.parse(read)
   const node = formatAddress(copy.node)
   const identity =
     !seen.inRecovery &&

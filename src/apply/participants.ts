@@ -57,6 +57,8 @@ export interface FencedSession {
   readonly session: SessionLike
   /** When its transaction was begun, `performance.now()`. */
   readonly began: number
+  /** As in `Begun`. */
+  readonly copy: unknown
 }
 
 interface Opened extends Begun {
@@ -125,10 +127,11 @@ async function openOrFenced(
   { open, limits, fenced, surveyed }: OpenOptions,
 ): Promise<Opened> {
   const held = fenced(surveyed(node))
-  if (held) return { session: held.session, fencedSince: held.began }
+  if (held) return { session: held.session, fencedSince: held.began, heldCopy: held.copy }
   return {
     session: await openSession(node, role, { open, limits, idleMs: idleLimit(limits) }),
     fencedSince: null,
+    heldCopy: null,
   }
 }
 

@@ -1,4 +1,4 @@
-import type { SessionLike } from '../db/pg.ts'
+import type { Row, SessionLike } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
@@ -15,6 +15,7 @@ import {
   lockSql,
   MARK_BEGUN,
   MARK_FENCE,
+  READ_COPY,
   rehearseSql,
   TAKE_CHANGE_LOCK,
 } from './statements.ts'
@@ -60,8 +61,8 @@ export async function openPost(
   const isWritten = essential || reach === 'writes'
   const session = await openSession(node, role, { ...context, idleMs, isWritten })
   const held = own ?? groups
-  const [began, begun] = [performance.now(), false]
-  return { node, instance: server.instance, session, essential, groups: held, began, begun }
+  const [began, begun, copy] = [performance.now(), false, null]
+  return { node, instance: server.instance, session, essential, groups: held, began, begun, copy }
 }
 
 /**
@@ -84,11 +85,18 @@ export async function beginPost(post: Post, roundBegan: number | null, context: 
   return { ...post, began, begun: true }
 }
 
-/** @param roundBegan `performance.now()` of the coordinator's lock; null: this is the coordinator */
+export interface PostLock {
+  readonly reach: Reach
+  /** `performance.now()` of the coordinator's lock; null: this is the coordinator. */
+  readonly roundBegan: number | null
+  /** Whether the copy is read with that, for a change that comes next. */
+  readonly reads: boolean
+}
+
+/** @throws what the driver or the server says */
 export async function lockPost(
   post: Post,
-  reach: Reach,
-  roundBegan: number | null,
+  { reach, roundBegan, reads }: PostLock,
   context: FenceContext,
 ): Promise<Post> {
   const { node, session, groups } = post
@@ -97,32 +105,33 @@ export async function lockPost(
   // Its copy may be held by Citus's own sync; the others' is left alone by it.
   const mayBeSync = reach === 'writes and changes' && roundBegan === null
   const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
-  const lock = async (begin: readonly string[]) => {
+  const after = [limitSql(limits.statementMs), MARK_FENCE, ...(reads ? [READ_COPY] : [])]
+  const lock = async (begin: readonly string[]) =>
     await withinRound({ node, session, roundBegan }, context, (limitMs) =>
-      session.run(
-        [...begin, limitSql(limitMs), take, limitSql(limits.statementMs), MARK_FENCE].join('; '),
-        limitMs + limits.lockAnswerMs,
-      ),
+      session.run([...begin, limitSql(limitMs), take, ...after].join('; '), limitMs + limits.lockAnswerMs),
     )
-  }
-  try {
-    await lock(post.begun ? [] : [BEGIN])
-  } catch (error) {
+  const results = await lock(post.begun ? [] : [BEGIN]).catch(async (error: unknown) => {
     if (!mayBeSync || codeOf(error) !== SqlState.lockNotAvailable) throw error
     if (!(await sendSyncAway(session, BACK_TO_BEGUN, limits))) throw error
-    await lock([])
-  }
-  return { ...post, began, begun: true }
+    return await lock([])
+  })
+  return { ...post, began, begun: true, copy: copyIn(results) }
 }
 
-/** Does once what a change will do there, and takes it back: the first time in a session takes twice as long. */
-export async function rehearse({ session }: Post): Promise<void> {
-  await session
-    .run(`${rehearseSql([])}; ${BACK_TO_FENCE}`, LIMIT_MS)
+/**
+ * Does once what a change will do there, and takes it back: the first time in a session takes twice as long.
+ * @returns the copy as it is under the locks, which a change need not read then
+ */
+export async function rehearse({ session }: Post): Promise<unknown> {
+  const results = await session
+    .run(`${rehearseSql([])}; ${BACK_TO_FENCE}; ${READ_COPY}`, LIMIT_MS)
     .catch(() => session.run(BACK_TO_FENCE, LIMIT_MS))
     // One that is lost is found out by whoever needs it.
-    .catch(() => undefined)
+    .catch(() => [])
+  return copyIn(results)
 }
+
+const copyIn = (results: readonly Row[][]): unknown => results.at(-1)?.[0]?.copy ?? null
 
 /** Lets the writers go on, and keeps changes out. Never throws. */
 export async function letWritersGo(posts: readonly Post[]): Promise<void> {

@@ -24,7 +24,7 @@ export interface Locked {
   readonly began: number
 }
 
-/** Steps 1 to 3. Inside a fence that holds every copy no order is to be kept any more: they are only read. */
+/** Steps 1 to 3. Inside a fence that holds every copy no order is to be kept any more: they are only read, where the fence has not done so. */
 export async function lockAll(
   order: RoundOrder,
   coordinator: Participant,

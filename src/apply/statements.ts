@@ -24,18 +24,21 @@ export function rehearseSql(steps: readonly object[]): string {
   return `SELECT citus_ha.rewrite(e.coordinator_timeline, e.epoch OPERATOR(pg_catalog.+) 1, ${jsonLiteral(steps)}, '{}') FROM citus_ha.epoch e`
 }
 
-/** When the transaction of a session was begun by a fence, `performance.now()`; null: it is the change's own to begin. */
+/** Whose transaction it is that a session of the change is in. */
 export interface Begun {
+  /** When a fence began it, `performance.now()`; null: it is the change's own to begin. */
   readonly fencedSince: number | null
+  /** What the fence has read of the copy there, as `READ_COPY`, after it had locked it; null: nothing. */
+  readonly heldCopy: unknown
 }
 
 /** Begins a round. Inside a fence the transaction is open, and must not stay so for the whole ttl if we are stopped. */
-export function beginSql({ fencedSince }: Begun, idleMs: number): string {
+export function beginSql({ fencedSince }: Pick<Begun, 'fencedSince'>, idleMs: number): string {
   return fencedSince === null ? BEGIN : `SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`
 }
 
 /** Undoes a round that has not rewritten anything. */
-export function rollbackSql({ fencedSince }: Begun): string {
+export function rollbackSql({ fencedSince }: Pick<Begun, 'fencedSince'>): string {
   return fencedSince === null ? 'ROLLBACK' : BACK_TO_FENCE
 }
 

@@ -34,6 +34,7 @@ export async function rewriteCoordinator(
   { limits }: ChangeContext,
 ): Promise<void> {
   const sql = [
+    ...locked.opening,
     rewriteSql(decision, locked.steps, unsynced),
     ...guarded(locked, degraded),
     decisionSql(decision),
@@ -56,7 +57,7 @@ export async function rewriteAndPrepare(
   // Who led this change is known here too, where no backup of the coordinator can come and say otherwise.
   const led = leader ? [recordLineageSql([proofText(leader)])] : []
   // First, since the epoch of what a person gave up with it would refuse the rewrite.
-  const sql = [inTimeSql(ageMs), ...led, ...rewrite, prepareSql(gid)].join('; ')
+  const sql = [...locked.opening, inTimeSql(ageMs), ...led, ...rewrite, prepareSql(gid)].join('; ')
   await asParticipant(copy.node, 'rewrite', () => session.run(sql, limits.statementMs))
 }
 

@@ -335,20 +335,13 @@ export class Side {
     await naming(this.move.to.address, () => untilPromoted(this.#target, until))
   }
 
-  /** The two are what they were when they were checked. @throws Overtaken */
-  async requireRoles(): Promise<void> {
-    const sql = 'SELECT pg_is_in_recovery() AS standby'
-    const [[was], [is]] = await Promise.all([
-      this.#control.run(sql, ANSWER_MS),
-      this.#target.run(sql, ANSWER_MS),
-    ])
-    const { group, from, to } = this.move
-    if (was?.[0]?.standby === false && is?.[0]?.standby === true) return
-    const which =
-      was?.[0]?.standby === false
-        ? `${formatAddress(to.address)} is promoted already`
-        : `${formatAddress(from.address)} is a standby by now`
-    throw new Overtaken(`group ${group}: another change was quicker: ${which}`)
+  /** @throws Overtaken where somebody has promoted the target since it was checked */
+  async requireStandby(): Promise<void> {
+    if (!(await this.isPromoted())) return
+    const { group, to } = this.move
+    throw new Overtaken(
+      `group ${group}: another change was quicker: ${formatAddress(to.address)} is promoted already`,
+    )
   }
 
   async isPromoted(): Promise<boolean> {

@@ -281,7 +281,7 @@ export class Stage {
 
   /** What was checked and surveyed is so still, now that nobody else can change it. @throws Overtaken, or TooLate */
   async requireUnchanged(): Promise<void> {
-    const roles = each(this.#sides, (side) => side.requireRoles())
+    const standbys = each(this.#sides, (side) => side.requireStandby())
     const scopes = each([...this.#scopes.entries()], async ([n, scope]) => {
       const coordinator = this.#intents?.session(n)
       if (!coordinator) throw new Error('a switchover needs the coordinator')
@@ -298,7 +298,7 @@ export class Stage {
       )
     })
     // Of both the first: a promotion explains the rows.
-    await each([roles, scopes], (work) => work)
+    await each([standbys, scopes], (work) => work)
   }
 
   /** For the time in which others are at work. Never throws. */

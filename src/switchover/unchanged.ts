@@ -58,6 +58,11 @@ export async function requireUnchanged(
     stateOf(asked.coordinator, coordinator.node),
     ...moves.map(({ from }, n) => stateOf(asked.primaries[n], from.address)),
   ])
+  for (const [n, { group, from }] of moves.entries())
+    if (primaries[n]?.in_recovery)
+      throw new Overtaken(
+        `group ${group}: another change was quicker: ${formatAddress(from.address)} is a standby by now`,
+      )
   if (!seen) return
   const at = formatAddress(coordinator.node)
   const { retired } = readLocalGroup(seen.local_group)

@@ -47,7 +47,14 @@ async function closeOne(
   try {
     const session = await openSession(address, 'old primary', { open, limits, idleMs: idleLimit(limits) })
     try {
-      const old = { group, node: address, successor: primary.address, session, fencedSince: null }
+      const old = {
+        group,
+        node: address,
+        successor: primary.address,
+        session,
+        fencedSince: null,
+        heldCopy: null,
+      }
       const kept = await fenceOldPrimary(old, { limits, watch }, performance.now())
       const failed = [
         ...(kept.why === null ? [] : [kept.why]),
