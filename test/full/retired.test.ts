@@ -131,6 +131,30 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     )
   })
 
+  // Citus's COPY goes on through a read-only server, and prepares under that server's own group.
+  it.each([
+    { was: 'committed', remains: 1 },
+    { was: 'not committed', remains: 0 },
+  ])(
+    'recovers what Citus has prepared from there since, as doctor says: it was $was',
+    async ({ was, remains }) => {
+      const { database } = scenario.cluster
+      const [old, other] = [server('worker-1'), server('worker-2')]
+      await exits(0, 'switchover', '--yes', '--group', '1')
+      const gid = 'citus_1000000001_4242_7_1'
+      await other.query(
+        `BEGIN; SET LOCAL citus.enable_ddl_propagation = off; CREATE TABLE public.copied (); PREPARE TRANSACTION '${gid}'`,
+        [],
+        { database },
+      )
+      const write = (sql: string) => old.query(`BEGIN READ WRITE; ${sql}; COMMIT`, [], { database })
+      if (was === 'committed') await write(`INSERT INTO pg_dist_transaction VALUES (2, '${gid}')`)
+      await write('SELECT recover_prepared_transactions()')
+      const sql = `SELECT (SELECT count(*)::int FROM pg_prepared_xacts) AS prepared, (SELECT count(*)::int FROM pg_class WHERE relname = 'copied') AS remains`
+      expect(await other.query(sql, [], { database })).toEqual([{ prepared: 0, remains }])
+    },
+  )
+
   it('is told of with the command that rejoins it, after its restart too, and is whole again then', async () => {
     const { cluster } = scenario
     const [old, primary] = [server('worker-1'), server('worker-1-standby')]

@@ -36,6 +36,33 @@ export const TRANSACTIONS: readonly Ailment[] = [
     near: prepared('citus_0_1234_5_6', 30_000),
   },
   {
+    id: 'H102',
+    name: 'one of Citus, of another group than the coordinator’s',
+    finds: prepared('citus_2_1234_5_6', 90_000),
+    mend: /psql -h w2a .*"SELECT recover_prepared_transactions\(\)"/,
+    misses: 'one half a minute old',
+    near: prepared('citus_2_1234_5_6', 30_000),
+  },
+  {
+    id: 'H102',
+    name: 'one of Citus that a retired server has prepared',
+    finds: {
+      ...prepared('citus_1000000001_1234_5_6', 90_000),
+      nodes: [writable('w1c', 1, { retired: true, readOnly: true })],
+    },
+    mend: /psql -h w1c .*"BEGIN READ WRITE; SELECT recover_prepared_transactions\(\); COMMIT"/,
+    misses: 'one half a minute old',
+    near: prepared('citus_1000000001_1234_5_6', 30_000),
+  },
+  {
+    id: 'H102',
+    name: 'one of Citus that a retired server has prepared, which is gone',
+    finds: prepared('citus_1000000001_1234_5_6', 90_000),
+    mend: /psql -h w1a .*SELECT \* FROM pg_prepared_xacts WHERE gid = /,
+    misses: 'one half a minute old',
+    near: prepared('citus_1000000001_1234_5_6', 30_000),
+  },
+  {
     id: 'H110',
     name: 'a standby without slots',
     finds: setting('w1b', 'max_prepared_transactions', '0'),

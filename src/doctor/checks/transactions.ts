@@ -1,6 +1,7 @@
 import { parseGid } from '../../model/gid.ts'
 import type { Inspection, PreparedTransaction } from '../../model/inspection.ts'
 import { formatAddress } from '../../model/node.ts'
+import { readLocalGroup } from '../../model/retired.ts'
 import { psql } from '../../model/shell.ts'
 import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
 import { ageOf, type Check, type Facts, type Found, quoted } from '../check.ts'
@@ -143,20 +144,55 @@ function givenUp({ cluster, survey, coordinator }: Facts, { transaction }: Lefto
 }
 
 /** Citus: `citus_<group>_<pid>_<transaction>_<connection>` (`transaction_identifier`). */
-const BY_CITUS = /^citus_\d+_\d+_\d+_\d+$/
+const BY_CITUS = /^citus_(\d+)_\d+_\d+_\d+$/
 
 function preparedFound(facts: Facts, { inspection, transaction }: Leftover): Found {
   const { gid, owner, ageMs, locks } = transaction
   const at = nameOf(facts, inspection.node)
   const blocks = locks.length === 0 ? '' : `, and holds ${locks.join(' and ')}`
+  const [, preparedBy] = BY_CITUS.exec(gid) ?? []
+  const decides = preparedBy === undefined ? null : decidedBy(facts, Number(preparedBy))
   return {
     group: groupOf(facts, inspection.node),
     node: at,
     summary: `${formatAddress(at)}: ${gid} by ${owner} has been prepared for ${ageOf(ageMs)}${blocks}`,
-    evidence: [`gid ${gid}`, `owner ${owner}`, `age ${Math.round(ageMs)} ms`],
-    mend: BY_CITUS.test(gid)
-      ? psql(facts.coordinator.address, facts.survey.database, 'SELECT recover_prepared_transactions()')
-      : psql(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`),
+    evidence: [
+      `gid ${gid}`,
+      `owner ${owner}`,
+      `age ${Math.round(ageMs)} ms`,
+      ...(decides === null ? [] : [decides.evidence]),
+    ],
+    mend:
+      decides?.recover ??
+      psql(at, facts.survey.database, decides?.look(gid) ?? `ROLLBACK PREPARED ${quoted(gid)}`),
+  }
+}
+
+/**
+ * Only the server of the group that a transaction of Citus was prepared by knows whether it was committed, in its
+ * `pg_dist_transaction`: its recovery takes those of its own group, and a retired one's group is its own.
+ */
+function decidedBy(facts: Facts, localGroup: number) {
+  const { group, retired } = readLocalGroup(localGroup)
+  const { database } = facts.survey
+  const whose = retired ? `an old primary of group ${group}, which is retired` : `group ${group}`
+  const deciding = facts.inspections.find(
+    ({ node }) =>
+      !node.inRecovery &&
+      node.retired === retired &&
+      node.citus?.localGroup === group &&
+      node.citus.useSecondaryNodes === 'never',
+  )?.node
+  const sql = 'SELECT recover_prepared_transactions()'
+  return {
+    evidence: deciding
+      ? `prepared by ${whose}: ${formatAddress(nameOf(facts, deciding))} decides`
+      : `prepared by ${whose}: no server that answers decides; that one has committed it if its pg_dist_transaction has the gid`,
+    // A retired one is read-only by default.
+    recover: deciding
+      ? psql(nameOf(facts, deciding), database, retired ? `BEGIN READ WRITE; ${sql}; COMMIT` : sql)
+      : null,
+    look: (gid: string) => `SELECT * FROM pg_prepared_xacts WHERE gid = ${quoted(gid)}`,
   }
 }
 
