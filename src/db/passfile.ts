@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /** Whose password is looked for. */
 export interface PassfileQuery {
@@ -17,9 +18,15 @@ export interface PassfileAnswer {
 /**
  * libpq's password file ("The Password File" in PostgreSQL's manual): `host:port:database:user:password`, `*` for
  * any, `\` before a colon or a backslash; the first line that fits counts. A missing file is no error.
+ * @param credentials where systemd puts what it hands to a service (`CREDENTIALS_DIRECTORY`, systemd.exec(5)): there an access
+ * control list lets the service alone in, and shows as access of the group
  */
-export async function lookUpPassfile(path: string, query: PassfileQuery): Promise<PassfileAnswer> {
-  const refused = await refusal(path)
+export async function lookUpPassfile(
+  path: string,
+  query: PassfileQuery,
+  credentials?: string,
+): Promise<PassfileAnswer> {
+  const refused = await refusal(path, credentials !== undefined && dirname(path) === credentials)
   if (refused !== null) return { password: undefined, warning: refused || undefined }
   const text = await readFile(path, 'utf8').catch(() => null)
   if (text === null) return { password: undefined, warning: `password file ${path} cannot be read` }
@@ -27,11 +34,12 @@ export async function lookUpPassfile(path: string, query: PassfileQuery): Promis
 }
 
 /** @returns the warning; '' where there is no file; null where it may be used. */
-async function refusal(path: string): Promise<string | null> {
+async function refusal(path: string, isCredential: boolean): Promise<string | null> {
   const file = await stat(path).catch(() => null)
   if (file === null) return ''
   if (!file.isFile()) return `password file ${path} is not a plain file`
-  if (process.platform !== 'win32' && (file.mode & 0o077) !== 0) {
+  const closed = isCredential ? 0o007 : 0o077
+  if (process.platform !== 'win32' && (file.mode & closed) !== 0) {
     return `password file ${path} has group or world access; permissions should be u=rw (0600) or less`
   }
   return null

@@ -1,6 +1,5 @@
 import { homedir, userInfo } from 'node:os'
 import { join } from 'node:path'
-import type { ClientConfig } from 'pg'
 import { ConfigError } from '../config/config-error.ts'
 import type { ConnectionSettings } from '../config/connection.ts'
 import { Secret } from '../config/secret.ts'
@@ -47,7 +46,7 @@ export async function resolveTarget(
   const given = settings.password ?? (env.PGPASSWORD ? new Secret(env.PGPASSWORD) : undefined)
   const passfile = settings.passfile ?? (env.PGPASSFILE || join(home, '.pgpass'))
   const query = { host, port, user, database: named }
-  const found = given ? null : await lookUpPassfile(passfile, query)
+  const found = given ? null : await lookUpPassfile(passfile, query, env.CREDENTIALS_DIRECTORY)
   return {
     ...query,
     password: given ?? (found?.password === undefined ? settings.typedPassword : new Secret(found.password)),
@@ -78,11 +77,27 @@ function systemUser(): string {
   }
 }
 
+/** What `pg` is to be given. Said here and not by its types, so that ours need none of it. */
+export interface PgOptions {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly database: string
+  readonly password: () => string
+  readonly stream: () => ServerStream
+  readonly ssl: false
+  readonly sslnegotiation: 'postgres'
+  /** Milliseconds. */
+  readonly connectionTimeoutMillis: number
+  readonly application_name: string
+  readonly options: string
+}
+
 /**
  * Options for a `pg` Client or Pool. TLS and its fallbacks happen below the driver, in {@link ServerStream}, which
  * is why `ssl` is off here. Whoever connects must destroy the connection of a failed attempt: `pg` leaves it open.
  */
-export function pgClientConfig(target: Target): ClientConfig {
+export function pgClientConfig(target: Target): PgOptions {
   const { host, port, user, database, password, connectTimeoutMs, options } = target
   return {
     host,

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -19,6 +19,23 @@ const manifestSchema = z.object({
   version: z.string(),
   exports: z.object({ '.': z.object({ types: z.string(), default: z.string() }) }),
 })
+
+const lockSchema = z.object({
+  packages: z.record(z.string(), z.looseObject({ version: z.string().optional() })),
+})
+
+/** Of the headings of a page, as GitHub and npm make them. */
+function anchorsIn(text: string): Set<string> {
+  const titles = [...text.matchAll(/^#+ +(.+)$/gm)].map(([, title = '']) => title)
+  return new Set(
+    titles.map((title) =>
+      title
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  )
+}
 
 describe('the package that npm pack makes', () => {
   let directory: string
@@ -60,8 +77,16 @@ describe('the package that npm pack makes', () => {
   it('holds the program, its types and all SQL, and nothing of sources or tests', () => {
     const unexpected = paths().filter(
       (path) =>
-        !/^(dist|sql)\//.test(path) &&
-        !['package.json', 'README.md', 'SECURITY.md', 'LICENSE'].includes(path),
+        !/^(dist|sql|docs|deploy)\//.test(path) &&
+        ![
+          'package.json',
+          'npm-shrinkwrap.json',
+          'README.md',
+          'SECURITY.md',
+          'CHANGELOG.md',
+          'CONTRIBUTING.md',
+          'LICENSE',
+        ].includes(path),
     )
     expect(unexpected).toEqual([])
     expect(paths().filter((path) => /\.test\.|(?<!\.d)\.ts$|tsconfig/.test(path))).toEqual([])
@@ -79,6 +104,37 @@ describe('the package that npm pack makes', () => {
     }
     const scripts = paths().filter((path) => path.endsWith('.js') && !path.startsWith('dist/bin/'))
     expect(paths()).toEqual(expect.arrayContaining(scripts.map((path) => path.replace(/\.js$/, '.d.ts'))))
+  })
+
+  it('has a page at the end of each link, and the heading that it names', async () => {
+    const pages = paths().filter((path) => path.endsWith('.md') && !path.startsWith('dist/'))
+    expect(pages.length).toBeGreaterThan(20)
+    const texts = new Map(
+      await Promise.all(pages.map(async (page) => [page, await readFile(join(ROOT, page), 'utf8')] as const)),
+    )
+    const dead: string[] = []
+    for (const [page, text] of texts) {
+      const prose = text.replace(/^```[\s\S]*?^```/gm, '')
+      for (const [, link = ''] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(link)) continue
+        const [to = '', anchor] = link.split('#')
+        const path = to === '' ? page : posix.join(posix.dirname(page), to)
+        const isThere = paths().some((each) => each === path || each.startsWith(`${path}/`))
+        const headings = anchorsIn(texts.get(path) ?? '')
+        if (!isThere || (anchor !== undefined && !headings.has(anchor))) dead.push(`${page}: ${link}`)
+      }
+    }
+    expect(dead).toEqual([])
+  })
+
+  it('brings the versions of other packages that were tested, for npm to heed when it comes from a registry', async () => {
+    expect(paths()).toContain('npm-shrinkwrap.json')
+    const read = async (name: string) => JSON.parse(await readFile(join(ROOT, name), 'utf8'))
+    const { version, dependencies } = await read('package.json')
+    const { packages } = lockSchema.parse(await read('npm-shrinkwrap.json'))
+    expect(packages['']).toMatchObject({ version, dependencies })
+    for (const name of Object.keys(dependencies))
+      expect(packages[`node_modules/${name}`]?.version, name).toMatch(/^\d/)
   })
 
   it('installs a citus-ha that says its version, its help and its rules', async () => {
@@ -119,9 +175,11 @@ describe('the package that npm pack makes', () => {
       "import * as citusHa from 'citus-ha'\nexport const exported: readonly string[] = Object.keys(citusHa)\n",
     )
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    const strict = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', '--skipLibCheck']
+    const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
+    // Ours are looked through as well: a user need not turn that off.
+    const whole = ['--noEmit', '--module', 'nodenext', '--target', 'es2022', '--skipLibCheck', 'false']
     const typed = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), 'program.ts']
-    await exec(process.execPath, [tsc, ...strict, ...typed], { cwd: directory })
+    await exec(process.execPath, [tsc, ...strict, ...whole, ...typed], { cwd: directory })
     const load = "import('citus-ha').then((m) => console.log(Object.keys(m).length > 0))"
     expect((await exec(process.execPath, ['-e', load], { cwd: directory })).stdout).toBe('true\n')
   })

@@ -102,6 +102,11 @@ export class BareRoot {
     )
   }
 
+  /** Copies a file of this machine into it. */
+  async put(file: string, path: string): Promise<void> {
+    await cp(file, join(this.#directory, path))
+  }
+
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true, maxRetries: 5 })
   }

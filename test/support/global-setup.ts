@@ -27,6 +27,6 @@ const BUILT = 'dist/built'
 function isBuilt(): boolean {
   const changed = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
   const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).map((path) => `src/${path}`)
-  const of = ['package-lock.json', 'tsconfig.json', 'rolldown.config.js', 'src', ...sources]
+  const of = ['npm-shrinkwrap.json', 'tsconfig.json', 'rolldown.config.js', 'src', ...sources]
   return changed(BUILT) > Math.max(...of.map(changed))
 }

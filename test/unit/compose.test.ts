@@ -59,7 +59,7 @@ describe('docker-compose.citus.yml', () => {
   it('has the whole topology and citus-ha, of pinned images', () => {
     expect(Object.keys(compose.services).sort()).toEqual([...SERVERS, 'citus-ha', 'register'].sort())
     for (const name of SERVERS) expect(service(name).image, name).toMatch(/^citusdata\/citus:\d+\.\d+\.\d+/)
-    expect(service('citus-ha').image).toMatch(/^node:20\b/)
+    expect(service('citus-ha').image).toMatch(/^node:24\b/)
   })
 
   it('has every standby follow its primary, once that one answers', () => {

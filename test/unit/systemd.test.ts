@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { loadConfig } from '../../src/config/load.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { summarize } from '../../src/watch/health.ts'
 import { ServiceManager } from '../../src/watch/systemd.ts'
@@ -243,7 +244,7 @@ describe('the status line', () => {
 })
 
 describe('the unit file', () => {
-  const unit = new URL('../../docs/citus-ha-watch.service', import.meta.url)
+  const unit = new URL('../../deploy/systemd/citus-ha-watch.service', import.meta.url)
 
   test.skipIf(!runs('systemd-analyze', '--version'))('is understood by systemd', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'citus-ha-unit-'))
@@ -251,7 +252,7 @@ describe('the unit file', () => {
       const text = await readFile(unit, 'utf8')
       const file = join(directory, 'citus-ha-watch.service')
       // The program is not installed here; all else is as it is delivered.
-      await writeFile(file, text.replace('/usr/local/bin/citus-ha', process.execPath))
+      await writeFile(file, text.replace('/usr/bin/citus-ha', process.execPath))
       const said = execFileSync('sh', ['-c', 'systemd-analyze verify --man=no "$0" 2>&1', file], {
         encoding: 'utf8',
       })
@@ -259,6 +260,32 @@ describe('the unit file', () => {
       expect(said.split('\n').filter((line) => line.includes('citus-ha'))).toEqual([])
     } finally {
       await rm(directory, { recursive: true })
+    }
+  })
+
+  test('hands over the secrets that its comments and the pages speak of, and no others', async () => {
+    const text = await readFile(unit, 'utf8')
+    const given = [...text.matchAll(/^LoadCredential=(\S+)$/gm)].map(([, name]) => name)
+    const told = [...text.matchAll(/^# +\/etc\/credstore\/(\S+)/gm)].map(([, name]) => name)
+    expect(told).toEqual(given)
+    const named = ['docs/control.md', 'docs/notifications.md', 'deploy/debian/citus-ha.yaml'].map((page) =>
+      readFile(new URL(`../../${page}`, import.meta.url), 'utf8'),
+    )
+    const pages = [text, ...(await Promise.all(named))].join('\n')
+    const used = [...pages.matchAll(/\/run\/credentials\/citus-ha-watch\.service\/([\w.-]+)/g)]
+    expect(used.length).toBeGreaterThan(6)
+    for (const [, name] of used) expect(given).toContain(name)
+    // What a comment says of a key of the file, the file takes.
+    for (const [, yaml = ''] of text.matchAll(/^# +\/etc\/credstore\/\S+ +((?:control|notify): .*)$/gm)) {
+      const whole = yaml
+        .replace('url: …', 'url: "https://h/x"')
+        .replace(', …', ', cert: c')
+        .replace('{ tls:', '{ token: 0123456789abcdef, tls:')
+      const file = `coordinators: [{ url: "postgres://u@h/d" }]\n${whole}`
+      await expect(
+        loadConfig({ file: 'x', env: {}, readFile: async () => file }),
+        yaml,
+      ).resolves.toBeDefined()
     }
   })
 

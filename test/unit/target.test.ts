@@ -211,6 +211,16 @@ describe('the password file', () => {
     })
   })
 
+  test('that systemd hands to a service is read, whatever its access control list looks like', async () => {
+    const PGPASSFILE = await put('citus-ha.pgpass', LINE, 0o440)
+    const CREDENTIALS_DIRECTORY = home
+    expect(await found({}, { PGPASSFILE })).toMatchObject({ password: undefined })
+    expect(await found({}, { PGPASSFILE, CREDENTIALS_DIRECTORY })).toEqual({
+      password: 'from file',
+      warnings: [],
+    })
+  })
+
   test('that is no plain file is ignored with a warning; a link to one is followed', async () => {
     expect(await found({ passfile: home })).toEqual({
       password: undefined,
