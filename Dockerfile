@@ -23,6 +23,7 @@ RUN apk add --no-cache tini && ln -s /app/dist/bin/citus-ha.js /usr/local/bin/ci
 WORKDIR /app
 COPY package.json LICENSE README.md ./
 COPY sql ./sql
+COPY docs/reference ./docs/reference
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/dist ./dist
 USER 1000:1000

@@ -138,10 +138,9 @@ describe.skipIf(typeof root === 'string')('the Debian package', () => {
       expect(exitCode, output).toBe(2)
       expect(output).toMatch(/coordinator/)
       // What it proposes is taken as it stands.
-      await run(
-        `sed 's/^# \\(coordinators:\\|  - url\\|connection:\\|http:\\|log:\\)/\\1/' ${file} > /tmp/taken.yaml`,
-      )
-      await run(`sed -i '/^connection:/d' /tmp/taken.yaml`)
+      await run(`sed 's/^#coordinators:/coordinators:/; s/^  #- url:/  - url:/' ${file} > /tmp/taken.yaml`)
+      await run('citus-ha config check /tmp/taken.yaml')
+      await run(`test -f $(sed -n '1s/.*schema=//p' ${file})`)
       const tried = await inRoot().run(`citus-ha status --config /tmp/taken.yaml`, LIMIT_MS)
       expect(tried.exitCode, tried.output).toBe(4)
       expect(tried.output).toMatch(/cn1\.example/)

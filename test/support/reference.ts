@@ -166,6 +166,10 @@ export const VARIABLES: readonly (readonly [names: string, means: string])[] = [
   ['HOME XDG_CONFIG_HOME', 'where the user’s configuration, password file and certificates are looked for'],
   ['NO_COLOR TERM', 'no colours with `NO_COLOR`, or `TERM=dumb`'],
   ['NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID', 'set by systemd for `watch`'],
+  [
+    'CREDENTIALS_DIRECTORY',
+    'set by systemd: a password file in it may have an access control list, which shows as access of the group',
+  ],
   ['CITUS_HA_PG_BINDIR', '`demo`: the directory of PostgreSQL’s programs'],
   ['CITUS_HA_BACKEND', '`demo`: `standin` for a stand-in in the place of Citus'],
 ]

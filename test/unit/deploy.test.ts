@@ -41,6 +41,29 @@ describe('the Dockerfile', () => {
     expect(last).toMatch(/^ENTRYPOINT \["\/sbin\/tini", "--", "citus-ha"\]$/m)
   })
 
+  test('has what the program reads from beside itself', async () => {
+    const text = await read('Dockerfile')
+    const names = await readdir(new URL('src', ROOT), { recursive: true })
+    const sources = await Promise.all(
+      names.filter((name) => name.endsWith('.ts')).map((name) => read(`src/${name}`)),
+    )
+    const wanted = sources.flatMap((source) =>
+      [...source.matchAll(/packageFile\('([^']+)'\)|new URL\('\.\.\/\.\.\/([\w/]+)/g)].map(
+        ([, file, directory]) => (file ?? directory ?? '').replace(/\/$/, ''),
+      ),
+    )
+    expect(wanted).toEqual(expect.arrayContaining(['package.json', 'sql']))
+    const last = text.slice(text.lastIndexOf('\nFROM '))
+    const copied = [...last.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, paths = '']) =>
+      paths.split(' '),
+    )
+    for (const path of wanted)
+      expect(
+        copied.some((each) => path === each || path.startsWith(`${each}/`)),
+        path,
+      ).toBe(true)
+  })
+
   test('has citus-ha on the PATH, as a program that may be run', async () => {
     const text = await read('Dockerfile')
     const { bin } = JSON.parse(await read('package.json'))

@@ -268,7 +268,7 @@ describe('the unit file', () => {
     const given = [...text.matchAll(/^LoadCredential=(\S+)$/gm)].map(([, name]) => name)
     const told = [...text.matchAll(/^# +\/etc\/credstore\/(\S+)/gm)].map(([, name]) => name)
     expect(told).toEqual(given)
-    const named = ['docs/control.md', 'docs/notifications.md', 'deploy/debian/citus-ha.yaml'].map((page) =>
+    const named = ['docs/control.md', 'docs/notifications.md'].map((page) =>
       readFile(new URL(`../../${page}`, import.meta.url), 'utf8'),
     )
     const pages = [text, ...(await Promise.all(named))].join('\n')
