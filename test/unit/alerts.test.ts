@@ -223,6 +223,26 @@ describe('the alerts for Prometheus', () => {
     }
   })
 
+  test('what to do about them are commands that there are, with options that they have', async () => {
+    const page = await read('docs/alerts.md')
+    const reference = await read('docs/reference/commands.md')
+    const sections = new Map(
+      reference.split(/^## citus-ha /m).map((section) => [/^[a-z]+/.exec(section)?.[0] ?? '', section]),
+    )
+    const commands = [...page.matchAll(/`citus-ha ([a-z]+)([^`]*)`/g)]
+    expect(commands.length).toBeGreaterThan(15)
+    for (const [text, name = '', rest = ''] of commands) {
+      const section = sections.get(name)
+      expect(section, text).toBeDefined()
+      for (const [flag] of rest.matchAll(/--[a-z-]+/g)) expect(section, text).toContain(`\`${flag}`)
+    }
+  })
+
+  test('checks of doctor that are named there exist', async () => {
+    const checks = await read('docs/reference/checks.md')
+    for (const [id] of (await read('docs/alerts.md')).matchAll(/\bH\d{3}\b/g)) expect(checks).toContain(id)
+  })
+
   test('are of metrics that there are', async () => {
     const names = new Set([...(await answerOf()).matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name))
     for (const { alert, expr } of rules)
