@@ -28,8 +28,8 @@ export async function buildProgram(
       `\n--config and --coordinator of a command may stand before it, too.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
     )
   addColorOption(program, io)
-  for (const { name, about, load } of COMMANDS) {
-    const command = program.command(name).description(about)
+  for (const { name, group, about, load } of COMMANDS) {
+    const command = program.command(name).description(about).helpGroup(group)
     if (!isWanted(name)) continue
     ;(await load())(command, io, exit)
     addColorOption(command, io)

@@ -164,7 +164,12 @@ export const VARIABLES: readonly (readonly [names: string, means: string])[] = [
   ],
   ['SSL_CERT_FILE', 'authorities, for `sslrootcert=system`, as for OpenSSL'],
   ['HOME XDG_CONFIG_HOME', 'where the user’s configuration, password file and certificates are looked for'],
-  ['NO_COLOR TERM', 'no colours with `NO_COLOR`, or `TERM=dumb`'],
+  [
+    'NO_COLOR FORCE_COLOR CLICOLOR CLICOLOR_FORCE TERM',
+    'colours, where `--color` does not say: none with `NO_COLOR`, `CLICOLOR=0` or `TERM=dumb`, and not on terminals alone with the others',
+  ],
+  ['COLUMNS LINES', 'the size of the terminal, before what it says itself'],
+  ['LC_ALL LC_CTYPE LANG', 'whether UTF-8 may be printed; else ASCII'],
   ['NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID', 'set by systemd for `watch`'],
   [
     'CREDENTIALS_DIRECTORY',

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { type Checked, checkConfig } from '../check-config.ts'
 import { sourcesOf } from '../cluster.ts'
 import { addClusterOptions, type ClusterOptions } from '../cluster-options.ts'
-import { type Io, plain, printJson } from '../io.ts'
+import { type Io, plain, printJson, writeData } from '../io.ts'
 import { packageFile } from '../version.ts'
 
 interface CheckOptions extends ClusterOptions {
@@ -44,7 +44,7 @@ export function configCommand(config: Command, io: Io, exit: (code: number) => v
         import('../../config/problems.ts'),
         import('../../config/schema.ts'),
       ])
-      io.stdout.write(exampleFile(schemaTree(configSchema({})), schemaFile()))
+      writeData(io.stdout, exampleFile(schemaTree(configSchema({})), schemaFile()))
     })
 }
 
