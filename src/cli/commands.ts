@@ -119,6 +119,12 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/relearn.ts')).relearnCommand,
   },
   {
+    name: 'uninstall',
+    usage: OPTIONS,
+    about: 'remove the schema citus_ha and its role from every node (as a superuser)',
+    load: async () => (await import('./commands/uninstall.ts')).uninstallCommand,
+  },
+  {
     name: 'history',
     group: 'Look, and change nothing:',
     usage: OPTIONS,

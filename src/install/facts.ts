@@ -29,15 +29,26 @@ const roleRow = z.object({
 const allowedRow = z.object({ groupid: z.number(), nodename: z.string(), nodeport: z.number() })
 const parameterRow = z.object({ name: z.string(), granted: z.boolean() })
 
+/** What a role was given on one server, in one database. */
+export interface RoleFacts extends z.infer<typeof roleRow> {
+  /** Of the settings that a switchover changes, those that this server knows; null before PostgreSQL 15. */
+  readonly parameters: readonly z.infer<typeof parameterRow>[] | null
+}
+
 /** What one database of one server has of ours, and what its role may do. Plain data. */
-export interface NodeFacts extends z.infer<typeof roleRow> {
+export interface NodeFacts extends RoleFacts {
   /** Functions that are not as in this program, and what is wrong with each; empty where there is no schema. */
   readonly drift: readonly string[]
   /** The highest migration that was applied; 0: none. */
   readonly migration: number
   readonly allowed: readonly { readonly group: number; readonly address: HostPort }[]
-  /** Of the settings that a switchover changes, those that this server knows; null before PostgreSQL 15. */
-  readonly parameters: readonly z.infer<typeof parameterRow>[] | null
+}
+
+/** @param role '' for none */
+export async function lookAtRole(session: SessionLike, role: string): Promise<RoleFacts> {
+  const [rows] = await session.run(statement('probe/role'), LIMIT_MS, [role, JSON.stringify(CALLABLE)])
+  const found = roleRow.parse(rows?.[0])
+  return { ...found, parameters: await parametersOf(session, found.version, role) }
 }
 
 /**
@@ -51,14 +62,11 @@ export async function lookAt(session: SessionLike, node: HostPort, role: string 
   const schema = schemaRow.parse(trustRows?.[0])
   const { untrusted, drift } = trustOf(schema)
   if (untrusted.length > 0) throw new CitusHaError('configuration', untrustedSchema(node, untrusted))
-  const callable = JSON.stringify(CALLABLE)
-  const [roleRows] = await session.run(statement('probe/role'), LIMIT_MS, [role ?? '', callable])
-  const found = roleRow.parse(roleRows?.[0])
+  const found = await lookAtRole(session, role ?? '')
   return {
     ...found,
     drift: found.present ? drift : [],
     ...(found.present ? await whatIsWritten(session) : { migration: 0, allowed: [] }),
-    parameters: await parametersOf(session, found.version, role),
   }
 }
 
@@ -86,9 +94,9 @@ async function whatIsWritten(session: SessionLike): Promise<Pick<NodeFacts, 'mig
 async function parametersOf(
   session: SessionLike,
   version: number,
-  role: string | null,
-): Promise<NodeFacts['parameters']> {
+  role: string,
+): Promise<RoleFacts['parameters']> {
   if (version < PARAMETERS_SINCE) return null
-  const [rows] = await session.run(statement('probe/parameters'), LIMIT_MS, [role ?? ''])
+  const [rows] = await session.run(statement('probe/parameters'), LIMIT_MS, [role])
   return z.array(parameterRow).parse(rows)
 }

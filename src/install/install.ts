@@ -24,14 +24,14 @@ export const INSTALL_SETTINGS = {
   lock_timeout: `${LIMIT_MS / 2}`,
 } as const
 
-/** Older releases of Citus and PostgreSQL do not know them all. */
-function setWhereKnown(name: string, value: string): string {
+/** For the transaction. Older releases of Citus and PostgreSQL do not know them all. */
+export function setLocally(name: string, value: string): string {
   return `SELECT pg_catalog.set_config(${literal(name)}, ${literal(value)}, true) WHERE pg_catalog.current_setting(${literal(name)}, true) IS NOT NULL`
 }
 
 const BEGIN = [
   'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE',
-  ...Object.entries(INSTALL_SETTINGS).map(([name, value]) => setWhereKnown(name, value)),
+  ...Object.entries(INSTALL_SETTINGS).map(([name, value]) => setLocally(name, value)),
   INSTALL_LOCK,
 ].join('; ')
 

@@ -169,6 +169,15 @@ describe.skipIf(!(await hasClients()))('install says what it does', () => {
     expect(doctor.stdout).toContain('nothing found that would make the next failover fail')
   })
 
+  it('uninstall takes it all back, as each server was before', async () => {
+    const before = await everything()
+    await install('--switchover')
+    const ran = await citusHa(['uninstall', ...admin(), '--yes'])
+    expect(ran, ran.stderr + ran.stdout).toMatchObject({ exitCode: 0 })
+    expect(await everything()).toEqual(before)
+    for (const name of NODES) expect(said(name, ran.stdout), name).toContain('role citus_ha removed')
+  })
+
   it('a script is of no use once another server was promoted', async () => {
     const { stdout } = await install('--print-sql')
     await server('worker-1').kill()

@@ -45,11 +45,7 @@ Examples:
 
 export function installCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addLoginOptions(addClusterOptions(command))
-    .addOption(
-      new Option('--role <name>', 'the role that every other command runs as')
-        .default('citus_ha')
-        .argParser(roleOption),
-    )
+    .addOption(roleOptionOf('the role that every other command runs as'))
     .option('--switchover', 'grant the role what citus-ha switchover needs as well, and say what')
     .option('--dry-run', 'say what would be done on which node; changes nothing')
     .addOption(
@@ -80,10 +76,13 @@ export function installCommand(command: Command, io: Io, exit: (code: number) =>
     })
 }
 
-export function roleOption(text: string): string {
-  const why = badRole(text)
-  if (why !== null) throw new InvalidArgumentError(`${why}.`)
-  return text
+/** @param about of which role */
+export function roleOptionOf(about: string): Option {
+  return new Option('--role <name>', about).default('citus_ha').argParser((text: string) => {
+    const why = badRole(text)
+    if (why !== null) throw new InvalidArgumentError(`${why}.`)
+    return text
+  })
 }
 
 /** What was done in one database, or would be. */

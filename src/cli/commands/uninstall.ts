@@ -1,0 +1,163 @@
+import type { Command } from 'commander'
+import { sentence } from '../../install/plan.ts'
+import type { UninstallOrder } from '../../install/uninstall.ts'
+import { CitusHaError } from '../../model/failure.ts'
+import { formatAddress } from '../../model/node.ts'
+import { Clock } from '../../walk/clock.ts'
+import {
+  lookToUninstall,
+  type Stays,
+  type Uninstallation,
+  type Uninstalled,
+  uninstallEverywhere,
+} from '../../walk/uninstall.ts'
+import {
+  addClusterOptions,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
+import { type Io, plain, printJson } from '../io.ts'
+import { addLoginOptions, type Login } from '../login.ts'
+import { roleOptionOf } from './install.ts'
+
+interface UninstallOptions extends ClusterOptions, Login {
+  readonly role: string
+  readonly keepRole?: boolean
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+  readonly json?: boolean
+}
+
+const HELP = `
+Refused while a watcher runs, a change or a switchover is under way or unresolved, a fence is held, or only the schema knows what a row
+was. Nothing of anybody else's is removed: a schema of that name that is not ours, a role that owns something.
+Exit codes: 0 removed, or nothing to remove; 3 refused; 4 not confirmed, or blocked: nothing was removed; 5 something stays, named with
+its node: the same command again goes on from there.
+
+Examples:
+  citus-ha uninstall --config citus-ha.yaml --user postgres --dry-run
+  citus-ha uninstall --config citus-ha.yaml --user postgres`
+
+export function uninstallCommand(command: Command, io: Io, exit: (code: number) => void): void {
+  addLoginOptions(addClusterOptions(command))
+    .addOption(roleOptionOf('the role that was installed, to be removed as well'))
+    .option('--keep-role', 'let the role be, without what install granted it')
+    .option('--dry-run', 'say what would be removed; changes nothing')
+    .option('--yes', 'do not ask')
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', HELP)
+    .action(async (options: UninstallOptions) => {
+      if (!(options.yes || options.dryRun || io.ask))
+        throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
+      const work = (session: Session) => everywhere(session, options, io)
+      const result = await withCluster({ ...options, login: options }, io, work, 'person')
+      const exitCode = exitCodeOf(result)
+      exit(exitCode)
+      if (options.json) printJson(io, { exitCode, ...documentOf(result) })
+      else io.stdout.write(render(result))
+    })
+}
+
+interface Result extends Uninstalled {
+  readonly outcome: 'removed' | 'planned' | 'nothing to remove' | 'refused' | 'not confirmed'
+  readonly refusals: readonly string[]
+}
+
+function exitCodeOf({ outcome, done, stays, failure }: Result): number {
+  if (outcome === 'refused') return 3
+  if (outcome === 'not confirmed' || (failure !== null && done.length === 0)) return 4
+  if (outcome === 'planned') return 0
+  return failure !== null || stays.length > 0 ? 5 : 0
+}
+
+async function everywhere(session: Session, options: UninstallOptions, io: Io): Promise<Result> {
+  const order: UninstallOrder = { role: options.role, keepRole: options.keepRole === true }
+  const databases = await databasesOf(session)
+  const look = async (ownPids: readonly number[] = []): Promise<Uninstallation[]> => {
+    const found: Uninstallation[] = []
+    for (const database of databases) {
+      const request = requestOf({ ...session, database }, io)
+      const clock = new Clock(request.deadlineMs)
+      found.push(await lookToUninstall(session.access, request, order, clock, ownPids))
+    }
+    return found
+  }
+  const found = await look()
+  const planned = plannedOf(found)
+  const refusals = found.flatMap((each) => each.refusals)
+  const stays = found.flatMap((each) => each.stays)
+  const outcome = (word: Result['outcome']): Result => ({
+    outcome: word,
+    done: planned,
+    stays,
+    failure: null,
+    refusals,
+  })
+  if (refusals.length > 0) return { ...outcome('refused'), done: [] }
+  if (planned.length === 0) return outcome('nothing to remove')
+  if (options.dryRun) return outcome('planned')
+  if (!options.yes && !(await isAgreed(outcome('planned'), io)))
+    return { ...outcome('not confirmed'), done: [] }
+  const done = await uninstallEverywhere(session.access, found, order, look)
+  return { outcome: 'removed', refusals, ...done }
+}
+
+/** Roles once each server, as they are removed. */
+function plannedOf(found: readonly Uninstallation[]): Uninstalled['done'] {
+  const seen = new Set<string>()
+  const inDatabases = found.flatMap(({ request: { database }, targets }) =>
+    targets.flatMap(({ node, removal }) =>
+      removal.steps.map((step) => ({ node: formatAddress(node.address), database, step })),
+    ),
+  )
+  const roles = found.flatMap(({ request: { database }, targets }) =>
+    targets.flatMap(({ node, removal }) => {
+      if (seen.has(node.instance)) return []
+      seen.add(node.instance)
+      return removal.roleSteps.map((step) => ({ node: formatAddress(node.address), database, step }))
+    }),
+  )
+  return [...inDatabases, ...roles]
+}
+
+async function isAgreed(planned: Result, io: Io): Promise<boolean> {
+  io.stderr.write(render(planned))
+  return (await io.ask?.('Remove citus-ha from this cluster? [y/N] ')) ?? false
+}
+
+function documentOf({ outcome, done, stays, failure, refusals }: Result): object {
+  const steps = done.map(({ node, database, step }) => ({
+    node,
+    database,
+    kind: step.kind,
+    summary: sentence(step, outcome === 'removed' ? 'past' : 'conditional'),
+  }))
+  return { outcome, steps, stays, failure, refusals }
+}
+
+const SAYS: Readonly<Record<Result['outcome'], string | null>> = {
+  removed: null,
+  planned: 'this would be removed; nothing was changed yet',
+  'nothing to remove': 'there is nothing to remove',
+  refused: 'refused; nothing was changed',
+  'not confirmed': 'it was not confirmed; nothing was changed',
+}
+
+function render({ outcome, done, stays, failure, refusals }: Result): string {
+  const said = SAYS[outcome]
+  const when = outcome === 'removed' ? 'past' : 'conditional'
+  const lines = [
+    ...(said === null ? [] : [said]),
+    ...done.map(({ node, database, step }) => `${node}, database ${database}: ${sentence(step, when)}`),
+    ...(outcome === 'refused' ? refusals : stays.map(staysLine)),
+    ...(failure === null ? [] : [`it came to no end: ${failure}; give the same command again`]),
+  ]
+  return lines.map((line) => `${plain(line)}\n`).join('')
+}
+
+function staysLine({ node, database, what }: Stays): string {
+  return `stays: ${node}, database ${database}: ${what}`
+}
