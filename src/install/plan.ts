@@ -16,7 +16,7 @@ export interface InstallOrder {
 
 /** One thing that is not as it is to be on a server, with the SQL that makes it so. */
 export interface Step {
-  readonly kind: 'schema' | 'migrations' | 'functions' | 'role' | 'grant' | 'address'
+  readonly kind: 'schema' | 'migrations' | 'functions' | 'role' | 'grant' | 'address' | 'password'
   /** What it is about, such as `role citus_ha`, and what is done with it, such as `created`: between them goes `would be`. */
   readonly what: string
   readonly done: string

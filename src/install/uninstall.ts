@@ -42,6 +42,8 @@ export interface Remains extends z.infer<typeof remainsRow>, RoleFacts {
   /** Why the schema is not ours, a line each; empty: it is, or there is none. */
   readonly untrusted: readonly string[]
   readonly underWay: readonly z.infer<typeof underWayRow>[]
+  /** Rows of `pg_dist_authinfo` for the role: its password, for Citus's own connections. */
+  readonly passwords: number
 }
 
 /** What is to be done on a server, and what stays there, a line each. */
@@ -64,7 +66,19 @@ export async function remainsOn(session: SessionLike, node: HostPort, role: stri
     ...(await lookAtRole(session, role)),
     untrusted: trustOf(schemaRow.parse(schema?.[0])).untrusted,
     underWay: z.array(underWayRow).parse(underWay),
+    passwords: await passwordsOf(session, role),
   }
+}
+
+async function passwordsOf(session: SessionLike, role: string): Promise<number> {
+  const [there] = await session.run(
+    `SELECT to_regclass('pg_catalog.pg_dist_authinfo') IS NOT NULL AS there`,
+    LIMIT_MS,
+  )
+  if (there?.[0]?.there !== true) return 0
+  const count = 'SELECT count(*)::int AS rows FROM pg_dist_authinfo a WHERE a.rolename = $1::text'
+  const [rows] = await session.run(count, LIMIT_MS, [role])
+  return z.object({ rows: z.number() }).parse(rows?.[0]).rows
 }
 
 /**
@@ -105,6 +119,10 @@ export function planUninstall(remains: Remains, { role, keepRole }: UninstallOrd
   if (remains.members.length > 0) {
     const why = `role ${role}: it has members, who would lose what it may do: ${remains.members.join(', ')}`
     return { steps, roleSteps, stays: [...stays, why] }
+  }
+  if (remains.passwords > 0) {
+    const sql = [`DELETE FROM pg_dist_authinfo WHERE rolename = ${literal(role)}`]
+    steps.push({ kind: 'password', what: `password of ${role} in pg_dist_authinfo`, done: 'removed', sql })
   }
   const drop: Step = { kind: 'role', what: `role ${role}`, done: 'removed', sql: [`DROP ROLE ${name}`] }
   return { steps, roleSteps: [...roleSteps, drop], stays }

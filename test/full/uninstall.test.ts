@@ -39,12 +39,16 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
   })
 
   it('leaves nothing behind, says what went, and then that there is nothing more', async () => {
+    const isCitus = scenario.cluster.backend.kind === 'citus'
+    const password = `${ALONE}; INSERT INTO pg_dist_authinfo VALUES (0, 'citus_ha', 'password=known')`
+    if (isCitus) for (const name of NODES) await sql(name, password)
     const dry = await uninstall('--dry-run')
     expect(dry, dry.stderr).toMatchObject({ exitCode: 0 })
     expect(await everywhere()).toEqual([true, true, true])
     const ran = await uninstall()
     expect(ran, ran.stderr + ran.stdout).toMatchObject({ exitCode: 0 })
     expect(await dumps()).toEqual(before)
+    if (isCitus) for (const name of NODES) expect(await sql(name, 'SELECT FROM pg_dist_authinfo')).toEqual([])
     const planned = dry.stdout.split('\n').slice(1).join('\n').replaceAll(' would be ', ' ')
     expect(ran.stdout).toBe(planned)
     for (const name of NODES)
