@@ -120,6 +120,7 @@ export const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'uninstall',
+    group: 'Set up:',
     usage: OPTIONS,
     about: 'remove the schema citus_ha and its role from every node (as a superuser)',
     load: async () => (await import('./commands/uninstall.ts')).uninstallCommand,
