@@ -1,9 +1,8 @@
 import { describeBlocker } from '../apply/blockers.ts'
-import { everyCopy, type Outcome, type Report } from '../model/outcome.ts'
+import { everyCopy, type Outcome, plannedText, type Report } from '../model/outcome.ts'
 import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
-const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed'>, string>> = {
-  planned: 'dry run: this would be done; nothing was changed',
+const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed' | 'planned'>, string>> = {
   refused: 'refused: the evidence does not allow it',
   blocked: 'blocked: nothing was changed',
   unproved: 'committed or decided, but not proved on every copy, or not fenced',
@@ -47,8 +46,11 @@ function headline(report: Report, colors: Colors): string {
   return good ? colors.green(text) : colors.red(text)
 }
 
-function outcomeText({ outcome, copies }: Report): string {
+function outcomeText(report: Report): string {
+  const { outcome, copies } = report
   switch (outcome) {
+    case 'planned':
+      return `dry run: ${plannedText(report)}`
     case 'converged':
       return `converged: ${everyCopy(copies)} is right, nothing had to change`
     case 'changed':

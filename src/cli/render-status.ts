@@ -37,14 +37,15 @@ export function renderStatus(status: Status, look: Look): string {
 function headLines(status: Status, { form, colors, width }: Look): string[] {
   // The version's name and number; the compiler is for bug reports.
   const citus = form === 'wide' ? status.citus : (/^\S+ \S+/.exec(status.citus)?.[0] ?? status.citus)
-  const ill = attention(status)
+  const { worst, text } = attention(status)
+  const paint = { well: colors.green, warned: colors.yellow, ill: colors.red }[worst]
   return [
     `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(plain(citus))}`,
     ...(status.activity ? activityLines(status.activity) : []).flatMap((line) =>
       wrapped(plain(line), width, '  '),
     ),
     ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
-    ill.isWell ? colors.green(ill.text) : colors.red(ill.text),
+    paint(text),
   ]
 }
 
@@ -74,20 +75,30 @@ const since = (moment: string | null) => (moment === null ? '' : ` since ${time(
 /** `2026-01-01T00:00:00.000Z` to the second. */
 const time = (moment: string) => moment.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
 
-function attention({ groups, problems, remarks }: Status): {
-  readonly isWell: boolean
-  readonly text: string
-} {
-  const ill = groups.filter((group) => isIll(group, remarks.slice(0, problems.length)))
-  const all = groups.length === 1 ? '1 group' : `${groups.length} groups`
-  if (ill.length > 0)
-    return { isWell: false, text: `${ill.length} of ${all} need${ill.length === 1 ? 's' : ''} attention` }
-  if (problems.length > 0) return { isWell: false, text: `${all}, each by itself in order; see below` }
-  return { isWell: true, text: groups.length === 1 ? 'the group is healthy' : `all ${all} are healthy` }
+type Health = 'well' | 'warned' | 'ill'
+
+/** As the exit code has it: what is only warned of works. */
+function healthOf({ group, code }: GroupStatus, { remarks, problems }: Status): Health {
+  const about = remarks.flatMap((each, n) => (each.group === group ? [n] : []))
+  if (about.some((n) => n < problems.length)) return 'ill'
+  return about.length > 0 || (code !== 'healthy' && code !== 'disabled') ? 'warned' : 'well'
 }
 
-function isIll({ group, code }: GroupStatus, problems: Status['remarks']): boolean {
-  return (code !== 'healthy' && code !== 'disabled') || problems.some((each) => each.group === group)
+function attention(status: Status): { readonly worst: Health; readonly text: string } {
+  const { groups, problems } = status
+  const count = (health: Health) => groups.filter((group) => healthOf(group, status) === health).length
+  const [ill, warned] = [count('ill'), count('warned')]
+  const isOne = groups.length === 1
+  const all = isOne ? 'the group' : `all ${groups.length} groups`
+  if (ill > 0) {
+    const some = `${ill} of ${groups.length} groups ${ill === 1 ? 'needs' : 'need'} attention`
+    return { worst: 'ill', text: isOne ? 'the group needs attention' : some }
+  }
+  const goes = `${all} ${isOne ? 'works' : 'work'}`
+  if (problems.length > 0) return { worst: 'ill', text: `${goes}; something else is wrong, see below` }
+  if (warned > 0)
+    return { worst: 'warned', text: isOne ? `${goes}, with a warning` : `${goes}, ${warned} with a warning` }
+  return { worst: 'well', text: `${all} ${isOne ? 'is' : 'are'} healthy` }
 }
 
 const COLUMNS: readonly Column[] = [
@@ -111,7 +122,6 @@ const asItIs = (text: string) => text
 /** A header, then a line a node. */
 function tableLines(status: Status, look: Look): string[] {
   const { colors, width, height } = look
-  const problems = status.remarks.slice(0, status.problems.length)
   const folds =
     height !== null && status.groups.flatMap(({ nodes }) => nodes).length + status.others.length + 4 > height
   const addresses = [...status.groups.flatMap(({ nodes }) => nodes), ...status.others].map(
@@ -120,9 +130,11 @@ function tableLines(status: Status, look: Look): string[] {
   const isIn = (group: GroupStatus) => (node: NodeStatus) => node.group === group.group
   const make = (end: string): Line[] => [
     ...status.groups.flatMap((group) => {
-      const ill = isIll(group, problems)
+      const health = healthOf(group, status)
       const lines =
-        folds && !ill && isPlain(group) ? [foldedLine(group, end)] : nodeLines(group, end, ill, colors)
+        folds && health === 'well' && isPlain(group)
+          ? [foldedLine(group, end)]
+          : nodeLines(group, end, health, colors)
       return [...lines, ...status.others.filter(isIn(group)).map((node) => otherLine(node, '', end, colors))]
     }),
     ...status.others
@@ -174,7 +186,7 @@ function foldedLine(group: GroupStatus, end: string): Line {
   }
 }
 
-function nodeLines(group: GroupStatus, end: string, ill: boolean, colors: Colors): Line[] {
+function nodeLines(group: GroupStatus, end: string, health: Health, colors: Colors): Line[] {
   return group.nodes.map((node, n) => ({
     cells: [
       n === 0 ? `${group.group}` : '',
@@ -184,7 +196,7 @@ function nodeLines(group: GroupStatus, end: string, ill: boolean, colors: Colors
       ...serverCells(node),
       n === 0 ? routesOf(group.routes) : '',
     ],
-    paint: isBad(node) || (n === 0 && ill) ? colors.red : asItIs,
+    paint: isBad(node) || (n === 0 && health === 'ill') ? colors.red : asItIs,
   }))
 }
 

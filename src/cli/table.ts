@@ -55,11 +55,11 @@ function fitted(columns: readonly Column[], natural: readonly number[], width: n
 
 function cut(text: string, room: number, where: 'middle' | 'end'): string {
   if (widthOf(text) <= room) return text
-  if (room <= 1) return '…'.slice(0, room)
+  if (room <= 1) return '~'.slice(0, room)
   const all = [...graphemes.segment(text)].map(({ segment }) => segment)
   const tail = taken([...all].reverse(), where === 'end' ? 0 : Math.floor((room - 1) / 3)).reverse()
   const head = taken(all, room - 1 - widthOf(tail.join('')))
-  return `${head.join('')}…${tail.join('')}`
+  return `${head.join('')}~${tail.join('')}`
 }
 
 function taken(parts: readonly string[], room: number): string[] {

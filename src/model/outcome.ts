@@ -48,6 +48,13 @@ export function everyCopy(copies: readonly CopyReport[]): string {
   return isSo ? 'every copy' : 'every copy that follows its primary'
 }
 
+/** What a dry run has found, for headlines. */
+export function plannedText({ changes, sql }: Pick<Report, 'changes' | 'sql'>): string {
+  if (sql.length === 0) return 'nothing to do'
+  const rows = changes.length === 1 ? '1 row would change' : `${changes.length} rows would change`
+  return `${changes.length === 0 ? 'copies would be made right' : rows}; nothing was changed`
+}
+
 export interface Refusal {
   readonly group: number
   readonly reason: DiagnosisCode

@@ -116,7 +116,11 @@ export function draftCopy(
   }
   // A superuser's walk installs the schema first.
   if (!server.superuser && !isCurrent(installed, options.migration)) {
-    return leave('the schema citus_ha is missing or old there: run citus-ha install', differs)
+    const why =
+      installed && !installed.mayExecute
+        ? 'the role may not use the schema citus_ha there: connect as the role that citus-ha install made'
+        : 'the schema citus_ha is missing or old there: run citus-ha install'
+    return leave(why, differs)
   }
   const rewrite = stepsBetween(before, goal)
   const forbidden = (rewrite ?? []).flatMap((step) => forbiddenBy(step, before, server))

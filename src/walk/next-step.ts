@@ -55,7 +55,6 @@ const NEXT: Readonly<Partial<Record<Code, (about: About) => string | null>>> = {
   'secondary-foreign': doctor,
   'secondary-not-streaming': receiver,
   'stale-entry': receiver,
-  'takes-no-part': doctor,
   'takes-no-writes': doctor,
   'writes-hang': doctor,
   impostor: doctor,

@@ -1,7 +1,14 @@
 import { describeBlocker } from '../apply/blockers.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
-import { type CopyReport, everyCopy, type Refusal, type Report, unproved } from '../model/outcome.ts'
+import {
+  type CopyReport,
+  everyCopy,
+  plannedText,
+  type Refusal,
+  type Report,
+  unproved,
+} from '../model/outcome.ts'
 import { describePause } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
 import { type Remark, remark, textsOf } from '../model/remark.ts'
@@ -42,7 +49,7 @@ export function reportOf(
     ...('warnings' in acted ? acted.warnings.map((text) => remark('incomplete', text)) : []),
     ...unfinishedIn(acted),
   ]
-  const { outcome, reason } = endingOf(acted, copies, refusals, unfenced)
+  const { outcome, reason } = endingOf(acted, view, copies, refusals, unfenced)
   return {
     outcome,
     reason,
@@ -124,6 +131,7 @@ type Ending = Pick<Report, 'outcome' | 'reason'>
 
 function endingOf(
   acted: Acted,
+  view: View,
   copies: readonly CopyReport[],
   refusals: readonly Refusal[],
   unfenced: readonly string[],
@@ -141,7 +149,10 @@ function endingOf(
   if (unfinished) return { outcome: acted.kind === 'nothing' ? 'blocked' : 'unproved', reason: unfinished }
   switch (acted.kind) {
     case 'planned':
-      return { outcome: 'planned', reason: remark('planned', 'this would be done; nothing was changed') }
+      return {
+        outcome: 'planned',
+        reason: remark('planned', plannedText({ changes: changesOf(acted, view), sql: acted.sql })),
+      }
     case 'nothing': {
       const text = `${everyCopy(copies)} is right, nothing had to change`
       return { outcome: 'converged', reason: remark('converged', text) }

@@ -89,8 +89,10 @@ export function switchoverCommand(command: Command, io: Io, exit: (code: number)
 /** @throws CitusHaError for flags that do not go together */
 function orderOf(options: SwitchoverOptions, io: Io): Omit<SwitchoverOrder, 'maxLag'> {
   const { group, node, demoteFirst, demoteCommand, dryRun, yes } = options
-  if ((group === undefined) === (node === undefined))
-    throw new CitusHaError('usage', 'give --group or --node: whose primary changes')
+  if (group === undefined && node === undefined)
+    throw new CitusHaError('usage', 'whose primary changes? give --group N or --node HOST')
+  if (group !== undefined && node !== undefined)
+    throw new CitusHaError('usage', '--group and --node exclude each other')
   if (demoteFirst && demoteCommand === undefined)
     throw new CitusHaError('usage', '--demote-first needs --demote-command')
   const { ask } = io
