@@ -40,7 +40,7 @@ describe('status: who is at work', () => {
     expect((await scenario.run('status')).stdout).toMatch(/^watchers 2, leader .* since \d{4}-/m)
     const { pid } = seen.leader
     const database = { database: scenario.cluster.database }
-    await scenario.cluster.coordinator.query('SELECT pg_terminate_backend($1)', [pid], database)
+    await scenario.cluster.coordinator.query('SELECT pg_terminate_backend($1::int)', [pid], database)
     await waitUntil('another session leads', async () => {
       seen = await activity()
       return seen.leader !== null && seen.leader.pid !== pid && seen.leader.since !== null

@@ -54,7 +54,7 @@ describe('a report says why it ended as it did', () => {
       name: 'a dry run',
       acted: { kind: 'planned', sql: [], unfinished: [] },
       outcome: 'planned',
-      reason: { code: 'planned', text: /would be done/ },
+      reason: { code: 'planned', text: /nothing to do/ },
     },
     {
       name: 'a group that is refused',
