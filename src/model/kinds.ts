@@ -23,6 +23,15 @@ export function kindOf(node: Answered): Kind {
   return node.inRecovery ? 'worker standby' : 'metadata worker'
 }
 
+/**
+ * Whether it takes the writes of a group, registered or not. An expand coordinator with a copy of its own takes writes, is of
+ * group 0, and is in nobody's place.
+ */
+export function takesWritesOf(node: Observation, group: number): node is Answered {
+  if (node.kind !== 'answered' || node.inRecovery || node.readOnly || node.retired) return false
+  return node.citus?.localGroup === group && node.citus.useSecondaryNodes === 'never'
+}
+
 function isCoordinator(node: Observation): node is Answered {
   return node.kind === 'answered' && kindOf(node) === 'coordinator'
 }

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { takesWritesOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Survey } from '../model/observation.ts'
 import type { Access } from '../walk/access.ts'
@@ -54,11 +55,8 @@ export function inPlace(promoted: HostPort, { from }: Move): string {
   return `${formatAddress(promoted)} is promoted in the place of ${formatAddress(from.address)}`
 }
 
-/** An expand coordinator with a copy of its own takes writes, is of group 0, and is in nobody's place. */
 function isPromoted(node: Observation, { group, from }: Move): boolean {
-  if (node.kind !== 'answered' || node.inRecovery || node.readOnly || node.retired) return false
-  if (node.citus?.localGroup !== group || node.citus.useSecondaryNodes !== 'never') return false
-  return node.systemIdentifier === from.systemIdentifier
+  return takesWritesOf(node, group) && node.systemIdentifier === from.systemIdentifier
 }
 
 /** All but the old primary, under whatever name it is in a row. */

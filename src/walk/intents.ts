@@ -10,7 +10,7 @@ import { witnesses } from '../diagnose/witnesses.ts'
 import { isNotInstalled } from '../model/ailing.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import { type Intent, intentsIn } from '../model/intent.ts'
-import { coordinatorOf } from '../model/kinds.ts'
+import { coordinatorOf, takesWritesOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
@@ -213,9 +213,7 @@ function isOvertaken({ group, from, to }: Intent, { nodes }: Survey): boolean {
   const known = answered.filter(({ address }) => sameAddress(address, from) || sameAddress(address, to))
   return answered.some(
     (node) =>
-      !(node.inRecovery || node.readOnly || node.retired) &&
-      node.citus?.localGroup === group &&
-      node.citus.useSecondaryNodes === 'never' &&
+      takesWritesOf(node, group) &&
       known.some(({ systemIdentifier }) => systemIdentifier === node.systemIdentifier) &&
       !known.some(({ instance }) => instance === node.instance),
   )

@@ -45,6 +45,17 @@ export const TRANSACTIONS: readonly Ailment[] = [
   },
   {
     id: 'H102',
+    name: 'the same, beside an old primary of that group, whose recovery would roll back what others have just prepared',
+    finds: {
+      ...prepared('citus_2_1234_5_6', 90_000),
+      nodes: [writable('w2a', 2, { readOnly: true }), writable('w2c', 2)],
+    },
+    mend: /psql -h w1a .*SELECT \* FROM pg_prepared_xacts WHERE gid = /,
+    misses: 'one half a minute old',
+    near: prepared('citus_2_1234_5_6', 30_000),
+  },
+  {
+    id: 'H102',
     name: 'one of Citus that a retired server has prepared',
     finds: {
       ...prepared('citus_1000000001_1234_5_6', 90_000),

@@ -1,6 +1,9 @@
+import { primaryOf } from '../../model/catalog.ts'
 import { parseGid } from '../../model/gid.ts'
 import type { Inspection, PreparedTransaction } from '../../model/inspection.ts'
-import { formatAddress } from '../../model/node.ts'
+import { takesWritesOf } from '../../model/kinds.ts'
+import { formatAddress, sameAddress } from '../../model/node.ts'
+import type { Answered } from '../../model/observation.ts'
 import { readLocalGroup } from '../../model/retired.ts'
 import { psql } from '../../model/shell.ts'
 import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
@@ -176,12 +179,14 @@ function decidedBy(facts: Facts, localGroup: number) {
   const { group, retired } = readLocalGroup(localGroup)
   const { database } = facts.survey
   const whose = retired ? `an old primary of group ${group}, which is retired` : `group ${group}`
-  const deciding = facts.inspections.find(
-    ({ node }) =>
-      !node.inRecovery &&
-      node.retired === retired &&
-      node.citus?.localGroup === group &&
-      node.citus.useSecondaryNodes === 'never',
+  // Another server that takes itself for the group would roll back what the registered primary has just prepared.
+  const registered = primaryOf(facts.coordinator.citus?.catalog ?? [], group)
+  const isRegistered = (node: Answered) =>
+    registered !== undefined && sameAddress(node.address, registered.address)
+  const deciding = facts.inspections.find(({ node }) =>
+    retired
+      ? node.retired && !node.inRecovery && node.citus?.localGroup === group
+      : isRegistered(node) && takesWritesOf(node, group),
   )?.node
   const sql = 'SELECT recover_prepared_transactions()'
   return {
