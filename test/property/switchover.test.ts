@@ -158,6 +158,19 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     },
   )
 
+  test('known: others promoted another in the moment of ours, which took a bit of its line: what that one writes then is theirs', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      seed: 24_573,
+      standbys: [0, [2, 1]],
+      orders: [order({ at: 200, meanwhile: { at: 'promoting', what: 'others promote another' } })],
+      stops: ['for good', 'no'],
+      promotes: ['hand over', null],
+    })
+    expect(tally.get('meanwhile: others promote another')).toBe(1)
+    expect(tally.get('lost by others')).toBeGreaterThan(0)
+  })
+
   test('known: the old coordinator is handed over to, takes over again, and takes writes: nobody is held by what it had written down', async () => {
     const { tally } = await runSwitchovers({
       ...QUIET,

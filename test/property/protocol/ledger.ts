@@ -46,9 +46,13 @@ export class Ledger {
       `acknowledged ${write.id}: ${write.parts.map(({ server }) => server).join(', ')} by ${write.entry.server}`,
     )
     world.count('acknowledged')
-    for (const { group, timeline } of [...write.parts, write.entry]) {
+    for (const { group, timeline, server } of [...write.parts, write.entry]) {
       const newer = world.members(group).filter((one) => descends(one, timeline) && !one.inRecovery)
-      for (const one of newer) this.#require(write, group, one)
+      // Others promoted it in the moment in which a switchover promoted its own, which took a bit of its line: no primary of ours.
+      const where = world.server(server)
+      const isBeside = where !== undefined && world.othersPromoted.has(where) && !where.readOnlyInFile
+      if (isBeside && newer.length > 0) this.#excuse(write)
+      else for (const one of newer) this.#require(write, group, one)
     }
   }
 
