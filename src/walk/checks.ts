@@ -47,7 +47,17 @@ function toOpen(cause: UnreadableCause): string {
 
 /** What each of those that were asked for one has answered. */
 export function noCoordinator({ nodes }: Survey): string {
-  return `no writable coordinator answers: ${nodes.map(show).join('; ')}`
+  return `no writable coordinator answers: ${nodes.map(show).join('; ')}${toCoordinator(nodes)}`
+}
+
+/** Whoever gave the URL of a worker is told where its coordinator is, as its own copy says. */
+function toCoordinator(nodes: Survey['nodes']): string {
+  const [first, ...others] = nodes
+  if (first?.kind !== 'answered' || others.length > 0 || !first.citus) return ''
+  const { localGroup, catalog } = first.citus
+  const row = primaryOf(catalog, COORDINATOR_GROUP)
+  if (localGroup === COORDINATOR_GROUP || !row) return ''
+  return `: it is a worker; its coordinator is ${formatAddress(row.address)}, as its pg_dist_node says`
 }
 
 /** Two coordinators can be told apart by the row of group 0 alone; without one there is nothing to go by. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { literal, statement } from '../db/sql.ts'
+import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Access } from './access.ts'
 import { requireCoordinator } from './checks.ts'
@@ -58,7 +59,13 @@ export async function historyEverywhere(
     const { database } = request
     const coordinator = requireCoordinator(await observe(access, request, new Clock()))
     if (!coordinator.installed) requireInstalled(coordinator, access.migration)
-    const changes = await readHistory(access, coordinator.address, database, limit)
+    const changes = await readHistory(access, coordinator.address, database, limit).catch(
+      (error: unknown) => {
+        // Who may look at the records and no more can read them: others are told what they lack.
+        if (codeOf(error) === SqlState.insufficientPrivilege) requireInstalled(coordinator, access.migration)
+        throw error
+      },
+    )
     all.push(...changes.map((change) => ({ database, ...change })))
   }
   return newestFirst(all).slice(0, limit)

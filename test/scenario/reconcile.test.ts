@@ -3,7 +3,7 @@ import { run } from '../../src/cli/program.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { standin } from '../support/clients.ts'
-import { lentTo, Scenario } from '../support/scenario.ts'
+import { citusHa, lentTo, Scenario } from '../support/scenario.ts'
 
 describe('reconcile after a promotion', () => {
   let scenario: Scenario
@@ -50,6 +50,26 @@ describe('reconcile after a promotion', () => {
     const ran = await scenario.run('reconcile')
     expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
     expect(ran.stderr).toMatch(/^citus-ha: no writable coordinator answers: /)
+  })
+
+  it('is told by a worker whose URL it was given where the coordinator is', async () => {
+    const worker = server('worker-1')
+    const url = worker.url(scenario.cluster.database, 'citus_ha')
+    const ran = await citusHa(['status', '--coordinator', url])
+    expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
+    expect(ran.stderr).toContain(
+      `it is a worker; its coordinator is ${at('coordinator')}, as its pg_dist_node says`,
+    )
+  })
+
+  it('says to a role that may not read the history who grants it', async () => {
+    const { coordinator, database } = scenario.cluster
+    await coordinator.query('SET citus.enable_ddl_propagation = off; CREATE ROLE plain LOGIN')
+    const ran = await citusHa(['history', '--coordinator', coordinator.url(database, 'plain')])
+    expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
+    expect(ran.stderr).toContain(
+      `${at('coordinator')}: no right to use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
+    )
   })
 
   it('asks a coordinator again that has no connection left for it, and says so', async () => {
