@@ -1,4 +1,6 @@
 import type { Command } from 'commander'
+import { redact } from '../config/redact.ts'
+import { shellWord } from '../model/shell.ts'
 import type { Login } from './login.ts'
 
 /** Options of every command that talks to a cluster. */
@@ -18,6 +20,23 @@ export function addClusterOptions(command: Command): Command {
       (url: string, before: readonly string[] = []) => [...before, url],
     )
 }
+
+/**
+ * Commands of ours in a text, as whoever gave these options has to type them: with the file, or the coordinators, of this one. A
+ * password is no part of it.
+ */
+export function asTyped({ config, coordinator = [] }: ClusterOptions): (text: string) => string {
+  const bare = (url: string) => redact(url.replace(/^(\w+:\/\/[^:@/]*):[^@]*@/, '$1@'))
+  const given = [
+    ...(config === undefined ? [] : [`--config ${shellWord(config)}`]),
+    ...coordinator.map((url) => `--coordinator ${shellWord(bare(url))}`),
+  ]
+  const typed = given.map((each) => ` ${each}`).join('')
+  return (text) => text.replace(OWN_COMMAND, (command) => `${command}${typed}`)
+}
+
+/** One that names its cluster itself stays as it is. */
+const OWN_COMMAND = /\bcitus-ha [a-z]+\b(?![^#;]*--(?:config|coordinator)\b)/g
 
 /** What stands before the command counts as if it stood behind it: coordinators add up, and of two files the last counts. */
 export function takeOptionsBefore(program: Command): void {

@@ -12,7 +12,7 @@ import { unlessInterrupted } from './interrupted.ts'
 import { type Io, plain } from './io.ts'
 import { loggedIn } from './login.ts'
 
-export { addClusterOptions, type ClusterOptions } from './cluster-options.ts'
+export { addClusterOptions, asTyped, type ClusterOptions } from './cluster-options.ts'
 
 /** A configured cluster for the length of one command. */
 export interface Session {

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { asTyped } from '../../src/cli/cluster-options.ts'
 import { groupsOption } from '../../src/cli/options.ts'
 import { findBinaries } from '../../src/demo/binaries.ts'
 import { describeError } from '../../src/walk/describe-error.ts'
@@ -202,5 +203,32 @@ describe('options before the command', () => {
     expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
     if (typeof expected === 'string') expect(ran.stderr).toBe(expected)
     else expect(ran.stderr).toMatch(expected)
+  })
+})
+
+describe('a command that is printed, for whoever has named the cluster', () => {
+  const file = { config: "it's.yaml" }
+  const urls = { coordinator: ['postgres://citus_ha:secret@cn1/app', 'postgres://citus_ha@cn2/app'] }
+  const both = '--coordinator postgres://citus_ha@cn1/app --coordinator postgres://citus_ha@cn2/app'
+
+  test.each([
+    ['by nothing', {}, 'citus-ha reconcile --group 1', 'citus-ha reconcile --group 1'],
+    ['by a file', file, 'citus-ha reconcile --group 1', `citus-ha reconcile --config "it's.yaml" --group 1`],
+    ['by URLs', urls, 'citus-ha doctor   # names what', `citus-ha doctor ${both}   # names what`],
+    [
+      'twice',
+      urls,
+      'see citus-ha status; citus-ha recover',
+      `see citus-ha status ${both}; citus-ha recover ${both}`,
+    ],
+    [
+      'of its own',
+      file,
+      'citus-ha install --role r --coordinator URL',
+      'citus-ha install --role r --coordinator URL',
+    ],
+    ['of others', file, 'psql -h w1 -c "SELECT 1"', 'psql -h w1 -c "SELECT 1"'],
+  ])('%s', (_, options, text, typed) => {
+    expect(asTyped(options)(text)).toBe(typed)
   })
 })

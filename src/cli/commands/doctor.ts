@@ -1,10 +1,9 @@
 import type { Command } from 'commander'
-import { redact } from '../../config/redact.ts'
 import { CHECKS } from '../../doctor/checks.ts'
-import { shellWord } from '../../model/shell.ts'
 import { type Examination, examineDatabase } from '../../walk/doctor.ts'
 import {
   addClusterOptions,
+  asTyped,
   type ClusterOptions,
   databasesOf,
   requestOf,
@@ -35,7 +34,11 @@ export function doctorCommand(command: Command, io: Io, exit: (code: number) => 
     .action(async (options: DoctorOptions) => {
       if (options.list) return list(options, io)
       const { done: found, failed } = await withCluster(options, io, (session) => examineAll(session, io))
-      const done = found.map((each) => executable(each, options))
+      const typed = asTyped(options)
+      const done = found.map((each) => ({
+        ...each,
+        findings: each.findings.map((finding) => ({ ...finding, mend: typed(finding.mend) })),
+      }))
       const hasError = done.some(({ findings }) => findings.some(({ severity }) => severity === 'error'))
       exit(hasError ? 3 : 0)
       if (done.length > 0 && options.json) printJson(io, { ...done[0], databases: done })
@@ -48,21 +51,6 @@ export function doctorCommand(command: Command, io: Io, exit: (code: number) => 
 function list({ json }: DoctorOptions, io: Io): void {
   if (json) printJson(io, { checks: CHECKS.map(({ when: _, ...check }) => check) })
   else io.stdout.write(renderChecks(CHECKS))
-}
-
-/** A command that begins as this one: with the file, or the coordinators, that were given here; a password is no part of it. */
-function executable(found: Examination, { config, coordinator = [] }: ClusterOptions): Examination {
-  const bare = (url: string) => redact(url.replace(/^(\w+:\/\/[^:@/]*):[^@]*@/, '$1@'))
-  const given = [
-    ...(config === undefined ? [] : [`--config ${shellWord(config)}`]),
-    ...coordinator.map((url) => `--coordinator ${shellWord(bare(url))}`),
-  ]
-  const typed = given.map((each) => ` ${each}`).join('')
-  const findings = found.findings.map((finding) => ({
-    ...finding,
-    mend: finding.mend.replace(' --config FILE', () => typed),
-  }))
-  return { ...found, findings }
 }
 
 async function examineAll(session: Session, io: Io): Promise<{ done: Examination[]; failed: unknown[] }> {

@@ -7,7 +7,14 @@ import { requireCoordinator } from '../../walk/checks.ts'
 import { Clock } from '../../walk/clock.ts'
 import { observe, view } from '../../walk/look.ts'
 import { type Status, statusDocument, statusOf } from '../../walk/status.ts'
-import { addClusterOptions, type ClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
+import {
+  addClusterOptions,
+  asTyped,
+  type ClusterOptions,
+  requestOf,
+  type Session,
+  withCluster,
+} from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
 import { colorsFor, heightFor, type Io, plain, printJson, widthFor } from '../io.ts'
 import { durationOption, groupsOption } from '../options.ts'
@@ -131,11 +138,15 @@ function copyOf({ isTTY, columns, rows }: Io['stdout']) {
   }
 }
 
-async function one(session: Session, { group }: StatusOptions, io: Io): Promise<Status> {
+async function one(session: Session, options: StatusOptions, io: Io): Promise<Status> {
+  const { group } = options
   const { access, database } = session
   const request = { ...requestOf(session, io), mode: 'dry-run' as const, groups: group ?? null }
   const survey = await observe(access, request, new Clock())
   const coordinator = requireCoordinator(survey)
   const seen = view(survey, access, request)
-  return statusOf(seen, await readActivity(access, coordinator, database))
+  const status = statusOf(seen, await readActivity(access, coordinator, database))
+  const typed = asTyped(options)
+  const remarks = status.remarks.map((each) => ({ ...each, next: each.next && typed(each.next) }))
+  return { ...status, remarks }
 }

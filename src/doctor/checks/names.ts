@@ -169,6 +169,6 @@ function notAllowed(facts: Facts): Found[] {
         .map((each) => formatAddress(each.address))
         .join(', ')}`,
     ],
-    mend: 'citus-ha install --config FILE --user postgres   # or another superuser',
+    mend: 'citus-ha install --user postgres   # or another superuser',
   }))
 }
