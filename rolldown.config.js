@@ -1,5 +1,6 @@
 // Puts the command, with what every run of it loads, into few files: reading some hundred modules took most of its start.
 // Two levels below the package's root, as the modules are that look for `sql/` and `package.json` from where they are.
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { defineConfig } from 'rolldown'
@@ -26,11 +27,22 @@ const notices = {
   },
 }
 
+/** Which commit the files were made of, where they were made in its repository. */
+const commit = {
+  name: 'commit',
+  generateBundle() {
+    const asked = spawnSync('git', ['rev-parse', '--show-prefix', 'HEAD'], { encoding: 'utf8' })
+    const [prefix, head] = asked.status === 0 ? asked.stdout.split('\n') : []
+    // Somewhere below the top it is another repository's, into which this one was unpacked.
+    if (prefix === '' && head) this.emitFile({ type: 'asset', fileName: 'COMMIT', source: `${head.slice(0, 12)}\n` })
+  },
+}
+
 export default defineConfig({
   input: { 'citus-ha': 'src/main.ts' },
   platform: 'node',
   external: [/^node:/, ...BESIDE],
-  plugins: [notices],
+  plugins: [notices, commit],
   output: {
     dir: 'dist/bin',
     cleanDir: true,

@@ -140,6 +140,13 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/config.ts')).configCommand,
   },
   {
+    name: 'version',
+    group: 'Look, and change nothing:',
+    usage: OPTIONS,
+    about: 'this program: its version and commit, the schema it needs, its Node.js; asks no server',
+    load: async () => (await import('./commands/version.ts')).versionCommand,
+  },
+  {
     name: 'rules',
     group: 'Look, and change nothing:',
     usage: OPTIONS,

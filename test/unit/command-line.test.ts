@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { asTyped } from '../../src/cli/cluster-options.ts'
 import { groupsOption } from '../../src/cli/options.ts'
 import { findBinaries } from '../../src/demo/binaries.ts'
+import { currentMigration } from '../../src/install/migrations.ts'
 import { describeError } from '../../src/walk/describe-error.ts'
 import { citusHa, type Ran } from '../support/scenario.ts'
 
@@ -231,4 +232,16 @@ describe('a command that is printed, for whoever has named the cluster', () => {
   ])('%s', (_, options, text, typed) => {
     expect(asTyped(options)(text)).toBe(typed)
   })
+})
+
+test('version says what somebody who helps wants to know', async () => {
+  const { stdout, exitCode } = await citusHa(['version'])
+  expect(exitCode).toBe(0)
+  expect(stdout).toMatch(
+    new RegExp(
+      `^citus-ha +\\d+\\.\\d+\\.\\d+.*\nschema citus_ha +migration \\d+\nNode\\.js +${process.version} on \\w+ \\w+\n$`,
+    ),
+  )
+  const document: unknown = JSON.parse((await citusHa(['version', '--json'])).stdout)
+  expect(document).toMatchObject({ migration: currentMigration(), node: process.version })
 })

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { currentMigration } from '../../install/migrations.ts'
+import { type Io, printJson } from '../io.ts'
+import { packageFile, packageVersion } from '../version.ts'
+
+const HELP = `
+Asks no server. Which Citus a cluster has, citus-ha status says; whether its schema citus_ha is this program’s, citus-ha doctor.`
+
+/** Of this program, for whoever reports what it did. */
+export function versionCommand(command: Command, io: Io): void {
+  command
+    .option('--json', 'one JSON document on stdout')
+    .addHelpText('after', HELP)
+    .action(({ json }: { readonly json?: boolean }) => {
+      const about = {
+        version: packageVersion(),
+        commit: commit(),
+        migration: currentMigration(),
+        node: process.version,
+        platform: `${process.platform} ${process.arch}`,
+      }
+      if (json) return printJson(io, about)
+      io.stdout.write(
+        [
+          `citus-ha         ${about.version}${about.commit === null ? '' : ` (commit ${about.commit})`}`,
+          `schema citus_ha  migration ${about.migration}`,
+          `Node.js          ${about.node} on ${about.platform}`,
+          '',
+        ].join('\n'),
+      )
+    })
+}
+
+/** What it was built of; null: of no repository. */
+function commit(): string | null {
+  try {
+    return readFileSync(packageFile('dist/bin/COMMIT'), 'utf8').trim()
+  } catch {
+    return null
+  }
+}
