@@ -134,9 +134,9 @@ describe('citus-ha demo', () => {
     await nothingIsLeft()
   })
 
-  test('a failure is one line and exit code 1', async () => {
+  test('binaries that are not there are one line and exit code 2', async () => {
     const demo = new Program(['demo'], { CITUS_HA_PG_BINDIR: join(tmp, 'nothing') })
-    expect(await demo.ended).toBe(1)
+    expect(await demo.ended).toBe(2)
     expect(demo.stderr).toMatch(/^citus-ha: CITUS_HA_PG_BINDIR: .*\n$/)
     await nothingIsLeft()
   })

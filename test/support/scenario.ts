@@ -151,7 +151,8 @@ export class Scenario {
   /** A configuration file in the cluster's directory, which goes when the cluster goes. */
   async configFile(config: object): Promise<string> {
     const file = join(this.cluster.directory, `citus-ha-${this.#files++}.yaml`)
-    await writeFile(file, stringify(config))
+    // It may hold a token.
+    await writeFile(file, stringify(config), { mode: 0o600 })
     return file
   }
 
