@@ -13,6 +13,11 @@ SELECT (SELECT coalesce(jsonb_agg(c.relname::text ORDER BY c.relname), '[]')
        coalesce((SELECT g.rolsuper FROM grantee g), false) AS superuser,
        (SELECT coalesce(jsonb_agg(r.rolname::text ORDER BY r.rolname), '[]')
           FROM grantee g JOIN pg_auth_members m ON m.roleid = g.oid JOIN pg_roles r ON r.oid = m.member) AS members,
+       (SELECT coalesce(jsonb_agg(d.datname::text ORDER BY d.datname), '[]')
+          FROM pg_database d
+         WHERE d.datname <> current_database()
+           AND EXISTS (SELECT FROM grantee g JOIN pg_shdepend o ON o.refobjid = g.oid
+                        WHERE o.refclassid = 'pg_authid'::regclass AND o.dbid = d.oid)) AS elsewhere,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'setting', s.setting) ORDER BY s.name), '[]')
           FROM pg_settings s
          WHERE s.sourcefile LIKE '%postgresql.auto.conf'

@@ -1,4 +1,4 @@
-import { jsonLiteral, literal } from '../db/sql.ts'
+import { jsonLiteral, literal, statement } from '../db/sql.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { INSTALL_LOCK, INSTALL_SETTINGS, type Prepared } from './install.ts'
@@ -74,13 +74,17 @@ function partOf({ node, database, facts, steps, proofs }: Part): string {
   ].join('\n')
 }
 
-/** In a DO block nothing but literals is from outside. */
+/**
+ * In a DO block nothing but literals is from outside. Whoever may CREATE in the database can make a schema of our name after the
+ * script was made, and a view of it would run as the superuser who only looks: it is judged first, as `trustOf` does.
+ */
 function guard({ timeline }: Answered, migration: number): string {
-  const there = `pg_catalog.to_regclass('citus_ha.migration') IS NOT NULL`
   const isPrinted = (what: string) => `RAISE EXCEPTION '${what}: nothing was done; print this script anew'`
   return `DO $$
 DECLARE
   applied int := 0;
+  present bool;
+  strange text;
 BEGIN
   IF pg_catalog.pg_is_in_recovery() THEN
     RAISE EXCEPTION 'this server is a standby: nothing was done; run this on its primary';
@@ -92,10 +96,16 @@ BEGIN
     ${isPrinted('another server was promoted since this script was made')};
   END IF;`
   }
-  IF ${there} THEN
+  SELECT f.owner IS NOT NULL, pg_catalog.jsonb_path_query_array(pg_catalog.jsonb_build_array(f.strangers, f.creators, f.others), '$[*][*]')::text
+    INTO present, strange
+    FROM (${statement('probe/schema')}) AS f;
+  IF strange <> '[]' THEN
+    RAISE EXCEPTION 'the schema citus_ha is not ours (%): nothing was done', strange;
+  END IF;
+  IF present AND pg_catalog.to_regclass('citus_ha.migration') IS NOT NULL THEN
     SELECT pg_catalog.max(m.number) INTO applied FROM citus_ha.migration m;
   END IF;
-  IF applied <> ${literal(migration)} THEN
+  IF applied IS DISTINCT FROM ${literal(migration)} THEN
     ${isPrinted('the schema citus_ha was changed since this script was made')};
   END IF;
 END $$;`

@@ -20,6 +20,8 @@ const remainsRow = z.object({
   functions: z.array(z.object({ name: z.string(), signature: z.string() })),
   superuser: z.boolean(),
   members: z.array(z.string()),
+  /** Other databases of the server in which something is the role's, or granted to it: citus-ha's schema, as a rule. */
+  elsewhere: z.array(z.string()),
   held: z.array(z.object({ name: z.string(), setting: z.string() })),
 })
 
@@ -35,6 +37,8 @@ export interface UninstallOrder {
   /** The role that goes, with what `install` granted it. */
   readonly role: string
   readonly keepRole: boolean
+  /** All from which it goes: what the role may do on a server is taken from it where no other needs that. */
+  readonly databases: readonly string[]
 }
 
 /** What one database of one server has of ours. Plain data. */
@@ -85,7 +89,7 @@ async function passwordsOf(session: SessionLike, role: string): Promise<number> 
  * What is removed, in its order. Pure. Each table and function by its name and with RESTRICT: the server itself refuses where
  * something of somebody else's is in the schema, or depends on what is.
  */
-export function planUninstall(remains: Remains, { role, keepRole }: UninstallOrder): Removal {
+export function planUninstall(remains: Remains, { role, keepRole, databases }: UninstallOrder): Removal {
   const stays: string[] = []
   const steps: Step[] = []
   const schema = remains.present ? schemaStep(remains) : null
@@ -110,11 +114,17 @@ export function planUninstall(remains: Remains, { role, keepRole }: UninstallOrd
     ...PROMOTING.filter((each) => promoting.includes(each.name)).map(({ what }) => revoke(what)),
     ...(connects ? [revoke(`CONNECT ON DATABASE ${identifier(database)}`)] : []),
   )
-  const roleSteps = [
+  const elsewhere = remains.elsewhere.filter((name) => !databases.includes(name))
+  if (elsewhere.length > 0) {
+    const where = `database${elsewhere.length === 1 ? '' : 's'} ${elsewhere.join(', ')}`
+    stays.push(`role ${role}: it is used in ${where}, too: it keeps what it may do on the server`)
+  }
+  const grants = [
     ...(remains.statistics ? [revoke('pg_read_all_stats')] : []),
     ...(remains.reserved ? [revoke('pg_use_reserved_connections')] : []),
     ...(parameters ?? []).filter(({ granted }) => granted).map((each) => revoke(alterSystem(each.name))),
   ]
+  const roleSteps = elsewhere.length > 0 ? [] : grants
   if (keepRole) return { steps, roleSteps, stays }
   if (remains.members.length > 0) {
     const why = `role ${role}: it has members, who would lose what it may do: ${remains.members.join(', ')}`
@@ -124,6 +134,7 @@ export function planUninstall(remains: Remains, { role, keepRole }: UninstallOrd
     const sql = [`DELETE FROM pg_dist_authinfo WHERE rolename = ${literal(role)}`]
     steps.push({ kind: 'password', what: `password of ${role} in pg_dist_authinfo`, done: 'removed', sql })
   }
+  if (elsewhere.length > 0) return { steps, roleSteps, stays }
   const drop: Step = { kind: 'role', what: `role ${role}`, done: 'removed', sql: [`DROP ROLE ${name}`] }
   return { steps, roleSteps: [...roleSteps, drop], stays }
 }
@@ -204,7 +215,9 @@ export async function removeRole(
   order: UninstallOrder,
 ): Promise<Removal> {
   return await within(session, BEGIN, 'COMMIT', async () => {
-    const { roleSteps, stays } = planUninstall(await remainsOn(session, node, order.role), order)
+    // By now it has gone from the other databases, where it could.
+    const alone = { ...order, databases: [] }
+    const { roleSteps, stays } = planUninstall(await remainsOn(session, node, order.role), alone)
     const ofRole = stays.filter((line) => line.startsWith('role '))
     return await carriedOut(session, roleSteps, { steps: [], roleSteps, stays: ofRole })
   })

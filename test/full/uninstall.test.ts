@@ -255,6 +255,28 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
     expect(await dumps()).toEqual(before)
   })
 
+  it('what the role may do on a server stays where another database has citus-ha too', async () => {
+    const may = () =>
+      server('worker-2').query(
+        `SELECT pg_has_role('citus_ha', 'pg_read_all_stats', 'USAGE') AS stats,
+                has_parameter_privilege('citus_ha', 'default_transaction_read_only', 'ALTER SYSTEM') AS parameter`,
+      )
+    await server('worker-2').query('CREATE DATABASE other')
+    const other = (text: string) => server('worker-2').query(text, [], { database: 'other' })
+    await other('CREATE SCHEMA citus_ha; GRANT USAGE ON SCHEMA citus_ha TO citus_ha')
+    const stays = `stays: ${at('worker-2')}, database ${scenario.cluster.database}: role citus_ha: it is used in database other, too: it keeps what it may do on the server`
+    for (const args of [['--dry-run'], []]) {
+      const ran = await uninstall(...args)
+      expect(left(ran), ran.stderr).toEqual([stays])
+      expect(await may()).toEqual([{ stats: true, parameter: true }])
+    }
+    expect(await everywhere()).toEqual([false, false, false])
+    await other('DROP SCHEMA citus_ha')
+    const last = await uninstall()
+    expect(last, last.stderr).toMatchObject({ exitCode: 0 })
+    expect(last.stdout).toContain('role citus_ha removed')
+  })
+
   it('keeps the others away while it is at work', async () => {
     const second: Ran[] = []
     const meanwhile = async (point: string) => {

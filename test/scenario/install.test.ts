@@ -169,6 +169,30 @@ describe.skipIf(!(await hasClients()))('install says what it does', () => {
     expect(doctor.stdout).toContain('nothing found that would make the next failover fail')
   })
 
+  it('a script runs nothing of a schema citus_ha that somebody made since it was made', async () => {
+    const { stdout } = await install('--print-sql')
+    const asMallory = [
+      'SET citus.enable_ddl_propagation = off',
+      'CREATE SCHEMA citus_ha',
+      `CREATE FUNCTION citus_ha.evil() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'evil as %', current_user; END $$`,
+      'CREATE VIEW citus_ha.migration AS SELECT citus_ha.evil() AS number',
+    ]
+    const one = server('worker-1')
+    await one.query(`SET citus.enable_ddl_propagation = off; CREATE ROLE mallory LOGIN`)
+    await one.query(
+      `SET citus.enable_ddl_propagation = off; GRANT CREATE ON DATABASE ${database()} TO mallory`,
+    )
+    const client = await one.connect({ database: database(), user: 'mallory' })
+    for (const text of asMallory) await client.query(text)
+    await client.end()
+    const ran = await psql(one, database(), stdout)
+    expect(ran).toMatchObject({
+      exitCode: 3,
+      stderr: expect.stringContaining('the schema citus_ha is not ours'),
+    })
+    expect(ran.stderr).not.toContain('evil as')
+  })
+
   it('uninstall takes it all back, as each server was before', async () => {
     const before = await everything()
     await install('--switchover')

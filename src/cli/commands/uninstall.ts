@@ -74,8 +74,8 @@ function exitCodeOf({ outcome, done, stays, failure }: Result): number {
 }
 
 async function everywhere(session: Session, options: UninstallOptions, io: Io): Promise<Result> {
-  const order: UninstallOrder = { role: options.role, keepRole: options.keepRole === true }
   const databases = await databasesOf(session)
+  const order: UninstallOrder = { role: options.role, keepRole: options.keepRole === true, databases }
   const look = async (ownPids: readonly number[] = []): Promise<Uninstallation[]> => {
     const found: Uninstallation[] = []
     for (const database of databases) {
