@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import { redact } from '../config/redact.ts'
 import { shellWord } from '../model/shell.ts'
 import type { Login } from './login.ts'
 
@@ -26,13 +25,28 @@ export function addClusterOptions(command: Command): Command {
  * password is no part of it.
  */
 export function asTyped({ config, coordinator = [] }: ClusterOptions): (text: string) => string {
-  const bare = (url: string) => redact(url.replace(/^(\w+:\/\/[^:@/]*):[^@]*@/, '$1@'))
   const given = [
     ...(config === undefined ? [] : [`--config ${shellWord(config)}`]),
-    ...coordinator.map((url) => `--coordinator ${shellWord(bare(url))}`),
+    ...coordinator.map((url) => `--coordinator ${shellWord(withoutPassword(url))}`),
   ]
   const typed = given.map((each) => ` ${each}`).join('')
   return (text) => text.replace(OWN_COMMAND, (command) => `${command}${typed}`)
+}
+
+/** What is left can be typed, the password given otherwise; of one that was read, as `parseUrl` reads it. */
+function withoutPassword(url: string): string {
+  const [, head = '', query = ''] = /^([^?]*)\??(.*)$/s.exec(url) ?? []
+  const kept = query.split('&').filter((pair) => !/password/i.test(decoded(pair.split('=')[0] ?? '')))
+  const bare = head.replace(/^(\w+:\/\/[^:@/]*):[^@/]*@/, '$1@')
+  return kept.join('') === '' ? bare : `${bare}?${kept.join('&')}`
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 /** One that names its cluster itself stays as it is. */

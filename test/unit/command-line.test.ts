@@ -232,6 +232,16 @@ describe('a command that is printed, for whoever has named the cluster', () => {
   ])('%s', (_, options, text, typed) => {
     expect(asTyped(options)(text)).toBe(typed)
   })
+
+  test.each([
+    ['postgres://cn1/app?password=secret&sslmode=require', '"postgres://cn1/app?sslmode=require"'],
+    ['postgres://cn1:5432/app?password=sec@ret', 'postgres://cn1:5432/app'],
+    ['postgres://cn1/app?%70assword=secret&user=a', '"postgres://cn1/app?user=a"'],
+    [`postgres://cn1/app?user=a&password='a'secret`, '"postgres://cn1/app?user=a"'],
+    ['postgres://a:secret@cn1:1,cn2:2/app', 'postgres://a@cn1:1,cn2:2/app'],
+  ])('%s without its password', (url, shown) => {
+    expect(asTyped({ coordinator: [url] })('citus-ha doctor')).toBe(`citus-ha doctor --coordinator ${shown}`)
+  })
 })
 
 test('version says what somebody who helps wants to know', async () => {
