@@ -100,6 +100,7 @@ async function findFile(sources: ConfigSources): Promise<Found | null> {
   if (named) return { ...(await read(named, sources)), path: named, by: 'CITUS_HA_CONFIG' }
   if (coordinators?.length || splitUrls(env.CITUS_HA_COORDINATOR ?? '').length > 0) return null
   for (const path of defaultFiles) {
+    await requireRegular(path, sources)
     const found = await read(path, sources).catch((error: unknown) => {
       if (isMissing(error)) return null
       throw error
@@ -107,6 +108,14 @@ async function findFile(sources: ConfigSources): Promise<Found | null> {
     if (found) return { ...found, path, by: 'default' }
   }
   return null
+}
+
+/** Nobody has named it: to read a pipe that lies there would take for ever. @throws ConfigError */
+async function requireRegular(path: string, { readFile }: ConfigSources): Promise<void> {
+  if (readFile) return
+  const there = await stat(path).catch(() => null)
+  if (there && !there.isFile() && !there.isDirectory())
+    throw new ConfigError(`${redact(path)}: not a regular file`)
 }
 
 function isMissing(error: unknown): boolean {

@@ -33,7 +33,8 @@ interface UninstallOptions extends ClusterOptions, Login {
 
 const HELP = `
 Refused while a watcher runs, a change or a switchover is under way or unresolved, a fence is held, or only the schema knows what a row
-was. Nothing of anybody else's is removed: a schema of that name that is not ours, a role that owns something.
+was. Nothing of anybody else's is removed: a schema of that name that is not ours, a role that owns something. Like every command it is
+about the databases that the file names (databases:), or else all in which Citus is, whichever the URL names: --dry-run lists them.
 Exit codes: 0 removed, or nothing to remove; 3 refused; 4 not confirmed, or blocked: nothing was removed; 5 something stays, named with
 its node: the same command again goes on from there.
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { currentMigration } from '../../install/migrations.ts'
 import { type Io, printJson } from '../io.ts'
-import { packageFile, packageVersion } from '../version.ts'
+import { packageVersion } from '../version.ts'
 
 const HELP = `
 Asks no server. Which Citus a cluster has, citus-ha status says; whether its schema citus_ha is this program’s, citus-ha doctor.`
@@ -32,10 +32,10 @@ export function versionCommand(command: Command, io: Io): void {
     })
 }
 
-/** What it was built of; null: of no repository. */
+/** What the bundle was built of, which has it beside itself; null: it is not a bundle, or of no repository. */
 function commit(): string | null {
   try {
-    return readFileSync(packageFile('dist/bin/COMMIT'), 'utf8').trim()
+    return readFileSync(new URL('./COMMIT', import.meta.url), 'utf8').trim()
   } catch {
     return null
   }
