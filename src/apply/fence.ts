@@ -299,7 +299,7 @@ export class Fence {
         () => false,
       )
       if (lives) await this.end(`the connection to ${formatAddress(node)} broke`)
-      else this.#posts = this.#posts.filter((each) => each !== post)
+      else this.#posts = this.#posts.filter((each) => each.session !== session)
     })
   }
 
