@@ -65,24 +65,21 @@ export async function survey(prober: Prober, request: SurveyRequest): Promise<Su
     }
     isWhole = asked.ask(named(asked.answers)) === 0
   }
-  const nodes = asked.answers
-  const [again, ...heard] = await Promise.all([
-    askedLast(prober, nodes),
+  // Before witnesses are: they are asked about one that does not answer any more.
+  const nodes = await askedLast(prober, asked.answers)
+  const heard = await Promise.all([
     hearWitnesses(prober, witnesses, nodes, request.witnessFreshnessMs, (address) => asked.lent(address)),
     tryNames(prober, nodes, request.names),
   ])
-  return {
-    database: request.database,
-    at: request.now().toISOString(),
-    nodes: again,
-    testimony: heard.flat(),
-  }
+  const testimony = heard.flat()
+  return { database: request.database, at: request.now().toISOString(), nodes, testimony }
 }
 
 /**
  * A primary that is behind one of its standbys is asked once more, after that one: it has written since, or it lacks what the
  * standby has. So a standby's receiver, which may hold a dead connection for a minute, need not be believed.
- * @returns all of them; one that does not answer any more has a position that is not known
+ * @returns all of them, each as it answered last, or did not: a position that nobody can confirm is neither held against a
+ * primary that has just died, nor forgotten of one that was set back
  */
 export async function askedLast(
   prober: Pick<Prober, 'probe'>,
@@ -91,8 +88,7 @@ export async function askedLast(
   return await Promise.all(
     nodes.map(async (node) => {
       if (node.kind !== 'answered' || node.inRecovery || !isBehindAStandby(nodes, node)) return node
-      const again = await prober.probe(node.address)
-      return again.kind === 'answered' ? again : { ...node, lsn: null }
+      return await prober.probe(node.address)
     }),
   )
 }

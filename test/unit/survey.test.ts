@@ -156,7 +156,7 @@ describe('a primary that is behind a standby which lives is asked once more, aft
   it.each<[string, readonly Observation[], Observation, readonly string[], bigint | null]>([
     ['it has written since', [written(0x40n), ahead], written(0x60n), ['w1a'], 0x60n],
     ['it lacks that', [written(0x40n), ahead], written(0x40n), ['w1a'], 0x40n],
-    ['it is not known any more', [written(0x40n), ahead], silent('w1a'), ['w1a'], null],
+    ['it does not answer any more', [written(0x40n), ahead], silent('w1a'), ['w1a'], null],
     ['not one that has as much', [written(0x50n), ahead], written(0x60n), [], 0x50n],
     [
       'not one of another line',
@@ -180,8 +180,31 @@ describe('a primary that is behind a standby which lives is asked once more, aft
     }
     const [primary, other] = await askedLast({ probe }, nodes)
     expect(asked).toEqual(expected)
-    expect(primary).toMatchObject({ kind: 'answered', lsn })
+    expect(primary).toMatchObject(lsn === null ? again : { kind: 'answered', lsn })
     expect(other).toEqual(nodes[1])
+  })
+
+  it('where it does not answer then, that is what is seen, and witnesses are asked about it', async () => {
+    const seen = [writable('cn1', 0), written(0x40n), ahead, writable('w2a', 2), standby('w2b', 2, 'w2a')]
+    let times = 0
+    const prober: Prober = {
+      probe: async ({ host }) =>
+        host === 'w1a' && times++ > 0
+          ? silent(host, 'timeout')
+          : (seen.find((node) => node.address.host === host) ?? silent(host)),
+      ask: async (witness, about) => testimony(witness.host, about.host, 'down'),
+      held: async () => null,
+    }
+    const { nodes, testimony: told } = await survey(prober, {
+      database: 'app',
+      seeds: [address('cn1')],
+      witnessFreshnessMs: 5000,
+      now: () => new Date(0),
+      silence: null,
+      names: { aliasOf: () => null, ofPrimaries: false, ofSecondaries: false, promoting: [] },
+    })
+    expect(nodes.find((node) => node.address.host === 'w1a')).toEqual(silent('w1a', 'timeout'))
+    expect(told.map(({ about }) => about.host)).toContain('w1a')
   })
 })
 
