@@ -34,10 +34,16 @@ describe('citus-ha event beside a watcher that takes orders', () => {
   beforeEach(async () => {
     await scenario.restore()
     const detect = { interval: '400ms', timeout: '800ms' }
-    const listening = await scenario.configFile({ detect, control: { listen: '127.0.0.1:0', token: TOKEN } })
+    const listening = await scenario.configFile(
+      { detect, control: { listen: '127.0.0.1:0', token: TOKEN } },
+      0o600,
+    )
     watching = WatchProcess.start([...scenario.options, '--config', listening])
     const { base: url } = await Controller.of(watching)
-    config = await scenario.configFile({ control: { listen: '127.0.0.1:0', token: TOKEN, connect: { url } } })
+    config = await scenario.configFile(
+      { control: { listen: '127.0.0.1:0', token: TOKEN, connect: { url } } },
+      0o600,
+    )
   })
   afterEach(async () => {
     await watching?.stop()

@@ -31,7 +31,7 @@ describe('install as a superuser who logs in by himself', () => {
     )
     // The superuser's as it happens, and not sent for him all the same.
     const coordinators = urls.map((url) => ({ url: url.replace('citus_ha@', 'citus_ha:right-secret@') }))
-    file = await scenario.configFile({ coordinators, connection: { password: PASSWORD } })
+    file = await scenario.configFile({ coordinators, connection: { password: PASSWORD } }, 0o600)
   })
   afterAll(async () => {
     await scenario?.stop()

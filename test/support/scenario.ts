@@ -149,10 +149,9 @@ export class Scenario {
   }
 
   /** A configuration file in the cluster's directory, which goes when the cluster goes. */
-  async configFile(config: object): Promise<string> {
+  async configFile(config: object, mode = 0o644): Promise<string> {
     const file = join(this.cluster.directory, `citus-ha-${this.#files++}.yaml`)
-    // It may hold a token.
-    await writeFile(file, stringify(config), { mode: 0o600 })
+    await writeFile(file, stringify(config), { mode })
     return file
   }
 
