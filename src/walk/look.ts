@@ -50,8 +50,8 @@ export async function observe(
 }
 
 /**
- * A survey in which some servers have been asked anew, under every name they have in it, and the others not: for a caller
- * that has kept those from changing since. Whether they have is seen again under the change's locks.
+ * A survey in which some servers have been asked anew, under every name they have in it, and of the others only a primary that
+ * is behind one of them (`askedLast`): for a caller that has kept those from changing since. Whether they have is seen again under the change's locks.
  * @param instances as in `Answered`
  */
 export async function askedAnew(access: Access, seen: Survey, instances: readonly string[]): Promise<Survey> {

@@ -284,7 +284,7 @@ const LESS_THAN_KNOWN: readonly Case[] = [
     nodes: [standby('w1b', 1, null, { lsn: 0x1000n, readsStatistics: false })],
   },
   {
-    name: 'the same, and the primary did not answer when it was asked once more',
+    name: 'the same, and where the primary is could not be read: nothing follows',
     rule: 'D050',
     nodes: [writable('w1a', 1, { lsn: null }), standby('w1b', 1, 'w1a', { lsn: 0x1000n })],
   },

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -605,6 +606,19 @@ describe('without a file that is named', () => {
     }
     const loading = readConfig({ env: {}, readFile, defaultFiles: [home, machine] })
     expect(await complaint(loading)).toBe(`${home}: permission denied`)
+  })
+
+  test('a pipe that lies there is not waited for', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))
+    const pipe = join(directory, 'citus-ha.yaml')
+    try {
+      execFileSync('mkfifo', [pipe])
+      expect(await complaint(readConfig({ env: {}, defaultFiles: [pipe] }))).toBe(
+        `${pipe}: not a regular file`,
+      )
+    } finally {
+      await rm(directory, { recursive: true })
+    }
   })
 })
 

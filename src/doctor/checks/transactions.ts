@@ -192,7 +192,7 @@ function decidedBy(facts: Facts, localGroup: number) {
   return {
     evidence: deciding
       ? `prepared by ${whose}: ${formatAddress(nameOf(facts, deciding))} decides`
-      : `prepared by ${whose}: no server that answers decides; that one has committed it if its pg_dist_transaction has the gid`,
+      : `prepared by ${whose}: the server that decides does not answer; it was committed if pg_dist_transaction there has the gid, and else rolled back`,
     // A retired one is read-only by default.
     recover: deciding
       ? psql(nameOf(facts, deciding), database, retired ? `BEGIN READ WRITE; ${sql}; COMMIT` : sql)
