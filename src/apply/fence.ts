@@ -20,6 +20,8 @@ import {
 
 const LIMIT_MS = 2000
 const DYING_MS = 200
+/** Writers wait meanwhile: whether a server died is known by then, or its session counts as broken. Milliseconds. */
+const VERDICT_MS = 500
 const WHY_NOT = 'nothing was fenced'
 
 export interface FenceOrder {
@@ -122,6 +124,8 @@ export class Fence {
   #ended: string | null = null
   #ending: Promise<void> = Promise.resolve()
   #told: ((why: string) => void) | null = null
+  /** Of sessions that were lost: whether their servers died with them is being found out. */
+  readonly #verdicts = new Set<Promise<void>>()
   /** Opened for copies that are expected to take writes soon, by instance. */
   readonly #expected = new Map<string, Promise<Post>>()
 
@@ -228,8 +232,20 @@ export class Fence {
     })
   }
 
-  /** Lets one change work on its sessions: until `giveBack` it does not end. @returns false: it is over, or lent already */
-  borrow(): boolean {
+  /** Waits, half a second at most, until it is known of each session that was lost whether its server died. Never throws. */
+  async #judged(): Promise<void> {
+    const late = new AbortController()
+    const limit = pause(VERDICT_MS, undefined, { signal: late.signal }).catch(() => undefined)
+    await Promise.race([Promise.all(this.#verdicts), limit])
+    late.abort()
+  }
+
+  /**
+   * Lets one change work on its sessions: until `giveBack` it does not end.
+   * @returns false: it is over, or lent already
+   */
+  async borrow(): Promise<boolean> {
+    if (this.#verdicts.size > 0) await this.#judged()
     if (this.endedWhy !== null || this.#borrowed || this.#spent) return false
     this.#borrowed = true
     return true
@@ -291,7 +307,7 @@ export class Fence {
   #mind(post: Post): void {
     const { node, session, essential } = post
     if (!essential) return
-    session.onLost?.(async () => {
+    const judge = async () => {
       // A server that is killed may take connections while its sessions end already.
       await pause(DYING_MS)
       const lives = await this.#open(node).then(
@@ -300,6 +316,11 @@ export class Fence {
       )
       if (lives) await this.end(`the connection to ${formatAddress(node)} broke`)
       else this.#posts = this.#posts.filter((each) => each.session !== session)
+    }
+    session.onLost?.(async () => {
+      const verdict = judge()
+      this.#verdicts.add(verdict)
+      await verdict.finally(() => this.#verdicts.delete(verdict))
     })
   }
 

@@ -167,9 +167,9 @@ async function carryOut(
   clock: Clock,
 ): Promise<Done | Again> {
   const fence = request.fenceOf(view.plan.fence)
-  if (!fence?.borrow()) {
+  if (fence === null || !(await fence.borrow())) {
     // One that has lost a session keeps its other locks until its time is over, and the change would wait for them.
-    if (fence && fence.endedWhy !== null) await fence.end(fence.endedWhy)
+    if (fence !== null && fence.endedWhy !== null) await fence.end(fence.endedWhy)
     return await changeInside(null, access, request, view, cluster, clock)
   }
   try {

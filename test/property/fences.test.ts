@@ -26,7 +26,7 @@ test('a fence that was taken anew outlives the end of the one before, which a ch
   expect(await hold()).toMatchObject({ outcome: 'fenced' })
   const old = fences.of([1])
   // As a change does that has been decided, and is verified still: its transactions are over, the fence is lent.
-  expect(old?.borrow()).toBe(true)
+  expect(await old?.borrow()).toBe(true)
   old?.spend()
   await within(world, Promise.resolve(old?.dismiss([])))
   expect(await hold()).toMatchObject({ outcome: 'fenced' })
