@@ -134,8 +134,7 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
     return told('undone', 'a switchover that died was overtaken by another change')
   }
   const target = await access.prober(database).probe(to)
-  if (target.kind === 'answered' && !target.inRecovery)
-    return told('promoted', `a switchover has promoted ${formatAddress(to)}; its change is to be made`)
+  if (target.kind === 'answered' && !target.inRecovery) return told('promoted', describePromoted(intent))
   try {
     if (phase === 'quiescing') {
       await withSession(access, database, from, releaseServer)
@@ -157,6 +156,14 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
     const failure = `could not be ${isBegun ? 'undone' : 'carried on'}: ${failureOf(error)}`
     return told('left', `a switchover that died ${failure}${isBegun ? '' : `; ${wayBack(intent)}`}`)
   }
+}
+
+/** Before it came to its promotion, or once it was to be undone, nobody has seen that all was replayed. */
+function describePromoted({ to, phase }: Intent): string {
+  const at = formatAddress(to)
+  return phase === 'promoting'
+    ? `a switchover has promoted ${at}; its change is to be made`
+    : `${at} is promoted, though the switchover to it died before its promotion, or was being undone: it is judged as any other promotion`
 }
 
 /** What only a person may say: that nothing was written where the promotion went. An old primary that takes writes is held no more. */

@@ -255,6 +255,35 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     expect(tally.get('promoted by hand')).toBe(1)
   })
 
+  test('known: others promoted the target of one that died before its promotion: nobody says that the switchover has done so', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      orders: [
+        order({
+          meanwhile: { at: 'quiesce', what: 'others promote the target' },
+          dies: { at: 'quiesce', how: 'killed' },
+        }),
+      ],
+    })
+    expect(tally.get('promoted before its time')).toBe(1)
+    expect(tally.get('changed by another')).toBeUndefined()
+  })
+
+  test('known: an undo was on its way when its maker died by whose word the target was to be promoted: it arrives before a person acts', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      seed: 28_539,
+      standbys: [0, [1, 2, 2]],
+      clients: 2,
+      orders: [order({ at: 400 })],
+      faults: [{ on: 'statement', since: 'promoting', at: 6, what: 'kill in flight', whom: 0, ms: 30 }],
+      stops: ['for good', 'no'],
+      promotes: ['promote', null],
+    })
+    expect(tally.get('fault')).toBe(1)
+    expect(tally.get('undone by another')).toBe(1)
+  })
+
   test('known: others had promoted one, a switchover another: the first of the three comes back as a standby', async () => {
     const { tally } = await runSwitchovers({
       ...QUIET,

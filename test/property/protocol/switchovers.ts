@@ -144,6 +144,7 @@ const progress =
     if (/is undone/.test(line)) world.count('undone by another')
     if (/goes on: .* is promoted/.test(line)) world.count('carried on by another')
     if (/has promoted/.test(line)) world.count('changed by another')
+    if (/is promoted, though/.test(line)) world.count('promoted before its time')
     if (/was overtaken/.test(line)) world.count('overtaken')
   }
 
@@ -256,6 +257,8 @@ async function calm(world: World): Promise<void> {
   world.calm = true
   world.heal()
   for (const group of world.groups) tidy(world, group)
+  // What the dead had sent has arrived long before a person reads what is written down.
+  await passing(world, 100)
   for (const group of world.groups) finishByHand(world, group)
   await passing(world, CALM_MS)
 }
