@@ -1,5 +1,6 @@
 import { SessionLost } from '../db/pg.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
+import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 import { resolveInDoubt } from '../recover/recover.ts'
 import { watched } from './blockers.ts'
@@ -82,6 +83,17 @@ function changeLockSql({ fencedSince }: Participant, { lockTimeoutMs, statementM
   return [lockTimeoutSql(longer), TAKE_CHANGE_LOCK, lockTimeoutSql(lockTimeoutMs)].join('; ')
 }
 
+/** A metadata sync of Citus gets on in less, unless it waits for a node that hangs: age of its transaction, in milliseconds. */
+const SYNC_MS = 500
+
+/** It makes copies right by itself, and sent away it comes back after seconds (`citus.metadata_sync_retry_interval`). */
+function isSyncYoung(node: HostPort, { watch }: ChangeContext): boolean {
+  return watch.seen.some(
+    ({ node: at, application, ageMs }) =>
+      sameAddress(at, node) && application === 'Citus Metadata Sync Daemon' && (ageMs ?? SYNC_MS) < SYNC_MS,
+  )
+}
+
 /** The coordinator's copy, which a metadata sync of Citus may hold. */
 async function lockFirst(
   coordinator: Participant,
@@ -91,7 +103,8 @@ async function lockFirst(
   try {
     return await lockCopy(coordinator, fence, context, null)
   } catch (error) {
-    if (codeOf(error) !== SqlState.lockNotAvailable) throw error
+    if (codeOf(error) !== SqlState.lockNotAvailable || isSyncYoung(coordinator.copy.node, context))
+      throw error
     const anew = [
       rollbackSql(coordinator),
       beginSql(coordinator, idleLimit(context.limits)),

@@ -20,6 +20,7 @@ import { type Acted, type Again, act } from './act.ts'
 import { Ailments } from './ailments.ts'
 import { type KnownCoordinator, noCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
+import { untilFree } from './in-the-way.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type Seen, type View, view } from './look.ts'
 import { prove } from './prove.ts'
@@ -120,7 +121,8 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
       leftOut.length > 0 ? leftOut.map(({ node }) => `without ${formatAddress(node)}`) : ['trying again']
     for (const line of [`${acted.why}; ${next.join(', ')}`, ...namesOf(acted)]) request.progress(line)
     last = { seen, acted }
-    await pause(waitMs, undefined, { signal: request.signal }).catch(unlessLeft(acted))
+    const inRound = leftOut.length > 0 ? [] : acted.blockers
+    await untilFree(access, request.database, inRound, waitMs, request.signal).catch(unlessLeft(acted))
   }
 }
 

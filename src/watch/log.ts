@@ -63,6 +63,7 @@ export function cycleLevel(log: WatchLog): LogLevel {
 
 interface Failing {
   readonly what: string
+  readonly level: 'warn' | 'error'
   readonly tries: number
 }
 
@@ -127,10 +128,18 @@ class Narrator {
   #failure(event: Acted): Line[] {
     const { report, groups, failures } = event
     const { database, outcome, reason, refusals, warnings, blockers } = report
+    const isPassing =
+      blockers.length > 0 && blockers.every(({ ageMs }) => ageMs !== null && ageMs < PASSING_MS)
+    const level = isPassing ? 'warn' : 'error'
     const what = [outcome, ...refusals.map(({ group, rule }) => `${group}:${rule}`)].join(' ')
     const keys = groups.map((group) => `${database}/${group}`)
-    const repeated = failures > 1 && keys.every((key) => this.#failing.get(key)?.what === what)
-    for (const key of keys) this.#failing.set(key, { what, tries: failures })
+    const repeated =
+      failures > 1 &&
+      keys.every((key) => {
+        const known = this.#failing.get(key)
+        return known?.what === what && known.level === level
+      })
+    for (const key of keys) this.#failing.set(key, { what, level, tries: failures })
     const rules = refusals.map(({ group, rule, reason }) => ({ group, rule, code: reason }))
     const inTheWay = blockers.map(describeBlocker)
     const fields = {
@@ -145,7 +154,7 @@ class Narrator {
       blockers: inTheWay,
     }
     const text = `${groupsText(groups)}: ${outcome}: ${reason.text}`
-    return [{ level: repeated ? 'debug' : 'error', text, fields }]
+    return [{ level: repeated ? 'debug' : level, text, fields }]
   }
 
   #success(event: Acted): Line[] {
@@ -205,6 +214,9 @@ class Narrator {
     for (const key of this.#failing.keys()) if (key.startsWith(`${database}/`)) this.#failing.delete(key)
   }
 }
+
+/** Another tool's change may stay open for some seconds; what is open for longer a person should see to. Age in milliseconds. */
+const PASSING_MS = 10_000
 
 /** How long the same text stays quiet after it was loud. */
 const QUIET_MS = 300_000

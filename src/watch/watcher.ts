@@ -1,4 +1,5 @@
 import { messageOf } from '../db/sqlstate.ts'
+import type { Blocker } from '../model/blocker.ts'
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Silence } from '../observe/silence.ts'
@@ -6,6 +7,7 @@ import type { Access } from '../walk/access.ts'
 import { clusterName, limitsOf } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
 import { guardTransactions } from '../walk/guard.ts'
+import { untilFree } from '../walk/in-the-way.ts'
 import { requireUsable } from '../walk/install.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import { recordPositions } from '../walk/positions.ts'
@@ -46,6 +48,8 @@ export interface WatcherOptions {
 /** Even if no pulse told of anything, all is looked at again after so many intervals. */
 const INTERVALS_IF_WELL = 30
 const INTERVALS_IF_AILING = 5
+/** Longer than the longest pause between two tries. */
+const IN_THE_WAY_MS = 30_000
 /** Between the beginnings of two surveys, however much is going on. */
 const SHORTEST_MS = 50
 
@@ -80,6 +84,9 @@ export class Watcher {
   #turnedAt = performance.now()
   #turns = 0
   #surveys = 0
+  /** Ends the wait for those who were in the way of the last try. */
+  #tried = new AbortController()
+  #waiting: Promise<void> = Promise.resolve()
   /** Looked for once; what was found is in `#lines`. */
   #unlisted: Promise<void> | null = null
   /** To be told at the next turn. */
@@ -157,6 +164,7 @@ export class Watcher {
       broken.abort()
       await this.#fences.close()
       await this.#pulses.stop()
+      await this.#waiting
       await this.#access.close()
       await this.#unlisted
       await leading
@@ -303,6 +311,9 @@ export class Watcher {
       this.#nextAt = performance.now() + intervalMs / 2
       return this.#leadAlarm.ring()
     }
+    // A later try knows better who is in the way.
+    this.#tried.abort()
+    this.#tried = new AbortController()
     const began = this.#groups.tryingSince(groups, performance.now())
     const request = { ...this.request, signal, began, groups, seen, silence: this.#silence }
     const done = await (intent.kind === 'recovery'
@@ -311,11 +322,22 @@ export class Watcher {
     const { failures, before } = this.#groups.tried(intent, done, performance.now())
     // What is to be done next, and when, is seen by looking again.
     if (done.failed || done.leftOut) this.#alarm.ring()
+    const blockers = done.failed ? (done.report?.blockers ?? []) : []
+    if (blockers.length > 0)
+      this.#waiting = this.#awaitFree(blockers, AbortSignal.any([signal, this.#tried.signal]))
     await this.#fences.yieldTo(done.report?.blockers ?? [])
     if (done.report && (done.told || before > 0)) {
       tell({ kind: 'acted', report: done.report, groups, stages: done.stages, failures })
     }
     if (done.error) throw done.error
+  }
+
+  /** Whoever was in the way of a try may be gone long before the next one is due. Never throws. */
+  async #awaitFree(blockers: readonly Blocker[], signal: AbortSignal): Promise<void> {
+    await untilFree(this.#access, this.database, blockers, IN_THE_WAY_MS, signal).catch(() => undefined)
+    if (signal.aborted) return
+    this.#groups.hope()
+    this.#alarm.ring()
   }
 
   async #keepLead(signal: AbortSignal): Promise<void> {

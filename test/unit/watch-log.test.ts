@@ -36,6 +36,20 @@ async function logAt(level: LogLevel) {
   return { log, lines, told, clock, written }
 }
 
+const blocker = (parts: Partial<Blocker>): Blocker => ({
+  node: address('w1a'),
+  pid: 7,
+  user: 'u',
+  application: 'app',
+  state: 'active',
+  ageMs: 5,
+  statement: null,
+  client: null,
+  database: null,
+  ours: false,
+  ...parts,
+})
+
 const refusal: Refusal = {
   group: 1,
   reason: 'split-brain',
@@ -194,6 +208,22 @@ describe('what repeats itself', () => {
     ])
   })
 
+  test('who is in the way for a moment is a warning, and an error once it lasts', async () => {
+    const { told } = await logAt('trace')
+    const by = (ageMs: number | null, failures: number) => {
+      const event = blocked(failures)
+      return { ...event, report: { ...event.report, blockers: [blocker({ ageMs })] } }
+    }
+    expect(levels(told(by(3_000, 1), by(5_000, 2), by(12_000, 3), by(14_000, 4)))).toEqual([
+      'warn acted',
+      'debug acted',
+      'error acted',
+      'debug acted',
+    ])
+    // Of a prepared transaction nobody can say that it will pass.
+    expect(levels(told(acted(), by(null, 1)))).toEqual(['info acted', 'info recovered', 'error acted'])
+  })
+
   test('another reason, another group, a new row of failures are loud again', async () => {
     const { told } = await logAt('trace')
     const refused = report({
@@ -238,23 +268,12 @@ test('no secret is written, wherever it stands', async () => {
   const { log, written } = await logAt('trace')
   const url = 'postgres://u:hunter2@cn1/app'
   const statement = `ALTER ROLE u PASSWORD 'x'; password='hunter2'`
-  const blocker: Blocker = {
-    node: address('w1a'),
-    pid: 7,
-    user: 'u',
-    application: url,
-    state: 'active',
-    ageMs: 5,
-    statement,
-    client: null,
-    database: null,
-    ours: false,
-  }
+  const inTheWay = blocker({ application: url, statement })
   const failing = report({
     outcome: 'blocked',
     reason: remark('blocked', url),
     warnings: [url],
-    blockers: [blocker],
+    blockers: [inTheWay],
   })
   log.told(acted({ failures: 1, report: failing }))
   log.told(diagnosed({ standing: 'refused', summary: url, evidence: ['password=hunter2 host=x', url] }))
