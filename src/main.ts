@@ -27,9 +27,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     if (!interrupted.signal.aborted) return interrupted.abort(new Interrupted(signal))
     const left =
-      inFlight.size > 0 ? `may be left prepared: ${[...inFlight].join(', ')}` : 'nothing was prepared'
+      inFlight.size > 0
+        ? `prepared transactions may remain: ${[...inFlight].join(', ')}`
+        : 'nothing was prepared'
     process.stderr.write(
-      `citus-ha: ended in the middle; ${left}; any later run resolves it, or: citus-ha recover\n`,
+      `citus-ha: killed during a change; ${left}. Run: citus-ha recover (any later run of reconcile or watch also does it)\n`,
     )
     process.exit(signal === 'SIGINT' ? 130 : 143)
   })

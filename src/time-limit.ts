@@ -12,6 +12,9 @@ export interface TimeLimit {
  */
 export function timeLimit(ms: number): TimeLimit {
   const over = new AbortController()
-  const timer = setTimeout(() => over.abort(new DOMException(`${ms} ms are over`, 'TimeoutError')), ms)
+  const timer = setTimeout(
+    () => over.abort(new DOMException(`the time limit of ${ms} ms is over`, 'TimeoutError')),
+    ms,
+  )
   return { signal: over.signal, clear: () => clearTimeout(timer) }
 }

@@ -30,7 +30,7 @@ export function describeBlocker(blocker: Blocker): string {
   const node = formatAddress(blocker.node)
   const where = blocker.database === null ? '' : `, database ${blocker.database}`
   if (pid === 0)
-    return `${node}${where}: a prepared transaction${statement ? ` '${statement}'` : ''}; it is left alone (pg_prepared_xacts names it)`
+    return `${node}${where}: a prepared transaction${statement ? ` '${statement}'` : ''}; citus-ha leaves it alone (see pg_prepared_xacts)`
   const works = client ? `, for pid ${client.pid} on ${client.node}` : ''
   const age = ageMs === null ? '' : `, open for ${(ageMs / 1000).toFixed(1)} s`
   const said = statement ? `: ${statement.replace(/\s+/g, ' ').slice(0, 80)}` : ''
@@ -75,7 +75,9 @@ export async function watched<T>(
 /** Knowing who it was is a service to people; the change itself goes by the lock's own answer. */
 async function lookWho(watch: Watch, node: HostPort, pid: number): Promise<void> {
   const noting = (what: string) => (error: unknown) => {
-    watch.unasked.push(`${formatAddress(node)}: who is in the way could not be ${what}: ${messageOf(error)}`)
+    watch.unasked.push(
+      `${formatAddress(node)}: the blocking sessions could not be ${what}: ${messageOf(error)}`,
+    )
     return []
   }
   watch.seen.push(...(await watch.ask(node, pid).catch(noting('asked'))))

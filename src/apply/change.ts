@@ -173,7 +173,7 @@ async function requireClosed(
   const open = 'session' in old && why === null ? await shutOldPrimary(old, madeBy, context) : why
   if (open === null) return
   const [node, at] = [out.node, old.node].map(formatAddress)
-  const text = `${node} takes no part (${out.why}), and would go on sending writes to ${at}, which lives and can’t be closed (${open}): stop that one, there: pg_ctl stop -m fast; then: citus-ha reconcile`
+  const text = `${node} takes no part (${out.why}) and would still send writes to ${at}, which is running and cannot be closed (${open}): stop ${at}, there: pg_ctl stop -m fast; then run: citus-ha reconcile`
   throw new ParticipantError(old.successor, 'close', new Error(text))
 }
 
@@ -181,7 +181,7 @@ async function requireClosed(
 function requireWork(copies: readonly LockedCopy[]): void {
   const planned = copies.some(({ participant }) => participant.copy.steps.length > 0)
   if (planned && copies.every(({ steps }) => steps.length === 0))
-    throw new Outdated('another change has done this meanwhile')
+    throw new Outdated('another run has already made this change')
 }
 
 /**
@@ -194,7 +194,7 @@ function stampOf(first: LockedCopy, rest: readonly LockedCopy[], isVouched: bool
   if (ahead) {
     const node = formatAddress(ahead.participant.copy.node)
     throw new Outdated(
-      `${node} has taken part in a change under coordinator timeline ${ahead.epochTimeline}; this coordinator is on ${first.timeline}`,
+      `${node} has taken part in a change under coordinator timeline ${ahead.epochTimeline}, but this coordinator is on timeline ${first.timeline}`,
     )
   }
   return { timeline: first.timeline, epoch: Math.max(...copies.map((copy) => copy.epoch)) + 1 }

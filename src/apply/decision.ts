@@ -81,10 +81,12 @@ async function endWaitAfter(
   try {
     session = await reconnect()
     await session.run(`SELECT pg_cancel_backend(${literal(pid)})`, limits.statementMs)
-    return [`the coordinator’s commit waited ${waitMs} ms for synchronous replication and went on without it`]
+    return [
+      `the coordinator’s commit waited ${waitMs} ms for synchronous replication and then continued without it`,
+    ]
   } catch (error) {
     return [
-      `the coordinator’s commit waits for synchronous replication, and could not be freed: ${messageOf(error)}`,
+      `the coordinator’s commit waits for synchronous replication, and the wait could not be cancelled: ${messageOf(error)}`,
     ]
   } finally {
     await session?.close()

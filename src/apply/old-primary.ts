@@ -98,7 +98,7 @@ export async function closeOldPrimary(
     const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: successor, madeBy })})`
     await session.run(`${retire}; COMMIT`, limits.statementMs)
     if (recoveryHeld || (await recoveryEnds(old, limits.statementMs))) return []
-    return [dataLossAt(at, 'a 2PC recovery of its Citus that had begun before does not end')]
+    return [dataLossAt(at, 'a 2PC recovery that its Citus had begun before does not end')]
   } catch (error) {
     await session.run(rollbackSql(old), limits.statementMs).catch(() => undefined)
     return [dataLossAt(at, messageOf(error))]
@@ -113,5 +113,5 @@ async function recoveryEnds({ session }: OldPrimary, limitMs: number): Promise<b
 }
 
 function dataLossAt(at: string, why: string): string {
-  return `${at}, the old primary, runs on and could not be retired: ${why}. Data loss is possible until it is stopped (there: pg_ctl stop -m fast): its Citus may roll back what the new primary prepares on other nodes`
+  return `${at}, the old primary, is still running and could not be retired: ${why}. Data loss is possible until it is stopped (there: pg_ctl stop -m fast): its Citus may roll back what the new primary prepares on other nodes`
 }

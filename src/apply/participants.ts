@@ -107,7 +107,7 @@ function unfenceable({ node }: OldPrimaryPlan, error: unknown): string {
 }
 
 export function notFenced(node: HostPort, error: unknown): string {
-  return `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)} (${codeOf(error)}); stop it, there: pg_ctl stop -m fast; or give it the schema, as a superuser: citus-ha install`
+  return `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)} (${codeOf(error)}); stop it, there: pg_ctl stop -m fast; or install the schema there, as a superuser: citus-ha install`
 }
 
 /** Closes what was opened for the change; a fence's sessions are closed with the fence. */

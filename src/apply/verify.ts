@@ -296,15 +296,15 @@ function streams(seen: Observation, { upstream }: Expectation): boolean {
 function whyNot(seen: Observation, each: Expectation): string {
   const { upstream } = each
   if (seen.kind !== 'answered') {
-    const next = upstream && each.follows ? '; what is read through it is not known: citus-ha status' : ''
+    const next = upstream && each.follows ? '; where it sends reads is not known: see citus-ha status' : ''
     return `${seen.cause}: ${seen.detail}${next}`
   }
   const from = upstream ? formatAddress(upstream.address) : 'any primary'
   const { code, text } = answeredState(seen, upstream)
-  if (code === 'unseen') return 'whether it streams can’t be seen: this role may not read its statistics'
+  if (code === 'unseen') return 'its replication state is hidden: this role lacks pg_read_all_stats there'
   if (code === 'streaming' && upstream === null)
-    return 'it streams, and no primary of its group is proved: citus-ha status'
-  if (code === 'streaming') return `it streams from ${from}, and has not replayed the change`
+    return 'it streams, but no primary of its group is proved: see citus-ha status'
+  if (code === 'streaming') return `it streams from ${from}, but has not replayed the change`
   if (seen.receiver === null)
     return `it does not stream from ${from}: its log says why (primary_conninfo, pg_hba.conf)`
   return `it does not stream from ${from} (${text}): point primary_conninfo at the primary`

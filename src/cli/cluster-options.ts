@@ -58,7 +58,7 @@ export function takeOptionsBefore(program: Command): void {
     for (const [name, value] of Object.entries(program.opts<Record<string, unknown>>())) {
       const own: unknown = command.getOptionValue(name)
       if (!command.options.some((option) => option.attributeName() === name))
-        command.error(`error: ${command.name()} takes no --${name}`)
+        command.error(`error: ${command.name()} does not take --${name}`)
       if (Array.isArray(value)) command.setOptionValue(name, [...value, ...(Array.isArray(own) ? own : [])])
       else if (own === undefined) command.setOptionValue(name, value)
     }

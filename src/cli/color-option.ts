@@ -11,7 +11,7 @@ export function addColorOption(command: Command, io: Pick<Io, 'color'>): void {
     .addOption(
       new Option(
         '--color <when>',
-        'colours: auto (on a terminal; NO_COLOR and FORCE_COLOR are heeded), always, never',
+        'colours: auto (on a terminal, and as NO_COLOR and FORCE_COLOR say), always, never',
       ).choices(COLOR_MODES),
     )
     .on('option:color', (mode: ColorMode) => {

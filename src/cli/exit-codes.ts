@@ -1,9 +1,9 @@
 /** What the exit codes mean, for `--help` and the README. */
 export const EXIT_CODES = [
-  [0, 'converged: every copy was proved right, whether or not anything had to change'],
-  [1, 'an error of citus-ha itself'],
-  [2, 'usage or configuration'],
-  [3, 'refused: the evidence does not allow it'],
-  [4, 'blocked: locks or nodes did not let it through before the deadline; nothing changed'],
-  [5, 'committed, but not yet proved on every copy, or an old primary not fenced (named in the report)'],
+  [0, 'every copy of pg_dist_node is up to date, whether or not a change was needed'],
+  [1, 'an internal error of citus-ha'],
+  [2, 'an error in the command line or the configuration'],
+  [3, 'refused: the evidence does not allow a change'],
+  [4, 'blocked: locks or nodes blocked the change until the deadline; nothing was changed'],
+  [5, 'committed, but not yet verified on every node, or an old primary is not fenced (the report names it)'],
 ] as const

@@ -43,8 +43,8 @@ export async function handOver(
     signal: io.signal,
   })
   if (answer.kind === 'answered' && answer.status === 200) return ranOf(answer.body as Document)
-  const why = answer.kind === 'answered' ? `the watcher answers ${answer.status}` : answer.why
-  io.stderr.write(`not handed over: ${why}\n`)
+  const why = answer.kind === 'answered' ? `the watcher answers HTTP status ${answer.status}` : answer.why
+  io.stderr.write(`warning: no watcher handled the event (${why}); this command handles it\n`)
   return null
 }
 

@@ -20,9 +20,9 @@ export function addLoginOptions(command: Command): Command {
   return command
     .option(
       '-U, --user <name>',
-      'connect as this role, to the same servers; its password is found as by psql',
+      'connect as this role to the same servers; the password is found as psql finds it',
     )
-    .option('-W, --password', 'ask for the password, whatever is known of it')
+    .option('-W, --password', 'always ask for the password')
 }
 
 /**
@@ -38,7 +38,10 @@ export async function loggedIn(loaded: Loaded, { user, password }: Login, io: Io
   if (!mustAsk && !(io.askSecret && (await wantsPassword(config, loaded.database, io))))
     return { ...loaded, config }
   if (!io.askSecret)
-    throw new CitusHaError('usage', '-W: nobody can be asked here: set PGPASSWORD, or use a password file')
+    throw new CitusHaError(
+      'usage',
+      '-W: there is no terminal to ask for the password: set PGPASSWORD, or use a password file',
+    )
   const named = user ?? config.coordinators[0]?.settings.user ?? (io.env.PGUSER || undefined)
   const typed = new Secret(await io.askSecret(`Password${named === undefined ? '' : ` for user ${named}`}: `))
   const settings = (each: ConnectionSettings): ConnectionSettings =>

@@ -26,7 +26,8 @@ export function addressOption(text: string): HostPort {
 
 /** @param before where it was given before: nobody should take the last of two for both */
 export function groupOption(text: string, before?: number): number {
-  if (before !== undefined) throw new InvalidArgumentError(`group ${before} was given before: one at a time.`)
+  if (before !== undefined)
+    throw new InvalidArgumentError(`group ${before} was already given: give one group only.`)
   return readGroup(text)
 }
 
@@ -41,7 +42,7 @@ export function groupsOption(text: string, before: readonly number[] = []): numb
 }
 
 export function countOption(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a number from 1 on.')
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a whole number of at least 1.')
   return Number(text)
 }
 
@@ -49,7 +50,7 @@ export function countOption(text: string): number {
 export function httpOption(): Option {
   return new Option(
     '--http [host:port]',
-    `answer /healthz, /readyz, /metrics and /status (${DEFAULT_LISTENER})`,
+    `serve /healthz, /readyz, /metrics and /status (${DEFAULT_LISTENER})`,
   )
     .preset(DEFAULT_LISTENER)
     .argParser((text: string): HostPort => {

@@ -17,19 +17,24 @@ export async function buildProgram(
   isWanted: (name: string) => boolean = () => true,
 ): Promise<Command> {
   const program = new Command('citus-ha')
-    .description('Keeps the node metadata of a Citus cluster true when a primary changes.')
+    .description('Keeps the node metadata of a Citus cluster up to date when a primary changes.')
     .version(packageVersion())
     .exitOverride()
-    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'citus-ha: ')),
+    })
     .configureHelp({ subcommandTerm })
-    .showHelpAfterError('(citus-ha COMMAND --help says more)')
+    .showHelpAfterError('(see: citus-ha --help)')
     .addHelpText(
       'after',
-      `\n--config and --coordinator of a command may stand before it, too.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
+      `\n--config and --coordinator may also come before the command.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
     )
   addColorOption(program, io)
   for (const { name, group, about, load } of COMMANDS) {
     const command = program.command(name).description(about).helpGroup(group)
+    command.showHelpAfterError(`(see: citus-ha ${name} --help)`)
     if (!isWanted(name)) continue
     ;(await load())(command, io, exit)
     addColorOption(command, io)

@@ -6,7 +6,7 @@ import { type Colors, colorsFor, type Io, plain } from './io.ts'
 export function renderExamination({ database, coordinator, servers, findings }: Examination, io: Io): string {
   const colors = colorsFor(io)
   const lines = [
-    `${colors.bold(plain(database))}  coordinator ${coordinator}  ${colors.dim(`${servers.length} servers looked at`)}`,
+    `${colors.bold(plain(database))}  coordinator ${coordinator}  ${colors.dim(`${servers.length} servers examined`)}`,
     ...findings.flatMap((finding) => linesOf(finding, colors)),
     summaryOf(findings, colors),
   ]
@@ -36,7 +36,7 @@ function paint(severity: Severity, colors: Colors): (text: string) => string {
 function summaryOf(findings: readonly Finding[], colors: Colors): string {
   const count = (severity: Severity) => findings.filter((finding) => finding.severity === severity).length
   const [errors, warnings] = [count('error'), count('warning')]
-  if (errors + warnings === 0) return colors.green('nothing found that would make the next failover fail')
+  if (errors + warnings === 0) return colors.green('no problem found that would make the next failover fail')
   return `${counted(errors, 'error')}, ${counted(warnings, 'warning')}`
 }
 

@@ -3,9 +3,10 @@ import { everyCopy, type Outcome, plannedText, type Report } from '../model/outc
 import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
 const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed' | 'planned'>, string>> = {
-  refused: 'refused: the evidence does not allow it',
+  refused: 'refused: the evidence does not allow a change',
   blocked: 'blocked: nothing was changed',
-  unproved: 'committed or decided, but not proved on every copy, or not fenced',
+  unproved:
+    'committed, but not yet verified on every node, or an old primary is not fenced (see below); run reconcile again',
 }
 
 /** A report for people. */
@@ -23,11 +24,11 @@ export function renderReport(report: Report, io: Io): string {
     ),
     ...report.copies.map((copy) => {
       const time = copy.convergedMs ? ` after ${copy.convergedMs.toFixed(1)} ms` : ''
-      const state = copy.state === 'right' ? colors.green(copy.state) : colors.yellow(copy.state)
+      const state = copy.state === 'right' ? colors.green('up to date') : colors.yellow(copy.state)
       return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${plain(copy.detail)}` : ''}`
     }),
-    ...report.blockers.map((blocker) => colors.yellow(`  in the way: ${plain(describeBlocker(blocker))}`)),
-    ...report.ended.map((blocker) => colors.yellow(`  ended: ${plain(describeBlocker(blocker))}`)),
+    ...report.blockers.map((blocker) => colors.yellow(`  blocked by: ${plain(describeBlocker(blocker))}`)),
+    ...report.ended.map((blocker) => colors.yellow(`  terminated: ${plain(describeBlocker(blocker))}`)),
     ...report.unfenced.map((why) => colors.red(`  not fenced: ${plain(why)}`)),
     ...report.warnings.map((warning) => colors.yellow(`  warning: ${plain(warning)}`)),
     ...report.sql.flatMap(({ node, statements }) => [
@@ -52,9 +53,9 @@ function outcomeText(report: Report): string {
     case 'planned':
       return `dry run: ${plannedText(report)}`
     case 'converged':
-      return `converged: ${everyCopy(copies)} is right, nothing had to change`
+      return `converged: ${everyCopy(copies)} is up to date, nothing had to change`
     case 'changed':
-      return `changed: committed, and ${everyCopy(copies)} was proved right`
+      return `changed: committed, and ${everyCopy(copies)} was verified`
     default:
       return HEADLINES[outcome]
   }

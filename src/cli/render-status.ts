@@ -52,20 +52,20 @@ function headLines(status: Status, { form, colors, width }: Look): string[] {
 function activityLines({ watchers, leader, changes, fences }: Activity): string[] {
   const led =
     leader === null
-      ? 'nobody leads'
+      ? 'no leader'
       : `leader ${describeSession(leader)}${leader.since === null ? '' : ` since ${time(leader.since)}`}`
   const many =
     watchers === null
-      ? `watchers: how many can’t be seen (the role lacks pg_read_all_stats), ${led}`
+      ? `watchers: number hidden (the role lacks pg_read_all_stats), ${led}`
       : watchers.length === 0
         ? 'no watcher runs (citus-ha watch)'
         : `watchers ${watchers.length}, ${led}`
   return [
     many,
-    ...changes.map((each) => `a change is under way: ${describeSession(each)}${since(each.since)}`),
+    ...changes.map((each) => `a change is running: ${describeSession(each)}${since(each.since)}`),
     ...fences.map((each) => {
       const groups = each.groups.length === 0 ? '' : ` of group ${each.groups.join(', ')}`
-      return `fence: writes${groups} wait for ${describeSession(each)}${since(each.since)}`
+      return `fence: writes${groups} are held by ${describeSession(each)}${since(each.since)}`
     }),
   ]
 }
@@ -73,7 +73,7 @@ function activityLines({ watchers, leader, changes, fences }: Activity): string[
 const since = (moment: string | null) => (moment === null ? '' : ` since ${time(moment)}`)
 
 /** `2026-01-01T00:00:00.000Z` to the second. */
-const time = (moment: string) => moment.replace('T', ' ').replace(/(\.\d+)?Z$/, ' UTC')
+const time = (moment: string) => moment.replace(/\.\d+Z$/, 'Z')
 
 type Health = 'well' | 'warned' | 'ill'
 
@@ -95,7 +95,7 @@ function attention(status: Status): { readonly worst: Health; readonly text: str
     return { worst: 'ill', text: isOne ? 'the group needs attention' : some }
   }
   const goes = `${all} ${isOne ? 'works' : 'work'}`
-  if (problems.length > 0) return { worst: 'ill', text: `${goes}; something else is wrong, see below` }
+  if (problems.length > 0) return { worst: 'ill', text: `${goes}; another problem is listed below` }
   if (warned > 0)
     return { worst: 'warned', text: isOne ? `${goes}, with a warning` : `${goes}, ${warned} with a warning` }
   return { worst: 'well', text: `${all} ${isOne ? 'is' : 'are'} healthy` }
@@ -152,7 +152,7 @@ function tableLines(status: Status, look: Look): string[] {
     ...rows.map((row, n) => (lines[n]?.paint ?? asItIs)(row)),
     ...(end === '' ? [] : [colors.dim(`names of nodes end in ${end}`)]),
     ...(anyFolded
-      ? [colors.dim('+1: with a secondary that streams, LAG is the longest; all of it: -o wide')]
+      ? [colors.dim('+1: with one streaming secondary; LAG is the largest; -o wide shows every node')]
       : []),
   ]
 }
@@ -247,7 +247,7 @@ function remarkLines({ remarks, problems }: Status, { colors, width }: Look): st
 function wideLines(status: Status, colors: Colors): string[] {
   return [
     ...status.groups.flatMap((group) => groupLines(group, colors)),
-    ...(status.others.length > 0 ? ['in no row of pg_dist_node', ...tree(status.others, colors)] : []),
+    ...(status.others.length > 0 ? ['not in pg_dist_node', ...tree(status.others, colors)] : []),
   ]
 }
 

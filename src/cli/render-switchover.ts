@@ -6,24 +6,24 @@ import { colorsFor, type Io, plain } from './io.ts'
 const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
   switched: 'switched',
   planned: 'dry run: this would be done; nothing was changed',
-  refused: 'refused: nothing was touched',
-  blocked: 'blocked: it came to nothing, and was undone',
-  partly: 'switched in part: the other groups came to nothing, and were undone',
-  'late-writes': 'switched, but an old primary was written after that',
-  unproved: 'promoted, but not proved on every copy: any later run carries it on',
+  refused: 'refused: nothing was changed',
+  blocked: 'blocked before the promotion: everything was rolled back',
+  partly: 'only some groups were switched: the others were rolled back',
+  'late-writes': 'switched, but an old primary accepted writes after that',
+  unproved: 'promoted, but not yet verified on every node: run citus-ha reconcile',
 }
 
-const UNTOUCHED = 'blocked: nothing was touched'
+const UNTOUCHED = 'blocked: nothing was changed'
 
 /** A switchover for people. */
 export function renderSwitchover(report: SwitchoverReport, io: Io): string {
   const colors = colorsFor(io)
   const { outcome, databases, moves, refusals, plan, why, pauseMs, othersMs, timings } = report
   const paint = outcome === 'switched' || outcome === 'planned' ? colors.green : colors.red
-  const proved = `: ${everyCopy(report.reports.flatMap(({ copies }) => copies))} was proved right`
+  const proved = `: ${everyCopy(report.reports.flatMap(({ copies }) => copies))} was verified`
   const said = outcome === 'switched' ? HEADLINES.switched + proved : HEADLINES[outcome]
   const headline = outcome === 'blocked' && pauseMs === null ? UNTOUCHED : said
-  const pause = pauseMs === null ? [] : [`  writes waited ${pauseMs} ms${share(pauseMs, othersMs)}`]
+  const pause = pauseMs === null ? [] : [`  writes were held for ${pauseMs} ms${share(pauseMs, othersMs)}`]
   const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
   const lines = [
     `${colors.bold(plain(databases.join(', ')))}: ${paint(headline)}`,
@@ -34,15 +34,15 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
       ? moves.map(({ group, from, to }) => `  group ${group}: ${from} -> ${to}`)
       : []),
     ...pause,
-    ...report.waitedFor.map((each) => colors.yellow(`  in the way: ${plain(describeBlocker(each))}`)),
-    ...report.ended.map((each) => colors.yellow(`  ended: ${plain(describeBlocker(each))}`)),
+    ...report.waitedFor.map((each) => colors.yellow(`  blocked by: ${plain(describeBlocker(each))}`)),
+    ...report.ended.map((each) => colors.yellow(`  terminated: ${plain(describeBlocker(each))}`)),
     ...report.cutOff.map((each) =>
-      colors.yellow(`  ended with the old primary: ${plain(describeBlocker(each))}`),
+      colors.yellow(`  terminated on the old primary: ${plain(describeBlocker(each))}`),
     ),
     ...(report.rolledBack === null
       ? []
-      : [colors.yellow(`  rolled back meanwhile: ${report.rolledBack} transactions`)]),
-    ...report.left.map((line) => colors.red(`  left: ${plain(line)}`)),
+      : [colors.yellow(`  rolled back on the old primary meanwhile: ${report.rolledBack} transactions`)]),
+    ...report.left.map((line) => colors.red(`  not undone: ${plain(line)}`)),
     ...(outcome === 'planned' || outcome === 'refused'
       ? []
       : report.warnings.map((line) => colors.yellow(`  warning: ${plain(line)}`))),
@@ -53,5 +53,5 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
 
 function share(pauseMs: number, othersMs: number | null): string {
   if (othersMs === null) return ''
-  return `, ${Math.round(othersMs * 10) / 10} ms of them for the promotion; citus-ha’s own share ${Math.round((pauseMs - othersMs) * 10) / 10} ms`
+  return `, ${Math.round(othersMs * 10) / 10} ms of that for the promotion, and for citus-ha itself ${Math.round((pauseMs - othersMs) * 10) / 10} ms`
 }

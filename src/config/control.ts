@@ -55,12 +55,12 @@ const tokenText = z.string().transform((given, context) => {
 
 const url = expected('a URL such as https://watcher.example:8009', readUrl, 'https://watcher.example:8009')
 const connectRule = z.strictObject({
-  url: url.describe('Where the watcher is. Default: where listen says.').optional(),
+  url: url.describe('The URL of the watcher. Default: the address in listen.').optional(),
   ca: example(text, '/etc/citus-ha/root.crt')
-    .describe('A PEM file with the authority of its certificate.')
+    .describe('A PEM file with the certificate authority of the watcher.')
     .optional(),
   cert: example(text, '/etc/citus-ha/client.crt')
-    .describe('A PEM file with the certificate to show it.')
+    .describe('A PEM file with the client certificate.')
     .optional(),
   key: example(text, '/etc/citus-ha/client.key').describe('A PEM file with the key of cert.').optional(),
 })
@@ -68,24 +68,26 @@ const connectRule = z.strictObject({
 const section = z.strictObject({
   listen: example(listener, formatAddress(DEFAULT_LISTEN))
     .describe(
-      'Where orders are taken: HOST:PORT. Default: 127.0.0.1:8009, unless connect.url names another watcher.',
+      'The address where watch takes requests: HOST:PORT. Default: 127.0.0.1:8009, unless connect.url names another watcher.',
     )
     .optional(),
   connect: z
     .preprocess((given) => (typeof given === 'string' ? { url: given } : given), connectRule)
     .describe('How other commands reach the watcher: a URL, or a mapping.')
     .prefault({}),
-  token: tokenText.describe('What whoever gives an order has to show; better in a file.').optional(),
+  token: tokenText.describe('The token that every request must carry; better in a file.').optional(),
   tokenFile: example(text, '/etc/citus-ha/token').describe('The file that holds the token.').optional(),
   tls: z
     .strictObject({
       cert: example(text, '/etc/citus-ha/watcher.crt').describe('A PEM file with the certificate.'),
       key: example(text, '/etc/citus-ha/watcher.key').describe('A PEM file with its key.'),
       clientCa: example(text, '/etc/citus-ha/clients.crt')
-        .describe('A PEM file with an authority: nobody gets in without a certificate that it signed.')
+        .describe(
+          'A PEM file with a certificate authority: only clients with a certificate that it signed are accepted.',
+        )
         .optional(),
     })
-    .describe('HTTPS. Default: HTTP, on this machine alone.')
+    .describe('HTTPS. Default: HTTP, on this machine only.')
     .optional(),
 })
 
@@ -124,29 +126,29 @@ function problemsOf(
   const problems: [string, string, boolean][] = [
     [
       'tokenFile',
-      'expected token or tokenFile, got both',
+      'expected token or tokenFile, not both',
       given.token !== undefined && given.tokenFile !== undefined,
     ],
     [
       '',
-      'expected token, tokenFile or tls.clientCa: nobody may give orders without showing who he is',
+      'expected token, tokenFile or tls.clientCa: control does not accept requests without authentication',
       listen !== null && token === null && tls?.clientCa == null,
     ],
     [
       'listen',
-      `expected tls, or an address of this machine alone, got ${formatAddress(listen ?? DEFAULT_LISTEN)}: the token would be readable on its way`,
+      `expected tls, or an address of this machine only, got ${formatAddress(listen ?? DEFAULT_LISTEN)}: the token would be sent unencrypted`,
       listen !== null && tls === null && !isLoopback(listen.host),
     ],
     [
       'connect.url',
-      'expected https:, or an address of this machine alone: the token would be readable on its way',
+      'expected https:, or an address of this machine only: the token would be sent unencrypted',
       given.connect.url !== undefined &&
         at.protocol === 'http:' &&
         !isLoopback(at.hostname.replace(/^\[|\]$/g, '')),
     ],
     [
       'connect.key',
-      'expected cert and key, got one of them',
+      'expected both cert and key, got only one of them',
       (connect.cert === null) !== (connect.key === null),
     ],
   ]

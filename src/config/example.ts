@@ -2,8 +2,8 @@ import { stringify } from 'yaml'
 import type { SchemaNode } from './problems.ts'
 
 const HEAD = [
-  '# The configuration of citus-ha. A key with # right before it is off: it shows its default or, where it has none, an example.',
-  '# Whether a file is right: citus-ha config check FILE',
+  '# The configuration of citus-ha. A key with # before it is not set: it shows the default or, where there is none, an example.',
+  '# To check a file: citus-ha config check FILE',
 ]
 
 /**

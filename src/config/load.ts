@@ -59,7 +59,7 @@ export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
   }
   if (sources.env.PGSERVICE && (override?.source === 'PGHOST' || result.data.coordinators.length === 0))
     throw new ConfigError(
-      'PGSERVICE: no service file is read: give --coordinator URL, or PGHOST without PGSERVICE',
+      'PGSERVICE: citus-ha reads no service file: give --coordinator URL, or PGHOST without PGSERVICE',
     )
   if (result.data.coordinators.length === 0) throw new ConfigError(noCoordinator(found, sources))
   return {
@@ -70,7 +70,7 @@ export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
     },
     warnings: [
       ...(found ? warningsOf(found, written) : []),
-      ...(sources.env.PGSERVICE ? ['PGSERVICE is ignored: no service file is read'] : []),
+      ...(sources.env.PGSERVICE ? ['PGSERVICE is ignored: citus-ha reads no service file'] : []),
     ],
   }
 }

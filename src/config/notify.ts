@@ -79,17 +79,17 @@ const events = z.array(z.enum(NOTIFIED)).min(1, 'expected at least one event')
 const webhook = z
   .strictObject({
     url: example(url, 'https://alerts.example/x').describe('Where each event is sent, by POST.'),
-    secret: secretOf(secretProblem).describe('What messages are signed with; better in a file.').optional(),
+    secret: secretOf(secretProblem).describe('The secret that signs messages; better in a file.').optional(),
     secretFile: example(text, '/etc/citus-ha/secret').describe('The file that holds the secret.').optional(),
     events: example(events, ['diagnosed', 'acted'])
-      .describe('What it is told of. Default: notify.events.')
+      .describe('Events that are sent there. Default: notify.events.')
       .optional(),
   })
   .transform(({ secret, secretFile, ...rest }, context) => {
-    const why = ': receivers know by it that a message is ours'
+    const why = ': receivers verify messages with it'
     return {
       ...rest,
-      secret: sourceOf(secret, secretFile, `secret or secretFile, one of them${why}`, context),
+      secret: sourceOf(secret, secretFile, `expected secret or secretFile, one of them${why}`, context),
     }
   })
 
@@ -98,12 +98,12 @@ const slack = z
     url: url.describe('The webhook’s URL, which is a secret; better in a file.').optional(),
     urlFile: example(text, '/etc/citus-ha/slack-url').describe('The file that holds the URL.').optional(),
     events: example(events, ['diagnosed', 'acted'])
-      .describe('What it is told of. Default: notify.events.')
+      .describe('Events that are sent there. Default: notify.events.')
       .optional(),
   })
   .transform(({ url: given, urlFile, ...rest }, context) => ({
     ...rest,
-    url: sourceOf(given, urlFile, 'url or urlFile, one of them', context),
+    url: sourceOf(given, urlFile, 'expected url or urlFile, one of them', context),
   }))
 
 const pagerduty = z
@@ -117,7 +117,9 @@ const pagerduty = z
       .refine((given) => webAddressProblem(given) === null, {
         error: 'expected an http: or https: URL without a user in it',
       })
-      .describe('Where events are sent; of the European region https://events.eu.pagerduty.com/v2/enqueue.')
+      .describe(
+        'The URL to send events to; for the European region https://events.eu.pagerduty.com/v2/enqueue.',
+      )
       .prefault('https://events.pagerduty.com/v2/enqueue'),
     events: z
       .array(z.enum(['diagnosed', 'acted']))
@@ -127,7 +129,12 @@ const pagerduty = z
   })
   .transform(({ routingKey, routingKeyFile, ...rest }, context) => ({
     ...rest,
-    routingKey: sourceOf(routingKey, routingKeyFile, 'routingKey or routingKeyFile, one of them', context),
+    routingKey: sourceOf(
+      routingKey,
+      routingKeyFile,
+      'expected routingKey or routingKeyFile, one of them',
+      context,
+    ),
   }))
 
 /** One of the two has to be given. */
@@ -153,8 +160,8 @@ export const notifySection = z
       .transform(([program = '', ...rest]): [string, ...string[]] => [program, ...rest])
       .describe('A program and its arguments, run for each event.')
       .optional(),
-    events: events.describe('What is told.').prefault(['diagnosed', 'acted']),
-    timeout: duration.describe('For one try.').prefault('5s'),
+    events: events.describe('Events that are sent.').prefault(['diagnosed', 'acted']),
+    timeout: duration.describe('Time limit of one try.').prefault('5s'),
     queue: whole.min(1).max(10_000).describe('How many events may wait for one target.').prefault(100),
   })
   .transform(

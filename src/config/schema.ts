@@ -150,7 +150,7 @@ function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], un
 const standby = z
   .strictObject({
     group: example(whole.min(0), 1).describe('The group of its primary; 0 is the coordinator’s.'),
-    address: address.describe('Where it is reached by every node.'),
+    address: address.describe('The address at which every node reaches it.'),
     cluster: text
       .max(63)
       .describe('`nodecluster` of the row that it gets with register.')
@@ -162,15 +162,17 @@ const standby = z
 const addressRule = z
   .strictObject({
     connect: example(address, '10.0.0.11:6432')
-      .describe('Where citus-ha reaches it, if not by its registered address.')
+      .describe('The address at which citus-ha reaches it, if not the registered one.')
       .optional(),
     alias: example(address, 'worker-1-alias:5432')
-      .describe('Another name of it that every node resolves: a row may have it while reads are redirected.')
+      .describe(
+        'A second name for it that every node resolves: a row may have it while reads are redirected.',
+      )
       .optional(),
     follows: z
       .literal('primary')
       .describe(
-        'The name leads to whoever is the primary, by itself (a Kubernetes Service): its row is never rewritten, and is right again once the name leads to the new primary.',
+        'The name always leads to the current primary (a Kubernetes Service): citus-ha never rewrites its row, and waits until the name leads to the new primary.',
       )
       .optional(),
   })
@@ -219,10 +221,10 @@ export function configSchema(env: Environment) {
         (name) => (/^[a-z0-9_-]{1,40}$/.test(name) ? name : null),
         'orders',
       )
-        .describe('The cluster’s name in gids, metrics and logs. Default: made of the system identifier.')
+        .describe('The cluster’s name in gids, metrics and logs. Default: made from the system identifier.')
         .optional(),
       databases: example(z.array(text).min(1, 'expected at least one database'), ['app'])
-        .describe('The databases to look after. Default: every one that has Citus.')
+        .describe('The databases that citus-ha works on. Default: every database that has Citus.')
         .optional(),
       coordinators: z
         .array(
@@ -232,10 +234,12 @@ export function configSchema(env: Environment) {
             ),
           }),
         )
-        .describe('Candidates: the coordinator and its standbys. Which one is the coordinator is found out.')
+        .describe(
+          'Candidates: the coordinator and its standbys. citus-ha finds out which of them is the coordinator.',
+        )
         .prefault([]),
       connection: connection
-        .describe('How every node is reached; what a coordinator’s URL says comes first.')
+        .describe('Connection settings for every node; the URL of a coordinator takes precedence.')
         .prefault({}),
       standbys: z
         .array(standby)
@@ -243,14 +247,16 @@ export function configSchema(env: Environment) {
         .prefault([]),
       register: z
         .boolean()
-        .describe('Whether those under standbys that stream from their primary get a row of their own.')
+        .describe(
+          'Whether citus-ha registers the servers under standbys that stream from their primary in pg_dist_node.',
+        )
         .prefault(false),
       addresses: addresses
-        .describe('By registered address: how to reach it from here, and another name of it.')
+        .describe('By registered address: how citus-ha reaches the node, and a second name for it.')
         .prefault({}),
       detect: z
         .strictObject({
-          interval: duration.describe('Between two surveys of watch.').prefault('1s'),
+          interval: duration.describe('The time between two surveys of watch.').prefault('1s'),
           timeout: duration.describe('How long one node may take to answer.').prefault('2s'),
           confirm: whole
             .min(1)
@@ -259,24 +265,20 @@ export function configSchema(env: Environment) {
             .prefault(3),
           witnessFreshness: duration
             .describe(
-              'A standby that heard from its primary more recently than this is a sign that it lives.',
+              'If a standby has received a message from its primary within this time, the primary counts as running.',
             )
             .prefault('5s'),
           cooldown: optionalDuration
-            .describe(
-              'After a change of a group: how long watch leaves alone what is not a proved promotion.',
-            )
+            .describe('How long watch leaves a group alone after a change, except for a proved promotion.')
             .prefault('10s'),
         })
-        .describe('How watch notices.')
+        .describe('How watch detects changes.')
         .prefault({}),
       apply: z
         .strictObject({
-          lockTimeout: duration
-            .describe('How long one round of locks may keep writers waiting.')
-            .prefault('200ms'),
+          lockTimeout: duration.describe('How long one round of locks may hold writers.').prefault('200ms'),
           deadline: duration
-            .describe('How long to go on trying while locks or nodes are in the way.')
+            .describe('How long to keep trying while locks or nodes block the change.')
             .prefault('30s'),
           decisionWait: optionalDuration
             .describe('How long the coordinator’s commit may wait for synchronous replication.')
@@ -286,7 +288,7 @@ export function configSchema(env: Environment) {
             (word) => (word === 'never' ? word : parseDuration(word)),
             '10s',
           )
-            .describe('After how long sessions that are in the way are ended; never: not at all.')
+            .describe('Blocking sessions are terminated after this time; never: not at all.')
             .prefault('never'),
         })
         .describe('How a change is made.')
@@ -295,25 +297,25 @@ export function configSchema(env: Environment) {
         .strictObject({
           secondaryDown: z
             .enum(['auto', 'deactivate', 'leave'])
-            .describe('What is done with the row of a secondary that is down.')
+            .describe('What citus-ha does with the row of a secondary that is down.')
             .prefault('auto'),
           primaryDown: z
             .enum(['leave', 'secondary'])
-            .describe('Whether reads go to a secondary while a primary is down and nothing is promoted.')
+            .describe('Whether reads go to a secondary while a primary is down and no standby is promoted.')
             .prefault('leave'),
           readers: z
             .enum(['assumed', 'seen'])
             .describe(
-              'Whether registered secondaries are taken to be read, or only where an expand coordinator is seen.',
+              'Whether every registered secondary counts as used for reads, or only where citus-ha sees an expand coordinator.',
             )
             .prefault('assumed'),
           maxLag: size
             .describe(
-              'How much WAL a secondary may be behind and be read; and what a promoted node may lack.',
+              'How far a secondary may be behind and still serve reads; and how much WAL a promoted node may lack.',
             )
             .prefault('16MB'),
         })
-        .describe('Reads, while a node is down.')
+        .describe('Reads while a node is down.')
         .prefault({}),
       integrations: z
         .strictObject({
@@ -323,30 +325,30 @@ export function configSchema(env: Environment) {
             )
             .prefault({}),
         })
-        .describe('For citus-ha event.')
+        .describe('Settings of citus-ha event.')
         .prefault({}),
       http: z
         .strictObject({
           listen: listener
-            .describe('Where: HOST:PORT; port 0 is any that is free.')
+            .describe('The address: HOST:PORT; port 0 means any free port.')
             .prefault(DEFAULT_LISTENER),
         })
-        .describe('Where watch answers /healthz, /readyz, /metrics and /status. Default: nowhere.')
+        .describe('The address where watch serves /healthz, /readyz, /metrics and /status. Default: off.')
         .optional(),
       control: controlSection
-        .describe('Where watch takes orders over HTTP, and where other commands find it. Default: nowhere.')
+        .describe('Where watch takes requests over HTTP, and where other commands find it. Default: off.')
         .optional(),
-      notify: notifySection
-        .describe('Whom watch tells of what it sees and does. Default: nobody.')
-        .optional(),
+      notify: notifySection.describe('Where watch sends notifications. Default: none.').optional(),
       log: z
-        .strictObject({ level: z.enum(LOG_LEVELS).describe('The least that is logged.').prefault('info') })
+        .strictObject({
+          level: z.enum(LOG_LEVELS).describe('The lowest level that is logged.').prefault('info'),
+        })
         .describe('The log of watch.')
         .prefault({}),
       discloseStatements: z
         .boolean()
         .describe(
-          'Whether what clients were running is told in logs, notices and answers too, and not on terminals alone.',
+          'Whether statements of clients also appear in logs, notifications and HTTP answers, and not only on terminals.',
         )
         .prefault(false),
     })

@@ -75,7 +75,10 @@ function parameters(
     const heard = hear(name, decode(url, value))
     if (heard === 'unknown') throw refuse(url, `unknown parameter ${JSON.stringify(name)}`)
     if (heard === 'refused')
-      throw refuse(url, `${name} is not read by citus-ha: give what it stands for, here or in PG* variables`)
+      throw refuse(
+        url,
+        `citus-ha does not read ${name}: give the values it stands for, here or in PG* variables`,
+      )
     if (heard === 'taken') taken.push([name, value])
     else if (heard.ignored !== null) ignored.push(`${heard.ignored} (in ${redact(url)})`)
   }
@@ -121,7 +124,7 @@ interface Part {
 
 function addressOf(url: string, host: Part, port: Part): HostPort {
   if (host.text.startsWith('/')) {
-    const why = 'a Unix socket is no address that other nodes could know'
+    const why = 'a Unix socket is no address that other nodes can use'
     throw host.variable ? new UrlError(why, host.variable) : refuse(url, why)
   }
   const bare = host.text.replace(/^\[(.*)\]$/, '$1')
@@ -133,7 +136,7 @@ function addressOf(url: string, host: Part, port: Part): HostPort {
     const what = isPort ? 'a port from 1 to 65535' : 'a host, or several with commas between'
     throw new UrlError(`expected ${what}, got ${JSON.stringify(text)}`, variable)
   }
-  const what = isPort ? 'a port that is not 1 to 65535' : 'a bad host'
+  const what = isPort ? 'a port that is not between 1 and 65535' : 'a bad host'
   throw refuse(url, `${what}${escapingHint(url)}`)
 }
 

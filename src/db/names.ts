@@ -61,7 +61,7 @@ export class Names {
       return { addresses, doubt: null }
     } catch (error) {
       if (error instanceof Late) entry.late = entry.under !== null
-      const doubt = `the name ${host} can’t be looked up: ${messageOf(error)}`
+      const doubt = `the host name ${host} cannot be resolved: ${messageOf(error)}`
       if (last) return { addresses: last.addresses, doubt }
       throw new NameError(doubt, error)
     }
@@ -184,7 +184,7 @@ class LookUpProcess {
     if (this.#child !== child) return
     this.#child = null
     child.kill('SIGKILL')
-    const message = `the process that looks names up: ${why}`
+    const message = `the process that resolves host names: ${why}`
     for (const [id, told] of this.#waiting) told({ id, code: 'EAI_FAIL', message })
     this.#waiting.clear()
   }

@@ -149,7 +149,7 @@ export function droppedSettings(row: Readonly<Record<string, unknown>> | undefin
   if (!first) return null
   const found = row?.[`s${EXPECTED.indexOf(first)}`]
   return new SettingsDropped(
-    `the settings of our session were dropped on the way (${first[0]} is ${String(found)}, and not ${first[1]}): ${WAY_AROUND}`,
+    `the settings of this session were dropped on the way (${first[0]} is ${String(found)}, not ${first[1]}): ${WAY_AROUND}`,
   )
 }
 

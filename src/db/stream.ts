@@ -111,7 +111,7 @@ export class ServerStream extends Duplex {
   }
 
   async #addressesOf(host: string): Promise<readonly LookupAddress[]> {
-    this.#doubt = `the name ${host} is still being looked up`
+    this.#doubt = `the host name ${host} is still being resolved`
     const { addresses, doubt } = await this.#names.find(host, this.#target.connectTimeoutMs)
     this.#doubt = doubt
     if (this.destroyed) throw new Error('the connection was given up')

@@ -150,14 +150,14 @@ export function byHand(
     'Break it by hand:',
     `  kill -9 $(head -n 1 ${join(victim.primary.directory, 'postmaster.pid')})`,
     `  psql ${victim.heir.url()} -c 'select pg_promote()'`,
-    'Look at it, and mend it:',
+    'See what is wrong, and fix it:',
     `  ${program} status --config ${config}`,
     `  ${program} reconcile --config ${config}`,
-    'Stop it, and remove every file:',
+    'Stop the demo and remove its files:',
     `  ${program} demo --stop ${cluster.directory}`,
   ]
   if (cluster.backend.kind === 'citus') return lines
   const ended =
-    "The stand-in's metadata sync ends with this command: from now on only reconcile changes the copies."
+    'The stand-in’s metadata sync ends with this command: from now on only reconcile changes the copies.'
   return [...lines, ended]
 }

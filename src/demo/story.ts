@@ -51,7 +51,7 @@ export async function tellDemo(stage: Stage, ending: Ending): Promise<void> {
   signal.throwIfAborted()
   // Whoever awaits the cluster's end below gets the error, if there is one.
   const stopNow = () => {
-    stage.say('interrupted: ending the servers')
+    stage.say('interrupted: stopping the servers')
     void stopAllClusters().catch(() => {})
   }
   signal.addEventListener('abort', stopNow, { once: true })
@@ -93,7 +93,7 @@ class Demo {
     this.#title('The end')
     this.#say('stopping the servers')
     await cluster.stop()
-    this.#say(`all processes ended, ${cluster.directory} removed`)
+    this.#say(`all processes have ended, ${cluster.directory} is removed`)
   }
 
   async #sayBackend(): Promise<void> {
@@ -137,7 +137,9 @@ class Demo {
     if (!writers) return
     this.#title('Writes that succeeded / failed')
     this.#lines(tallies(writers, this.#stage.colors))
-    this.#say(`(of the longest gap, ${duration(2 * WATCH_MS)} are this demo's, watching the writes fail)`)
+    this.#say(
+      `(of the longest gap, ${duration(2 * WATCH_MS)} are a pause of this demo, in which you see the writes fail)`,
+    )
   }
 
   /** The file, not CITUS_HA_* of whoever runs the demo, says which cluster every command is about. */
@@ -147,7 +149,7 @@ class Demo {
     const lines = ['cluster: demo\n', `databases: [${DATABASE}]\n`, 'coordinators:\n', ...entries]
     await writeFile(configOf(cluster), lines.join(''))
     const asSuperuser = candidates.flatMap((server) => ['--coordinator', server.url(DATABASE)])
-    await this.#step('install', 'Install citus-ha: its schema, and a role that may do nothing else', () =>
+    await this.#step('install', 'Install citus-ha: its schema, and a role with no other privileges', () =>
       this.#run(['install', '--config', configOf(cluster), ...asSuperuser]),
     )
   }
@@ -187,8 +189,10 @@ class Demo {
 
   async #reconcile(cluster: Cluster, cast: Cast, writers: Writers | null): Promise<void> {
     writers?.enter('reconcile')
-    await this.#step('reconcile', 'Reconcile: prove the promotion, and change every copy at once', () =>
-      this.#run(['reconcile', '--config', configOf(cluster)]),
+    await this.#step(
+      'reconcile',
+      'Reconcile: prove the promotion, and change every copy in one transaction',
+      () => this.#run(['reconcile', '--config', configOf(cluster)]),
     )
     this.#title('The copies after it')
     await this.#showCopies(cluster, cast, cast.heir)
@@ -239,7 +243,7 @@ class Demo {
       await this.#run(['reconcile', '--config', configOf(cluster)])
     })
     await keep(cluster)
-    this.#title('It goes on running')
+    this.#title('The cluster keeps running')
     this.#lines(await urls(cluster))
     const victim = { primary: cast.otherWorker, heir: cast.otherHeir }
     for (const line of byHand(cluster, victim, this.#stage.program, configOf(cluster))) this.#stage.say(line)

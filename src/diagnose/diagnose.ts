@@ -34,7 +34,7 @@ function unplacedStrangers(survey: Survey, all: readonly GroupFacts[]): Warning[
     .filter(({ instance }) => !members.some((member) => member.instance === instance))
   return distinctServers(strangers).map(({ address, systemIdentifier }) => {
     const at = formatAddress(address)
-    const text = `${at} is nobody’s member: its system identifier is ${systemIdentifier}, which is that of no group; rebuild it as a standby (pg_basebackup), or leave it out of the configuration`
+    const text = `${at} does not belong to this cluster: its system identifier is ${systemIdentifier}, which is that of no group; rebuild it as a standby (pg_basebackup), or remove it from the configuration`
     return { code: 'foreign-server', node: address, text }
   })
 }
@@ -80,7 +80,7 @@ function hangingCommits(primary: Answered | null): Warning[] {
   const why = primary && whyCommitsHang(primary)
   if (!why) return []
   const { synchronousNames, address } = primary
-  const text = `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or type what citus-ha doctor says (H120)`
+  const text = `${formatAddress(address)} ${why}: writes hang (synchronous_standby_names: ${synchronousNames}); attach a standby, or run the command that citus-ha doctor shows (H120)`
   return [{ code: 'writes-hang', node: address, text }]
 }
 
@@ -89,7 +89,7 @@ function strangers({ foreign, vouched }: GroupFacts, code: Diagnosis['code']): W
   if (vouched || code === 'lineage-mismatch') return []
   return foreign.map(({ member: { address }, why }) => {
     const at = formatAddress(address)
-    const text = `${at} is nobody’s member: ${why}; rebuild it as a standby (pg_basebackup), or: citus-ha forget ${at}`
+    const text = `${at} does not belong to this group: ${why}; rebuild it as a standby (pg_basebackup), or: citus-ha forget ${at}`
     return { code: 'foreign-server', node: address, text }
   })
 }
@@ -98,7 +98,7 @@ function strangers({ foreign, vouched }: GroupFacts, code: Diagnosis['code']): W
 function takesNoWrites(primary: Answered | null): Warning[] {
   if (!primary?.readOnly) return []
   const { address } = primary
-  const text = `${formatAddress(address)} takes no writes: default_transaction_read_only is on there; there: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf(); or ALTER DATABASE, ALTER ROLE … RESET, where it is set by them`
+  const text = `${formatAddress(address)} takes no writes: default_transaction_read_only is on there; run there: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf(); or, where a database or a role sets it: ALTER DATABASE, ALTER ROLE … RESET`
   return [{ code: 'takes-no-writes', node: address, text }]
 }
 

@@ -278,7 +278,7 @@ function hasLeft({ timeline, history }: Answered, lineage: Lineage | null): bool
 /** Why a server at one of the group's addresses is not of this group; null if nothing speaks against it. */
 function foreignness(node: Answered, group: number, lineage: Lineage | null): string | null {
   if (lineage && node.systemIdentifier !== lineage.systemIdentifier) {
-    return `its system identifier is ${node.systemIdentifier}, the group's is ${lineage.systemIdentifier}; where the whole cluster was made anew (pg_upgrade, a restore): citus-ha relearn`
+    return `its system identifier is ${node.systemIdentifier}, the group’s is ${lineage.systemIdentifier}; if the whole cluster was upgraded by pg_upgrade or restored, run: citus-ha relearn`
   }
   if (!node.citus) return 'it has no Citus in this database'
   if (node.citus.localGroup !== group) return `its pg_dist_local_group says ${node.citus.localGroup}`

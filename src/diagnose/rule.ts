@@ -30,7 +30,7 @@ export function warn(code: WarningCode, { address }: Member, text: string): Warn
 }
 
 export const registeredAt = (facts: GroupFacts): string =>
-  facts.row ? formatAddress(facts.row.address) : 'nowhere'
+  facts.row ? formatAddress(facts.row.address) : 'none'
 
 export function isRegistered(facts: GroupFacts, member: Member): boolean {
   return facts.registered?.kind === 'answered' && facts.registered.instance === member.node.instance

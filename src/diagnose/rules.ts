@@ -15,7 +15,7 @@ function othersThatWrite(facts: GroupFacts, registered: Member): Warning[] {
       warn(
         'old-primary-writes',
         member,
-        `${at(member)}, which is retired, takes writes of its own, which are lost: stop it`,
+        `${at(member)}, a retired primary, still takes writes from its own clients; these writes are lost: stop it`,
       ),
     ),
   ]
@@ -52,7 +52,7 @@ function isNeeded(facts: GroupFacts, { node, address }: Member): boolean {
 }
 
 const believeIt = (member: Member): string =>
-  `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`
+  `to accept it and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`
 
 /** Where a primary is proved and the name in the row follows it by itself: whoever moves the name is waited for. */
 function nameToFollow(proved: Rule, id: string): Rule {
@@ -60,13 +60,13 @@ function nameToFollow(proved: Rule, id: string): Rule {
     id,
     code: 'name-to-follow',
     standing: 'refused',
-    says: `as ${proved.id}, but the name in the primary’s row follows the primary by itself (\`follows\`), and does not lead there yet`,
+    says: `as ${proved.id}, but the name in the primary’s row follows the primary by itself (\`follows\`) and does not lead to the new one yet`,
     when: (facts) => {
       const verdict = facts.nameFollows ? proved.when(facts) : null
       return verdict
         ? {
             ...verdict,
-            summary: `${verdict.summary}; ${registeredAt(facts)} follows the primary by itself (addresses, follows), and does not lead there yet: its row is right as soon as it does`,
+            summary: `${verdict.summary}; ${registeredAt(facts)} follows the primary by itself (addresses, follows) and does not lead to the new one yet: pg_dist_node is up to date as soon as it does`,
             primary: undefined,
           }
         : null
@@ -94,12 +94,12 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D011',
     code: 'disabled',
     standing: 'sound',
-    says: 'the group’s primary is out of service on purpose (citus_disable_node), and does not answer',
+    says: 'the group’s primary was disabled (citus_disable_node) and does not answer',
     when: ({ row, registered, vouched, writable }) => {
       if (!row || row.isactive || vouched || registered?.kind === 'answered' || writable.length > 0)
         return null
       return {
-        summary: `${formatAddress(row.address)} is disabled, and does not answer: left alone until SELECT citus_activate_node('${row.address.host}', ${row.address.port})`,
+        summary: `${formatAddress(row.address)} is disabled and does not answer: citus-ha leaves the group alone until you run SELECT citus_activate_node('${row.address.host}', ${row.address.port})`,
       }
     },
   },
@@ -112,7 +112,7 @@ const BY_ADDRESS: readonly Rule[] = [
       const [foreign] = facts.foreign.filter(({ member }) => isNeeded(facts, member))
       if (!foreign || facts.vouched) return null
       return {
-        summary: `the server at ${at(foreign.member)} is not of this group: ${foreign.why}`,
+        summary: `the server at ${at(foreign.member)} does not belong to this group: ${foreign.why}`,
         evidence: facts.foreign.map(({ member, why }) => `${at(member)}: ${why}`),
       }
     },
@@ -122,13 +122,13 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D039',
     code: 'promoted',
     standing: 'proved',
-    says: 'of two writable coordinators, the one on the higher timeline of the line is not the registered one',
+    says: 'two coordinators take writes, and the one that leads by the timeline history is not the registered one',
     when: (facts) => {
       const leading = leadingCoordinator(facts)
       if (!leading || facts.vouched || isRegistered(facts, leading)) return null
       const others = facts.writable.filter((member) => member !== leading)
       return {
-        summary: `${at(leading)} is the coordinator on timeline ${leading.node.timeline}; registered is ${registeredAt(facts)}`,
+        summary: `${at(leading)} is the coordinator on timeline ${leading.node.timeline}; the registered one is ${registeredAt(facts)}`,
         evidence: facts.writable.map((member) => show(member.node)),
         warnings: others.map((member) =>
           warn(
@@ -145,7 +145,7 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D041',
     code: 'split-brain',
     standing: 'refused',
-    says: 'two members of one line take writes, and nobody vouches for one of them',
+    says: 'two members with one timeline history take writes, and neither was named as promoted',
     when: (facts) => {
       if (facts.writable.length < 2 || facts.vouched || leadingCoordinator(facts)) return null
       const { writable } = facts
@@ -165,7 +165,7 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D042',
     code: 'lineage-mismatch',
     standing: 'refused',
-    says: 'the registered primary takes writes on a timeline older than, or apart from, the group’s',
+    says: 'the registered primary takes writes on a timeline that is older than the group’s, or not in its timeline history',
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered || !facts.lineage || facts.vouched) return null
@@ -182,7 +182,7 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D043',
     code: 'less-than-known',
     standing: 'refused',
-    says: 'the registered primary takes writes, and has less of the group’s WAL than it had, or than a standby has',
+    says: 'the registered primary takes writes, but lacks WAL of the group that it had before, or that a standby has',
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered || facts.vouched) return null
@@ -194,7 +194,7 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D047',
     code: 'old-primary-writes',
     standing: 'sound',
-    says: 'the registered primary takes writes, and a retired one still takes those of clients that are connected to it',
+    says: 'the registered primary takes writes, and a retired primary still takes writes from its own clients',
     when: (facts) => {
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       const retired = retiredThatWrite(facts)
@@ -206,7 +206,7 @@ const BY_ADDRESS: readonly Rule[] = [
         facts.secondaries.some((each) => (each.isDown || each.isRemedied) && !isIt(each))
       if (!registered || retired.length === 0 || isNext || facts.vouched) return null
       return {
-        summary: `${at(registered)} is the primary; ${retired.map(at).join(', ')}, which is retired, takes writes of its own, which are lost: stop it`,
+        summary: `${at(registered)} is the primary; ${retired.map(at).join(', ')}, a retired primary, still takes writes from its own clients; these writes are lost: stop it`,
         evidence: [show(registered.node), ...retired.map(({ node }) => show(node))],
         warnings: [...othersThatWrite(facts, registered), ...strays(facts, registered)],
         primary: registered.node,
@@ -222,7 +222,7 @@ const BY_ADDRESS: readonly Rule[] = [
       const registered = facts.writable.find((member) => isRegistered(facts, member))
       if (!registered?.node.readOnly || facts.vouched) return null
       return {
-        summary: `${at(registered)} is the primary, but takes no writes: default_transaction_read_only is on there. If a switchover left it so, citus-ha reconcile undoes it; else: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf(); what else was left there says citus-ha doctor (H181)`,
+        summary: `${at(registered)} is the primary, but takes no writes: default_transaction_read_only is on there. If a switchover left it on, citus-ha reconcile resets it; otherwise run there: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf(). citus-ha doctor (H181) names what else a switchover left there`,
         evidence: [show(registered.node)],
         warnings: [
           warn('takes-no-writes', registered, `${at(registered)} takes no writes`),
@@ -242,10 +242,10 @@ const BY_ADDRESS: readonly Rule[] = [
       const missing = facts.secondaries.filter((each) => each.isDown || each.isRemedied)
       if (!registered || missing.length === 0 || facts.vouched) return null
       const told = missing.map(
-        ({ row, isDown }) => `${formatAddress(row.address)} is ${isDown ? 'down' : 'not back yet'}`,
+        ({ row, isDown }) => `secondary ${formatAddress(row.address)} is ${isDown ? 'down' : 'not back yet'}`,
       )
       return {
-        summary: `${at(registered)} is the primary; of its secondaries ${told.join(', ')}`,
+        summary: `${at(registered)} is the primary; ${told.join(', ')}`,
         evidence: [show(registered.node), ...missing.map(({ seen }) => show(seen))],
         warnings: [...othersThatWrite(facts, registered), ...strays(facts, registered)],
         primary: registered.node,
@@ -274,7 +274,7 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D060',
     code: 'lineage-unknown',
     standing: 'refused',
-    says: 'a member takes writes, but nothing tells that it is of this group’s line',
+    says: 'a member takes writes, but nothing proves that it belongs to this group',
     when: (facts) => {
       const promoted = candidate(facts)
       return promoted && !facts.lineage
@@ -307,7 +307,7 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D064',
     code: 'less-than-known',
     standing: 'refused',
-    says: 'the member that takes writes has less of the group’s WAL than a living one, or than is on record',
+    says: 'the member that takes writes lacks WAL of the group that a running server has, or that is on record',
     when: (facts) => {
       const promoted = candidate(facts)
       if (!promoted || !facts.lineage) return null
@@ -319,17 +319,17 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D062',
     code: 'primary-alive-elsewhere',
     standing: 'refused',
-    says: 'the registered primary does not answer us, but it answers a witness',
+    says: 'the registered primary does not answer citus-ha, but it answers a witness',
     when: (facts) => {
       const { alive, evidence } = witnesses(facts)
       const { registered } = facts
       const seen =
         registered?.kind === 'unreadable'
-          ? `can’t be read (${registered.cause}: ${registered.detail}), and it answers`
-          : 'does not answer here, but it answers'
+          ? `cannot be read (${registered.cause}: ${registered.detail}), but it answers`
+          : 'does not answer citus-ha, but it answers'
       return alive.length > 0 && registered?.kind !== 'answered'
         ? {
-            summary: `${registeredAt(facts)} ${seen} ${alive.join(' and ')}; what keeps it from us says citus-ha doctor`,
+            summary: `${registeredAt(facts)} ${seen} ${alive.join(' and ')}; citus-ha doctor names what blocks the connection`,
             evidence: [show(facts.registered), ...evidence],
           }
         : null
@@ -384,7 +384,7 @@ const BY_ADDRESS: readonly Rule[] = [
       const { isDown, evidence } = witnesses(facts)
       return isDown && facts.writable.length === 0
         ? {
-            summary: `${registeredAt(facts)} is down, and nothing has been promoted`,
+            summary: `${registeredAt(facts)} is down, and no standby has been promoted`,
             evidence: [show(facts.registered), ...evidence],
           }
         : null
@@ -396,7 +396,7 @@ const BY_ADDRESS: readonly Rule[] = [
     standing: 'refused',
     says: 'fewer than two independent witnesses say that the registered primary is down',
     when: (facts) => ({
-      summary: `whether ${registeredAt(facts)} is down is not known`,
+      summary: `it is not known whether ${registeredAt(facts)} is down`,
       evidence: [
         show(facts.registered),
         ...facts.writable.map((member) => show(member.node)),

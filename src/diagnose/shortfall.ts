@@ -82,7 +82,7 @@ function isHeldFor({ registered, group }: GroupFacts): boolean {
 }
 
 const UNCOMMITTED =
-  '; both have the same last commit, so it is no committed transaction, but it may be a prepared one (PREPARE TRANSACTION)'
+  '; both have replayed the same last commit, so no committed transaction is missing, but a prepared one may be (PREPARE TRANSACTION)'
 
 function weightOf(known: Known, facts: GroupFacts, member: Member, as: As): 'less' | 'lag' | 'nothing' {
   const { address, source, instance, ofStandby } = known

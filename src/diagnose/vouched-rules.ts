@@ -48,11 +48,11 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
     id: 'D020',
     code: 'unproved',
     standing: 'refused',
-    says: 'the node vouched for does not answer',
+    says: 'the node named as promoted does not answer',
     when: ({ vouched }) =>
       vouched && vouched.observation?.kind !== 'answered'
         ? {
-            summary: `${formatAddress(vouched.address)} was vouched for but does not answer`,
+            summary: `${formatAddress(vouched.address)} was named as promoted but does not answer`,
             evidence: [show(vouched.observation)],
           }
         : null,
@@ -61,28 +61,32 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
     id: 'D021',
     code: 'lineage-mismatch',
     standing: 'refused',
-    says: 'the node vouched for belongs to another group or system; vouching does not override that',
+    says: 'the node named as promoted belongs to another group or system; naming it does not override that',
     when: (facts) => {
       const seen = facts.vouched?.observation
       if (seen?.kind === 'answered' && facts.clones.has(seen.instance)) {
         return {
-          summary: `${formatAddress(seen.address)} is registered as a clone: it is no candidate for a failover`,
+          summary: `${formatAddress(seen.address)} is registered as a clone: a clone cannot become the primary`,
         }
       }
       const vouched = vouchedMember(facts)
       const foreign = facts.foreign.find(({ member }) => member === vouched)
-      return foreign ? { summary: `${at(foreign.member)} is not of this group: ${foreign.why}` } : null
+      return foreign
+        ? { summary: `${at(foreign.member)} does not belong to this group: ${foreign.why}` }
+        : null
     },
   },
   {
     id: 'D022',
     code: 'promotion-running',
     standing: 'refused',
-    says: 'the node vouched for is still in recovery',
+    says: 'the node named as promoted is still in recovery',
     when: (facts) => {
       const vouched = vouchedMember(facts)
       return vouched?.node.inRecovery
-        ? { summary: `${at(vouched)} was vouched for but is still in recovery: it has not been promoted` }
+        ? {
+            summary: `${at(vouched)} was named as promoted but is still in recovery: it has not been promoted`,
+          }
         : null
     },
   },
@@ -90,7 +94,7 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
     id: 'D023',
     code: 'lineage-mismatch',
     standing: 'refused',
-    says: 'a tool named a node that is not on the group’s newest timeline: its word came late',
+    says: 'a tool named a node that is not on the group’s newest timeline: the event came late',
     when: (facts) => {
       if (facts.vouched?.by !== 'tool') return null
       const vouched = vouchedMember(facts)
@@ -107,7 +111,7 @@ export const VOUCHED_REFUSALS: readonly Rule[] = [
     id: 'D024',
     code: 'less-than-known',
     standing: 'refused',
-    says: 'a tool named a node, or a switchover promoted it, that has less of the group’s WAL than is known to exist',
+    says: 'a tool named a node as promoted, or a switchover promoted it, that lacks WAL of the group that is known to exist',
     when: (facts) => {
       const vouched = vouchedMember(facts)
       if (!vouched || facts.vouched?.by === 'person') return null
@@ -129,19 +133,19 @@ export function tooLittle(facts: GroupFacts, member: Member, { less, ahead }: Sh
   const same = [...new Set(ahead.filter((one) => one.isOnSame).map(({ address }) => formatAddress(address)))]
   const { host, port } = member.address
   return {
-    summary: `${at(member)} has less of the group’s WAL than is known to exist: ${less[0]}`,
+    summary: `${at(member)} lacks WAL of the group that is known to exist: ${less[0]}`,
     evidence: [
       ...less.slice(1),
       ...facts.members.map(({ node }) => show(node)),
       ...(others.length === 0
         ? []
         : [
-            `to lose nothing of it: stop ${at(member)}, promote ${others[0]} in its place, and rebuild ${at(member)} from that`,
+            `to lose nothing: stop ${at(member)}, promote ${others[0]} in its place, and rebuild ${at(member)} from that`,
           ]),
-      `to take it all the same, and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`,
+      `to accept it and lose what it lacks: citus-ha reconcile --promoted ${at(member)}`,
       ...same.map(
         (other) =>
-          `${other} is ahead of it on the same timeline: such a word counts for one run, and the next is refused again until ${other} is rebuilt; there: pg_basebackup -h ${host} -p ${port} -R -D DIRECTORY`,
+          `${other} is ahead of it on the same timeline: --promoted counts for one run, and the next run is refused again until ${other} is rebuilt; run there: pg_basebackup -h ${host} -p ${port} -R -D DIRECTORY`,
       ),
     ],
   }
@@ -151,13 +155,13 @@ export const VOUCHED_PROMOTION: Rule = {
   id: 'D040',
   code: 'promoted',
   standing: 'proved',
-  says: 'the node vouched for is a writable member of the group and not its registered primary',
+  says: 'the node named as promoted is a writable member of the group and not its registered primary',
   when: (facts) => {
     const vouched = vouchedMember(facts)
     if (!vouched || isRegistered(facts, vouched)) return null
     if (!facts.lineage && !knowsTheCluster(facts, vouched.node)) return null
     return {
-      summary: `${at(vouched)} was vouched for and is a writable member of this group; registered is ${registeredAt(facts)}`,
+      summary: `${at(vouched)} was named as promoted and is a writable member of this group; the registered primary is ${registeredAt(facts)}`,
       evidence: [show(vouched.node), show(facts.registered), ...witnesses(facts).evidence],
       warnings: warningsOfVouching(facts, vouched),
       primary: vouched.node,
@@ -176,7 +180,7 @@ export function warningsOfVouching(facts: GroupFacts, vouched: Member): Warning[
         ? warn(
             'old-primary-runs',
             member,
-            `${at(member)} runs on as well, read-only by default: what it accepts all the same is lost`,
+            `${at(member)} is still running, read-only by default: what it accepts nevertheless is lost`,
           )
         : warn(
             'another-writes',
@@ -194,18 +198,24 @@ export function warningsOfVouching(facts: GroupFacts, vouched: Member): Warning[
           ),
         ]),
     ...(line.of === 'another line'
-      ? [warn('other-line', vouched, `${at(vouched)}: ${line.why}; it was vouched for`)]
+      ? [
+          warn(
+            'other-line',
+            vouched,
+            `${at(vouched)}: ${line.why}; it is accepted because it was named as promoted`,
+          ),
+        ]
       : []),
     ...less.map((why) =>
       warn(
         'data-loss',
         vouched,
-        `data loss: ${at(vouched)} was vouched for, and has less than is known to exist: ${why}`,
+        `data loss: ${at(vouched)} was named as promoted, but lacks WAL that is known to exist: ${why}`,
       ),
     ),
     ...lag.map((why) => warn('data-may-be-lost', vouched, `data may be lost: ${at(vouched)}: ${why}`)),
     ...foreign.map(({ member, why }) =>
-      warn('foreign-server', member, `${at(member)} is not of this group: ${why}`),
+      warn('foreign-server', member, `${at(member)} does not belong to this group: ${why}`),
     ),
   ]
 }

@@ -64,7 +64,7 @@ export function show(node: Observation | undefined): string {
     case 'unreachable':
       return `${address}: unreachable (${node.cause}): ${node.detail}`
     case 'unreadable':
-      return `${address}: answers, but can't be read (${node.cause}): ${node.detail}`
+      return `${address}: answers, but cannot be read (${node.cause}): ${node.detail}`
     case 'answered':
       return `${address}: ${roleText(node)}, timeline ${node.timeline ?? '?'}, system ${node.systemIdentifier}, group ${node.citus?.localGroup ?? '-'}`
   }

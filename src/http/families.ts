@@ -80,13 +80,13 @@ function nodes(prometheus: Prometheus, registry: Registry) {
     ),
     lag: gauge(
       'node_lag_bytes',
-      'Bytes of WAL that its group’s primary has written and this standby has not replayed; right within what is written in detect.interval.',
+      'Bytes of WAL that its group’s primary has written and this standby has not replayed; up to detect.interval old.',
       NODE,
     ),
-    timeline: gauge('node_timeline', 'Timeline the node is on.', NODE),
+    timeline: gauge('node_timeline', 'The timeline of the node.', NODE),
     prepared: gauge(
       'prepared_transactions',
-      'Prepared transactions of citus-ha, of whichever change, that the node holds.',
+      'Prepared transactions of citus-ha, of any change, that the node holds.',
       NODE,
     ),
     preparedAge: gauge(
@@ -96,7 +96,7 @@ function nodes(prometheus: Prometheus, registry: Registry) {
     ),
     copyDiffers: gauge(
       'copy_differs',
-      '1: the node’s copy of pg_dist_node is not as the coordinator’s; 0: it is. Absent where it cannot be read.',
+      '1: the node’s copy of pg_dist_node differs from the coordinator’s; 0: it does not. Absent where it cannot be read.',
       ['database', 'node', 'role'],
     ),
   }
@@ -105,18 +105,22 @@ function nodes(prometheus: Prometheus, registry: Registry) {
 function groups(prometheus: Prometheus, registry: Registry) {
   const gauge = gauges(prometheus, registry)
   return {
-    diagnosis: gauge(
-      'group_diagnosis',
-      '1 for what is believed of the group, with the rule by which it was diagnosed.',
-      [...GROUP, 'code', 'rule'],
+    diagnosis: gauge('group_diagnosis', '1 for the diagnosis of the group, with the rule that applied.', [
+      ...GROUP,
+      'code',
+      'rule',
+    ]),
+    groupFailures: gauge('group_failures', 'Consecutive failed tries to change this group.', GROUP),
+    paused: gauge(
+      'group_paused',
+      '1: the group is paused (citus-ha pause), and watch changes nothing; 0: it is not.',
+      GROUP,
     ),
-    groupFailures: gauge('group_failures', 'Tries in a row at this group that failed.', GROUP),
-    paused: gauge('group_paused', '1: nothing is changed for this group, since a person paused it.', GROUP),
-    cooldown: gauge('group_rest_seconds', 'How long the group is still left alone; 0: it is not.', GROUP),
+    cooldown: gauge('group_rest_seconds', 'Remaining cooldown of the group after a change; 0: none.', GROUP),
     warnings: gauge('warnings', 'Warnings of citus-ha status, by code; as surveyed.', [...GROUP, 'code']),
     fenced: gauge(
       'group_fence_seconds',
-      'How long the fence that this instance holds will still keep the group’s writes standing; 0: it holds none.',
+      'Remaining time of the fence by which this instance holds the writes to the group; 0: it holds none.',
       GROUP,
     ),
   }
@@ -130,26 +134,29 @@ function loops(prometheus: Prometheus, registry: Registry) {
     build: gauge('build_info', '1, with the version of citus-ha.', ['version']),
     leading: gauge('leading', '1: this instance leads and may change; 0: it does not.', DATABASE),
     ready: gauge('ready', '1: it leads or follows and sees the coordinator; as /readyz.', DATABASE),
-    turnAge: gauge('turn_age_seconds', 'Time since the loop last came round.', DATABASE),
+    turnAge: gauge('turn_age_seconds', 'Time since the last turn of the watch loop.', DATABASE),
     surveyAge: gauge(
       'survey_age_seconds',
       'Time since the last full survey that led to a diagnosis.',
       DATABASE,
     ),
-    turns: counter('turns_total', 'Turns of the loop.', DATABASE),
+    turns: counter('turns_total', 'Turns of the watch loop.', DATABASE),
     surveys: counter('surveys_total', 'Full surveys.', DATABASE),
-    noticed: counter('noticed_total', 'What the pulse of a node showed.', ['database', 'what']),
-    changes: counter('changes_total', 'Walks that changed something, or should have, by outcome.', [
+    noticed: counter('noticed_total', 'Changes of a node that its pulse session showed.', [
+      'database',
+      'what',
+    ]),
+    changes: counter('changes_total', 'Runs that changed metadata, or should have, by outcome.', [
       'database',
       'outcome',
     ]),
-    held: counter('held_total', 'Times something was not done on purpose, by reason.', ['database', 'why']),
+    held: counter('held_total', 'Actions withheld on purpose, by reason.', ['database', 'why']),
     failures: counter(
       'failures_total',
-      'Turns that came to nothing, by error; told once while it lasts.',
+      'Turns of the watch loop that failed, by error; counted once while the error lasts.',
       DATABASE,
     ),
-    notifications: counter('notifications_total', 'Notifications, by target and what became of them.', [
+    notifications: counter('notifications_total', 'Notifications, by target and result.', [
       'target',
       'result',
     ]),
@@ -158,12 +165,12 @@ function loops(prometheus: Prometheus, registry: Registry) {
     ]),
     noticeTime: histogram(
       'promotion_notice_seconds',
-      'Age of a promotion, by the node’s own clock, when its pulse told of it.',
+      'Age of a promotion, by the node’s own clock, when its pulse session showed it.',
       DATABASE,
     ),
     stageTime: histogram(
       'promotion_stage_seconds',
-      'Time from a promotion to each stage of the change that followed it: noticed, decided (committed on the coordinator), right (every copy proved).',
+      'Time from a promotion to each stage of the change that followed it: noticed, decided (committed on the coordinator), right (every copy verified).',
       ['database', 'stage'],
     ),
   }

@@ -54,7 +54,7 @@ export async function serve({ listen, states, metrics, problem }: ServeOptions):
 function statusBody(states: readonly WatchState[]) {
   const views = states.flatMap(({ view }) => (view === null ? [] : [view]))
   const failures = states.flatMap(({ database, view, failure }) => {
-    const message = firstLine(failure) ?? (view === null ? 'not looked at yet' : null)
+    const message = firstLine(failure) ?? (view === null ? 'not surveyed yet' : null)
     return message === null ? [] : [{ database, message }]
   })
   const fences = states.flatMap(({ database, groups }) =>

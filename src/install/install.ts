@@ -91,6 +91,6 @@ const IS_SUPERUSER = 'SELECT r.rolsuper AS superuser FROM pg_roles r WHERE r.rol
 export async function requireSuperuser(session: SessionLike, node: HostPort): Promise<void> {
   const [who] = await session.run(IS_SUPERUSER, LIMIT_MS)
   if (who?.[0]?.superuser === true) return
-  const why = 'this session is no superuser’s; is a role set for it by ALTER DATABASE or ALTER ROLE?'
+  const why = 'this session does not run as a superuser; does ALTER DATABASE or ALTER ROLE set a role for it?'
   throw new CitusHaError('configuration', `${formatAddress(node)}: ${why}`)
 }

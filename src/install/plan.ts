@@ -38,7 +38,7 @@ export function planInstall(facts: NodeFacts, order: InstallOrder): Step[] {
   if (facts.migration > needed) {
     throw new CitusHaError(
       'configuration',
-      `the schema citus_ha is at migration ${facts.migration}, this citus-ha knows ${needed}: upgrade citus-ha`,
+      `the schema citus_ha is at migration ${facts.migration}, this citus-ha knows migration ${needed}: upgrade citus-ha`,
     )
   }
   const missing = known.filter(({ number }) => number > facts.migration)
@@ -62,7 +62,7 @@ export function planInstall(facts: NodeFacts, order: InstallOrder): Step[] {
       'REVOKE ALL ON ALL FUNCTIONS IN SCHEMA citus_ha FROM PUBLIC',
       ...others.flatMap(schemaGrants),
     ]
-    const done = facts.present ? `made anew${details}` : 'created'
+    const done = facts.present ? `created again${details}` : 'created'
     steps.push({ kind: 'functions', what: 'functions', done, sql })
   }
   const grants = order.role === null ? [] : roleSteps(facts, order.role, anew, order.switchover === 'grant')

@@ -46,7 +46,7 @@ DO $$ BEGIN
     RAISE EXCEPTION 'not in one transaction: nothing was done; give psql the option -1';
   END IF;
   IF (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) IS NOT TRUE THEN
-    RAISE EXCEPTION 'this session is no superuser’s: nothing was done';
+    RAISE EXCEPTION 'this session does not run as a superuser: nothing was done';
   END IF;
 ${settings.join('\n')}
 END $$;`
@@ -79,7 +79,7 @@ function partOf({ node, database, facts, steps, proofs }: Part): string {
  * script was made, and a view of it would run as the superuser who only looks: it is judged first, as `trustOf` does.
  */
 function guard({ timeline }: Answered, migration: number): string {
-  const isPrinted = (what: string) => `RAISE EXCEPTION '${what}: nothing was done; print this script anew'`
+  const isPrinted = (what: string) => `RAISE EXCEPTION '${what}: nothing was done; print this script again'`
   return `DO $$
 DECLARE
   applied int := 0;
@@ -100,7 +100,7 @@ BEGIN
     INTO present, strange
     FROM (${statement('probe/schema')}) AS f;
   IF strange <> '[]' THEN
-    RAISE EXCEPTION 'the schema citus_ha is not ours (%): nothing was done', strange;
+    RAISE EXCEPTION 'the schema citus_ha was not made by citus-ha (%): nothing was done', strange;
   END IF;
   IF present AND pg_catalog.to_regclass('citus_ha.migration') IS NOT NULL THEN
     SELECT pg_catalog.max(m.number) INTO applied FROM citus_ha.migration m;

@@ -117,7 +117,7 @@ export function planUninstall(remains: Remains, { role, keepRole, databases }: U
   const elsewhere = remains.elsewhere.filter((name) => !databases.includes(name))
   if (elsewhere.length > 0) {
     const where = `database${elsewhere.length === 1 ? '' : 's'} ${elsewhere.join(', ')}`
-    stays.push(`role ${role}: it is used in ${where}, too: it keeps what it may do on the server`)
+    stays.push(`role ${role}: it is used in ${where}, too: it keeps its privileges on the server`)
   }
   const grants = [
     ...(remains.statistics ? [revoke('pg_read_all_stats')] : []),
@@ -127,7 +127,7 @@ export function planUninstall(remains: Remains, { role, keepRole, databases }: U
   const roleSteps = elsewhere.length > 0 ? [] : grants
   if (keepRole) return { steps, roleSteps, stays }
   if (remains.members.length > 0) {
-    const why = `role ${role}: it has members, who would lose what it may do: ${remains.members.join(', ')}`
+    const why = `role ${role}: it has members, which would lose its privileges: ${remains.members.join(', ')}`
     return { steps, roleSteps, stays: [...stays, why] }
   }
   if (remains.passwords > 0) {
@@ -141,7 +141,7 @@ export function planUninstall(remains: Remains, { role, keepRole, databases }: U
 
 /** @returns why it stays, where it does */
 function schemaStep({ untrusted, tables, functions }: Remains): Step | string {
-  if (untrusted.length > 0) return `not ours: ${untrusted.slice(0, 8).join('; ')}`
+  if (untrusted.length > 0) return `not made by citus-ha: ${untrusted.slice(0, 8).join('; ')}`
   const known = namesOfOurs()
   const strangers = [
     ...tables.filter((name) => !known.tables.has(name)).map((name) => `table ${name}`),
@@ -149,7 +149,7 @@ function schemaStep({ untrusted, tables, functions }: Remains): Step | string {
       .filter(({ name }) => !known.functions.has(name))
       .map(({ signature }) => `function ${signature}`),
   ]
-  if (strangers.length > 0) return `it has what is not ours: ${strangers.join(', ')}`
+  if (strangers.length > 0) return `it contains objects that citus-ha did not make: ${strangers.join(', ')}`
   const listed = (what: string, names: readonly string[]) =>
     names.length === 0 ? [] : [`DROP ${what} ${names.join(', ')} RESTRICT`]
   return {

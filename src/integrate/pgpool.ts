@@ -18,10 +18,10 @@ export function readPgpool(args: readonly string[]): Word {
   const address = addressOf(host, port)
   const about = (what: string) => `Pgpool-II ${command}: ${what}`
   if (Number(main) < 0 || !address)
-    return { kind: 'unconcerned', says: about('no node is left to be primary') }
+    return { kind: 'unconcerned', says: about('no node is left that could become the primary') }
   if (command === 'failover' && failed !== primary && primary !== '-1')
     return { kind: 'unconcerned', says: about(`node ${failed} failed, the primary is ${primary}`) }
-  const says = about(`node ${main}, ${formatAddress(address)}, in the place of node ${primary}`)
+  const says = about(`node ${main}, ${formatAddress(address)}, replaces node ${primary}`)
   return { kind: 'promoted', names: [formatAddress(address), main], address, says }
 }
 

@@ -51,6 +51,6 @@ export function nodeOf(
       : ''
   throw new CitusHaError(
     'usage',
-    `${word.says}: which node that is, is not known: give --node HOST:PORT${known}`,
+    `${word.says}: citus-ha cannot tell which node this is. Add --node HOST:PORT, as pg_dist_node has it${known}`,
   )
 }

@@ -59,10 +59,10 @@ export function whyAiling({ step, code, message }: Ailing): string {
 
 /** Why a copy took no part, for its line in a report. */
 export function describeLeftOut(ailing: Ailing, database: string): string {
-  return `left out of this change, ${whyAiling(ailing)}; look: ${nextCommand(ailing, database)}; made right by a running watch, or by: citus-ha reconcile`
+  return `left out of this change, ${whyAiling(ailing)}; to find the cause, run: ${nextCommand(ailing, database)}; a running watch updates it later, or run: citus-ha reconcile`
 }
 
 /** Why there is no change without this node. */
 export function describeEssential(ailing: Ailing, what: string, database: string): string {
-  return `${formatAddress(ailing.node)}, ${what}, failed ${whyAiling(ailing)}; look: ${nextCommand(ailing, database)}`
+  return `${formatAddress(ailing.node)}, ${what}, failed ${whyAiling(ailing)}; to find the cause, run: ${nextCommand(ailing, database)}`
 }

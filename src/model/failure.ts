@@ -32,7 +32,7 @@ const SHOWN = 8
 /** What is to be said and typed where the schema `citus_ha` of a node is somebody else's. */
 export function untrustedSchema(node: HostPort, untrusted: readonly string[]): string {
   const more = untrusted.length > SHOWN ? `; and ${untrusted.length - SHOWN} more` : ''
-  return `${formatAddress(node)}: the schema citus_ha is not ours: ${untrusted.slice(0, SHOWN).join('; ')}${more}. Nothing in it is called. A superuser looks at it, and drops it: DROP SCHEMA citus_ha CASCADE; then: citus-ha install`
+  return `${formatAddress(node)}: the schema citus_ha was not made by citus-ha: ${untrusted.slice(0, SHOWN).join('; ')}${more}. citus-ha calls nothing in it. Inspect it, and drop it as a superuser: DROP SCHEMA citus_ha CASCADE; then run: citus-ha install`
 }
 
 const EXIT_CODES: Readonly<Record<FailureCode, 2 | 3 | 4>> = {

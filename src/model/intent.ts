@@ -22,8 +22,8 @@ export interface Intent {
 }
 
 export function describeIntent({ group, from, to, phase, madeBy }: Intent): string {
-  const next = phase === 'quiescing' ? 'undoes it' : 'carries it on'
-  return `group ${group}: a switchover from ${formatAddress(from)} to ${formatAddress(to)} is ${phase} (${madeBy}); if it has died, citus-ha reconcile ${next}`
+  const next = phase === 'quiescing' ? 'undoes it' : 'completes it'
+  return `group ${group}: a switchover from ${formatAddress(from)} to ${formatAddress(to)} is ${phase} (${madeBy}); if that switchover has died, citus-ha reconcile ${next}`
 }
 
 /** What a worker's registered primary, which answers, has written down itself of its group; null: nothing. */

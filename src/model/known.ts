@@ -123,12 +123,12 @@ function livingPoints(node: Answered): Known[] {
   const point = { timeline: timeline ?? 0, history, lsn }
   const own = { ...PLAIN, instance, address, lastCommit, ofStandby: true }
   const at = formatAddress(address)
-  const replayed: Known = { ...own, source: 'replayed', by: `${at}, which lives, has`, point }
+  const replayed: Known = { ...own, source: 'replayed', by: `${at}, which is running, has`, point }
   if (receivedLsn === null || lsn === null || receivedLsn <= lsn) return [replayed]
   const received: Known = {
     ...own,
     source: 'received',
-    by: `${at}, which lives, has received`,
+    by: `${at}, which is running, has received`,
     point: { ...point, lsn: receivedLsn },
   }
   return [replayed, received]
@@ -193,7 +193,7 @@ function passedThrough(
   if (history.some((entry) => entry.timeline === number)) return null
   return {
     has: 'another line',
-    why: `it is on timeline ${timeline}, and was never on ${number}`,
+    why: `it is on timeline ${timeline}, and was never on timeline ${number}`,
     lacksOf: null,
   }
 }
@@ -245,7 +245,7 @@ function missedDecision(nodes: readonly Observation[], node: Answered): ReturnTy
     const taken = `${formatAddress(other.address)} took part in epoch ${epoch.epoch} of timeline ${epoch.timeline}`
     return {
       has: 'another line',
-      why: `${taken}, and its last is ${own.epoch} of ${own.timeline}`,
+      why: `${taken}, but the last of this server is epoch ${own.epoch} of timeline ${own.timeline}`,
       lacksOf: null,
     }
   }

@@ -42,8 +42,11 @@ interface Segment {
  */
 export function holds(server: Point, point: Point): Holds {
   if (server.history === null || point.history === null) {
-    const whose = server.history === null ? 'its' : 'the other’s'
-    return { has: 'unknown', why: `${whose} timeline history could not be read and was not compared` }
+    const whose = server.history === null ? 'its' : 'the other server’s'
+    return {
+      has: 'unknown',
+      why: `${whose} timeline history could not be read, so the two were not compared`,
+    }
   }
   const own = segmentsOf(server, server.history)
   const other = segmentsOf(point, point.history)
@@ -73,8 +76,8 @@ function upTo(mine: Segment, known: Segment): Holds {
 function anotherLine(server: Point, point: Point, lacksOf: number | null = null): Holds {
   const why =
     server.timeline === point.timeline
-      ? `it is on another timeline ${server.timeline} than the group`
-      : `timeline ${point.timeline} of the group is no ancestor of its ${server.timeline}`
+      ? `it is on a timeline ${server.timeline} that is not the group’s`
+      : `timeline ${point.timeline} of the group is not in the history of its timeline ${server.timeline}`
   return { has: 'another line', why: `${why}: ${switchesOf(server)}`, lacksOf }
 }
 

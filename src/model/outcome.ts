@@ -52,7 +52,7 @@ export function everyCopy(copies: readonly CopyReport[]): string {
 export function plannedText({ changes, sql }: Pick<Report, 'changes' | 'sql'>): string {
   if (sql.length === 0) return 'nothing to do'
   const rows = changes.length === 1 ? '1 row would change' : `${changes.length} rows would change`
-  return `${changes.length === 0 ? 'copies would be made right' : rows}; nothing was changed`
+  return `${changes.length === 0 ? 'copies would be updated' : rows}; nothing was changed`
 }
 
 export interface Refusal {

@@ -85,7 +85,7 @@ function othersIn(survey: Survey, diagnoses: readonly Diagnosis[]): Retired[] {
 export function putBack({ retired, inRecovery, address }: Answered): string {
   if (!retired || inRecovery) return ''
   const sql = `UPDATE pg_dist_local_group SET groupid = groupid - ${RETIRED_GROUPS}; DELETE FROM citus_ha.retired`
-  return `. Only if no other server has taken the place of ${formatAddress(address)} (SELECT * FROM citus_ha.retired there says who was to), put it back there, as a superuser in each database: ${sql}`
+  return `. Only if no other server has replaced ${formatAddress(address)} (SELECT * FROM citus_ha.retired there names the new primary), undo this there, as a superuser in each database: ${sql}`
 }
 
 /** What makes a standby of it, run where it lives. */
@@ -96,6 +96,6 @@ export function rejoinCommand({ primary }: Retired, database: string): string {
 
 export function describeRetired(retired: Retired, database: string): string {
   const { group, node } = retired
-  const how = node.readOnly ? 'read-only' : 'and takes writes of its own, which are lost'
-  return `group ${group}: ${formatAddress(node.address)}, an old primary, runs on ${how}: ${rejoinCommand(retired, database)}   # or rebuild it by pg_basebackup`
+  const how = node.readOnly ? '(read-only)' : 'and takes writes from its own clients, which are lost'
+  return `group ${group}: ${formatAddress(node.address)}, an old primary, is still running ${how}. To make it a standby, run there: ${rejoinCommand(retired, database)}   # or rebuild it by pg_basebackup`
 }

@@ -55,7 +55,7 @@ function standbyState(node: Answered, primary: Answered | null): Omit<ServerStat
   const { receiver } = node
   if (receiver === null || receiver.status !== 'streaming') {
     // Without the right to look there is no receiver to be seen, whatever it does.
-    if (!node.readsStatistics) return { code: 'unseen', text: 'standby, may not look' }
+    if (!node.readsStatistics) return { code: 'unseen', text: 'standby, replication state hidden' }
     const how = receiver === null ? '' : ` (WAL receiver ${receiver.status})`
     return { code: 'not-streaming', text: `standby, not streaming${how}` }
   }

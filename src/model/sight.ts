@@ -28,7 +28,7 @@ export const SIGHTS = {
   },
   answered: {
     proves: 'alive',
-    says: 'is answered by it, with an error or a question for a password',
+    says: 'gets an answer from it: an error or a request for a password',
     byUs:
       'any SQLSTATE: 28P01 and 28000 (password, pg_hba.conf), 53300 (no free slot), 57P03 (starting, stopping), ' +
       '3D000 (no such database), 42501, 08P01 and all others but 08006',
@@ -38,13 +38,13 @@ export const SIGHTS = {
   },
   tls: {
     proves: 'alive',
-    says: 'is answered by it, but TLS fails',
+    says: 'gets an answer from it, but TLS fails',
     byUs: 'a TLS alert, a certificate that does not verify, a server that does not offer TLS',
     byWitness: 'a text that begins with `SSL` or is about a certificate',
   },
   refused: {
     proves: 'down',
-    says: 'is refused by the machine: nothing listens at the port',
+    says: 'is refused by its machine: nothing listens on the port',
     byUs: 'ECONNREFUSED',
     byWitness: '`Connection refused`; no password is needed for that',
   },
@@ -57,39 +57,39 @@ export const SIGHTS = {
   },
   unroutable: {
     proves: 'down',
-    says: 'finds no way to its machine',
+    says: 'has no route to its machine',
     byUs: 'EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL',
     byWitness: '`No route to host`, `Host is down`, `Host is unreachable`, `Network is unreachable`',
   },
   reset: {
     proves: 'down',
-    says: 'is cut off by it without a word',
+    says: 'loses the connection before any answer',
     byUs: 'ECONNRESET, EPIPE, 08006, a connection that closes before the first answer',
     byWitness: '`server closed the connection unexpectedly`, `Connection reset by peer`, `Broken pipe`',
   },
   dns: {
     proves: 'unknown',
-    says: 'can’t look its name up',
+    says: 'cannot resolve its name',
     byUs: 'ENOTFOUND, EAI_AGAIN, EAI_FAIL, a look-up that takes longer than `detect.timeout`',
     byWitness: '`could not translate host name`',
   },
   dying: {
     proves: 'unknown',
-    says: 'was let in by it, and the connection was ended before it answered',
+    says: 'was connected to it, but the connection ended before an answer',
     byUs: null,
     byWitness: 'the statement failed with 57P01, 57P02 or 57P03, or without an answer',
   },
   'not-understood': {
     proves: 'unknown',
-    says: 'does not reach it, for a reason that is not understood',
+    says: 'does not reach it, for a reason that citus-ha does not know',
     byUs: null,
     byWitness: 'any other text, and any text in another language where `lc_messages` could not be set to C',
   },
   'cut-off': {
     proves: 'unknown',
-    says: 'reaches neither it nor a node that lives',
+    says: 'reaches neither it nor a node that is running',
     byUs: null,
-    byWitness: 'it is silent towards the witness, and so is a server that answers us',
+    byWitness: 'it does not answer the witness, and neither does a server that answers citus-ha',
   },
   'no-report': {
     proves: 'unknown',
@@ -99,14 +99,14 @@ export const SIGHTS = {
   },
   'receiver-hears': {
     proves: 'alive',
-    says: 'has heard from its sender lately',
+    says: 'has received a message from its sender lately',
     byUs: null,
     byWitness:
       'WAL receiver: a message within `detect.witnessFreshness`, from a sender that is no other node that answered',
   },
   'receiver-deaf': {
     proves: 'unknown',
-    says: 'has a WAL receiver that has heard nothing lately',
+    says: 'has a WAL receiver that has received no message lately',
     byUs: null,
     byWitness:
       'WAL receiver: the last message is older; it says `streaming` for as long as its TCP connection lasts',
@@ -116,7 +116,7 @@ export const SIGHTS = {
     says: 'streams from another node',
     byUs: null,
     byWitness:
-      'WAL receiver: its sender is a node that answered us (a cascade, or it follows the promoted one)',
+      'WAL receiver: its sender is a node that answered citus-ha (a cascade, or it follows the promoted one)',
   },
   'receiver-ended': {
     proves: 'down',
@@ -124,15 +124,15 @@ export const SIGHTS = {
     byUs: null,
     byWitness:
       'no WAL receiver for longer than `detect.witnessFreshness`, of a standby that had one from this very address ' +
-      'until the primary fell silent towards us, and has neither restarted nor read its configuration since (only ' +
-      '`watch` looks that long)',
+      'until the primary fell silent, and has neither restarted nor read its configuration since (only ' +
+      '`watch` observes that long)',
   },
   'receiver-absent': {
     proves: 'unknown',
     says: 'has no WAL receiver, and was not seen to stream from it',
     byUs: null,
     byWitness:
-      'no WAL receiver, and no history: archive replay, a missing slot, a cascade that stopped, and every command that looks once',
+      'no WAL receiver, and no history: archive replay, a missing slot, a cascade that stopped, and every command that surveys once',
   },
 } as const satisfies Readonly<Record<string, Row>>
 
@@ -144,7 +144,7 @@ export const proves = (sight: Sight): Proof => SIGHTS[sight].proves
 export function tableOfSights(): string {
   const rows: [string, Row][] = Object.entries(SIGHTS)
   return [
-    '| sight | the one who looked | seen by ourselves | seen by a witness | proves |',
+    '| sight | the observer | as seen by citus-ha | as seen by a witness | proves |',
     '|---|---|---|---|---|',
     ...rows.map(
       ([id, { says, byUs, byWitness, proves }]) =>

@@ -68,7 +68,7 @@ function answerTo(asked: ClientRequest, body: string): Promise<IncomingMessage> 
 
 function judge({ statusCode: status = 0, headers }: IncomingMessage): Delivery {
   if (status >= 200 && status < 300) return { kind: 'sent' }
-  const why = `it answers ${status}`
+  const why = `HTTP status ${status}`
   if (status !== 429 && status < 500) return { kind: 'refused', why }
   const seconds = Number(headers['retry-after'] ?? 0)
   return { kind: 'again', why, afterMs: seconds > 0 ? seconds * 1000 : 0 }

@@ -79,7 +79,7 @@ export class Target {
     clearTimeout(timer)
     if (this.#queue.length > 0)
       this.#options.problem(
-        `${this.#queue.length} notifications to ${this.#options.name} are dropped at the end`,
+        `${this.#queue.length} notifications to ${this.#options.name} are dropped at shutdown`,
       )
     this.#dropped += this.#queue.splice(0).length
     if (!signal.aborted) this.#stop.abort()
@@ -130,7 +130,7 @@ export class Target {
       if (signal.aborted) break
       if (delivery.kind === 'refused' || tries === TRIES) {
         this.#failed++
-        problem(`${name} was not told of ${notification.event} ${notification.id}: ${delivery.why}`)
+        problem(`${name} did not receive ${notification.event} ${notification.id}: ${delivery.why}`)
         return true
       }
       const grown = firstRetryMs * 2 ** (tries - 1) * (0.75 + Math.random() / 2)

@@ -52,7 +52,7 @@ function testimonyOf(
     return testify(given, 'receiver-elsewhere', `streams from ${from}`)
   }
   if (receiver.heardMsAgo !== null && receiver.heardMsAgo <= freshnessMs) {
-    return testify(given, 'receiver-hears', `heard from ${from} ${receiver.heardMsAgo} ms ago`)
+    return testify(given, 'receiver-hears', `received a message from ${from} ${receiver.heardMsAgo} ms ago`)
   }
   const age = receiver.heardMsAgo === null ? 'never' : `${receiver.heardMsAgo} ms ago`
   return testify(given, 'receiver-deaf', `streams from ${from}, last message ${age}`)

@@ -89,21 +89,21 @@ export function isStill({ stamp }: Verdict, row: unknown): boolean {
  */
 export function requireStill({ stamp }: Verdict): string {
   return `SELECT CASE WHEN s.stamp = ${literal(stamp ?? '')} THEN ''
-    ELSE current_setting('the schema citus_ha is not the one that was looked at') END FROM (${STAMP}\n) AS s`
+    ELSE current_setting('the schema citus_ha is not the one that was checked') END FROM (${STAMP}\n) AS s`
 }
 
 /** Superusers may make what they like, but only what this program has is called. Pure. */
 export function trustOf(facts: SchemaFacts, expected: readonly OwnFunction[] = ownFunctions()): SchemaTrust {
   const { creators, strangers, others, functions } = facts
   const untrusted = [
-    ...strangers.map((whose) => `${whose}, who is no superuser`),
-    ...creators.map((role) => `${role}, who is no superuser, may CREATE in it`),
+    ...strangers.map((whose) => `${whose}, which is no superuser`),
+    ...creators.map((role) => `${role}, which is no superuser, may CREATE in it`),
     ...others.map((what) => `unexpected: ${what}`),
   ]
   const drift = expected.flatMap((own) => {
     const found = functions.filter(({ name }) => name === own.name)
     if (found.length === 0) return [`${own.name}() is missing`]
-    return found.some((each) => same(each, own)) ? [] : [`${own.name}() is another one`]
+    return found.some((each) => same(each, own)) ? [] : [`${own.name}() differs`]
   })
   const identity = expected.find(({ name }) => name === 'node_identity')
   return {
@@ -140,7 +140,7 @@ const DEFINITION = /^(\w+)\([^$]*?\sLANGUAGE (\w+) ([^$]*?)\s*AS \$\$([\s\S]*?)\
 function definitionOf(text: string): OwnFunction {
   const [, name, language, attributes, body] = DEFINITION.exec(text) ?? []
   if (!name || !language || attributes === undefined || body === undefined)
-    throw new Error(`sql/functions: a definition that can't be read: ${text.slice(0, 60)}`)
+    throw new Error(`sql/functions: a definition that cannot be read: ${text.slice(0, 60)}`)
   const [head = '', ...settings] = attributes.trim().split(/\s*\bSET /)
   return {
     name,

@@ -40,7 +40,7 @@ export async function askWitness(
     const other = await look(control)
     // Whoever is answered by one and not by the other can tell them apart: it need not be let in.
     if (proves(saw) !== 'down' || proves(other.saw) === 'alive') return testify(asked, saw, why, other.saw)
-    const neither = `reaches neither it nor ${formatAddress(control)}, which lives`
+    const neither = `reaches neither it nor ${formatAddress(control)}, which is running`
     return testify(asked, 'cut-off', `${neither} (${why}; ${other.why})`, other.saw)
   } finally {
     // The connection goes on as a probe's, for as long as a watch runs.

@@ -112,13 +112,16 @@ export function draftCopy(
   const installed = server.installed
   if (ailing) return leave(describeLeftOut(ailing, options.database), differs)
   if (server.untrusted.length > 0) {
-    return leave(`the schema citus_ha there is not ours: ${server.untrusted.join('; ')}`, differs)
+    return leave(
+      `the schema citus_ha there was not made by citus-ha: ${server.untrusted.join('; ')}`,
+      differs,
+    )
   }
   // A superuser's walk installs the schema first.
   if (!server.superuser && !isCurrent(installed, options.migration)) {
     const why =
       installed && !installed.mayExecute
-        ? 'the role may not use the schema citus_ha there: connect as the role that citus-ha install made'
+        ? 'this role may not use the schema citus_ha there: connect as the role that citus-ha install created'
         : 'the schema citus_ha is missing or old there: run citus-ha install'
     return leave(why, differs)
   }
@@ -191,7 +194,7 @@ function readsMoved(node: CopyNode, before: Catalog, order: readonly Step[]): Ro
     const { group, cluster, address } = row
     const [first] = secondariesOf(before, group, cluster)
     const from = first ? formatAddress(first.address) : 'nobody'
-    const why = `the copy of ${formatAddress(node.address)} has a secondary that does not serve before one that does`
+    const why = `in the copy of ${formatAddress(node.address)} a secondary that serves no reads comes before one that does`
     return [{ group, nodeid, kind: 'reads-moved', from, to: formatAddress(address), why }]
   })
 }

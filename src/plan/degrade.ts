@@ -29,11 +29,11 @@ export function degrade(draft: Draft, input: TargetInput, { group, code }: Diagn
   }
   const obstacle = lend(draft, primary, stand, input)
   if (obstacle !== null) {
-    const text = `group ${group}: ${obstacle}; configure an alias of it under "addresses"`
+    const text = `group ${group}: ${obstacle}; configure an alias for it under "addresses"`
     draft.remarks.push(remark('no-alias', text, { group, node: stand.address }))
     return
   }
-  const why = `down: reads go to ${formatAddress(stand.address)} by another name; writes fail until something is promoted`
+  const why = `down: reads go to ${formatAddress(stand.address)} by another name; writes fail until a standby is promoted`
   draft.why.set(primary.nodeid, { kind: 'degraded', why })
 }
 

@@ -44,12 +44,12 @@ export function lend(
   const given = aliasOf(to.address, aliases)
   const node = formatAddress(to.address)
   if (given === null || rowAt(draft.catalog, given))
-    return `${node} has no other name that is free, by which the row of node ${row.nodeid} could name it`
+    return `${node} has no second name (alias) that the row of node ${row.nodeid} could use`
   // Where a row has the name already nothing is gained by taking it away.
   const against = rowAt(catalog, given) ? undefined : refutationOf(given, heard)
   if (against) {
     const { witness, detail } = against
-    return `${formatAddress(witness)} reaches ${node} by this name, and not by ${formatAddress(given)}: ${detail}`
+    return `${formatAddress(witness)} reaches ${node} by this name, but not by ${formatAddress(given)}: ${detail}`
   }
   const { nodeid, group, address, rack, isactive } = row
   draft.remedies.push({ nodeid, group, address, rack, isactive, given })

@@ -43,7 +43,7 @@ export function registrationsOf(asked: Asked): Registrations {
     const primary = primaryOf(coordinator.citus?.catalog ?? [], standby.group)
     if (why !== null || !seen || !primary) {
       const node = formatAddress(standby.address)
-      const text = `group ${standby.group}: ${node} has no row, and gets none: ${why ?? 'no primary'}`
+      const text = `group ${standby.group}: ${node} has no row in pg_dist_node and is not registered: ${why ?? 'the group has no primary'}`
       remarks.push(remark('not-registered', text, { group: standby.group, node }))
       continue
     }

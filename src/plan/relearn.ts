@@ -58,13 +58,13 @@ export function relearning(survey: Survey, coordinator: Answered): Relearning {
   )
   refusals.push(
     ...others.map((node) => {
-      const does = node.retired ? 'is retired, and runs on' : 'takes writes as well'
+      const does = node.retired ? 'is retired and still running' : 'takes writes as well'
       return `${formatAddress(node.address)} ${does}, as group ${node.citus?.localGroup}, and is in no primary’s row: stop it`
     }),
     ...intentsIn(nodes).map((intent) => `${describeIntent(intent)}: citus-ha recover`),
     ...copies
       .filter(({ prepared }) => prepared.length > 0)
-      .map(({ address }) => `${formatAddress(address)}: a change is in doubt there: citus-ha recover`),
+      .map(({ address }) => `${formatAddress(address)}: a change is in doubt there; run: citus-ha recover`),
   )
   const lines = learnt.map(lineOf)
   const recorded = coordinator.installed?.lineage ?? []
@@ -82,8 +82,8 @@ const byGroup = (one: Answered, other: Answered): number =>
 
 function silent({ group }: Pick<CatalogRow, 'group'>, { address }: Answered): string {
   return group === COORDINATOR_GROUP
-    ? `it does not answer, and ${formatAddress(address)} is the coordinator: citus-ha reconcile --promoted ${formatAddress(address)}`
-    : 'it does not answer: start it, or see citus-ha doctor'
+    ? `it does not answer, and ${formatAddress(address)} is the coordinator; run citus-ha reconcile --promoted ${formatAddress(address)}`
+    : 'it does not answer: start it, or run citus-ha doctor'
 }
 
 function whyNotLearnt(
@@ -91,14 +91,15 @@ function whyNotLearnt(
   { group }: Pick<CatalogRow, 'group'>,
   coordinator: Answered,
 ): string | null {
-  if (node.inRecovery) return 'it is a standby: promote the right server first, and citus-ha reconcile'
-  if (node.retired) return 'it is retired: another server has taken its place'
+  if (node.inRecovery) return 'it is a standby: promote the right server first, then run citus-ha reconcile'
+  if (node.retired) return 'it is retired: another server has replaced it'
   if (node.citus?.localGroup !== group)
-    return `it is not of this group: its pg_dist_local_group says ${node.citus?.localGroup ?? 'nothing'}`
+    return `it does not belong to this group: its pg_dist_local_group says ${node.citus?.localGroup ?? 'nothing'}`
   if (group === COORDINATOR_GROUP && node.instance !== coordinator.instance)
-    return `it takes writes as well as the coordinator ${formatAddress(coordinator.address)}: stop the one that is not right`
-  if (node.untrusted.length > 0) return `its schema citus_ha is not ours: ${node.untrusted.join('; ')}`
-  if (!node.superuser) return 'learning anew takes a superuser; connect as one, for example postgres'
+    return `it takes writes, and so does the coordinator ${formatAddress(coordinator.address)}: stop the one that is not the coordinator`
+  if (node.untrusted.length > 0)
+    return `its schema citus_ha was not made by citus-ha: ${node.untrusted.join('; ')}`
+  if (!node.superuser) return 'relearn needs a superuser; connect as one, for example postgres'
   if (node.timeline === null || node.history === null)
     return `its timeline${node.timeline === null ? '' : ` ${node.timeline}`} or its history file (pg_wal/*.history) could not be read`
   return null

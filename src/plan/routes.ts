@@ -74,9 +74,10 @@ function found(
     nodes.find((each) => sameAddress(each.address, to)) ??
     nodes.find((each) => isAliasOf(to, each.address, aliases))
   if (node === undefined) return { to, works: 'unknown', why: 'it was not asked' }
-  if (node.kind === 'unreachable') return { to, works: 'no', why: `unreachable from here (${node.cause})` }
-  if (node.kind === 'unreadable') return { to, works: 'unknown', why: `can’t be read (${node.cause})` }
-  if (node.citus?.localGroup !== group) return { to, works: 'no', why: 'it is of another group' }
+  if (node.kind === 'unreachable')
+    return { to, works: 'no', why: `unreachable from citus-ha (${node.cause})` }
+  if (node.kind === 'unreadable') return { to, works: 'unknown', why: `cannot be read (${node.cause})` }
+  if (node.citus?.localGroup !== group) return { to, works: 'no', why: 'it belongs to another group' }
   if (what === 'write' && node.inRecovery) return { to, works: 'no', why: 'it is in recovery' }
   return { to, works: 'yes', why: null }
 }

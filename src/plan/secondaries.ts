@@ -93,7 +93,7 @@ function lendOne(draft: Draft, input: TargetInput, missing: readonly CatalogRow[
   const row = missing.find(carries) ?? first
   const obstacle = lend(draft, row, primary, input)
   if (obstacle !== null) {
-    const text = `group ${row.group}: ${obstacle}; configure an alias of it under "addresses"`
+    const text = `group ${row.group}: ${obstacle}; configure an alias for it under "addresses"`
     draft.remarks.push(remark('no-alias', text, { group: row.group, node: primary.address }))
     return null
   }

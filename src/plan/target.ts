@@ -113,5 +113,5 @@ function failOver(draft: Draft, { group, summary }: Diagnosis, promoted: HostPor
 function endDegraded(draft: Draft, { catalog, remedies }: TargetInput, group: number): void {
   const primary = primaryOf(catalog, group)
   if (!primary || !remedyOf(primary, remedies)) return
-  draft.why.set(primary.nodeid, { kind: 'degraded-ended', why: 'the primary is back' })
+  draft.why.set(primary.nodeid, { kind: 'degraded-ended', why: 'the primary is running again' })
 }

@@ -28,7 +28,7 @@ export function decide(gid: string, decisions: Decisions): Resolution {
     return {
       action: 'leave',
       gid,
-      why: `made under coordinator timeline ${parsed.timeline}; this one is on ${decisions.timeline}: where that one was given up for good, ROLLBACK PREPARED '${gid.replaceAll("'", "''")}' there, in database ${decisions.database}, as a superuser`,
+      why: `made under coordinator timeline ${parsed.timeline}, but this coordinator is on timeline ${decisions.timeline}: if timeline ${parsed.timeline} was given up for good, run ROLLBACK PREPARED '${gid.replaceAll("'", "''")}' there, in database ${decisions.database}, as a superuser`,
     }
   }
   return { action: 'roll back', gid, why: `change ${parsed.epoch} was never decided` }

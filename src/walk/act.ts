@@ -92,7 +92,7 @@ export async function act(
   if (request.quiesced.includes(view.coordinator.instance)) {
     // It is read-only, and would decide all the same, where its successor does not hear of it.
     const at = formatAddress(view.coordinator.address)
-    const why = `${at} was the coordinator, and the one that took its place does not answer`
+    const why = `${at} was the coordinator, and the server that replaced it does not answer`
     return again(new Error(why), watchOf(access, request))
   }
   const cluster = clusterName(request, view.coordinator)
@@ -106,7 +106,10 @@ export async function act(
     if (!Array.isArray(resolved)) return resolved
     if (resolved.some(({ failed, resolution }) => failed === null && resolution.action !== 'leave')) {
       return {
-        ...again(new Error('resolved what an earlier change left in doubt'), watchOf(access, request)),
+        ...again(
+          new Error('resolved prepared transactions that an earlier change left'),
+          watchOf(access, request),
+        ),
         soon: 'at once',
       }
     }
@@ -154,7 +157,7 @@ function requireAllowed({ plan }: View): void {
   const address = formatAddress(first.address)
   throw new CitusHaError(
     'configuration',
-    `group ${first.group} may not be given the address ${address} by this role; a superuser allows it with: citus-ha install, with ${address} under "standbys" or "addresses" of the configuration`,
+    `group ${first.group} may not be given the address ${address} by this role; name ${address} under "standbys" or "addresses" of the configuration, then run as a superuser: citus-ha install`,
   )
 }
 
@@ -296,7 +299,7 @@ function judge(
 ): Again {
   switch (outcome.kind) {
     case 'in-doubt': {
-      const why = `${outcome.why}; any later run resolves it (${outcome.gids.join(', ')})`
+      const why = `${outcome.why}; run citus-ha recover to resolve it (${outcome.gids.join(', ')})`
       return { ...again(new Error(why), watch), inDoubt: why, left: outcome.gids }
     }
     case 'outdated':
@@ -336,7 +339,7 @@ export function again(error: unknown, watch: Watch): Again {
   if (code === SqlState.addressNotAllowed) {
     throw new CitusHaError(
       'configuration',
-      `${why}; allow it as a superuser: citus-ha install, with the node under "standbys" of the configuration`,
+      `${why}; name the node under "standbys" of the configuration, then run as a superuser: citus-ha install`,
     )
   }
   if (code === SqlState.insufficientPrivilege) {

@@ -90,7 +90,7 @@ function groupOf(node: HostPort, [coordinator]: Plan['copies']): number | undefi
 /** What an essential node is to a plan, for people. */
 export function partOf({ node }: Ailing, { copies, oldPrimaries }: Plan): string {
   const old = oldPrimaries.find((each) => sameAddress(each.node, node))
-  if (old) return `the old primary of group ${old.group}, which lives and is to be closed`
+  if (old) return `the old primary of group ${old.group}, which is running and has to be closed`
   const copy = copies.find((each) => sameAddress(each.node, node))
   if (copy?.role !== 'promoted') return copy ? `a ${copy.role}` : 'a node'
   return `the new primary of group ${groupOf(node, copies) ?? '?'}`

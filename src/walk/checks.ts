@@ -42,7 +42,7 @@ export function requireCoordinator(survey: Survey): Answered {
 
 function toOpen(cause: UnreadableCause): string {
   if (cause === 'privilege') return '; a superuser grants it with: citus-ha install --coordinator URL'
-  return cause === 'auth' ? '; see pg_hba.conf there, and the password' : ''
+  return cause === 'auth' ? '; check pg_hba.conf there, and the password' : ''
 }
 
 /** What each of those that were asked for one has answered. */
@@ -57,7 +57,7 @@ function toCoordinator(nodes: Survey['nodes']): string {
   const { localGroup, catalog } = first.citus
   const row = primaryOf(catalog, COORDINATOR_GROUP)
   if (localGroup === COORDINATOR_GROUP || !row) return ''
-  return `: it is a worker; its coordinator is ${formatAddress(row.address)}, as its pg_dist_node says`
+  return `: it is a worker; its pg_dist_node names ${formatAddress(row.address)} as the coordinator`
 }
 
 /** Two coordinators can be told apart by the row of group 0 alone; without one there is nothing to go by. */
@@ -84,7 +84,7 @@ export function requireLeading(coordinator: Answered, diagnoses: readonly Diagno
   if (!primary || primary.instance === coordinator.instance) return
   throw new CitusHaError(
     'two-coordinators',
-    `${formatAddress(primary.address)} is group 0's primary, but ${formatAddress(coordinator.address)} takes writes as the coordinator too, and nothing that is known of the line speaks against it: stop that one first`,
+    `${formatAddress(primary.address)} is the registered primary of group 0, but ${formatAddress(coordinator.address)} also takes writes as the coordinator, and the timeline history does not tell which one leads: stop ${formatAddress(coordinator.address)} first`,
   )
 }
 
@@ -93,7 +93,7 @@ export function requirePlaced(survey: Survey, coordinator: Answered, claims: Cla
   if (!claims.vouched || groupOfVouched(survey, coordinator.citus?.catalog ?? [], claims) !== null) return
   throw new CitusHaError(
     'usage',
-    `${formatAddress(claims.vouched)} is in no row of pg_dist_node and not under "standbys", and does not answer: give --group`,
+    `${formatAddress(claims.vouched)} is not in pg_dist_node, not listed under "standbys", and does not answer: citus-ha cannot tell its group. Give --group N`,
   )
 }
 
@@ -124,7 +124,7 @@ export function requireKnown(coordinator: Answered, known: KnownCoordinator | nu
   if (coordinator.systemIdentifier !== known.systemIdentifier) {
     throw new CitusHaError(
       'two-coordinators',
-      `${node} is a coordinator of another system: ${coordinator.systemIdentifier}, where ${known.systemIdentifier} was followed`,
+      `${node} is a coordinator of another system: ${coordinator.systemIdentifier}; the last known coordinator was of ${known.systemIdentifier}`,
     )
   }
   const found = holds(pointOf(coordinator), known)
@@ -132,7 +132,7 @@ export function requireKnown(coordinator: Answered, known: KnownCoordinator | nu
   if (why === null) return
   throw new CitusHaError(
     'two-coordinators',
-    `${node} takes writes, but it is not the coordinator that was followed, nor came from it: ${why}: an old one has come back, or a backup; stop it, or start this watch anew if it is to lead`,
+    `${node} takes writes, but it is neither the last known coordinator nor one promoted from it: ${why}: it is an old coordinator or a backup; stop it, or, if it is the right one, restart this watch`,
   )
 }
 
@@ -142,14 +142,14 @@ function notOf(found: Holds, { timeline }: Answered, known: KnownCoordinator, ma
       return null
     case 'less':
       return found.known - found.until > BigInt(maxLag)
-        ? `it has timeline ${found.timeline} up to ${formatLsn(found.until)}, and that one was at ${formatLsn(found.known)}`
+        ? `it has timeline ${found.timeline} up to ${formatLsn(found.until)}, but the last known coordinator was at ${formatLsn(found.known)}`
         : null
     case 'another line':
       return found.why
     // Without a history the number is all there is: a lower one is older.
     case 'unknown':
       return (timeline ?? 0) < known.timeline
-        ? `it is on timeline ${timeline}, and that one was on ${known.timeline}`
+        ? `it is on timeline ${timeline}, but the last known coordinator was on ${known.timeline}`
         : null
   }
 }

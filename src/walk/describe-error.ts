@@ -29,7 +29,7 @@ function describeOne(error: unknown): { readonly line: string; readonly exitCode
   if (isForbidden(error)) return { line, exitCode: 2 }
   if (error instanceof CitusHaError) return { line, exitCode: exitCodeOfFailure(error.code) }
   if (error instanceof Error && error.name === 'AbortError')
-    return { line: 'interrupted; nothing is left half done', exitCode: 4 }
+    return { line: 'interrupted; nothing was left unfinished', exitCode: 4 }
   return { line, exitCode: 1 }
 }
 

@@ -185,7 +185,7 @@ function distinct(addresses: readonly HostPort[]): HostPort[] {
 
 /** Says, after a second and then now and again, what is still being waited for. @returns what ends it */
 function tellSlowness({ database, progress }: WalkRequest, waiting: ReadonlySet<string>): () => void {
-  const tell = () => progress(`${database}: still looking at ${[...waiting].join(', ')}`)
+  const tell = () => progress(`${database}: still waiting for ${[...waiting].join(', ')}`)
   let every: NodeJS.Timeout | undefined
   const first = setTimeout(() => {
     tell()

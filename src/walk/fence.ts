@@ -69,7 +69,7 @@ export async function holdFence(access: Access, request: WalkRequest, wanted: Fe
 
 function requireTtl(ttlMs: number): void {
   if (ttlMs > 0 && ttlMs <= LONGEST_TTL_MS) return
-  throw new CitusHaError('usage', `a fence is held for ${LONGEST_TTL_MS / 60_000} minutes at most`)
+  throw new CitusHaError('usage', `a fence can be held for ${LONGEST_TTL_MS / 60_000} minutes at most`)
 }
 
 type Tried = { readonly kind: 'fenced'; readonly fence: Fence; readonly ended: readonly Blocker[] } | Again

@@ -63,15 +63,15 @@ export async function findForgettable(
 function requireForgettable(row: CatalogRow, { address, group }: ForgetOrder, request: WalkRequest): void {
   const node = formatAddress(address)
   const refuse = (why: string) => new CitusHaError('usage', `${node} ${why}`)
-  if (group !== null && row.group !== group) throw refuse(`is of group ${row.group}, not ${group}`)
+  if (group !== null && row.group !== group) throw refuse(`belongs to group ${row.group}, not ${group}`)
   if (row.isclone) throw refuse('is registered as a clone: citus_remove_clone_node removes it')
   if (row.role === 'primary') {
-    throw refuse(
-      `is the primary of group ${row.group}: its row is moved by a promotion, and never removed here`,
-    )
+    throw refuse(`is the primary of group ${row.group}: forget removes secondaries only`)
   }
   if (request.register.some((standby) => sameAddress(standby.address, address))) {
-    throw refuse('is under "standbys" of the configuration, and would be registered again: take it out first')
+    throw refuse(
+      'is under "standbys" of the configuration and would be registered again: remove it there first',
+    )
   }
 }
 
@@ -153,7 +153,7 @@ async function removeRowOnce(
     const sql = `SELECT citus_ha.forget_node(${parameters}) AS forgotten`
     const { forgotten } = forgottenRow.parse(await changeRows(session, sql, request))
     if (forgotten === null)
-      throw new CitusHaError('blocked', `${formatAddress(address)} has lost its row meanwhile`)
+      throw new CitusHaError('blocked', `${formatAddress(address)} was removed by another session meanwhile`)
   } finally {
     await session.close()
   }

@@ -101,7 +101,7 @@ export function requireInstalled(coordinator: Answered, migration: number): void
   if (installed && !installed.mayExecute) {
     throw new CitusHaError(
       'configuration',
-      `${node}: no right to use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
+      `${node}: this role may not use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
     )
   }
   if (!installed || installed.migration < migration) {
@@ -113,7 +113,7 @@ export function requireInstalled(coordinator: Answered, migration: number): void
   if (installed.drift.length > 0) {
     throw new CitusHaError(
       'not-installed',
-      `${node}: functions in the schema citus_ha are not as in this citus-ha (${installed.drift.join(', ')}); a superuser makes them anew with: citus-ha install --coordinator URL`,
+      `${node}: functions in the schema citus_ha differ from those of this citus-ha (${installed.drift.join(', ')}); a superuser creates them again with: citus-ha install --coordinator URL`,
     )
   }
 }

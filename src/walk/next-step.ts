@@ -22,7 +22,7 @@ type Code = DiagnosisCode | ReasonCode | WarningCode
 
 const reconcile = ({ group }: About) => `citus-ha reconcile${of(group)}`
 const evidence = ({ group }: About) => `citus-ha reconcile${of(group)} --dry-run   # shows the evidence`
-const doctor = () => 'citus-ha doctor   # names what is in the way, with the command'
+const doctor = () => 'citus-ha doctor   # names what blocks it, with the command to run'
 const receiver = ({ node, database }: About) =>
   node && psql(node, database, 'SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver')
 const ask = ({ node, database }: About) => node && psql(node, database, 'SELECT 1')
@@ -35,11 +35,11 @@ const NEXT: Readonly<Partial<Record<Code, (about: About) => string | null>>> = {
   'primary-down': (about) =>
     `${reconcile(about)}   # once ${about.primary} runs again, or a standby is promoted (pg_promote(), your HA tool)`,
   'primary-in-recovery': (about) => `${reconcile(about)}   # once a member of the group is promoted`,
-  'promotion-running': ({ group }) => `citus-ha status${of(group)} --watch   # until it has come to its end`,
+  'promotion-running': ({ group }) => `citus-ha status${of(group)} --watch   # until it has finished`,
   'split-brain': (about) =>
-    `${reconcile(about)}   # once the one that must not write is stopped (there: pg_ctl stop -m fast)`,
+    `${reconcile(about)}   # once the server that must not write is stopped (there: pg_ctl stop -m fast)`,
   'secondary-writable': (about) =>
-    `${reconcile(about)}   # once the one that must not write is stopped (there: pg_ctl stop -m fast)`,
+    `${reconcile(about)}   # once the server that must not write is stopped (there: pg_ctl stop -m fast)`,
   'read-only': doctor,
   'name-to-follow': ({ primary, group }) =>
     `getent hosts ${primary.replace(/:\d+$/, '')}   # until it is the new primary; then: citus-ha status${of(group)}`,
@@ -50,7 +50,7 @@ const NEXT: Readonly<Partial<Record<Code, (about: About) => string | null>>> = {
   'less-than-known': evidence,
   unproved: evidence,
   'secondary-down': ({ node, group }) =>
-    node && `start it there (pg_ctl start), or, if it is gone for good: ${forget(node, group)}`,
+    node && `start it (on that machine: pg_ctl start), or, if it is gone for good: ${forget(node, group)}`,
   'secondary-silent': ask,
   'secondary-foreign': doctor,
   'secondary-not-streaming': receiver,

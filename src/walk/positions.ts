@@ -93,7 +93,7 @@ async function write(
     await session.run(sql, LIMIT_MS)
   } catch (error) {
     request.progress(
-      `${formatAddress(address)}: how far the servers are could not be written down: ${messageOf(error)}`,
+      `${formatAddress(address)}: the WAL positions of the servers could not be recorded: ${messageOf(error)}`,
     )
   } finally {
     await session?.close()

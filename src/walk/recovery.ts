@@ -39,7 +39,7 @@ export async function recoverNow(
       if (result.status === 'fulfilled') reached.push(result.value)
       else
         request.progress(
-          `${formatAddress(others[n]?.address ?? coordinator.address)} could not be looked at: ${result.reason}`,
+          `${formatAddress(others[n]?.address ?? coordinator.address)} could not be read: ${result.reason}`,
         )
     }
     const [first] = reached
@@ -49,7 +49,7 @@ export async function recoverNow(
     await first?.session.run(`${settings}; ${BEGIN}; ${TAKE_CHANGE_LOCK}`, limitMs)
     const scope = { cluster, database: request.database }
     const unasked = (node: HostPort, error: unknown) =>
-      request.progress(`${formatAddress(node)} could not be looked at: ${messageOf(error)}`)
+      request.progress(`${formatAddress(node)} could not be read: ${messageOf(error)}`)
     const limits = { answerMs: () => clock.limit(LIMIT_MS), endingMs: clock.limit(ENDING_MS), unasked }
     return await (mode === 'resolve' ? resolveInDoubt : findInDoubt)(scope, reached, limits)
   } finally {

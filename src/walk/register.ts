@@ -86,5 +86,5 @@ async function unreached(
   const against = asked.find(({ saw, control }, n) => saw !== 'reached' && (n > 0 || control === 'reached'))
   if (!against) return null
   const witness = formatAddress(against.witness)
-  return `group ${group}: ${formatAddress(address)} has no row, and gets none: ${witness} ${against.detail}`
+  return `group ${group}: ${formatAddress(address)} has no row in pg_dist_node and is not registered: ${witness} ${against.detail}`
 }

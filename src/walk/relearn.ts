@@ -39,7 +39,7 @@ export async function relearn(
   clock: Clock,
 ): Promise<void> {
   const [coordinator, ...others] = [...agreed.nodes].reverse()
-  if (!coordinator) throw new Error('there is nobody who could learn')
+  if (!coordinator) throw new Error('relearn without a coordinator')
   // Functions of ours may be older than this program there: no other command would install on servers it does not know.
   for (const node of agreed.nodes) {
     const order = { role: null, switchover: 'leave', allowed: [] } as const
@@ -82,7 +82,7 @@ function requireSame(agreed: Relearning, now: Relearning): void {
   const why = now.refusals.length > 0 ? `: ${now.refusals.join('; ')}` : ''
   throw new CitusHaError(
     'blocked',
-    `the servers are not as they were when they were looked at${why}: nothing was learnt; give the same command again`,
+    `the servers have changed since they were surveyed${why}: nothing was changed; run the same command again`,
   )
 }
 
@@ -92,7 +92,7 @@ async function naming<Result>({ address }: Answered, work: () => Promise<Result>
   } catch (error) {
     // It says by itself what is to be done, and that another try mends nothing.
     if (error instanceof CitusHaError) throw error
-    const why = `${formatAddress(address)}: ${messageOf(error)}: it is not learnt everywhere; give the same command again`
+    const why = `${formatAddress(address)}: ${messageOf(error)}: only some servers were recorded; run the same command again`
     throw new CitusHaError('blocked', why, { cause: error })
   }
 }

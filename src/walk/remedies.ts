@@ -27,7 +27,9 @@ export async function forgetStaleRemedies(
     const forget = 'SELECT nodeid, groupid FROM citus_ha.forget_stale_remedies()'
     const [, , , rows] = await session.run(`${settings}; ${BEGIN}; ${forget}; COMMIT`, limitMs)
     for (const { nodeid, groupid } of z.array(forgottenRow).parse(rows))
-      progress(`group ${groupid}: node ${nodeid} was changed by somebody else: its remedy is forgotten`)
+      progress(
+        `group ${groupid}: node ${nodeid} was changed by another client: its recorded remedy was removed`,
+      )
   } finally {
     await session.close()
   }

@@ -105,7 +105,7 @@ export function behind(copies: readonly CopyReport[]): Remark[] {
   return copies
     .filter(({ state }) => state === 'does not follow')
     .map(({ node, role, detail }) => {
-      const text = `${node}, ${role}, does not follow, and sends queries by old rows: ${detail}`
+      const text = `${node}, ${role}, does not follow and sends queries by old rows: ${detail}`
       return remark('does-not-follow', text, { node })
     })
 }
@@ -116,7 +116,7 @@ function pauseWarning({ coordinator, groups }: View): Remark[] {
     ({ group }) => group === null || groups === null || groups.includes(group),
   )
   if (pauses.length === 0) return []
-  const text = `paused: ${pauses.map(describePause).join('; ')}; this call does not wait for that to end`
+  const text = `paused: ${pauses.map(describePause).join('; ')}; the pause does not apply to this command`
   const [first, ...more] = pauses
   return [remark('paused', text, { group: more.length === 0 ? (first?.group ?? null) : null })]
 }
@@ -154,14 +154,14 @@ function endingOf(
         reason: remark('planned', plannedText({ changes: changesOf(acted, view), sql: acted.sql })),
       }
     case 'nothing': {
-      const text = `${everyCopy(copies)} is right, nothing had to change`
+      const text = `${everyCopy(copies)} is up to date, nothing had to change`
       return { outcome: 'converged', reason: remark('converged', text) }
     }
     case 'committed':
     case 'registered':
       return {
         outcome: 'changed',
-        reason: remark('changed', `committed, and ${everyCopy(copies)} was proved right`),
+        reason: remark('changed', `committed, and ${everyCopy(copies)} was verified`),
       }
   }
 }

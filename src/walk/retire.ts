@@ -61,14 +61,14 @@ async function closeOne(
         ...(await closeOldPrimary(kept, request.madeBy, { limits })),
       ]
       if (failed.length === 0)
-        request.progress(`group ${group}: ${at}, an old primary that runs on, is retired`)
+        request.progress(`group ${group}: ${at}, an old primary that is still running, is retired`)
       return failed
     } finally {
       await session.close()
     }
   } catch (error) {
     if (mayTryAgain(codeOf(error))) return []
-    return [`${at}, an old primary that runs on, could not be retired: ${messageOf(error)}`]
+    return [`${at}, an old primary that is still running, could not be retired: ${messageOf(error)}`]
   }
 }
 

@@ -152,7 +152,7 @@ function unseenTold({ nodes }: View['survey']): Remark<WarningCode>[] {
   )
   if (unseen.length === 0) return []
   const names = distinctServers(unseen).map(({ address }) => formatAddress(address))
-  const text = `whether ${names.join(', ')} stream can’t be seen: the role lacks pg_read_all_stats; connect as citus_ha, or GRANT pg_read_all_stats TO that role`
+  const text = `the replication state of ${names.join(', ')} is hidden: the role lacks pg_read_all_stats; connect as citus_ha, or GRANT pg_read_all_stats TO that role`
   return [remark('can-not-look', text, { node: names.length === 1 ? (names[0] ?? null) : null })]
 }
 
@@ -170,7 +170,7 @@ function lookalikesTold({ nodes, database }: View['survey']): Remark<WarningCode
   const writable = nodes.filter((node): node is Answered => node.kind === 'answered' && !node.inRecovery)
   return distinctServers(writable).flatMap(({ address, lookalikes }) =>
     lookalikes.map(({ gid, owner }) => {
-      const text = `${formatAddress(address)}: somebody else’s prepared transaction ${gid} in database ${database}, owner ${owner}: it is not taken for a change of citus-ha`
+      const text = `${formatAddress(address)}: prepared transaction ${gid} in database ${database}, owner ${owner}, is not citus-ha’s: citus-ha leaves it alone`
       return remark('lookalike', text, { node: address })
     }),
   )
@@ -248,7 +248,12 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): Proble
   )
   const pending = changesNothing(plan)
     ? []
-    : [remark('metadata-differs', 'the metadata is not right: citus-ha reconcile would change it')]
+    : [
+        remark(
+          'metadata-differs',
+          'pg_dist_node is out of date on at least one node: citus-ha reconcile would change it',
+        ),
+      ]
   return [...groups, ...secondaries, ...pending]
 }
 

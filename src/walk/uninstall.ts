@@ -77,7 +77,7 @@ export async function lookToUninstall(
   const nodes = ownNodes(seen)
   for (const { superuser, address } of nodes) {
     if (superuser) continue
-    const why = `${formatAddress(address)}: uninstalling takes a superuser; connect as one, for example with --user postgres`
+    const why = `${formatAddress(address)}: uninstall needs a superuser; connect as one, for example with --user postgres`
     throw new CitusHaError('configuration', why)
   }
   const targets: Target[] = []
@@ -110,7 +110,7 @@ function inDoubt({ survey, coordinator, diagnoses, plan }: View): string[] {
     .filter(({ group, standing }) => standing === 'proved' || (standing === 'refused' && answers(group)))
     .map(
       ({ group, summary }) =>
-        `group ${group} is in doubt: ${summary}; see citus-ha status, then: citus-ha reconcile`,
+        `group ${group} is in doubt: ${summary}; run citus-ha status, then: citus-ha reconcile`,
     )
   const prepared = answered
     .filter((node) => node.prepared.length > 0)
@@ -126,16 +126,16 @@ function inDoubt({ survey, coordinator, diagnoses, plan }: View): string[] {
     .filter((remedy) => !isStale(remedy, catalog))
     .map(
       ({ group, address }) =>
-        `group ${group}: the row of ${formatAddress(address)} is another one for as long as that node is down, and only the schema citus_ha knows what it was: citus-ha reconcile puts it back once it is up; citus-ha forget ${formatAddress(address)} if it is gone for good`,
+        `group ${group}: the row of ${formatAddress(address)} was changed while that node is down, and only the schema citus_ha has the original row. Start the node and run citus-ha reconcile, which restores the row; or, if it is gone for good: citus-ha forget ${formatAddress(address)}`,
     )
   const kept = answered
     .filter(({ installed }) => installed?.keepsTransactions)
     .map(
       ({ address }) =>
-        `${formatAddress(address)}: it keeps Citus’s records of a group whose primary was down, for ten minutes: try again then`,
+        `${formatAddress(address)}: it still guards Citus’s records of a group whose primary was down; that ends after ten minutes: try again then`,
     )
   const old = plan.oldPrimaries.map(
-    ({ node }) => `${formatAddress(node)}: an old primary that runs on: make a standby of it first`,
+    ({ node }) => `${formatAddress(node)}: an old primary is still running there: make it a standby first`,
   )
   return [...groups, ...prepared, ...intents, ...remedies, ...kept, ...old]
 
@@ -221,7 +221,7 @@ async function rehearseOn(
   { address }: Answered,
   order: UninstallOrder,
 ): Promise<void> {
-  if (!holder) throw new Error('a coordinator that nobody holds')
+  if (!holder) throw new Error('no session holds the coordinator')
   await holder.run('SAVEPOINT citus_ha_rehearsal', LIMIT_MS)
   const removal = await removeHere(holder, address, order)
   await holder.run('ROLLBACK TO SAVEPOINT citus_ha_rehearsal', LIMIT_MS)
@@ -247,7 +247,7 @@ function requireSame(agreed: readonly Uninstallation[], now: readonly Uninstalla
   const why = refusals.length > 0 ? `: ${refusals.join('; ')}` : ''
   throw new CitusHaError(
     'blocked',
-    `the servers are not as they were when they were looked at${why}: nothing was removed; give the same command again`,
+    `the servers have changed since they were surveyed${why}: nothing was removed; run the same command again`,
   )
 }
 
@@ -314,14 +314,14 @@ class Removing {
         ),
       )
       if (again.present)
-        throw new CitusHaError('blocked', `${address}: somebody has installed it again meanwhile`)
+        throw new CitusHaError('blocked', `${address}: another session has installed it again meanwhile`)
     }
   }
 
   async #coordinators(): Promise<void> {
     for (const [n, { request, coordinator }] of this.#all.entries()) {
       const holder = this.#holders[n]
-      if (!holder) throw new Error('a coordinator that nobody holds')
+      if (!holder) throw new Error('no session holds the coordinator')
       await naming(coordinator, async () => {
         const removal = await removeHere(holder, coordinator.address, this.#order)
         await request.hooks.reached('before-coordinator')

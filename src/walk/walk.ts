@@ -197,8 +197,8 @@ function givenUp(again: Again): Acted {
 
 export function namesOf({ blockers, ended, unasked }: Again): string[] {
   return [
-    ...blockers.map((blocker) => `  in the way: ${describeBlocker(blocker)}`),
-    ...ended.map((blocker) => `  ended: ${describeBlocker(blocker)}`),
+    ...blockers.map((blocker) => `  blocked by: ${describeBlocker(blocker)}`),
+    ...ended.map((blocker) => `  terminated: ${describeBlocker(blocker)}`),
     ...unasked.map((why) => `  ${why}`),
   ]
 }
@@ -241,7 +241,7 @@ async function lookForPromotion(
     }
     if (over) requirePlaced(now.survey, now.coordinator, request.claims)
     if (over || !(now.diagnoses.some(mayStillComeTrue) || isUnplaced(now, request.claims))) return now
-    if (!told) request.progress('waiting for the promotion that was vouched for')
+    if (!told) request.progress('waiting for the promotion of the node that was named')
     told = true
     await pause(POLL_PROMOTION_MS, undefined, { signal: request.signal })
   }

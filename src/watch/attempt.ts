@@ -87,7 +87,7 @@ export async function recover(access: Access, request: WalkRequest, view: View):
       // A name that citus-ha did not give is a client's text, which a log is not to have.
       const isOurs =
         parseGid(resolution.gid, clusterName(request, view.coordinator), request.database) !== null
-      const gid = isOurs ? resolution.gid : 'a prepared transaction of somebody else'
+      const gid = isOurs ? resolution.gid : 'a prepared transaction that is not citus-ha’s'
       request.progress(
         `${formatAddress(node)}: ${action} ${gid}: ${why}${failed ? `: failed: ${failed}` : ''}`,
       )

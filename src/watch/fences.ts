@@ -59,7 +59,7 @@ export class Fences {
       const durationMs = Math.round(performance.now() - began)
       return { ...known.report, outcome: 'renewed', until: untilOf(known.fence), durationMs }
     }
-    await known?.fence.end('it was taken anew')
+    await known?.fence.end('another fence replaced it')
     const { fence, report } = await holdFence(access, request, { groups: [group], ttlMs, reach: 'writes' })
     if (!fence) return report
     if (this.#closed) await fence.end('the watcher ended')
@@ -108,8 +108,8 @@ export class Fences {
       for (const entry of fresh) {
         const at = formatAddress(entry.node)
         await fence.extend(entry, context).then(
-          () => request.progress(`the fence of group ${fence.groups.join(', ')} is held on ${at} as well`),
-          (error: unknown) => request.progress(`${at} can’t be fenced yet: ${messageOf(error)}`),
+          () => request.progress(`the fence of group ${fence.groups.join(', ')} is also held on ${at}`),
+          (error: unknown) => request.progress(`${at} cannot be fenced yet: ${messageOf(error)}`),
         )
       }
     }
@@ -118,7 +118,7 @@ export class Fences {
   /** What has to be changed now goes before what somebody is about to change: a shared reference table, for one. */
   async yieldTo(blockers: readonly Blocker[]): Promise<void> {
     const inTheWay = [...this.#held].filter(([, { fence }]) => blockers.some((each) => fence.is(each)))
-    const why = 'it kept another group’s change from its locks'
+    const why = 'it blocked the change of another group'
     await Promise.all(inTheWay.map(([, { fence }]) => fence.end(why)))
   }
 

@@ -61,14 +61,14 @@ const SHOWN = 3
 
 /** Everything in one line, for a service manager; what is wrong first. */
 export function summarize(states: readonly WatchState[]): string {
-  if (states.length === 0) return 'watching nothing yet'
+  if (states.length === 0) return 'no database is watched yet'
   const wrong = states.flatMap((state) => wrongIn(state).map((text) => `${state.database}: ${text}`))
   const more = wrong.length > SHOWN ? [`${wrong.length - SHOWN} more`] : []
   return [...wrong.slice(0, SHOWN), ...more, ...counts(states)].join('; ')
 }
 
 function wrongIn(state: WatchState): string[] {
-  if (state.turnedMsAgo > state.turnLimitMs) return ['its loop hangs']
+  if (state.turnedMsAgo > state.turnLimitMs) return ['the watch loop hangs']
   const why = whyNotReady(state)
   const groups = state.groups
     .filter(({ code }) => code !== 'healthy')

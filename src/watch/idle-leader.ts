@@ -35,7 +35,7 @@ export class IdleLeader {
     const seconds = Math.round(this.#limitMs / 1000)
     return new CitusHaError(
       'blocked',
-      `for ${seconds} s nothing has been done about what has to be done (${what}); another instance leads${leader === null ? '' : ` (${leader})`}: look at its log, or stop it, and this one takes over`,
+      `another instance leads${leader === null ? '' : ` (${leader})`} and has not acted for ${seconds} s, although a change is due (${what}): read its log; if it is stopped, this instance takes over`,
     )
   }
 }

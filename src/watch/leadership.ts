@@ -177,7 +177,7 @@ export class Lead {
       FIRST_ANSWER_MS,
     )
     const { in_recovery, superuser, has_schema } = serverRow.parse(results.at(-1)?.[0])
-    if (in_recovery) throw new Error(`${formatAddress(at)} is in recovery: nobody leads there`)
+    if (in_recovery) throw new Error(`${formatAddress(at)} is in recovery: no instance can lead there`)
     // Whose the schema is has been looked at then: inside of the transaction that stays open, the locks of that look would keep
     // DROP and ALTER EXTENSION citus out for as long as it leads.
     if (has_schema) await session.run('SELECT FROM citus_ha.lead_lock', FIRST_ANSWER_MS)

@@ -112,7 +112,7 @@ class Narrator {
       }
       case 'fence': {
         const { database, group, now, detail } = event
-        const text = now === 'held' ? 'its writes stand still on' : 'its writes may go on:'
+        const text = now === 'held' ? 'writes are held on' : 'writes continue:'
         const fields = { event: 'fence', database, group, now }
         return [{ level: 'info', text: `group ${group}: ${text} ${detail}`, fields }]
       }
@@ -191,7 +191,7 @@ class Narrator {
     this.#failing.delete(key)
     const { tries, what } = failing
     const fields = { event: 'recovered', database, group, failures: tries, was: what }
-    return [{ level: 'info', text: `group ${group}: right again, after ${tries} failed tries`, fields }]
+    return [{ level: 'info', text: `group ${group}: works again, after ${tries} failed tries`, fields }]
   }
 
   /** A text that comes and goes is loud once in a while only. */
@@ -233,8 +233,8 @@ const LEVEL_OF = {
 
 const LEADERSHIP = {
   leading: 'this instance leads',
-  following: 'another instance leads; this one watches',
-  none: 'this instance does not lead, and does not know who does',
+  following: 'another instance leads; this one only watches',
+  none: 'this instance does not lead, and the leader is unknown',
 } as const
 
 function groupsText(groups: readonly number[]): string {
@@ -269,6 +269,6 @@ function levelOf({ code, standing, was }: Diagnosed): Line['level'] {
 
 function heldLine({ database, group, why, would }: Held): Line {
   const level = why === 'paused' || why === 'cooldown' ? 'info' : 'debug'
-  const text = `group ${group}: nothing is done (${why}); it would be: ${would.join('; ') || 'nothing'}`
+  const text = `group ${group}: no action (${why}). Would do: ${would.join('; ') || 'nothing'}`
   return { level, text, fields: { event: 'held', database, group, why, would } }
 }

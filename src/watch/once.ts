@@ -18,6 +18,6 @@ export async function watchOnce(access: Access, request: WalkRequest): Promise<R
   const free = groups.filter((group) => pausedBy(pauses, group) === null)
   if (free.length === groups.length) return await walk(access, { ...request, seen })
   if (free.length > 0) return await walk(access, { ...request, seen, groups: free })
-  request.progress('paused: nothing is changed; this is what would be done')
+  request.progress('paused: nothing was changed; below is what would be done')
   return await walk(access, { ...request, seen, mode: 'dry-run' })
 }

@@ -46,7 +46,7 @@ export class Orders {
    */
   async reconcile(order: Order, asked: Asked): Promise<EachDatabase<Report>> {
     if (this.#running.size >= WALKS_AT_ONCE) {
-      throw new CitusHaError('blocked', `${WALKS_AT_ONCE} walks that were asked for are under way already`)
+      throw new CitusHaError('blocked', `${WALKS_AT_ONCE} requested runs are already in progress`)
     }
     return await this.#kept(this.#walks(order, asked))
   }

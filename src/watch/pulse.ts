@@ -181,11 +181,11 @@ function newsOf(
     return { what: 'demoted', detail: 'it is in recovery' }
   if (state !== 'up') return { what: 'back', detail: 'it answers' }
   if (before?.receiver !== now.receiver) {
-    const detail = now.receiver === null ? 'its WAL receiver is gone' : 'its WAL receiver is another one'
+    const detail = now.receiver === null ? 'its WAL receiver is gone' : 'its WAL receiver has changed'
     return { what: 'receiver-changed', detail }
   }
   if (before?.digest === now.digest) return null
-  return { what: 'changed', detail: 'what it says of itself or of the cluster is new' }
+  return { what: 'changed', detail: 'its state, or its copy of the metadata, has changed' }
 }
 
 /** The server's own limit as well: it must not go on with what nobody waits for. */

@@ -29,7 +29,7 @@ export function saidOf(event: WatchEvent): Remark {
     }
     case 'held': {
       const { database, group, why, would } = event
-      const text = `${database}: group ${group}: nothing is done (${why}); it would be: ${would.join('; ')}`
+      const text = `${database}: group ${group}: no action (${why}). Would do: ${would.join('; ')}`
       return remark(`held-${why}`, text, { group })
     }
     case 'failed':

@@ -46,7 +46,7 @@ export class Silences {
     const known = this.#known(pulses).map(({ address }) => formatAddress(address))
     const news = known.filter((at) => !this.#told.includes(at))
     this.#told = known
-    return news.map((at) => `${at} gives no answer: a promotion elsewhere does not wait for it any more`)
+    return news.map((at) => `${at} does not answer: changes no longer wait for it`)
   }
 
   #known(pulses: readonly PulseState[]): Observation[] {

@@ -119,7 +119,7 @@ export class ServiceManager {
     if (failure === null || this.#told) return
     this.#told = true
     const [why] = failure.message.split('\n')
-    problem(`the service manager is not told anything: ${command}: ${why}`)
+    problem(`the service manager cannot be notified: ${command}: ${why}`)
   }
 }
 

@@ -239,7 +239,7 @@ export class Watcher {
   async #lookForUnlisted(seen: View, signal: AbortSignal): Promise<void> {
     const { access } = this.#options
     const found = unlistedStandbys(access, { ...this.request, signal }, seen).catch((error: unknown) => [
-      `standbys that nobody has named were not looked for: ${messageOf(error)}; citus-ha doctor looks for them (H080)`,
+      `unlisted standbys could not be searched for: ${messageOf(error)}; citus-ha doctor lists them (H080)`,
     ])
     this.#lines.push(...(await found))
   }

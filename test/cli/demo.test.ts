@@ -109,12 +109,12 @@ describe('citus-ha demo', () => {
     }
     expect(demo.stdout).toMatch(/└─ worker-1-standby +127\.0\.0\.1:\d+ +streaming from worker-1/)
     expect(demo.stdout).toMatch(
-      / reconcile --config .*\n +app: changed: committed, and every copy was proved right/,
+      / reconcile --config .*\n +app: changed: committed, and every copy was verified/,
     )
     for (const step of ['start', 'install', 'kill', 'promote', 'reconcile', 'all']) {
       expect(demo.stdout).toMatch(new RegExp(`^ +${step} +[\\d.]+ m?s$`, 'm'))
     }
-    expect(demo.stdout).toMatch(/all processes ended, \S+ removed\n$/)
+    expect(demo.stdout).toMatch(/all processes have ended, \S+ is removed\n$/)
     expect(demo.stdout).not.toContain('is known to nobody')
     if (first?.includes('real Citus')) expectWrites(demo.stdout)
     await nothingIsLeft()
@@ -129,7 +129,7 @@ describe('citus-ha demo', () => {
     await demo.says(line)
     demo.interrupt()
     expect(await demo.ended).not.toBe(0)
-    expect(demo.stderr).toBe('citus-ha: interrupted; nothing is left half done\n')
+    expect(demo.stderr).toBe('citus-ha: interrupted; nothing was left unfinished\n')
     expect(demo.stdout).not.toContain('How long it took')
     await nothingIsLeft()
   })

@@ -82,8 +82,12 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
 
   it('a missing privilege, naming who grants it', async () => {
     const bare = ['--coordinator', url('bare')]
-    await fails(['reconcile', ...bare], 2, /no right to use the schema citus_ha.*citus-ha install --role/)
-    await fails(['install', ...bare], 2, /installing takes a superuser/)
+    await fails(
+      ['reconcile', ...bare],
+      2,
+      /this role may not use the schema citus_ha.*citus-ha install --role/,
+    )
+    await fails(['install', ...bare], 2, /install needs a superuser/)
   })
 
   it('a group that does not exist, a node name that is no host', async () => {
@@ -107,7 +111,7 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
     for (const args of [['recncile'], ['reconcile', '--force']]) {
       const ran = await citusHa(args)
       expect(ran.exitCode).toBe(2)
-      expect(ran.stderr).toMatch(/^error: unknown (command|option)/)
+      expect(ran.stderr).toMatch(/^citus-ha: unknown (command|option)/)
     }
   })
 })

@@ -103,7 +103,7 @@ describe('whoever interrupts a command does not wait for somebody who is silent'
         expect(ms).toBeLessThan(AT_ONCE_MS)
         const left = asks
           ? 'the watcher may carry the order out all the same: citus-ha status'
-          : 'nothing is left half done'
+          : 'nothing was left unfinished'
         expect(program.stderr()).toBe(`citus-ha: interrupted; ${left}\n`)
         expect(program.stdout()).toBe('')
       } finally {

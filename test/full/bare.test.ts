@@ -38,7 +38,7 @@ describe.skipIf(typeof root === 'string')('with Node and npm and nothing else', 
   it('npm ci && npm run demo', { timeout: COMMAND_LIMIT_MS }, async () => {
     const told = await run('npm ci && npm run demo', COMMAND_LIMIT_MS)
     expect(told).toMatch(/^citus-ha demo on the stand-in on PostgreSQL /m)
-    expect(told).toMatch(/all processes ended, \S+ removed\n$/)
+    expect(told).toMatch(/all processes have ended, \S+ is removed\n$/)
   })
 
   it('npm ci && npm test', { timeout: TEST_LIMIT_MS }, async () => {

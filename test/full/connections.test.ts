@@ -34,7 +34,7 @@ describe('a connection of ours', () => {
       [
         'that drops the options of the startup',
         'options',
-        /settings of our session were dropped on the way \(search_path is /,
+        /settings of this session were dropped on the way \(search_path is /,
       ],
       ['that refuses them', '', /unsupported startup parameter/],
     ])('%s is refused, and told what to do', async ([, ignored, why], context) => {
@@ -85,7 +85,7 @@ describe('a connection of ours', () => {
         const admin = ['install', '--coordinator', server('coordinator').url(scenario.cluster.database)]
         const left = await citusHa(admin)
         expect(left.exitCode, left.stdout).toBe(3)
-        expect(left.stdout).toMatch(/^group 2: left out, nothing is recorded of it: /m)
+        expect(left.stdout).toMatch(/^group 2: left out, nothing was recorded: /m)
         expect(left.stdout).toMatch(
           new RegExp(`^ .*${name.replaceAll('.', '\\.')}.*"addresses" of the configuration`, 'm'),
         )

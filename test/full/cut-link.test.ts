@@ -32,7 +32,7 @@ const SITUATIONS: readonly Situation[] = [
     name: 'nodes let the role in from the host of citus-ha only',
     make: async (scenario) => await putInHba(of(scenario, 'worker-1'), FROM_NO_OTHER_NODE),
     reason: 'primary-alive-elsewhere',
-    evidence: /citus_check_connection_to_node\): alive, is answered by it.*pg_hba\.conf rejects/,
+    evidence: /citus_check_connection_to_node\): alive, gets an answer from it.*pg_hba\.conf rejects/,
   },
   {
     name: 'its connection slots are used up',
@@ -43,7 +43,7 @@ const SITUATIONS: readonly Situation[] = [
       await primary.connect({ user: 'citus_ha' }) // the last slot; the session ends with the server
     },
     reason: 'primary-alive-elsewhere',
-    evidence: /alive, is answered by it.*reserved for/,
+    evidence: /alive, gets an answer from it.*reserved for/,
   },
   {
     name: 'the other nodes have no password for it',
@@ -53,7 +53,7 @@ const SITUATIONS: readonly Situation[] = [
       await putInHba(primary, ['host all citus_ha 127.0.0.1/32 scram-sha-256'])
     },
     reason: 'primary-alive-elsewhere',
-    evidence: /alive, is answered by it.*no password/,
+    evidence: /alive, gets an answer from it.*no password/,
   },
   {
     name: 'nobody can be asked, and another standby has no WAL receiver: it reads an archive',

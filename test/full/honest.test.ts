@@ -49,7 +49,7 @@ describe('what a report says of what did not go well', () => {
     const ran = await scenario.run(...vouched(), '--timeout', '4s')
     // Left out, and right where Citus's own sync was quick.
     expect([0, 5], ran.stderr).toContain(ran.exitCode)
-    const said = `${at('worker-2')}: who is in the way could not be asked: permission denied`
+    const said = `${at('worker-2')}: the blocking sessions could not be asked: permission denied`
     expect(JSON.parse(ran.stdout).warnings.join('\n')).toContain(said)
     expect(ran.stderr).toContain(said)
   })
@@ -114,7 +114,7 @@ describe('what a report says of what did not go well', () => {
     })
     const told = [...err, ...out].join('')
     expect(interrupt.signal.aborted, told).toBe(true)
-    expect(told).not.toContain('nothing is left half done')
+    expect(told).not.toContain('nothing was left unfinished')
     expect(exitCode, told).toBe(5)
     const report = JSON.parse(out.join(''))
     expect(report.outcome).toBe('unproved')

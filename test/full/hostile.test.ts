@@ -260,7 +260,7 @@ describe('a hostile user of the database', () => {
       await on(at, local(`${FAKE}; ${lead}`), 'mallory')
       const session = await access.open(at, database)
       await expect(session.run('SELECT citus_ha.take_lead()', 5000)).rejects.toThrow(
-        /the schema citus_ha is not ours: .*mallory/,
+        /the schema citus_ha was not made by citus-ha: .*mallory/,
       )
       expect(caught.lines()).toEqual([])
       await session.close()
@@ -306,7 +306,7 @@ describe('a hostile user of the database', () => {
         ['postgres', 'GRANT CREATE ON DATABASE app TO mallory'],
         ['mallory', FAKE],
       ],
-      named: /the schema of mallory, who is no superuser/,
+      named: /the schema of mallory, which is no superuser/,
     },
     {
       what: 'his, and given to a superuser afterwards',
@@ -328,7 +328,7 @@ describe('a hostile user of the database', () => {
         ],
       ],
       named:
-        /function may_have_address of mallory, who is no superuser.*mallory, who is no superuser, may CREATE in it/,
+        /function may_have_address of mallory, which is no superuser.*mallory, which is no superuser, may CREATE in it/,
     },
     {
       what: 'with a trigger of his on one of our tables',
@@ -541,13 +541,13 @@ describe('a hostile user of the database', () => {
       RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT'`
     await on(server('coordinator'), edit)
     const doctor = await scenario.run('doctor')
-    expect(doctor.stdout).toContain('the schema citus_ha is not as in this citus-ha: fence() is another one')
+    expect(doctor.stdout).toContain('the schema citus_ha is not as in this citus-ha: fence() differs')
     expect(await scenario.run('pause')).toMatchObject({
       exitCode: 2,
-      stderr: expect.stringContaining('fence() is another one'),
+      stderr: expect.stringContaining('fence() differs'),
     })
     const install = await citusHa(['install', '--coordinator', server('coordinator').url(database)])
-    expect(install.stdout).toContain('functions made anew: fence() is another one')
+    expect(install.stdout).toContain('functions created again: fence() differs')
     expect((await scenario.run('doctor')).stdout).not.toContain('not as in this citus-ha')
     const again = await citusHa(['install', '--coordinator', server('coordinator').url(database)])
     expect(again.stdout).not.toContain('anew')
@@ -577,13 +577,16 @@ describe('a hostile user of the database', () => {
       await open.query(`BEGIN; SELECT 1; PREPARE TRANSACTION '${gid}'`).finally(() => open.end())
     }
     const named = new RegExp(
-      `somebody else’s prepared transaction ${gid} in database ${database}, owner mallory`,
+      `prepared transaction ${gid} in database ${database}, owner mallory, is not citus-ha’s`,
     )
     const status = await scenario.run('status')
     expect(`${status.stdout}${status.stderr}`).toMatch(named)
     const dry = await scenario.run('switchover', '--group', '1', '--dry-run')
     expect(`${dry.stdout}${dry.stderr}`).not.toContain('in doubt')
-    expect(await scenario.run('recover')).toMatchObject({ exitCode: 0, stdout: 'nothing is in doubt\n' })
+    expect(await scenario.run('recover')).toMatchObject({
+      exitCode: 0,
+      stdout: 'no transaction is in doubt\n',
+    })
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
     const left = `SELECT gid FROM pg_prepared_xacts WHERE owner = 'mallory'`
     for (const node of nodes()) {

@@ -109,7 +109,7 @@ describe.skipIf(standin)('a copy is left out while the old primary of the group 
     const said = ran.stdout + ran.stderr
     expect(ran.exitCode, said).toBe(4)
     expect(said).toContain(`${at('worker-2')} takes no part`)
-    expect(said).toMatch(new RegExp(`${at('worker-1')}, which lives and can’t be closed.*pg_ctl stop`))
+    expect(said).toMatch(new RegExp(`${at('worker-1')}, which is running and cannot be closed.*pg_ctl stop`))
     expect(writer?.failures).toEqual([])
     const rows = await scenario.rows(server('coordinator'))
     expect(rows).toContain(`2 group 1 primary ${at('worker-1')}`)

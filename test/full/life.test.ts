@@ -67,7 +67,7 @@ describe('the life of a cluster', () => {
     const told = refused.stdout + refused.stderr
     const command = `citus-ha reconcile --promoted ${at('worker-1-standby-2')}`
     expect(told).toContain(command)
-    expect(told).toContain('timeline 2 of the group is no ancestor of its 3: 1 until ')
+    expect(told).toContain('timeline 2 of the group is not in the history of its timeline 3: 1 until ')
     const [, ...typed] = command.split(' ')
     const taken = await scenario.run(...typed)
     expect(taken.exitCode, taken.stdout + taken.stderr).toBe(0)

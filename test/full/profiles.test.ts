@@ -95,7 +95,7 @@ describe.skipIf(standin)('whatever others have set', () => {
     await scenario.settle()
     await ran(0, 'status')
     const readable = profiles.every(({ standbys }) => standbys !== 'unreadable')
-    const unreadable = `${at('worker-2-standby')} has no row, and gets none: `
+    const unreadable = `${at('worker-2-standby')} has no row in pg_dist_node and is not registered: `
     const said = await ran(readable ? 0 : 3, 'doctor')
     if (!readable) expect(said).toMatch(/cannot use serializable mode in a hot standby/)
 

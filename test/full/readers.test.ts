@@ -87,7 +87,7 @@ describe.skipIf(standin)('readers by the options of their connection', () => {
     const report = await scenario.reconcile(...config)
     expect(report).toMatchObject({ outcome: 'changed', exitCode: 0 })
     expect(report.warnings.join()).toMatch(
-      /by this name, and not by nosuch\.invalid:\d+: .*could not translate/,
+      /by this name, but not by nosuch\.invalid:\d+: .*could not translate/,
     )
     expect(await scenario.rows(coordinator)).toContain(
       `4 group 1 secondary ${formatAddress(server('worker-1'))}`,

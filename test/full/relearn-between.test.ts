@@ -64,7 +64,7 @@ describe.skipIf(standin)('a cluster that is learnt anew while something else hap
       },
     })
     expect(ran.exitCode, ran.stdout + ran.stderr).toBe(4)
-    expect(ran.stderr).toContain('nothing was learnt; give the same command again')
+    expect(ran.stderr).toContain('nothing was changed; run the same command again')
     expect(await lines()).toEqual(after)
   })
 
@@ -73,7 +73,7 @@ describe.skipIf(standin)('a cluster that is learnt anew while something else hap
     const ran = await relearn({ at: () => server('worker-2').stop('immediate') })
     expect(ran.exitCode, ran.stdout + ran.stderr).toBe(4)
     expect(ran.stderr).toContain(`${switching.at('worker-2')}: `)
-    expect(ran.stderr).toContain('give the same command again')
+    expect(ran.stderr).toContain('run the same command again')
     expect(await lines()).toEqual(before)
     await server('worker-2').start()
     expect(await relearn({})).toMatchObject({ exitCode: 0 })

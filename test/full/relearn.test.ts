@@ -56,7 +56,7 @@ describe.skipIf(!upgrades)('a cluster that pg_upgrade has made anew', () => {
 
     const before = await scenario.run('reconcile')
     expect(before.exitCode).toBe(3)
-    expect(before.stdout + before.stderr).toContain('(pg_upgrade, a restore): citus-ha relearn')
+    expect(before.stdout + before.stderr).toContain('restored, run: citus-ha relearn')
     const role = await scenario.run('relearn', '--yes')
     expect(role).toMatchObject({
       exitCode: 3,

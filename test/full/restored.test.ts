@@ -57,7 +57,7 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     expect(report.refusals).toMatchObject([{ group: 1, reason: 'less-than-known' }])
     expect(report.refusals[0]?.summary).toMatch(
       new RegExp(
-        `${at('worker-1-standby-2')} has less .* it has timeline 1 up to 0/\\w+; ${at('worker-1-standby')}, which lives, has it up to 0/\\w+: \\d+ kB of WAL are missing`,
+        `${at('worker-1-standby-2')} lacks WAL .* it has timeline 1 up to 0/\\w+; ${at('worker-1-standby')}, which is running, has it up to 0/\\w+: \\d+ kB of WAL are missing`,
       ),
     )
     expect(report.refusals[0]?.evidence.join('\n')).toContain(
@@ -71,7 +71,7 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
 
     const person = await scenario.reconcile('--promoted', at('worker-1-standby-2'))
     expect(person).toMatchObject({ outcome: 'changed', exitCode: 0 })
-    expect(person.warnings.join('\n')).toMatch(/data loss: .*which lives, has it up to/)
+    expect(person.warnings.join('\n')).toMatch(/data loss: .*which is running, has it up to/)
     expect(await count(server('coordinator'))).toBeLessThan(700)
     // It was decided: what the other one has more is no more of the line.
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, changes: [] })
@@ -212,7 +212,9 @@ describe('a backup from before, or a standby that has less, takes writes', () =>
     })
     const report = await scenario.reconcile()
     expect(report).toMatchObject({ exitCode: 3, refusals: [{ group: 1, reason: 'less-than-known' }] })
-    expect(report.refusals[0]?.summary).toContain(`${at('worker-1-standby-2')}, which lives, has it up to`)
+    expect(report.refusals[0]?.summary).toContain(
+      `${at('worker-1-standby-2')}, which is running, has it up to`,
+    )
     expect(await scenario.reconcile('--promoted', at('worker-1'))).toMatchObject({ exitCode: 0 })
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, refusals: [] })
   })

@@ -164,7 +164,7 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
       const { stdout, exitCode } = await scenario.run('status')
       expect(exitCode, stdout).toBe(0)
       expect(stdout).toMatch(new RegExp(`(secondary|no row) +${formatAddress(old)} +retired`))
-      expect(stdout).toContain(`${formatAddress(old)}, an old primary, runs on read-only`)
+      expect(stdout).toContain(`${formatAddress(old)}, an old primary, is still running (read-only)`)
       expect(stdout).toContain('pg_rewind')
       expect((await scenario.run('doctor')).stdout).toContain('H180')
     }

@@ -56,7 +56,7 @@ describe('a signal', () => {
     const left = await leftPrepared(scenario)
     expect(left).toHaveLength(1)
     expect(told).toContain(left[0])
-    expect(told).not.toContain('nothing is left half done')
+    expect(told).not.toContain('nothing was left unfinished')
     expect(await scenario.run('recover')).toMatchObject({ exitCode: 0 })
     expect(await leftPrepared(scenario)).toEqual([])
   })

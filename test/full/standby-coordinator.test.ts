@@ -219,7 +219,7 @@ describe('a worker fails over while the standby coordinator is', () => {
     await expectSaid(await run('watch', '--once'), later)
     if (later.exitCode === 0) {
       const [headline] = (await scenario.run('reconcile', '--timeout', '3s')).stdout.split('\n')
-      expect(headline).toMatch(/converged: every copy (that follows its primary )?is right/)
+      expect(headline).toMatch(/converged: every copy (that follows its primary )?is up to date/)
     }
     const promoted = formatAddress(server('worker-1-standby'))
     await expectSaid(await runEvent('promoted', promoted, '--timeout', '8s'), later)

@@ -20,7 +20,7 @@ describe('a switchover that somebody at a terminal asks for', () => {
   })
 
   it.each([
-    ['n', 'n\r', 'blocked: nothing was touched'],
+    ['n', 'n\r', 'blocked: nothing was changed'],
     ['Enter alone', '\r', 'it was not confirmed'],
     ['the end of input', '\x04', 'it was not confirmed'],
     ['Ctrl-C', '\x03', 'it was not confirmed'],
@@ -39,7 +39,7 @@ describe('a switchover that somebody at a terminal asks for', () => {
   it('asks nobody where there is no terminal: it wants --yes', async () => {
     const program = start(...command())
     expect(await program.ended()).toMatchObject({ code: 2 })
-    expect(program.stderr()).toBe('citus-ha: nobody can be asked here: give --yes\n')
+    expect(program.stderr()).toBe('citus-ha: there is no terminal to ask for confirmation: give --yes\n')
     await switching.expectUntouched()
   })
 
@@ -59,7 +59,7 @@ describe('a switchover that somebody at a terminal asks for', () => {
     await terminal.shows(QUESTION)
     terminal.type('y\r')
     expect(await terminal.ended(), terminal.shown()).toBe(0)
-    expect(terminal.shown()).toContain('switched: every copy was proved right')
+    expect(terminal.shown()).toContain('switched: every copy was verified')
     await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
   })
 })

@@ -156,7 +156,7 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
         expect(ran.stdout, ran.stderr).toContain('changed')
         return undefined
       },
-      says: /only the schema citus_ha knows what it was/,
+      says: /only the schema citus_ha has the original row/,
     },
     {
       what: 'a promotion is not written down yet',
@@ -182,7 +182,7 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
         await sql('coordinator', `${ALONE}; CREATE TABLE citus_ha.mine ()`)
         return undefined
       },
-      says: /it has what is not ours: table mine/,
+      says: /it contains objects that citus-ha did not make: table mine/,
     },
   ]
   it.each(WAYS)('is refused where $what, and removes nothing', async ({ make, says }) => {
@@ -202,10 +202,13 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
     const plain = await scenario.run('uninstall', '--yes')
     expect(plain).toMatchObject({ exitCode: 2, stdout: '' })
     expect(plain.stderr).toContain(
-      'uninstalling takes a superuser; connect as one, for example with --user postgres',
+      'uninstall needs a superuser; connect as one, for example with --user postgres',
     )
     const nobody = await scenario.run('uninstall', '-U', 'postgres')
-    expect(nobody).toMatchObject({ exitCode: 2, stderr: 'citus-ha: nobody can be asked here: give --yes\n' })
+    expect(nobody).toMatchObject({
+      exitCode: 2,
+      stderr: 'citus-ha: there is no terminal to ask for confirmation: give --yes\n',
+    })
     expect(await everywhere()).toEqual([true, true, true])
   })
 
@@ -264,7 +267,7 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
     await server('worker-2').query('CREATE DATABASE other')
     const other = (text: string) => server('worker-2').query(text, [], { database: 'other' })
     await other('CREATE SCHEMA citus_ha; GRANT USAGE ON SCHEMA citus_ha TO citus_ha')
-    const stays = `stays: ${at('worker-2')}, database ${scenario.cluster.database}: role citus_ha: it is used in database other, too: it keeps what it may do on the server`
+    const stays = `stays: ${at('worker-2')}, database ${scenario.cluster.database}: role citus_ha: it is used in database other, too: it keeps its privileges on the server`
     for (const args of [['--dry-run'], []]) {
       const ran = await uninstall(...args)
       expect(left(ran), ran.stderr).toEqual([stays])
@@ -299,7 +302,7 @@ describe.skipIf(!(await hasClients()))('uninstall', () => {
     const ran = await scenario.runWith({ reached: meanwhile }, 'uninstall', '-U', 'postgres', '--yes')
     expect(ran, ran.stderr).toMatchObject({ exitCode: 5 })
     expect(ran.stdout).toMatch(
-      /it came to no end: .*somebody has installed it again meanwhile; give the same command again/,
+      /not completed: .*another session has installed it again meanwhile; run the same command again/,
     )
     expect(await has('coordinator')).toBe(true)
     expect(await uninstall()).toMatchObject({ exitCode: 0 })

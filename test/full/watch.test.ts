@@ -120,7 +120,7 @@ describe('a watcher in a world that changes', () => {
       await server('coordinator').query(putBack, [], { database: scenario.cluster.database })
       const refused = await waitUntil('the old one is refused', () => failed('an old one has come back'))
       expect(refused.message).toBe(
-        `${at('coordinator')} takes writes, but it is not the coordinator that was followed, nor came from it: it is on timeline 1, the group was already on 2: an old one has come back, or a backup; stop it, or start this watch anew if it is to lead`,
+        `${at('coordinator')} takes writes, but it is neither the last known coordinator nor one promoted from it: it is on timeline 1, the group was already on 2: it is an old coordinator or a backup; stop it, or, if it is the right one, restart this watch`,
       )
       expect(seen.state).toMatchObject({ coordinator: null, failure: refused.message })
       await waitUntil('nobody leads', () => seen.state.leadership === 'none')

@@ -122,7 +122,7 @@ function doubtsOf(
   const line = known.get(group)
   // The first time, vouching and metadata that names this cluster are enough.
   if (!server.system.endsWith(`0${group}`) && (line || !isVouched)) doubts.push('it is of another system')
-  if (server.group !== group) doubts.push('it is of another group')
+  if (server.group !== group) doubts.push('it belongs to another group')
   if (isVouched) return doubts
   const seen = asked.filter((one) => one.alive && !one.hiddenFromUs)
   const rivals = seen.filter((one) => one.group === group && one !== server && !one.inRecovery && !one.expand)

@@ -197,11 +197,11 @@ describe('orders to a watcher over HTTP', () => {
     hangUp.abort()
     expect(await asked).toBe('AbortError')
     await blocker.end()
-    await watching.says('POST /v1/reconcile from 127.0.0.1: changed, but whoever asked is gone')
+    await watching.says('POST /v1/reconcile from 127.0.0.1: changed, but the client has disconnected')
     await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
   })
 
-  it('SIGTERM ends a walk that was asked for, and nothing is left half done', async () => {
+  it('SIGTERM ends a walk that was asked for, and nothing was left unfinished', async () => {
     const { watching, controller } = await start()
     await controller.post('/v1/pause', {})
     await server('worker-1').kill()
@@ -233,7 +233,7 @@ describe('orders to a watcher over HTTP', () => {
       msg: expect.stringContaining('control.listen'),
     })
     await become({ ...CONTROL, tokenFile: '/nonexistent' })
-    await watching.says('got both')
+    await watching.says('not both')
     const unread = watching.lines.length
     await become({ listen: CONTROL.listen, tokenFile: '/nonexistent/token' })
     await watching.says('/nonexistent/token: no such file', unread)
@@ -304,7 +304,10 @@ describe('orders to a watcher over HTTP', () => {
     watching.signal('SIGTERM')
     await watching.ended()
     const alone = await order('fence', '--group', '1')
-    expect(alone).toMatchObject({ exitCode: 4, stderr: expect.stringMatching(/no watcher takes orders/) })
+    expect(alone).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringMatching(/a fence needs a running "citus-ha watch"/),
+    })
   })
 
   it.each([

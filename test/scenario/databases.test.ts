@@ -58,7 +58,7 @@ describe('a cluster with two databases', () => {
     expect(await citusHa(['watch', '--once', ...args])).toMatchObject({ exitCode: 2 })
     expect(await citusHa(['recover', ...args])).toMatchObject({
       exitCode: 2,
-      stdout: 'nothing is in doubt\n',
+      stdout: 'no transaction is in doubt\n',
     })
   })
 
@@ -114,7 +114,7 @@ describe('a cluster with two databases', () => {
       await server('coordinator').reload()
       await citusHere()
       try {
-        await named(/pg_hba\.conf/, /see pg_hba\.conf there/)
+        await named(/pg_hba\.conf/, /check pg_hba\.conf there/)
       } finally {
         await writeFile(file, before)
         await server('coordinator').reload()

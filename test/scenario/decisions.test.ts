@@ -24,7 +24,7 @@ describe('what was decided, and what is somebody else’s', () => {
   }
 
   it('history has nothing, then every change with its evidence and rows, newest first', async () => {
-    expect((await scenario.run('history')).stdout).toBe('no change was decided yet\n')
+    expect((await scenario.run('history')).stdout).toBe('no change has been committed yet\n')
     await failOver('worker-1')
     expect(await scenario.reconcile()).toMatchObject({ exitCode: 0, epoch: 1 })
     await failOver('worker-2')

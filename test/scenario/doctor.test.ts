@@ -62,7 +62,7 @@ describe('doctor', () => {
     expect(examined).toMatchObject({ exitCode: 0, findings: [], database: 'app' })
     const ran = await scenario.run('doctor')
     expect(ran).toMatchObject({ exitCode: 0 })
-    expect(ran.stdout).toMatch(/^app {2}coordinator .*6 servers looked at\nnothing found/)
+    expect(ran.stdout).toMatch(/^app {2}coordinator .*6 servers examined\nnothing found/)
     expect(await scenario.footprint()).toEqual(before)
   })
 
@@ -186,7 +186,7 @@ describe('doctor', () => {
       const first = await doctor()
       expect(performance.now() - began).toBeLessThan(15_000)
       expect(first.exitCode).toBe(3)
-      expect(first.stderr).toMatch(/app: still looking at/)
+      expect(first.stderr).toMatch(/app: still waiting for/)
       expect(found(first)).toContain(`H040 ${at('worker-2')}`)
       if (!isCitus()) return
       await waitUntil('the daemon waits', async () =>

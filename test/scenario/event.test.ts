@@ -188,8 +188,8 @@ describe('citus-ha event', () => {
         )
       }
       expect([...ends].sort()).toEqual([
-        '0 app: changed: committed, and every copy was proved right (epoch 1)',
-        '0 app: converged: every copy is right, nothing had to change',
+        '0 app: changed: committed, and every copy was verified (epoch 1)',
+        '0 app: converged: every copy is up to date, nothing had to change',
         '0 nothing to do',
         '3 D023',
       ])

@@ -295,7 +295,7 @@ describe('a fence', () => {
     it('says in one line that nobody is there to hold it', async () => {
       const ran = await scenario.run('fence', '--group', '1')
       expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
-      expect(ran.stderr).toMatch(/^citus-ha: no watcher takes orders.*\n$/)
+      expect(ran.stderr).toMatch(/^citus-ha: a fence needs a running "citus-ha watch".*\n$/)
     })
   })
 

@@ -97,7 +97,7 @@ describe('a watcher that tells others', () => {
     watching.signal('SIGTERM')
     expect(await watching.ended()).toEqual([0, null])
     expect(performance.now() - began).toBeLessThan(6000)
-    await watching.says(/notifications to webhook 1 .* are dropped at the end/)
+    await watching.says(/notifications to webhook 1 .* are dropped at shutdown/)
   })
 
   it('SIGHUP: from then on the new one is told; what is the same keeps what waits', async () => {

@@ -30,7 +30,7 @@ describe('pause and resume', () => {
     const again = await scenario.run('pause', '--group', '1', '--reason', 'another')
     expect(again.exitCode).toBe(0)
     expect(again.stdout).toBe(
-      first.stdout.replace('paused group 1 in app', 'group 1 was paused already in app'),
+      first.stdout.replace('paused group 1 in app', 'group 1 was already paused in app'),
     )
     const { pauses, groups } = await status()
     expect(pauses).toEqual([
@@ -120,7 +120,9 @@ describe('pause and resume', () => {
     expect(report).toMatchObject({ outcome: 'changed', exitCode: 0 })
     const paused = report.warnings.filter((warning) => warning.startsWith('paused: '))
     expect(paused).toEqual([
-      expect.stringMatching(/^paused: group 1 since \S+Z by citus-ha .*: by hand; this call does not wait/),
+      expect.stringMatching(
+        /^paused: group 1 since \S+Z by citus-ha .*: by hand; the pause does not apply to this command/,
+      ),
     ])
   })
 

@@ -58,7 +58,7 @@ describe('reconcile after a promotion', () => {
     const ran = await citusHa(['status', '--coordinator', url])
     expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
     expect(ran.stderr).toContain(
-      `it is a worker; its coordinator is ${at('coordinator')}, as its pg_dist_node says`,
+      `it is a worker; its pg_dist_node names ${at('coordinator')} as the coordinator`,
     )
   })
 
@@ -68,7 +68,7 @@ describe('reconcile after a promotion', () => {
     const ran = await citusHa(['history', '--coordinator', coordinator.url(database, 'plain')])
     expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
     expect(ran.stderr).toContain(
-      `${at('coordinator')}: no right to use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
+      `${at('coordinator')}: this role may not use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
     )
   })
 
@@ -94,7 +94,7 @@ describe('reconcile after a promotion', () => {
     })
     await freed
     expect(told[0]).toContain(
-      `no writable coordinator answers: ${at('coordinator')}: answers, but can't be read (too-many-connections): too many connections for role "citus_ha"`,
+      `no writable coordinator answers: ${at('coordinator')}: answers, but cannot be read (too-many-connections): too many connections for role "citus_ha"`,
     )
     expect(told[0]).toMatch(/; trying again\n$/)
     expect(exitCode, told.join('')).toBe(0)

@@ -124,7 +124,9 @@ describe('what citus-ha writes down beside a change', () => {
       expect(await remedies()).toEqual([{ nodeid: 4 }])
       const ran = await scenario.run('reconcile', '--json')
       expect(JSON.parse(ran.stdout)).toMatchObject({ outcome: 'converged', changes: [] })
-      expect(ran.stderr).toBe('group 1: node 4 was changed by somebody else: its remedy is forgotten\n')
+      expect(ran.stderr).toBe(
+        'group 1: node 4 was changed by another client: its recorded remedy was removed\n',
+      )
       expect(await remedies()).toEqual([])
       expect(await changes()).toEqual(before)
       expect(await scenario.run('reconcile')).toMatchObject({ exitCode: 0, stderr: '' })
@@ -164,7 +166,7 @@ describe('what citus-ha writes down beside a change', () => {
       watching = await Watching.start(scenario)
       await waitUntil('it is forgotten', async () => (await remedies()).length === 0)
       expect(watching.of('progress').map(({ line }) => line)).toContainEqual(
-        expect.stringContaining('its remedy is forgotten'),
+        expect.stringContaining('its recorded remedy was removed'),
       )
       expect(watching.of('failed')).toEqual([])
       expect(watching.changes).toEqual([])

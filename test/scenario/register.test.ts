@@ -159,7 +159,7 @@ describe('standbys of the file', () => {
       const report = await scenario.reconcile('--config', file)
       expect(report).toMatchObject({ outcome: 'converged', exitCode: 0, changes: [] })
       expect(report.warnings.join('\n')).toMatch(
-        /gets none: this role may not give .*citus-ha install --config/,
+        /is not registered: this role may not give .*citus-ha install --config/,
       )
     })
   })
@@ -197,7 +197,7 @@ describe('standbys of the file', () => {
     const before = await scenario.footprint()
     const report = await scenario.reconcile('--config', file)
     expect(report).toMatchObject({ outcome: 'converged', changes: [] })
-    const said = `group 1: ${name} has no row, and gets none: ${at('coordinator')} can’t look its name up (`
+    const said = `group 1: ${name} has no row in pg_dist_node and is not registered: ${at('coordinator')} cannot resolve its name (`
     expect(report.warnings).toEqual([expect.stringContaining(said)])
     expect(await scenario.footprint()).toEqual(before)
   })
@@ -320,14 +320,14 @@ describe('standbys of the file', () => {
       await expectRoutes()
       const again = await scenario.run('forget', at(SPARE))
       expect(again).toMatchObject({ exitCode: 2, stdout: '' })
-      expect(again.stderr).toBe(`citus-ha: ${at(SPARE)} is in no row of pg_dist_node (app)\n`)
+      expect(again.stderr).toBe(`citus-ha: ${at(SPARE)} is not in pg_dist_node (app)\n`)
       expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', changes: [] })
     })
 
     it.each<[string, string, string[], RegExp]>([
       ['a primary', 'worker-1', [], /is the primary of group 1/],
       ['the coordinator', 'coordinator', [], /is the primary of group 0/],
-      ['one of another group', 'worker-1-standby', ['--group', '2'], /is of group 1, not 2/],
+      ['one of another group', 'worker-1-standby', ['--group', '2'], /belongs to group 1, not 2/],
     ])('refuses %s', async (_, name, args, why) => {
       const footprint = await scenario.footprint()
       const ran = await scenario.run('forget', at(name), ...args)

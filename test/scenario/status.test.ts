@@ -54,7 +54,7 @@ describe('status: who is at work', () => {
       await session.query(`BEGIN; SELECT citus_ha.lock_copy('{1}')`)
       const { fences } = await activity()
       expect(fences).toMatchObject([{ user: 'citus_ha', groups: backend.kind === 'citus' ? [1] : [] }])
-      expect((await scenario.run('status')).stdout).toMatch(/^fence: writes .*wait for /m)
+      expect((await scenario.run('status')).stdout).toMatch(/^fence: writes .*are held by /m)
     } finally {
       await session.end()
     }

@@ -39,7 +39,7 @@ describe('witnesses that can’t log in anywhere', () => {
       refusals: [{ group: 1, reason: 'primary-alive-elsewhere' }],
     })
     const evidence = report.refusals[0]?.evidence.join('\n')
-    expect(evidence).toMatch(/citus_check_connection_to_node\): alive, is answered by it.*no password/)
+    expect(evidence).toMatch(/citus_check_connection_to_node\): alive, gets an answer from it.*no password/)
   })
 
   it('see that nothing listens at a dead primary’s port, which takes no password', async () => {

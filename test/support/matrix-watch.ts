@@ -56,9 +56,9 @@ class Watched {
     return this.#process.lines.map(({ msg }) => msg).join('\n')
   }
 
-  /** It has found out that the node gives no answer, and says so. */
+  /** It has found out that the node does not answer, and says so. */
   async knowsSilent(at: string): Promise<void> {
-    await this.#process.says(`${at} gives no answer`)
+    await this.#process.says(`${at} does not answer`)
     // What is done about a secondary is done before the promotion, too.
     if (this.#process.lines.some(({ code }) => code === 'secondary-down'))
       await this.#process.says(/^group \d: (changed|unproved)$/)

@@ -271,7 +271,7 @@ function judge(
   if (ailment.says && place === 'other worker' && exitCode !== 4) expect(line, said).toMatch(ailment.says)
   if (!isSwap(command)) {
     // 0 only where it was read and is right: Citus's own sync may have been there first.
-    const isRight = ailment.harmless || /\): right\b/.test(line)
+    const isRight = ailment.harmless || /\): up to date\b/.test(line)
     if (place === 'other worker' && exitCode !== 3) expect(exitCode, said).toBe(isRight ? 0 : 5)
     if (ailment.harmless) expect(exitCode, said).toBe(0)
   }
@@ -351,9 +351,9 @@ function lineText(line: string): string {
   return line
     .replaceAll(/\[::ffff:127\.0\.0\.1\]:\d+/g, 'ANOTHER-NAME')
     .replaceAll(/127\.0\.0\.1:\d+/g, 'NODE')
-    .replaceAll(/\b(within|right after) [\d.]+ ms/g, '$1 …')
+    .replaceAll(/\b(within|up to date after) [\d.]+ ms/g, '$1 …')
     .replaceAll(/\bpid \d+/g, 'pid N')
-    .replaceAll(/; look: psql .*/g, '; look: …')
+    .replaceAll(/; to find the cause, run: psql .*/g, '; to find the cause, run: …')
     .replaceAll(/-p \d+/g, '-p PORT')
     .replaceAll(/\b\d{19}\b/g, 'N')
     .replaceAll('|', '\\|')

@@ -144,7 +144,7 @@ describe('Slack', () => {
     expect(receiver.received).toHaveLength(4)
     expect(notifier.states).toMatchObject([{ sent: 1, failed: 1 }])
     expect(problems).toEqual([
-      expect.stringMatching(/^slack 1 was not told of diagnosed \S+: it answers 403$/),
+      expect.stringMatching(/^slack 1 did not receive diagnosed \S+: HTTP status 403$/),
     ])
   })
 

@@ -37,7 +37,7 @@ afterAll(async () => {
 
 describe('citus-ha config check', () => {
   const WARNING =
-    'warning: require_auth is ignored: any way to log in that the server asks for is taken (in postgres://u:***@cn1.example,cn2.example:6432/app?require_auth=none)\n'
+    'warning: require_auth is ignored: any authentication method that the server asks for is used (in postgres://u:***@cn1.example,cn2.example:6432/app?require_auth=none)\n'
   const COORDINATORS = 'coordinator u@cn1.example:5432/app\ncoordinator u@cn2.example:6432/app\n'
 
   test.each<[string[], Record<string, string>, number, string, string]>([
@@ -91,7 +91,7 @@ describe('citus-ha config check', () => {
       {},
       2,
       '',
-      'error: give FILE or --config, and not both\n(citus-ha COMMAND --help says more)\n',
+      'citus-ha: give FILE or --config, not both\n(see: citus-ha config --help)\n',
     ],
   ])('%j with %j', async (args, env, exitCode, stdout, stderr) => {
     const whole = (text: string) => text.replace(/^[a-z]+\.yaml$/, at)
@@ -142,13 +142,13 @@ describe('what can’t be meant is refused, and not passed over', () => {
   test.each<[string[], RegExp]>([
     [
       ['reconcile', '--group', '1', '--group', '2'],
-      /argument '2' is invalid\. group 1 was given before: one at a time\.\n/,
+      /argument '2' is invalid\. group 1 was already given: give one group only\.\n/,
     ],
-    [['pause', '--group', '1', '--group', '1'], /group 1 was given before/],
-    [['watch', '--json'], /^error: --json needs --once\n/],
-    [['watch', '--once', '--http'], /^error: --once answers nothing over HTTP: leave --http out\n/],
-    [['help', 'nosuch'], /^error: unknown command 'nosuch'\n/],
-    [['help', 'statsu'], /^error: unknown command 'statsu'\n\(Did you mean status\?\)\n/],
+    [['pause', '--group', '1', '--group', '1'], /group 1 was already given/],
+    [['watch', '--json'], /^citus-ha: --json needs --once\n/],
+    [['watch', '--once', '--http'], /^citus-ha: --once serves no HTTP: omit --http\n/],
+    [['help', 'nosuch'], /^citus-ha: unknown command 'nosuch'\n/],
+    [['help', 'statsu'], /^citus-ha: unknown command 'statsu'\n\(Did you mean status\?\)\n/],
     // These two are understood: they come as far as the coordinator's port.
     [
       ['event', 'promoted', ...at1, 'w1b:5432', '--timeout', '2s'],
@@ -186,7 +186,7 @@ describe('options before the command', () => {
   const BAD =
     /^citus-ha: .*bad\.yaml: detekt: unknown key; did you mean detect\?\ncitus-ha: .*bad\.yaml: logs: unknown key; did you mean log\?\n$/
   const port = (host: string) =>
-    `citus-ha: --coordinator: a port that is not 1 to 65535, in postgres://${host}:0/a\n`
+    `citus-ha: --coordinator: a port that is not between 1 and 65535, in postgres://${host}:0/a\n`
   test.each<[string[], string | RegExp]>([
     [['--config', 'bad.yaml', 'status'], BAD],
     [['--config=bad.yaml', 'event', 'promoted', 'w1b:5432'], BAD],
@@ -196,8 +196,8 @@ describe('options before the command', () => {
       ['--coordinator', 'postgres://a:0/a', 'status', '--coordinator', 'postgres://b:0/a'],
       port('a') + port('b'),
     ],
-    [['--coordinator', 'postgres://a:0/a', 'rules'], /^error: rules takes no --coordinator\n/],
-    [['--nosuch', 'status'], /^error: unknown option '--nosuch'\n/],
+    [['--coordinator', 'postgres://a:0/a', 'rules'], /^citus-ha: rules does not take --coordinator\n/],
+    [['--nosuch', 'status'], /^citus-ha: unknown option '--nosuch'\n/],
   ])('%j', async (args, expected) => {
     const typed = args.map((arg) => arg.replace(/[a-z]+\.yaml$/, at))
     const ran = await citusHa(typed)

@@ -180,7 +180,7 @@ log: { level: debug }
   test.each([
     [
       'control:',
-      'control: expected token, tokenFile or tls.clientCa: nobody may give orders without showing',
+      'control: expected token, tokenFile or tls.clientCa: control does not accept requests without authentication',
     ],
     ['control: { listen: "127.0.0.1:8009" }', 'control: expected token, tokenFile or tls.clientCa'],
     ['control: { tls: { cert: c, key: k } }', 'control: expected token, tokenFile or tls.clientCa'],
@@ -189,11 +189,11 @@ log: { level: debug }
     ['control: { token: 1234567890123456 }', 'control.token: expected text, got a number: put it in quotes'],
     [
       `control: { token: ${TOKEN}, tokenFile: f }`,
-      'control.tokenFile: expected token or tokenFile, got both',
+      'control.tokenFile: expected token or tokenFile, not both',
     ],
     [
       `control: { token: ${TOKEN}, listen: "0.0.0.0:8009" }`,
-      'control.listen: expected tls, or an address of this machine alone, got 0.0.0.0:8009',
+      'control.listen: expected tls, or an address of this machine only, got 0.0.0.0:8009',
     ],
     [`control: { token: ${TOKEN}, listen: "cn1.example:1" }`, 'control.listen: expected tls'],
     [
@@ -208,7 +208,7 @@ log: { level: debug }
       `control: { token: ${TOKEN}, connect: "https://cn1.example/v1" }`,
       'control.connect.url: expected a URL such as',
     ],
-    [`control: { token: ${TOKEN}, connect: { cert: c } }`, 'control.connect.key: expected cert and key'],
+    [`control: { token: ${TOKEN}, connect: { cert: c } }`, 'control.connect.key: expected both cert and key'],
     [`control: { token: ${TOKEN}, tls: { cert: c } }`, 'control.tls.key: expected text, got nothing'],
     [`control: { tokn: ${TOKEN} }`, 'control.tokn: unknown key'],
   ])('refuses orders from whoever comes along, and a token on an open line: %s', async (line, expected) => {
@@ -282,7 +282,7 @@ describe('what is wrong is said in one line', () => {
     ],
     [
       `control: { token: ${TOKEN}, listen: :8009 }`,
-      'control.listen: expected tls, or an address of this machine alone, got 0.0.0.0:8009: the token would be readable on its way',
+      'control.listen: expected tls, or an address of this machine only, got 0.0.0.0:8009: the token would be sent unencrypted',
     ],
     [
       'connection: { sslmode: verify }',
@@ -346,11 +346,12 @@ describe('what is wrong is said in one line', () => {
 
   test('PGSERVICE, where it would name the coordinator; else it is a warning', async () => {
     const env = { PGSERVICE: 'orders' }
-    const refused = 'PGSERVICE: no service file is read: give --coordinator URL, or PGHOST without PGSERVICE'
+    const refused =
+      'PGSERVICE: citus-ha reads no service file: give --coordinator URL, or PGHOST without PGSERVICE'
     expect(await complaint(loadConfig({ env }))).toBe(refused)
     expect(await complaint(loadConfig({ env: { ...env, PGHOST: 'cn1' } }))).toBe(refused)
     const { warnings } = await readConfig({ env, coordinators: [URL] })
-    expect(warnings).toEqual(['PGSERVICE is ignored: no service file is read'])
+    expect(warnings).toEqual(['PGSERVICE is ignored: citus-ha reads no service file'])
   })
 
   test('JSON that is none, by the name of its file', async () => {
@@ -464,11 +465,7 @@ describe('coordinators', () => {
       { PGHOST: 'a b' },
       'PGHOST: expected a host, or several with commas between, got "a b"',
     ],
-    [
-      'postgres:///app',
-      { PGHOST: '/run' },
-      'PGHOST: a Unix socket is no address that other nodes could know',
-    ],
+    ['postgres:///app', { PGHOST: '/run' }, 'PGHOST: a Unix socket is no address that other nodes can use'],
   ])('%s with %j', async (url, env, expected) => {
     const loading = candidates(url, env)
     if (typeof expected === 'string') expect(await complaint(loading)).toBe(expected)
@@ -485,15 +482,15 @@ describe('coordinators', () => {
     ['postgres://h/db?nosuch=1', '--coordinator: unknown parameter "nosuch", in postgres://h/db?nosuch=1'],
     [
       'postgres://u:p@h:0/db',
-      /^--coordinator: a port that is not 1 to 65535, in postgres:\/\/u:\*\*\*@h:0\/db$/,
+      /^--coordinator: a port that is not between 1 and 65535, in postgres:\/\/u:\*\*\*@h:0\/db$/,
     ],
     [
       'postgres://u:p/w@h/db',
-      /^--coordinator: a port that is not 1 to 65535 \(.* need percent-encoding\), in postgres:\/\/u:\*\*\*@h\/db$/,
+      /^--coordinator: a port that is not between 1 and 65535 \(.* need percent-encoding\), in postgres:\/\/u:\*\*\*@h\/db$/,
     ],
     ['postgres://u:p@w#x@h/db', /^--coordinator: expected a URL such as .* \(.* need percent-encoding\)$/],
     ['postgres://%2Fvar%2Frun/db', /Unix socket/],
-    ['postgres://h/db?service=mine', /service is not read by citus-ha/],
+    ['postgres://h/db?service=mine', /citus-ha does not read service/],
     ['postgres://h/db?__proto__=1', /unknown parameter "__proto__"/],
     ['postgres://h/db?ssl_min_protocol_version=SSLv3', /ssl_min_protocol_version: expected one of TLSv1, /],
     ['postgres://h/db?sslmode=on', /sslmode: expected one of disable, allow/],

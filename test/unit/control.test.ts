@@ -170,7 +170,7 @@ describe('who may ask', () => {
     [
       'a key that is none',
       () => ({ token: TOKEN, tls: { cert: certificate.cert, key: certificate.cert } }),
-      /control\.tls: .* are no good/,
+      /control\.tls: .* cannot be used/,
     ],
     [
       'a certificate that is not there',
@@ -539,7 +539,10 @@ describe('/v1/events', () => {
     const { base, ask } = await start()
     const all = []
     for (let n = 0; n < 20; n++) all.push(await listen(base))
-    expect(await ask('/v1/events')).toMatchObject({ status: 503, body: { error: 'too many listen already' } })
+    expect(await ask('/v1/events')).toMatchObject({
+      status: 503,
+      body: { error: 'too many clients are connected already' },
+    })
     all[0]?.stop.abort()
     await waitUntil('there is room', async () => {
       const next = await listen(base)
@@ -619,7 +622,10 @@ describe('the client of the commands', () => {
     expect(await call(far, { timeoutMs: 60_000 })).toMatchObject({ kind: 'unavailable' })
     expect(performance.now() - began).toBeLessThan(30_000)
     const nothing = await loadConfig({ env: {}, coordinators: ['postgres://u@cn1/app'] })
-    expect(await call(nothing)).toEqual({ kind: 'unavailable', why: 'the configuration has no "control"' })
+    expect(await call(nothing)).toEqual({
+      kind: 'unavailable',
+      why: 'the configuration has no "control" section (docs/control.md)',
+    })
     const unreadable = await configOf({ tokenFile: '/nonexistent/token' })
     expect(await call(unreadable)).toEqual({ kind: 'unavailable', why: '/nonexistent/token: no such file' })
   })

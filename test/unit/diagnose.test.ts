@@ -136,14 +136,16 @@ describe('group 1', () => {
     const known = [lineage(1, 2, left(1, '0/99'))]
     const { warnings } = of(1, seen([PROMOTED], [], known), vouching('w1b'))
     expect(warnings.join('\n')).toMatch(/w1a:5432 takes writes as well: what it accepts from now on is lost/)
-    expect(warnings.join('\n')).toMatch(/w1b:5432: it is on another timeline 2.*it was vouched for/)
+    expect(warnings.join('\n')).toMatch(
+      /w1b:5432: it is on a timeline 2 that is not the group’s.*named as promoted/,
+    )
   })
 
   test('vouching beside an old primary that is read-only says that it is', () => {
     const old = writable('w1a', 1, { readOnly: true })
     const survey = surveyOf([coordinator([lineage(1)]), old, PROMOTED, writable('w2a', 2)])
     expect(of(1, survey, vouching('w1b')).warnings.join('\n')).toContain(
-      'w1a:5432 runs on as well, read-only by default',
+      'w1a:5432 is still running, read-only by default',
     )
   })
 })
@@ -173,9 +175,9 @@ describe('what a promoted member has less than a living standby', () => {
 
   test('is refused with what a person can do: keep it, or lose it', () => {
     const { summary, evidence } = diagnosed(PROMOTED, W1C({ lsn: 0x60n }))
-    expect(summary).toContain('it has timeline 1 up to 0/50; w1c:5432, which lives, has it up to 0/60')
+    expect(summary).toContain('it has timeline 1 up to 0/50; w1c:5432, which is running, has it up to 0/60')
     expect(evidence).toContain(
-      'to lose nothing of it: stop w1b:5432, promote w1c:5432 in its place, and rebuild w1b:5432 from that',
+      'to lose nothing: stop w1b:5432, promote w1c:5432 in its place, and rebuild w1b:5432 from that',
     )
     expect(evidence.at(-1)).toMatch(/--promoted w1b:5432$/)
   })

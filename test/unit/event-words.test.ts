@@ -130,7 +130,7 @@ describe('which node that is', () => {
 
   test('is asked for where nobody says it', () => {
     expect(() => nodeOf(word, undefined, new Map())).toThrow(
-      'repmgr node 2: which node that is, is not known: give --node HOST:PORT, or one of "w1b", "2" under integrations.nodes',
+      'repmgr node 2: citus-ha cannot tell which node this is. Add --node HOST:PORT, as pg_dist_node has it, or one of "w1b", "2" under integrations.nodes',
     )
   })
 })

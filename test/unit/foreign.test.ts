@@ -29,7 +29,7 @@ function withStranger(foreign: Answered, ...more: readonly Observation[]): Obser
   return [foreign, ...own.filter((node) => formatAddress(node.address) !== at), ...more]
 }
 
-describe('the coordinator of another cluster at an address of ours is nobody’s member', () => {
+describe('the coordinator of another cluster at an address of ours is no member of this cluster', () => {
   it.each([
     ['a worker’s', 'w2a', [2]],
     ['a worker’s standby’s', 'w2b', []],

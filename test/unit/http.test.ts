@@ -98,7 +98,7 @@ describe('/status', () => {
       fences: [],
       failures: [
         { database: 'b', message: 'it has no Citus' },
-        { database: 'c', message: 'not looked at yet' },
+        { database: 'c', message: 'not surveyed yet' },
       ],
     })
     expect(body.groups).toHaveLength(3)

@@ -82,7 +82,9 @@ test('what is left out is flagged and named, and the others are written', () => 
   const made = planned({ nodes: FAILED_OVER, options: { ailing: [failing('w2a', '25006')] } })
   expect(made.copies.map(({ node }) => node.host)).toEqual(['cn1', 'w1b'])
   expect(made).toMatchObject({ unsynced: [4], leftOut: [{ nodeid: 4, node: at('w2a') }] })
-  expect(made.leftOut[0]?.why).toMatch(/25006: so it said; look: psql -h w2a -p 5432 .*citus-ha reconcile/)
+  expect(made.leftOut[0]?.why).toMatch(
+    /25006: so it said; to find the cause, run: psql -h w2a -p 5432 .*citus-ha reconcile/,
+  )
 })
 
 test('of two groups that were promoted each does without the other’s new primary', () => {
@@ -99,7 +101,7 @@ test('a copy without the schema is named, also where it is right', () => {
   expect(made.warnings.join()).toMatch(/w2a:5432 takes no part in changes: .*citus-ha install/)
 })
 
-describe('who is nobody’s member', () => {
+describe('who is no member of this cluster', () => {
   const given = (...nodes: Parameters<typeof surveyOf>[0]) =>
     diagnose(
       surveyOf(

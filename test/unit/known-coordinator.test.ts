@@ -29,7 +29,7 @@ describe('a watch that has followed a coordinator follows', () => {
     {
       name: 'none that left its timeline long before',
       parts: { timeline: 3, history: [left(1, '0/50'), left(2, '0/60')], lsn: 0x500n },
-      refused: /it has timeline 2 up to 0\/60, and that one was at 0\/100/,
+      refused: /it has timeline 2 up to 0\/60, but the last known coordinator was at 0\/100/,
     },
     {
       name: 'no backup of it on the same timeline',
@@ -39,23 +39,23 @@ describe('a watch that has followed a coordinator follows', () => {
     {
       name: 'none on another timeline of the same number',
       parts: { timeline: 2, history: [left(1, '0/40')], lsn: 0x900n },
-      refused: /another timeline 2/,
+      refused: /a timeline 2 that is not/,
     },
     {
       name: 'none on a higher timeline that never was on its own',
       parts: { timeline: 3, history: [left(1, '0/50')], lsn: 0x900n },
-      refused: /timeline 2 of the group is no ancestor of its 3/,
+      refused: /timeline 2 of the group is not in the history of its timeline 3/,
     },
     {
       name: 'no old one',
       parts: { timeline: 1, history: [], lsn: 0x900n },
-      refused: /it is on timeline 1, the group was already on 2: an old one has come back/,
+      refused: /it is on timeline 1, the group was already on 2: it is an old coordinator or a backup/,
     },
     { name: 'one whose history can’t be read', parts: { timeline: 2, history: null, lsn: 0x10n } },
     {
       name: 'no older one whose history can’t be read',
       parts: { timeline: 1, history: null, lsn: 0x900n },
-      refused: /it is on timeline 1, and that one was on 2/,
+      refused: /it is on timeline 1, but the last known coordinator was on 2/,
     },
     { name: 'none of another system', parts: { systemIdentifier: '42' }, refused: /another system: 42/ },
   ]

@@ -142,7 +142,9 @@ describe('a webhook', () => {
     expect(last).toBeGreaterThan(16 * 40 * 0.75 - 5)
     expect(notifier.states).toMatchObject([{ sent: 1, failed: 1 }])
     expect(problems).toEqual([
-      expect.stringMatching(/^webhook 1 \(127\.0\.0\.1:\d+\) was not told of diagnosed \S+: it answers 500$/),
+      expect.stringMatching(
+        /^webhook 1 \(127\.0\.0\.1:\d+\) did not receive diagnosed \S+: HTTP status 500$/,
+      ),
     ])
   })
 
@@ -167,7 +169,7 @@ describe('a webhook', () => {
     await settled(notifier)
     expect(receiver.received).toHaveLength(1)
     expect(notifier.states).toMatchObject([{ sent: 0, failed: 1 }])
-    expect(problems.join()).toContain(`it answers ${status}`)
+    expect(problems.join()).toContain(`HTTP status ${status}`)
     expect(problems.join()).not.toContain('hunter2')
   })
 
@@ -249,7 +251,7 @@ describe('a webhook', () => {
     expect(performance.now() - began).toBeLessThan(20_000)
     expect(late.notifier.states).toMatchObject([{ sent: 0, dropped: 2, queued: 0 }])
     expect(late.problems).toEqual([
-      expect.stringMatching(/^2 notifications to webhook 1 .* are dropped at the end$/),
+      expect.stringMatching(/^2 notifications to webhook 1 .* are dropped at shutdown$/),
     ])
   })
 
@@ -285,7 +287,7 @@ describe('a command', () => {
   })
 
   test.each([
-    ['fails', 'echo oops >&2; exit 3', '30s', /^command was not told of diagnosed \S+: ended with 3: oops$/],
+    ['fails', 'echo oops >&2; exit 3', '30s', /^command did not receive diagnosed \S+: ended with 3: oops$/],
     ['is killed', 'kill -9 $$', '30s', /: ended with SIGKILL$/],
     ['does not end', 'sleep 60', '300ms', /: no end within 300 ms$/],
     ['has a child that does not end', 'sleep 61 & wait', '300ms', /: no end within 300 ms$/],

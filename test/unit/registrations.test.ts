@@ -58,7 +58,11 @@ describe('standbys that are to get a row', () => {
   })
 
   it.each<[string, Observation, RegExp]>([
-    ['does not answer', silent('w1c'), /w1c:5432 has no row, and gets none: it does not answer/],
+    [
+      'does not answer',
+      silent('w1c'),
+      /w1c:5432 has no row in pg_dist_node and is not registered: it does not answer/,
+    ],
     ['does not stream', standby('w1c', 1, null), /it does not stream from its group’s primary/],
     ['streams on another timeline', standby('w1c', 1, 'w1a', { timeline: 3 }), /it does not stream/],
     ['is of another system', standby('w1c', 1, 'w1a', { systemIdentifier: systemOf(2) }), /identifier is/],
@@ -161,7 +165,7 @@ describe('standbys that are to get a row', () => {
     expect(made.changes).toEqual([])
     expect(made.registrations).toEqual([])
     expect(made.warnings.filter((line) => line.includes('w1c'))).toEqual([
-      expect.stringMatching(/gets none: first group 2 has to have a primary that takes writes/),
+      expect.stringMatching(/is not registered: first group 2 has to have a primary that takes writes/),
     ])
   })
 

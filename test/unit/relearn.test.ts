@@ -73,7 +73,7 @@ describe('what would be learnt anew', () => {
       worker('w2', 2),
     )
     expect(refusals).toEqual([
-      'group 0: cn:5432: it does not answer, and cn2:5432 is the coordinator: citus-ha reconcile --promoted cn2:5432',
+      'group 0: cn:5432: it does not answer, and cn2:5432 is the coordinator; run citus-ha reconcile --promoted cn2:5432',
     ])
   })
 
@@ -87,7 +87,7 @@ describe('what would be learnt anew', () => {
     ['a standby in a primary’s row', [standby('w1', 1, null, NEW)], {}, /^group 1: w1:5432: it is a standby/],
     ['one of another group', [worker('w1', 7)], {}, /its pg_dist_local_group says 7/],
     ['a retired one', [worker('w1', 1, { retired: true })], {}, /it is retired/],
-    ['a role without the right', [worker('w1', 1, { superuser: false })], {}, /takes a superuser/],
+    ['a role without the right', [worker('w1', 1, { superuser: false })], {}, /needs a superuser/],
     [
       'a history that can’t be read',
       [worker('w1', 1, { timeline: 4, history: null })],
@@ -98,7 +98,7 @@ describe('what would be learnt anew', () => {
       'a schema of somebody else',
       [worker('w1', 1, { untrusted: ['function f of mallory'] })],
       {},
-      /not ours: function f of mallory/,
+      /not made by citus-ha: function f of mallory/,
     ],
     [
       'a second one that takes writes',
@@ -110,13 +110,13 @@ describe('what would be learnt anew', () => {
       'one that is retired and runs on',
       [worker('w1', 1), worker('w1b', 1, { retired: true })],
       {},
-      /^w1b:5432 is retired, and runs on, as group 1/,
+      /^w1b:5432 is retired and still running, as group 1/,
     ],
     [
       'a change in doubt',
       [worker('w1', 1, { prepared: ['citus_ha_x'] })],
       {},
-      /^w1:5432: a change is in doubt there: citus-ha recover/,
+      /^w1:5432: a change is in doubt there; run: citus-ha recover/,
     ],
   ]
   it.each(REFUSED)('is refused for %s', (_, others, cn, why) => {

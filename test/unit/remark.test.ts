@@ -48,7 +48,7 @@ describe('a report says why it ended as it did', () => {
       name: 'a change',
       acted: COMMITTED,
       outcome: 'changed',
-      reason: { code: 'changed', text: /proved right/ },
+      reason: { code: 'changed', text: /verified/ },
     },
     {
       name: 'a dry run',

@@ -154,7 +154,7 @@ describe('a primary that was retired, and in whose place there is nobody', () =>
       requireCoordinator(survey)
       return diagnose(survey, NO_CLAIMS).find((each) => each.group === group)?.summary ?? ''
     }
-    const wanted = `taken the place of ${at} (SELECT * FROM citus_ha.retired there says who was to), put it back there, as a superuser in each database: UPDATE pg_dist_local_group SET groupid = groupid - 1000000000; DELETE FROM citus_ha.retired`
+    const wanted = `replaced ${at} (SELECT * FROM citus_ha.retired there names the new primary), undo this there, as a superuser in each database: UPDATE pg_dist_local_group SET groupid = groupid - 1000000000; DELETE FROM citus_ha.retired`
     if (group === 0) expect(said).toThrow(wanted)
     else expect(said()).toContain(wanted)
   })

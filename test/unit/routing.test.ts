@@ -154,7 +154,7 @@ describe('secondaryDown', () => {
     const made = planned({ catalog, coordinator, nodes: [...nodes, primary] })
     const { default: one, reports: other } = read
     expect([readBy(made), readBy(made, 'reports')]).toEqual([one, other])
-    expect(made.warnings.join()).toMatch(/no other name that is free/)
+    expect(made.warnings.join()).toMatch(/no second name \(alias\)/)
   })
 
   const tried = (saw: Sight, control: Sight | null, about = 'W1B') => {
@@ -176,7 +176,7 @@ describe('secondaryDown', () => {
     const made = planned({ nodes: [silent('w1a'), writable('w1b', 1, SECOND)], heard })
     expect(readBy(made)).toBe(isLent ? 'W1B' : 'w1a')
     expect(made.changes[0]).toMatchObject({ nodeid: 2, kind: 'primary-moved', to: 'w1b:5432' })
-    const told = /cn1:5432 reaches w1b:5432 by this name, and not by W1B:5432: as asked; configure an alias/
+    const told = /cn1:5432 reaches w1b:5432 by this name, but not by W1B:5432: as asked; configure an alias/
     expect(told.test(made.warnings.join())).toBe(!isLent)
     expect(made.warnings.some((line) => /may fail: w1a:5432 down and left as they are/.test(line))).toBe(
       !isLent,

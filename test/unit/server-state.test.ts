@@ -69,9 +69,9 @@ const CASES: readonly Case[] = [
   {
     name: 'a standby that may not be looked into',
     node: standby('w1b', 1, null, { readsStatistics: false }),
-    state: 'standby, may not look',
+    state: 'standby, replication state hidden',
     problem: null,
-    warns: /whether w1b:5432 stream can’t be seen: the role lacks pg_read_all_stats/,
+    warns: /the replication state of w1b:5432 is hidden: the role lacks pg_read_all_stats/,
     role: 'standby',
     findings: [],
     evidence: /: in recovery, /,
@@ -81,7 +81,7 @@ const CASES: readonly Case[] = [
     node: writable('w1b', 1, { retired: true, readOnly: true }),
     state: 'retired',
     problem: null,
-    warns: /w1b:5432, an old primary, runs on read-only: pg_ctl stop .*pg_rewind/,
+    warns: /w1b:5432, an old primary, is still running \(read-only\).*pg_ctl stop .*pg_rewind/,
     role: 'retired',
     findings: ['H180'],
     evidence: /: retired, /,
@@ -92,7 +92,8 @@ const CASES: readonly Case[] = [
     node: writable('w1b', 1, { retired: true }),
     state: 'retired',
     problem: null,
-    warns: /w1b:5432, an old primary, runs on and takes writes of its own, which are lost: pg_ctl stop/,
+    warns:
+      /w1b:5432, an old primary, is still running and takes writes from its own clients, which are lost.*pg_ctl stop/,
     role: 'retired',
     findings: ['H182'],
     evidence: /: retired, /,
@@ -103,7 +104,7 @@ const CASES: readonly Case[] = [
     node: writable('w1b', 1, { readOnly: true }),
     state: 'read-only',
     problem: 'is read-only',
-    warns: /runs on read-only/,
+    warns: /is still running \(read-only\)/,
     role: 'read-only',
     findings: ['H180'],
     evidence: /: read-only, /,
@@ -133,7 +134,7 @@ const CASES: readonly Case[] = [
     problem: null,
     role: null,
     findings: ['H041'],
-    evidence: /can't be read \(auth\)/,
+    evidence: /cannot be read \(auth\)/,
   },
 ]
 
@@ -149,7 +150,9 @@ describe('what is known of a server is told alike', () => {
     expect(problems).toEqual(problem === null ? [] : [`group 1: secondary w1b:5432 ${problem}`])
     const warnings = status.warnings.filter((line) => line.includes('w1b:5432'))
     if (warns) expect(warnings.join('\n')).toMatch(warns)
-    const rows = isRemedied ? ['the metadata is not right: citus-ha reconcile would change it'] : []
+    const rows = isRemedied
+      ? ['pg_dist_node is out of date on at least one node: citus-ha reconcile would change it']
+      : []
     if (role !== 'primary' && role !== 'read-only' && problem === null) expect(status.problems).toEqual(rows)
 
     const metrics = await Metrics.open({ states: () => [stateOf({ view })], version: '1' })

@@ -196,18 +196,18 @@ describe('what it takes to believe that a primary is down', () => {
     ['promoted', 'we and one more see silence', silent('w1a', 'timeout'), ['refused']],
     [
       'promoted',
-      'two others see silence, and we can’t look its name up',
+      'two others see silence, and we cannot resolve its name',
       silent('w1a', 'dns'),
       ['refused', 'timeout'],
     ],
     [
       'primary-unknown',
-      'we can’t look its name up: one other is not enough',
+      'we cannot resolve its name: one other is not enough',
       silent('w1a', 'dns'),
       ['refused'],
     ],
     ['primary-unknown', 'neither we nor others can look its name up', silent('w1a', 'dns'), ['dns', 'dns']],
-    ['primary-unknown', 'others can’t look its name up', silent('w1a'), ['dns', 'dns']],
+    ['primary-unknown', 'others cannot resolve its name', silent('w1a'), ['dns', 'dns']],
     [
       'primary-unknown',
       'others don’t say what can be understood',

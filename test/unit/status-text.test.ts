@@ -68,7 +68,7 @@ describe('status, as text', () => {
   test('a healthy cluster', () => {
     expect(renderStatus(statusOf(viewOf(), WATCHED), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      watchers 2, leader cn1.example (backend 4711) since 2026-01-01 00:00:00 UTC
+      watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
       all 3 groups are healthy
       GROUP  STATE    ROLE       NODE      SERVER     TL    LAG  ROUTES
       0      healthy  primary    cn1:5432  writable    1         ok
@@ -93,7 +93,7 @@ describe('status, as text', () => {
                            secondary  w1b:5432  standby, not streaming   1
       2      healthy       primary    w2a:5432  writable                 1       ok
                            secondary  w2b:5432  streaming                1  0 B
-      ! group 1: primary-down (D071): w1a:5432 is down, and nothing has been promoted
+      ! group 1: primary-down (D071): w1a:5432 is down, and no standby has been promoted
         next: citus-ha reconcile --group 1   # once w1a:5432 runs again, or a standby is promoted (pg_promote(), your HA tool)
       ! group 1: secondary w1b:5432 is standby, not streaming
         next: psql -h w1b -p 5432 -d app -c "SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver"
@@ -114,7 +114,7 @@ describe('status, as text', () => {
     )
     expect(renderStatus(statusOf(view, WATCHED), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      watchers 2, leader cn1.example (backend 4711) since 2026-01-01 00:00:00 UTC
+      watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
       1 of 3 groups needs attention
       GROUP  STATE     ROLE       NODE      SERVER                 TL  LAG  ROUTES
       0      healthy   primary    cn1:5432  writable                1       ok
@@ -124,7 +124,7 @@ describe('status, as text', () => {
                        secondary  w2b:5432  streaming               1  0 B
       ! group 1: promoted (D063): w1b:5432 was promoted; w1a:5432 is down
         next: citus-ha reconcile --group 1
-      ! the metadata is not right: citus-ha reconcile would change it
+      ! pg_dist_node is out of date on at least one node: citus-ha reconcile would change it
         next: citus-ha reconcile
       reconcile would do:
         group 1, node 2: w1a:5432 -> w1b:5432  (primary-moved: w1b:5432 was promoted; w1a:5432 is down)
@@ -142,13 +142,13 @@ describe('status, as text', () => {
       renderStatus(statusOf({ ...viewOf(surveyOf([...SOUND, old])), groups: [1] }), PLAIN),
     ).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      the group works; something else is wrong, see below
+      the group works; another problem is listed below
       GROUP  STATE    ROLE       NODE      SERVER    TL  LAG  ROUTES
       1      healthy  primary    w1a:5432  writable   1       ok
                       secondary  w1b:5432  retired    1
-      ! the metadata is not right: citus-ha reconcile would change it
+      ! pg_dist_node is out of date on at least one node: citus-ha reconcile would change it
         next: citus-ha reconcile
-      ! group 1: w1b:5432, an old primary, runs on read-only: pg_ctl stop -m fast -D DATA_DIRECTORY && pg_rewind -D DATA_DIRECTORY -R --source-server="host=w1a port=5432 dbname=app" && pg_ctl start -D DATA_DIRECTORY   # or rebuild it by pg_basebackup
+      ! group 1: w1b:5432, an old primary, is still running (read-only). To make it a standby, run there: pg_ctl stop -m fast -D DATA_DIRECTORY && pg_rewind -D DATA_DIRECTORY -R --source-server="host=w1a port=5432 dbname=app" && pg_ctl start -D DATA_DIRECTORY   # or rebuild it by pg_basebackup
       reconcile would do:
         group 1, node 3: w1b:5432 -> W1A:5432  (remedy: down: its reads go to the primary, w1a:5432, by another name)
         cn1:5432 (coordinator): node 3: w1b:5432 -> W1A:5432; node 3: noderack south -> north
@@ -186,9 +186,9 @@ describe('status, as text', () => {
     }
     expect(renderStatus(statusOf(viewOf(surveyOf(nodes)), activity), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      watchers: how many can’t be seen (the role lacks pg_read_all_stats), leader 10.0.0.9 (backend 4711)
-      a change is under way: a local client (backend 4712) since 2026-01-01 00:00:00 UTC
-      fence: writes of group 1 wait for cn2.example (backend 4712) since 2026-01-01 00:00:00 UTC
+      watchers: number hidden (the role lacks pg_read_all_stats), leader 10.0.0.9 (backend 4711)
+      a change is running: a local client (backend 4712) since 2026-01-01T00:00:00Z
+      fence: writes of group 1 are held by cn2.example (backend 4712) since 2026-01-01T00:00:00Z
       paused: the cluster since 2026-01-01T00:00:00.000Z by ann: disks
       all 3 groups are healthy
       GROUP  STATE            ROLE       NODE      SERVER     TL    LAG  ROUTES
@@ -210,7 +210,7 @@ describe('status, as text', () => {
       expect(widthOf(line), line).toBeLessThanOrEqual(80)
     expect(text).toMatchInlineSnapshot(`
       "app  coordinator pg-coordinator-a.prod.eu-west-1.internal:5432  13.2-2
-      watchers 2, leader cn1.example (backend 4711) since 2026-01-01 00:00:00 UTC
+      watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
       1 of 25 groups needs attention
       GROUP  STATE    ROLE        NODE              SERVER          TL     LAG  ROUTES
       0      healthy  primary     pg-coordinator-a  writable         1          ok
@@ -240,7 +240,7 @@ describe('status, as text', () => {
       23     healthy  primary +1  pg-worker-23-a    writable         1  2.2 kB  ok
       24     healthy  primary +1  pg-worker-24-a    writable         1  2.3 kB  ok
       names of nodes end in .prod.eu-west-1.internal:5432
-      +1: with a secondary that streams, LAG is the longest; all of it: -o wide
+      +1: with one streaming secondary; LAG is the largest; -o wide shows every node
       ! group 13: secondary pg-worker-13-b.prod.eu-west-1.internal:5432 is silent
         next: psql -h pg-worker-13-b.prod.eu-west-1.internal -p 5432 -d app -c "SELECT 1"
       "

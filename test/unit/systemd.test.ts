@@ -217,7 +217,7 @@ describe('nothing is harmed', () => {
 
 describe('the status line', () => {
   test.each([
-    ['watching nothing yet', []],
+    ['no database is watched yet', []],
     ['leading 1 database; 3 groups', [stateOf()]],
     [
       'app: group 1 split-brain (D041); leading 1 database; following 1 database; 4 groups',
@@ -237,7 +237,7 @@ describe('the status line', () => {
         }),
       ],
     ],
-    ['app: its loop hangs; leading 1 database; 3 groups', [stateOf({ turnedMsAgo: 6000 })]],
+    ['app: the watch loop hangs; leading 1 database; 3 groups', [stateOf({ turnedMsAgo: 6000 })]],
   ])('%s', (line, states) => {
     expect(summarize(states)).toBe(line)
   })

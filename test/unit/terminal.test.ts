@@ -149,7 +149,7 @@ test.each([
   [[], [], 'nothing to do'],
   [[row], [{ node: 'a:1', statements: [] }], '1 row would change; nothing was changed'],
   [[row, row], [{ node: 'a:1', statements: [] }], '2 rows would change; nothing was changed'],
-  [[], [{ node: 'a:1', statements: [] }], 'copies would be made right; nothing was changed'],
+  [[], [{ node: 'a:1', statements: [] }], 'copies would be updated; nothing was changed'],
 ])('a dry run of %o and %o: %s', (changes, sql, text) => {
   expect(plannedText({ changes, sql })).toBe(text)
 })

@@ -153,7 +153,7 @@ describe('one line a fact', () => {
   test('why nobody is known to lead', async () => {
     const { told } = await logAt('info')
     const [line] = told({ kind: 'leadership', database: 'app', now: 'none', why: 'no answer within 300 ms' })
-    expect(line?.msg).toBe('this instance does not lead, and does not know who does: no answer within 300 ms')
+    expect(line?.msg).toBe('this instance does not lead, and the leader is unknown: no answer within 300 ms')
   })
 
   test('who leads, what is followed, what is watched, what is held back', async () => {

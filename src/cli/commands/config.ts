@@ -12,8 +12,8 @@ interface CheckOptions extends ClusterOptions {
 }
 
 const CHECK_HELP = `
-FILE or, without it, what every other command would read: --config, CITUS_HA_CONFIG, the user's file, the machine's. Files that
-it names (certificates, keys, a token) are read too. No server is asked. Exit code 0, or 2 with each problem on a line.
+FILE, or what every other command would read: --config, CITUS_HA_CONFIG, the user’s file, the machine’s. Files that it
+names (certificates, keys, a token) are read too. It connects to no server. Exit code 0, or 2 with one problem per line.
 
 Examples:
   citus-ha config check /etc/citus-ha/citus-ha.yaml
@@ -21,12 +21,12 @@ Examples:
 
 /** `citus-ha config`: about the configuration, without any server. */
 export function configCommand(config: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(config.command('check [file]').description('say all that is wrong with a configuration'))
+  addClusterOptions(config.command('check [file]').description('show every problem of a configuration'))
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', CHECK_HELP)
     .action(async (file: string | undefined, options: CheckOptions, command: Command) => {
       if (file !== undefined && options.config !== undefined)
-        command.error('error: give FILE or --config, and not both')
+        command.error('error: give FILE or --config, not both')
       const checked = await checkConfig(sourcesOf(options, io), file ?? null)
       const exitCode = checked.problems.length > 0 ? 2 : 0
       exit(exitCode)
@@ -37,7 +37,7 @@ export function configCommand(config: Command, io: Io, exit: (code: number) => v
     })
   config
     .command('example')
-    .description('a whole file, with every key, its default and what it is for')
+    .description('print an example file with every key, its default and its meaning')
     .action(async () => {
       const [{ exampleFile }, { schemaTree }, { configSchema }] = await Promise.all([
         import('../../config/example.ts'),
@@ -48,7 +48,7 @@ export function configCommand(config: Command, io: Io, exit: (code: number) => v
     })
 }
 
-const BY = { '--config': '', CITUS_HA_CONFIG: ' (from CITUS_HA_CONFIG)', default: ' (in its usual place)' }
+const BY = { '--config': '', CITUS_HA_CONFIG: ' (from CITUS_HA_CONFIG)', default: ' (default place)' }
 
 function found({ file, coordinators }: Checked): string[] {
   const of = file === null ? 'no file' : `${file.path}${BY[file.by]}`

@@ -14,10 +14,10 @@ interface DemoOptions {
 }
 
 const ABOUT = `
-Servers run on free ports of 127.0.0.1, in a directory of their own under TMPDIR, with the machine's PostgreSQL
-(CITUS_HA_PG_BINDIR names another one) or the one that npm brought. Where it has the Citus extension, Citus is
-real; else, or with CITUS_HA_BACKEND=standin, a stand-in has its catalog and node functions. Ctrl-C at any
-moment leaves no process and no file.
+Servers run on free ports of 127.0.0.1, in a new directory under TMPDIR, with the PostgreSQL of this machine
+(CITUS_HA_PG_BINDIR names another one) or the one that npm installed. If it has the Citus extension, Citus is real;
+otherwise, or with CITUS_HA_BACKEND=standin, a stand-in has its catalog and node functions. Ctrl-C leaves no process
+and no file.
 
 Examples:
   citus-ha demo
@@ -26,11 +26,12 @@ Examples:
 
 export function demoCommand(command: Command, io: Io): void {
   command
-    .option('--keep', 'leave it running at the end, to be broken by hand, and print the URLs')
+    .option('--keep', 'keep the cluster running at the end, and print its URLs')
     .addOption(
-      new Option('--stop <directory>', 'end a demo that was left running, and remove its files').conflicts(
-        'keep',
-      ),
+      new Option(
+        '--stop <directory>',
+        'stop a demo that --keep left running, and remove its files',
+      ).conflicts('keep'),
     )
     .addHelpText('after', ABOUT)
     .action(async ({ keep, stop }: DemoOptions) => {
@@ -44,7 +45,7 @@ export function demoCommand(command: Command, io: Io): void {
 async function stopAndTell(directory: string, io: Io): Promise<void> {
   const { stopKept } = await import('../../demo/keep.ts')
   const servers = await stopKept(directory)
-  io.stdout.write(`ended ${servers} servers, ${directory} removed\n`)
+  io.stdout.write(`stopped ${servers} servers, removed ${directory}\n`)
 }
 
 function stageOf(io: Io): Stage {

@@ -19,8 +19,8 @@ interface DoctorOptions extends ClusterOptions {
 }
 
 const HELP = `
-Changes nothing and takes no lock. Run it as the role that the other commands run as: what that role may not see is
-among the findings. Exit code 0, or 3 with a finding of severity error.
+Changes nothing and takes no lock. Run it as the role that the other commands run as: it also reports what that role may
+not see. Exit code 0, or 3 with a finding of severity error.
 
 Examples:
   citus-ha doctor --coordinator postgres://citus_ha@cn1.example/app
@@ -28,7 +28,7 @@ Examples:
 
 export function doctorCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
-    .option('--list', 'the checks, with their ids; asks no server')
+    .option('--list', 'list the checks with their ids; connects to no server')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (options: DoctorOptions) => {

@@ -48,8 +48,8 @@ const CLOSING_MS = 300
 type Exit = (code: number) => void
 
 const HELP = `
-Options of repmgr and pgpool stand before the tool's own arguments. A tool's word is believed as that of reconcile --promoted,
-but never against the timelines: events may come twice, late and out of order. docs/ has a page for each tool.
+For repmgr and pgpool, options come before the arguments of the tool. An event names a promoted node as reconcile --promoted
+does, but it never overrides the timeline history: events may come twice, late and out of order. docs/ has a page for each tool.
 
 Examples:
   patroni.yml      on_role_change: citus-ha event patroni --config F --node w1b.example:5432
@@ -73,14 +73,22 @@ export function eventCommand(event: Command, io: Io, exit: Exit): void {
       .action((words: readonly string[], options: EventOptions) =>
         answer(name, async () => [read(words)], options, io, exit),
       )
-  tool('patroni', '<args...>', 'a callback: ACTION ROLE SCOPE', readPatroni)
-  tool('repmgr', '<args...>', 'event_notification_command: %n %e %s %t %d', readRepmgr, true)
-  tool('pgpool', '<args...>', 'failover or follow_primary, and the twelve placeholders', readPgpool, true)
-  tool('promoted', '<node...>', 'anything else: HOST:PORT is a primary now', readPromoted)
-  addEventOptions(
-    event.command('pg_auto_failover').description('ask a monitor once which nodes are primaries'),
+  tool('patroni', '<args...>', 'callback of Patroni: ACTION ROLE SCOPE', readPatroni)
+  tool('repmgr', '<args...>', 'event_notification_command of repmgr: %n %e %s %t %d', readRepmgr, true)
+  tool(
+    'pgpool',
+    '<args...>',
+    'failover or follow_primary of Pgpool-II, and its twelve placeholders',
+    readPgpool,
+    true,
   )
-    .requiredOption('--monitor <url>', 'as pg_autoctl show uri --monitor says')
+  tool('promoted', '<node...>', 'any other tool or script: HOST:PORT has become a primary', readPromoted)
+  addEventOptions(
+    event
+      .command('pg_auto_failover')
+      .description('ask a pg_auto_failover monitor once which nodes are primaries'),
+  )
+    .requiredOption('--monitor <url>', 'URL of the monitor, as pg_autoctl show uri --monitor prints it')
     .option('--formation <name>', 'this formation only')
     .action((options: EventOptions) =>
       answer('pg_auto_failover', () => heardFromMonitor(options, io), options, io, exit),
@@ -89,14 +97,14 @@ export function eventCommand(event: Command, io: Io, exit: Exit): void {
 
 function addEventOptions(command: Command): Command {
   return addClusterOptions(command)
-    .option('--node <host:port>', 'the node that it is about, as pg_dist_node has it', addressOption)
-    .option('--group <n>', 'its group, where pg_dist_node does not have it', groupOption)
+    .option('--node <host:port>', 'the node of the event, as pg_dist_node has it', addressOption)
+    .option('--group <n>', 'its group, if the node is not in pg_dist_node', groupOption)
     .option(
       '--wait <duration>',
-      'how long a promotion may still be running (what --timeout leaves)',
+      'wait this long for a promotion that is still running (default: until --timeout)',
       durationOption,
     )
-    .addOption(durationWithDefault('--timeout <duration>', 'when there has to be an answer', 10_000))
+    .addOption(durationWithDefault('--timeout <duration>', 'answer within this time', 10_000))
     .addOption(
       new Option('--log-level <level>', 'JSON log lines on stderr').choices(LOG_LEVELS).default('silent'),
     )
@@ -161,11 +169,11 @@ async function answer(
 function outOfTime({ decided, inFlight }: Begun, timeoutMs: number) {
   const within = `no outcome within ${formatDuration(timeoutMs)}`
   if (decided) {
-    const says = `${within}: the change is committed, and was not yet seen on every copy: citus-ha status shows them`
+    const says = `${within}: the change is committed, but not yet verified on every node. Run: citus-ha status`
     return { outcome: 'unproved', exitCode: 5, says } as const
   }
   if (inFlight.size > 0) {
-    const says = `${within}: whether the change was committed is not known. Prepared: ${[...inFlight].join(', ')}. Run: citus-ha recover`
+    const says = `${within}: it is not known whether the change was committed (prepared: ${[...inFlight].join(', ')}). Run: citus-ha recover`
     return { outcome: 'unproved', exitCode: 5, says } as const
   }
   return { outcome: 'blocked', exitCode: 4, says: `${within}: nothing was changed` } as const

@@ -19,9 +19,10 @@ interface FenceOptions extends ReleaseOptions {
 }
 
 const FENCE_HELP = `
-For a tool with a hook before it stops or promotes. Writes wait, on every node at which they may enter; reads go on. The
-running watch holds it (control: in the configuration), so this command may end. The change that follows happens inside;
-the fence ends with it, with citus-ha release, or when its time is over, whatever happens. Again: the time counts anew.
+For an HA tool with a hook that runs before it stops the primary or promotes. Writes to the group are held on every node; reads
+continue. The running watch holds the fence (control: in the configuration), so this command returns at once. The change that
+follows uses the fence. The fence ends with that change, with citus-ha release, or when its time is over. Run the command again
+to hold it longer: the time starts again.
 
 Examples:
   citus-ha fence --config citus-ha.yaml --group 1 --ttl 30s
@@ -30,7 +31,7 @@ Examples:
 export function fenceCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
     .requiredOption('--group <n>', 'the group', groupOption)
-    .addOption(durationWithDefault('--ttl <duration>', 'when it ends by itself', 30_000))
+    .addOption(durationWithDefault('--ttl <duration>', 'the fence ends by itself after this time', 30_000))
     .option('--database <name>', 'in this database only')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', FENCE_HELP)
@@ -77,15 +78,15 @@ async function order(
   const given = await callControl(config, { method: 'POST', path, body: asked, timeoutMs, signal })
   // What it was asked for may be under way there.
   if (given.kind === 'unavailable' && signal.aborted)
-    throw new Error('interrupted; the watcher may carry the order out all the same: citus-ha status')
+    throw new Error('interrupted, but the watcher may still carry it out. Run: citus-ha status')
   if (given.kind === 'unavailable')
     throw new CitusHaError(
       'blocked',
-      `no watcher takes orders, and nobody else can hold a fence: ${given.why}`,
+      `a fence needs a running "citus-ha watch" with a "control" section, and none answers: ${given.why}`,
     )
   if (given.status === 200) return { exitCode: answer.parse(given.body).exitCode, document: given.body }
   const told = failure.safeParse(given.body).data?.error ?? `HTTP status ${given.status}`
-  throw new CitusHaError(given.status >= 500 ? 'blocked' : 'configuration', `the watcher refuses: ${told}`)
+  throw new CitusHaError(given.status >= 500 ? 'blocked' : 'configuration', `the watcher refused it: ${told}`)
 }
 
 const fenceAnswer = z.looseObject({
@@ -109,12 +110,12 @@ function fenceLines({ databases }: z.output<typeof fenceAnswer>): string[] {
     const name = `group ${groups.join(', ')} in ${database}`
     const head =
       outcome === 'blocked'
-        ? `${name}: blocked: nothing is held`
+        ? `${name}: blocked: no writes are held`
         : `${name}: ${outcome} until ${until}, on ${fenced.join(', ')} (${durationMs} ms)`
     return [
       `${head}\n`,
-      ...(rest.blockers as Blocker[]).map((each) => `  in the way: ${describeBlocker(each)}\n`),
-      ...(rest.ended as Blocker[]).map((each) => `  ended: ${describeBlocker(each)}\n`),
+      ...(rest.blockers as Blocker[]).map((each) => `  blocked by: ${describeBlocker(each)}\n`),
+      ...(rest.ended as Blocker[]).map((each) => `  terminated: ${describeBlocker(each)}\n`),
       ...rest.warnings.map((warning) => `  warning: ${warning}\n`),
     ]
   })

@@ -24,8 +24,9 @@ interface ForgetOptions extends ClusterOptions {
 }
 
 const HELP = `
-Never a primary's row. It is removed on the coordinator; Citus's own sync takes it from the other copies, which is waited
-for. The last one that an expand coordinator has to read from in its group stays (exit code 3) without --force.
+Removes the row of a secondary, never of a primary: first on the coordinator, then Citus’s metadata sync removes it on the other
+nodes, and the command waits for that. Without --force it keeps the last secondary from which an expand coordinator can read in
+the group (exit code 3).
 
 Examples:
   citus-ha forget worker-1c.example:5432 --config citus-ha.yaml --dry-run
@@ -34,9 +35,9 @@ Examples:
 export function forgetCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
     .argument('<host:port>', 'as pg_dist_node has it', addressOption)
-    .option('--group <n>', 'only if it is of this group', groupOption)
-    .option('--force', 'even if reads through secondaries have none left in its group')
-    .option('--dry-run', 'say what would be done')
+    .option('--group <n>', 'only if it belongs to this group', groupOption)
+    .option('--force', 'also remove the last secondary that reads of its group can use')
+    .option('--dry-run', 'show what would be done; change nothing')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (address: HostPort, options: ForgetOptions) => {
@@ -77,7 +78,7 @@ async function everywhere(
   }
   if (found.length === 0) {
     const where = databases.join(', ')
-    throw new CitusHaError('usage', `${formatAddress(order.address)} is in no row of pg_dist_node (${where})`)
+    throw new CitusHaError('usage', `${formatAddress(order.address)} is not in pg_dist_node (${where})`)
   }
   if (found.some(({ bereft }) => bereft.length > 0) && !options.force)
     return found.map((each) => lineOf(each, 'refused', []))
@@ -136,9 +137,9 @@ function exitCodeOf({ outcome }: Line): number {
 const SAYS: Readonly<Record<Line['outcome'], string>> = {
   forgotten: 'forgotten on',
   planned: 'would be forgotten; nothing was changed',
-  refused: 'not forgotten: reads would have nobody left in its group; --force removes it all the same',
+  refused: 'not forgotten: reads would have no secondary left in its group; --force removes it nevertheless',
   failed: 'not forgotten',
-  unproved: 'removed on the coordinator, but not yet proved on every copy',
+  unproved: 'removed on the coordinator, but not yet verified on every node',
 }
 
 function render({ database, address, group, nodeid, outcome, bereft, copies, warnings }: Line): string {

@@ -18,13 +18,13 @@ interface HistoryOptions extends ClusterOptions {
 
 export function historyCommand(command: Command, io: Io): void {
   addClusterOptions(command)
-    .option('--limit <n>', 'how many at the most', countOption, 20)
+    .option('--limit <n>', 'show at most this many', countOption, 20)
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha history --config citus-ha.yaml --limit 5')
     .action(async (options: HistoryOptions) => {
       const changes = await withCluster(options, io, (session) => historyOf(session, options, io))
       if (options.json) printJson(io, { changes })
-      else if (changes.length === 0) io.stdout.write('no change was decided yet\n')
+      else if (changes.length === 0) io.stdout.write('no change has been committed yet\n')
       else for (const change of changes) io.stdout.write(render(change))
     })
 }

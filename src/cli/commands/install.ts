@@ -34,7 +34,7 @@ interface InstallOptions extends ClusterOptions, Login {
 }
 
 const HELP = `
-Exit codes: 0 done, or nothing to do; 3 a group was left out, with the reason.
+Exit codes: 0 done, or nothing to do; 3 a group was left out (the output says why).
 
 Examples:
   citus-ha install --coordinator postgres://postgres@cn1.example/app
@@ -46,10 +46,10 @@ Examples:
 export function installCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addLoginOptions(addClusterOptions(command))
     .addOption(roleOptionOf('the role that every other command runs as'))
-    .option('--switchover', 'grant the role what citus-ha switchover needs as well, and say what')
-    .option('--dry-run', 'say what would be done on which node; changes nothing')
+    .option('--switchover', 'also grant the role what citus-ha switchover needs, and list it')
+    .option('--dry-run', 'show what would be done on each node; change nothing')
     .addOption(
-      new Option('--print-sql', 'the same as SQL, to be run by psql on each node').conflicts([
+      new Option('--print-sql', 'print SQL that does the same, to run with psql on each node').conflicts([
         'dryRun',
         'json',
       ]),
@@ -141,13 +141,13 @@ async function installDatabase(session: Session, options: InstallOptions, io: Io
   if (proofs.length > 0 && !dryRun) await recordProofs(access, request, after, clock)
   const recorded = proofs.map(({ group }) => group)
   if (recorded.length > 0) {
-    const step = { what: `what is known of group ${recorded.join(', ')}`, done: 'recorded' }
+    const step = { what: `identity and timeline history of group ${recorded.join(', ')}`, done: 'recorded' }
     const where = `${formatAddress(after.coordinator.address)}, database ${database}`
     say(`${where}: ${sentence(step, dryRun ? 'conditional' : 'past')}`)
   }
   const left = leftOut(after)
   for (const { group, summary, evidence } of left) {
-    say(`group ${group}: left out, nothing is recorded of it: ${summary}`)
+    say(`group ${group}: left out, nothing was recorded: ${summary}`)
     for (const line of evidence) say(`  ${line}`)
   }
   const warnings = await unlistedStandbys(access, request, after)
@@ -167,7 +167,7 @@ function requireSuperusers(nodes: readonly Answered[]): void {
   if (!node) return
   throw new CitusHaError(
     'configuration',
-    `${formatAddress(node.address)}: installing takes a superuser; connect as one, for example with --user postgres`,
+    `${formatAddress(node.address)}: install needs a superuser; connect as one, for example with --user postgres`,
   )
 }
 

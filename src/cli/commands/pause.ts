@@ -15,15 +15,15 @@ interface PauseOptions extends ResumeOptions {
 }
 
 const PAUSE_HELP = `
-Every watch obeys at once, goes on watching and says what it would do; it stays so until citus-ha resume. A
-reconcile that somebody calls still acts.
+Every watch stops changing anything at once, keeps watching, and logs what it would do, until citus-ha resume. The command
+citus-ha reconcile still works.
 
 Examples:
   citus-ha pause --config citus-ha.yaml --reason 'disks of worker 1 are moved'
   citus-ha pause --config citus-ha.yaml --group 1`
 
 const RESUME_HELP = `
-Without --group the cluster's own pause is ended; groups that were paused by themselves stay so.
+Without --group it ends the pause of the whole cluster; groups that were paused with --group stay paused.
 
 Examples:
   citus-ha resume --config citus-ha.yaml
@@ -32,7 +32,7 @@ Examples:
 export function pauseCommand(command: Command, io: Io): void {
   addClusterOptions(command)
     .option('--group <n>', 'this group only', groupOption)
-    .option('--reason <text>', 'why, for those who see it in status')
+    .option('--reason <text>', 'the reason, shown by citus-ha status')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', PAUSE_HELP)
     .action(async (options: PauseOptions) => {
@@ -71,5 +71,5 @@ function linesOf(order: PauseOrder, { database, changed, pause, pauses }: Paused
   if (pause === null) return [`${scope} was not paused in ${database}`, ...still]
   if (order.kind === 'resume') return [`resumed ${what}, paused ${sinceOf(pause)}`, ...still]
   if (changed) return [`paused ${what}: ${sinceOf(pause)}`]
-  return [`${scope} was paused already in ${database}: ${sinceOf(pause)}`]
+  return [`${scope} was already paused in ${database}: ${sinceOf(pause)}`]
 }

@@ -39,18 +39,26 @@ Examples:
 export function reconcileCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
     .option('--group <n>', 'this group only', groupOption)
-    .option('--promoted <host:port>', 'vouch for this node: it was promoted on purpose', addressOption)
+    .option(
+      '--promoted <host:port>',
+      'this node was promoted on purpose; overrides the timeline history',
+      addressOption,
+    )
     .addOption(
       durationWithDefault(
         '--wait <duration>',
-        'how long a promotion vouched for may still be running',
+        'wait this long for HOST:PORT to finish its promotion',
         DEFAULT_WAIT_MS,
       ),
     )
-    .option('--timeout <duration>', 'how long to go on while locks or nodes are in the way', durationOption)
+    .option(
+      '--timeout <duration>',
+      'keep trying this long while locks or nodes block the change (default: apply.deadline, 30s)',
+      durationOption,
+    )
     .option(
       '--force-after <duration>',
-      'end sessions that are still in the way after this time',
+      'terminate blocking sessions after this time (default: apply.force, never)',
       durationOption,
     )
     .option('--dry-run', 'show the diagnosis and the exact SQL; change nothing, lock nothing')

@@ -19,7 +19,7 @@ interface RecoverOptions extends ClusterOptions {
 
 export function recoverCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
-    .option('--dry-run', 'say what would be done')
+    .option('--dry-run', 'show what would be done; change nothing')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', '\nExample:\n  citus-ha recover --config citus-ha.yaml --dry-run')
     .action(async (options: RecoverOptions) => {
@@ -80,7 +80,7 @@ function render(
   { dryRun }: RecoverOptions,
   io: Io,
 ): void {
-  if (lines.length + switchovers.length === 0) io.stdout.write('nothing is in doubt\n')
+  if (lines.length + switchovers.length === 0) io.stdout.write('no transaction is in doubt\n')
   for (const { node, gid, action, why, failed } of lines) {
     const done = failed === null ? '' : `: failed: ${failed}`
     io.stdout.write(`${node}: ${dryRun ? 'would ' : ''}${action} ${plain(gid)}: ${plain(why)}${done}\n`)

@@ -21,9 +21,9 @@ interface RelearnOptions extends ClusterOptions {
 }
 
 const HELP = `
-For a cluster whose servers are others than those on record, and right all the same: after pg_upgrade, a restore of the whole
-cluster, a clone of it. What is on record of the old ones is given up: it no longer speaks against a server that lacks what they had.
-Exit codes: 0 learnt, or nothing to learn; 3 refused, with why; 4 a node was in the way.
+For a cluster whose servers are the right ones but not those on record: after pg_upgrade, a restore of the whole cluster, or in a
+clone of it. The records of the old servers are replaced, so a server that lacks WAL of the old ones is no longer refused.
+Exit codes: 0 recorded, or nothing to record; 3 refused (the output says why); 4 a node blocked it.
 
 Examples:
   citus-ha relearn --coordinator postgres://postgres@cn1.example/app --dry-run
@@ -31,13 +31,13 @@ Examples:
 
 export function relearnCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
-    .option('--dry-run', 'say what would be learnt')
+    .option('--dry-run', 'show what would be recorded; change nothing')
     .option('--yes', 'do not ask')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (options: RelearnOptions) => {
       if (!(options.yes || options.dryRun || io.ask))
-        throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
+        throw new CitusHaError('usage', 'there is no terminal to ask for confirmation: give --yes')
       const lines = await withCluster(options, io, (session) => everywhere(session, options, io), 'person')
       const exitCode = Math.max(...lines.map(({ outcome }) => EXIT_CODES[outcome]))
       exit(exitCode)
@@ -84,7 +84,7 @@ async function everywhere(session: Session, options: RelearnOptions, io: Io): Pr
 async function isAgreed(found: readonly (readonly [string, Relearning])[], io: Io): Promise<boolean> {
   const lines = found.flatMap(([database, { changes }]) => changes.map((change) => `${database}: ${change}`))
   io.stderr.write(`${lines.map(plain).join('\n')}\n`)
-  const question = 'Are these the servers that the cluster is to go on with? [y/N] '
+  const question = 'Record these servers as the cluster from now on? [y/N] '
   return (await io.ask?.(question)) ?? false
 }
 
@@ -93,11 +93,11 @@ function lineOf(database: string, outcome: Line['outcome'], { nodes, changes, re
 }
 
 const SAYS: Readonly<Record<Line['outcome'], string>> = {
-  learnt: 'learnt anew on',
-  planned: 'would be learnt anew; nothing was changed, on',
+  learnt: 'recorded on',
+  planned: 'dry run: would be recorded, nothing was changed, on',
   'nothing to learn': 'every server is as on record; nothing was changed',
   refused: 'refused; nothing was changed',
-  'not confirmed': 'it was not confirmed; nothing was changed',
+  'not confirmed': 'not confirmed; nothing was changed',
 }
 
 function render({ database, outcome, nodes, changes, refusals }: Line): string {

@@ -32,8 +32,8 @@ interface StatusOptions extends ClusterOptions {
 const DEFAULT_WATCH_MS = 2_000
 
 const HELP = `
-A line a node; on a terminal on which they have no room, healthy groups take one line each, and the domain that all nodes
-have in common stands below. In a file or a pipe nothing is cut. Exit code 0, or 3 where something is wrong.
+One line per node. On a terminal that is too small a healthy group takes one line, and the domain that all nodes have in common is
+printed once, at the end. In a file or a pipe nothing is cut. Exit code 0, or 3 if something is wrong.
 
 Examples:
   citus-ha status --coordinator postgres://citus_ha@cn1.example/app
@@ -54,7 +54,7 @@ export function statusCommand(command: Command, io: Io, exit: (code: number) => 
     )
     .option('--json', 'one JSON document on stdout, as -o json')
     .addOption(
-      new Option('-w, --watch [interval]', 'again and again, until Ctrl-C (2s)')
+      new Option('-w, --watch [interval]', 'repeat until Ctrl-C (default interval: 2s)')
         .preset(`${DEFAULT_WATCH_MS}ms`)
         .argParser(durationOption),
     )
@@ -123,7 +123,7 @@ async function lookAgain(
     io.signal.throwIfAborted()
     const text = said.join('')
     if (form === 'json') (io.stdout.writeData ?? io.stdout.write).call(io.stdout, text)
-    else if (onTerminal) io.stdout.write(`${CLEAR}${new Date().toISOString().slice(11, 19)} UTC\n${text}`)
+    else if (onTerminal) io.stdout.write(`${CLEAR}${new Date().toISOString().slice(0, 19)}Z\n${text}`)
     else io.stdout.write(`${look === 1 ? '' : '\n'}${text}`)
     await pause(intervalMs, undefined, { signal: io.signal })
   }

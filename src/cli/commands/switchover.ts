@@ -27,7 +27,7 @@ interface SwitchoverOptions extends ClusterOptions {
 }
 
 const HELP = `
-Commands are run by /bin/sh, once a group, with CITUS_HA_GROUP, CITUS_HA_OLD_HOST, CITUS_HA_OLD_PORT, CITUS_HA_NEW_HOST
+Commands are run by /bin/sh, once per group, with CITUS_HA_GROUP, CITUS_HA_OLD_HOST, CITUS_HA_OLD_PORT, CITUS_HA_NEW_HOST
 and CITUS_HA_NEW_PORT in their environment. The role needs what citus-ha install --switchover grants.
 
 Examples:
@@ -39,21 +39,32 @@ export function switchoverCommand(command: Command, io: Io, exit: (code: number)
   addClusterOptions(command)
     .option('--group <n,…>', 'the group, or several at once; 0 is the coordinator', groupsOption)
     .option('--node <host>', 'every group whose primary is on this machine')
-    .option('--to <host:port>', 'the new primary (the standby that is closest)', addressOption)
-    .option('--promote-command <command>', 'what promotes (pg_promote())')
+    .option('--to <host:port>', 'the new primary (default: the standby with the least lag)', addressOption)
+    .option('--promote-command <command>', 'a command that promotes (default: pg_promote())')
     .option(
       '--demote-command <command>',
-      'what stops the old primary, when every copy is proved (left read-only)',
+      'a command that stops the old primary, once every copy is verified (default: it is left running, read-only)',
     )
     .option('--demote-first', 'stop the old primary before the promotion: reads fail meanwhile')
-    .option('--undo-command <command>', 'run where it comes to nothing, for what only a command can undo')
-    .addOption(durationWithDefault('--total-limit <duration>', 'the longest that writes may wait', 10_000))
-    .option('--timeout <duration>', 'how long to go on while locks are in the way', durationOption)
-    .option('--force-after <duration>', 'end sessions that are in the way after this time', durationOption)
-    .option('--allow-unreachable', 'go on where a copy can’t be fenced; it is named')
+    .option(
+      '--undo-command <command>',
+      'a command that is run if the switchover fails, for what only a command can undo',
+    )
+    .addOption(durationWithDefault('--total-limit <duration>', 'hold writes no longer than this', 10_000))
+    .option(
+      '--timeout <duration>',
+      'keep trying this long while locks block it (default: apply.deadline, 30s)',
+      durationOption,
+    )
+    .option(
+      '--force-after <duration>',
+      'terminate blocking sessions after this time (default: apply.force, never)',
+      durationOption,
+    )
+    .option('--allow-unreachable', 'continue although a copy cannot be fenced; the output names it')
     .option(
       '--allow-slot-loss',
-      'go on where the new primary lacks a logical replication slot of the old one',
+      'continue although the new primary lacks a logical replication slot of the old one',
     )
     .option('--dry-run', 'check, and show the plan; change nothing, lock nothing')
     .option('--yes', 'do not ask')
@@ -90,17 +101,18 @@ export function switchoverCommand(command: Command, io: Io, exit: (code: number)
 function orderOf(options: SwitchoverOptions, io: Io): Omit<SwitchoverOrder, 'maxLag'> {
   const { group, node, demoteFirst, demoteCommand, dryRun, yes } = options
   if (group === undefined && node === undefined)
-    throw new CitusHaError('usage', 'whose primary changes? give --group N or --node HOST')
+    throw new CitusHaError('usage', 'switchover needs --group N or --node HOST')
   if (group !== undefined && node !== undefined)
     throw new CitusHaError('usage', '--group and --node exclude each other')
   if (demoteFirst && demoteCommand === undefined)
     throw new CitusHaError('usage', '--demote-first needs --demote-command')
   const { ask } = io
-  if (!(yes || dryRun || ask)) throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
+  if (!(yes || dryRun || ask))
+    throw new CitusHaError('usage', 'there is no terminal to ask for confirmation: give --yes')
   const confirm = async (lines: readonly string[]) => {
     if (yes || !ask) return true
     io.stderr.write(`${lines.map(plain).join('\n')}\n`)
-    return await ask('Go on? [y/N] ')
+    return await ask('Continue? [y/N] ')
   }
   return {
     groups: group ?? [],

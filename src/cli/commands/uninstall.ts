@@ -32,11 +32,12 @@ interface UninstallOptions extends ClusterOptions, Login {
 }
 
 const HELP = `
-Refused while a watcher runs, a change or a switchover is under way or unresolved, a fence is held, or only the schema knows what a row
-was. Nothing of anybody else's is removed: a schema of that name that is not ours, a role that owns something. Like every command it is
-about the databases that the file names (databases:), or else all in which Citus is, whichever the URL names: --dry-run lists them.
-Exit codes: 0 removed, or nothing to remove; 3 refused; 4 not confirmed, or blocked: nothing was removed; 5 something stays, named with
-its node: the same command again goes on from there.
+Refused while a watcher runs, a change or a switchover is running or unresolved, a fence is held, or only the schema has the
+original of a row. It removes nothing that citus-ha did not make: no other schema of that name, no role that owns objects. It
+works on the databases that the file names (databases:), or else on all that have Citus, not only on that of the URL: --dry-run
+lists them.
+Exit codes: 0 removed, or nothing to remove; 3 refused; 4 not confirmed, or blocked: nothing was removed; 5 something was not
+removed (the output names it with its node): run the same command again.
 
 Examples:
   citus-ha uninstall --config citus-ha.yaml --user postgres --dry-run
@@ -45,14 +46,14 @@ Examples:
 export function uninstallCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addLoginOptions(addClusterOptions(command))
     .addOption(roleOptionOf('the role that was installed, to be removed as well'))
-    .option('--keep-role', 'let the role be, without what install granted it')
-    .option('--dry-run', 'say what would be removed; changes nothing')
+    .option('--keep-role', 'keep the role, but revoke what install granted it')
+    .option('--dry-run', 'show what would be removed; change nothing')
     .option('--yes', 'do not ask')
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (options: UninstallOptions) => {
       if (!(options.yes || options.dryRun || io.ask))
-        throw new CitusHaError('usage', 'nobody can be asked here: give --yes')
+        throw new CitusHaError('usage', 'there is no terminal to ask for confirmation: give --yes')
       const work = (session: Session) => everywhere(session, options, io)
       const result = await withCluster({ ...options, login: options }, io, work, 'person')
       const exitCode = exitCodeOf(result)
@@ -141,10 +142,10 @@ function documentOf({ outcome, done, stays, failure, refusals }: Result): object
 
 const SAYS: Readonly<Record<Result['outcome'], string | null>> = {
   removed: null,
-  planned: 'this would be removed; nothing was changed yet',
+  planned: 'dry run: this would be removed; nothing was changed',
   'nothing to remove': 'there is nothing to remove',
   refused: 'refused; nothing was changed',
-  'not confirmed': 'it was not confirmed; nothing was changed',
+  'not confirmed': 'not confirmed; nothing was changed',
 }
 
 function render({ outcome, done, stays, failure, refusals }: Result): string {
@@ -154,7 +155,7 @@ function render({ outcome, done, stays, failure, refusals }: Result): string {
     ...(said === null ? [] : [said]),
     ...done.map(({ node, database, step }) => `${node}, database ${database}: ${sentence(step, when)}`),
     ...(outcome === 'refused' ? refusals : stays.map(staysLine)),
-    ...(failure === null ? [] : [`it came to no end: ${failure}; give the same command again`]),
+    ...(failure === null ? [] : [`not completed: ${failure}; run the same command again`]),
   ]
   return lines.map((line) => `${plain(line)}\n`).join('')
 }

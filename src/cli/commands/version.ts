@@ -5,7 +5,7 @@ import { type Io, printJson } from '../io.ts'
 import { packageVersion } from '../version.ts'
 
 const HELP = `
-Asks no server. Which Citus a cluster has, citus-ha status says; whether its schema citus_ha is this program’s, citus-ha doctor.`
+Connects to no server. citus-ha status shows the version of Citus; citus-ha doctor checks the schema citus_ha of the cluster.`
 
 /** Of this program, for whoever reports what it did. */
 export function versionCommand(command: Command, io: Io): void {

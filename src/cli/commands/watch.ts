@@ -17,7 +17,7 @@ interface WatchOptions extends ServeOptions {
 }
 
 const EXAMPLES = `
-Runs until SIGTERM or Ctrl-C. SIGHUP reads the configuration again, SIGUSR2 changes the log's level.
+Runs until SIGTERM or Ctrl-C. SIGHUP reads the configuration again, SIGUSR2 changes the log level.
 
 Examples:
   citus-ha watch --config /etc/citus-ha.yaml
@@ -26,15 +26,14 @@ Examples:
 
 export function watchCommand(command: Command, io: Io, exit: (code: number) => void): void {
   addClusterOptions(command)
-    .option('--once', 'look once, do what is to be done, and end, as reconcile does')
+    .option('--once', 'survey once, make the changes that are due, and exit, as reconcile does')
     .option('--json', 'with --once: one JSON document on stdout')
-    .addOption(new Option('--log-level <level>', 'of the JSON log lines on stderr').choices(LOG_LEVELS))
+    .addOption(new Option('--log-level <level>', 'level of the JSON log lines on stderr').choices(LOG_LEVELS))
     .addOption(httpOption())
     .addHelpText('after', EXAMPLES)
     .action(async (options: WatchOptions) => {
       if (options.json && !options.once) command.error('error: --json needs --once')
-      if (options.http && options.once)
-        command.error('error: --once answers nothing over HTTP: leave --http out')
+      if (options.http && options.once) command.error('error: --once serves no HTTP: omit --http')
       if (options.once) {
         const ran = await withCluster(options, io, (session) => once(session, io))
         exit(exitCodeOfAll(ran))

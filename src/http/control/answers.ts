@@ -20,7 +20,7 @@ export const errorAnswer = z
       blocked: 'blocked',
       interrupted: 'interrupted',
     }).optional(),
-    exitCode: z.int().meta({ description: 'Of the command that fails in this way.' }).optional(),
+    exitCode: z.int().meta({ description: 'The exit code of a command that fails in this way.' }).optional(),
   })
   .meta({ id: 'Error' })
 
@@ -69,7 +69,10 @@ const blocker = z
     client: z.strictObject({ node: z.string(), pid: z.int() }).nullable(),
     ours: z.boolean(),
   })
-  .meta({ id: 'Blocker', description: 'A session, or a prepared transaction (pid 0), that was in the way.' })
+  .meta({
+    id: 'Blocker',
+    description: 'A session, or a prepared transaction (pid 0), that blocked the change.',
+  })
 
 const outcome = oneOf<Outcome>({
   converged: 'converged',
@@ -152,11 +155,14 @@ export const report = z.strictObject({
   durationMs: z.number(),
 }) satisfies z.ZodType<Report>
 
-const exitCode = z.int().meta({ description: 'Of the command: 0 right, 3 refused, 4 blocked, 5 not proved.' })
+const exitCode = z.int().meta({
+  description:
+    'The exit code of the command: 0 up to date, 3 refused, 4 blocked, 5 committed but not verified.',
+})
 const reportIn = report.extend({ exitCode }).meta({ id: 'Report' })
 const failedDatabase = z
   .strictObject({ database: z.string(), error: z.string(), exitCode })
-  .meta({ id: 'FailedDatabase', description: 'One of several for which nothing could be said.' })
+  .meta({ id: 'FailedDatabase', description: 'One of several databases that gave no report.' })
 const ran = { exitCode, databases: z.array(z.union([reportIn, failedDatabase])) }
 export const reportAnswer = z
   .union([report.extend(ran), z.strictObject(ran)])

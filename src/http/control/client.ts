@@ -33,12 +33,12 @@ const LONGEST_ANSWER = 16 * 1024 * 1024
 
 /** Asks the watcher that the configuration names. Never throws. */
 export async function callControl({ control }: Config, call: ControlCall): Promise<ControlAnswer> {
-  if (control === null) return unavailable('the configuration has no "control"')
+  if (control === null) return unavailable('the configuration has no "control" section (docs/control.md)')
   try {
     const { status, text } = await exchange(await optionsOf(control, call), call)
     return { kind: 'answered', status, body: JSON.parse(text) }
   } catch (error) {
-    if (error instanceof SyntaxError) return unavailable(`${control.connect.url} answers with no JSON`)
+    if (error instanceof SyntaxError) return unavailable(`${control.connect.url} did not answer with JSON`)
     const why = error instanceof Error ? error.message : String(error)
     return unavailable(error instanceof ConfigError ? why : `${control.connect.url}: ${why}`)
   }

@@ -112,7 +112,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     path: '/v1/reconcile',
     id: 'reconcile',
-    summary: 'Prove what was promoted, and make pg_dist_node right on every copy.',
+    summary: 'Detect a completed promotion, and update pg_dist_node on every node.',
     body: reconcileBody,
     answer: reportAnswer,
     run: async ({ body: { database, group, promoted, by, tool, wait, timeout, dryRun } }, call) => {
@@ -130,7 +130,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     path: '/v1/groups/:group/promoted',
     id: 'promoted',
-    summary: 'The same for one group, whose new primary the caller vouches for.',
+    summary: 'The same for one group, whose new primary the caller names.',
     parameters: groupPath,
     body: promotedBody,
     answer: reportAnswer,
@@ -150,7 +150,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     path: '/v1/groups/:group/fence',
     id: 'fenceOfGroup',
-    summary: 'Let the group’s writes wait until it is released, changed, or the time is over.',
+    summary: 'Hold the writes to the group until it is released or changed, or the time is over.',
     parameters: groupPath,
     body: fenceBody,
     answer: fenceAnswer,
@@ -159,7 +159,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     path: '/v1/groups/:group/release',
     id: 'releaseOfGroup',
-    summary: 'Let them go on.',
+    summary: 'Release the writes that a fence holds.',
     parameters: groupPath,
     body: releaseBody,
     answer: releaseAnswer,
@@ -184,7 +184,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     path: '/v1/pause',
     id: 'pause',
-    summary: 'Keep watchers from changing anything by themselves, in the whole cluster or one group.',
+    summary: 'Stop watchers from changing anything by themselves, in the whole cluster or in one group.',
     body: pauseBody,
     answer: pausedAnswer,
     run: async ({ body: { database, group, reason } }, call) => {
@@ -206,7 +206,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     path: '/v1/history',
     id: 'history',
-    summary: 'The changes that were decided, newest first.',
+    summary: 'The changes that were committed, newest first.',
     query: historyQuery,
     answer: historyAnswer,
     run: async ({ query: { database, limit } }, call) => {

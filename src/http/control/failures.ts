@@ -31,7 +31,8 @@ export function failedOrder(error: unknown): FailedOrder {
     return { status: STATUS.configuration, body: { error: line, code: 'configuration', exitCode } }
   }
   if (error instanceof Error && error.name === 'AbortError') {
-    const ended = 'the watch ends or reads its configuration again; nothing is left half done; ask again'
+    const ended =
+      'the watch is stopping or reading its configuration again; nothing was left unfinished; send the request again'
     return { status: 503, body: { error: ended, code: 'interrupted', exitCode } }
   }
   return { status: 500, body: { error: line, exitCode } }

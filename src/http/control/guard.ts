@@ -13,7 +13,11 @@ const UNAUTHORIZED: Refusal = {
 }
 
 /** A browser sends a client certificate along with what any page asks of it. */
-const FOREIGN: Refusal = { status: 403, error: 'this is not for pages in a browser', headers: {} }
+const FOREIGN: Refusal = {
+  status: 403,
+  error: 'requests from web pages in a browser are refused',
+  headers: {},
+}
 
 /**
  * Who may ask at all. Whoever has no valid client certificate does not come so far where one is asked for.

@@ -29,7 +29,7 @@ export function openApi(version: string): Json {
     paths: Object.fromEntries([...calls, ...others]),
     components: {
       schemas: components,
-      responses: { Error: { description: 'It was not done; why.', content: json(error) } },
+      responses: { Error: { description: 'The reason why it was not done.', content: json(error) } },
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer' },
         certificate: { type: 'mutualTLS' },
@@ -39,8 +39,8 @@ export function openApi(version: string): Json {
 }
 
 const DESCRIPTION =
-  'What may be asked of a running citus-ha watch. 200: the order was carried out as far as the evidence, the locks and ' +
-  'the nodes allowed; how far is in the answer.'
+  'Requests to a running citus-ha watch. 200: the request was carried out as far as the evidence, the locks and ' +
+  'the nodes allowed; the answer says how far.'
 
 /** zod puts what is named under `$defs` of each schema; OpenAPI has one place for all. */
 function moved(schema: unknown): Json {

@@ -30,24 +30,26 @@ const node = z
 
 const groupNumber = z.int().min(0).max(999_999_999)
 const group = groupNumber.meta({ description: 'Citus’s groupid.' })
-const database = z
-  .string()
-  .min(1)
-  .max(63)
-  .meta({ description: 'Without it: every database that is watched.' })
+const database = z.string().min(1).max(63).meta({ description: 'Default: every database that is watched.' })
 const wait = duration.meta({
-  description: 'How long the promotion may still be running; 10s where it is not said.',
+  description: 'How long to wait for a promotion that is still running. Default: 10s.',
 })
-const timeout = duration.meta({ description: 'How long to go on while locks or nodes are in the way.' })
+const timeout = duration.meta({
+  description: 'How long to keep trying while locks or nodes block the change.',
+})
 
 const by = z.enum(['person', 'tool']).meta({
-  description: 'Whose word that is: a tool’s does not override timelines. Where it is not said: a person’s.',
+  description:
+    'Who names the node: a tool (does not override the timeline history) or a person (does). Default: person.',
 })
 
 const tool = z
   .string()
   .regex(/^[A-Za-z][\w-]{0,31}$/, 'expected a name such as patroni')
-  .meta({ description: 'Which tool, for the record; refused without by: tool.', examples: ['patroni'] })
+  .meta({
+    description: 'The name of the tool, for the record; refused without by: tool.',
+    examples: ['patroni'],
+  })
 
 interface Word {
   readonly by?: 'person' | 'tool' | undefined
@@ -65,7 +67,7 @@ const toldSchema = {
 const reconcileFields = z.strictObject({
   database: database.optional(),
   group: group.optional(),
-  promoted: node.meta({ description: 'The node that the caller vouches for, HOST:PORT.' }).optional(),
+  promoted: node.meta({ description: 'The node that was promoted, HOST:PORT.' }).optional(),
   by: by.optional(),
   tool: tool.optional(),
   wait: wait.optional(),
@@ -86,7 +88,7 @@ export const promotedBody = promotedFields.refine(isTold, told).meta(toldSchema)
 
 const ttl = duration
   .refine((ms) => ms > 0, 'expected more than zero')
-  .meta({ description: 'When the fence ends by itself, whatever happens.' })
+  .meta({ description: 'The fence ends by itself after this time, whatever happens.' })
 export const fenceBody = z.strictObject({ ttl, database: database.optional() })
 export const fenceGroupBody = fenceBody.extend({ group })
 export const releaseBody = z.strictObject({ database: database.optional() })
@@ -98,7 +100,7 @@ const reason = z
   .transform((text) => text.replace(/\s+/g, ' ').trim() || null)
 export const pauseBody = z.strictObject({
   database: database.optional(),
-  group: group.meta({ description: 'Without it: the whole cluster.' }).optional(),
+  group: group.meta({ description: 'Default: the whole cluster.' }).optional(),
   reason: reason.optional(),
 })
 export const resumeBody = pauseBody.omit({ reason: true })
@@ -112,7 +114,7 @@ const count = z
   .transform(Number)
 export const historyQuery = z.strictObject({
   database: database.optional(),
-  limit: count.meta({ description: 'How many at the most; 20 where it is not said.' }).optional(),
+  limit: count.meta({ description: 'The maximum number of changes. Default: 20.' }).optional(),
 })
 
 export const groupPath = z.strictObject({
@@ -126,7 +128,7 @@ export const groupPath = z.strictObject({
 /** The first thing that is wrong, in one line that shows nothing of what was given. */
 export function lineOf({ issues }: z.ZodError): string {
   const [issue] = issues
-  if (!issue) return 'not understood'
+  if (!issue) return 'invalid value'
   const at = issue.path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') {
     const keys = issue.keys.map((key) => JSON.stringify(key).slice(0, 66)).join(', ')

@@ -83,7 +83,7 @@ async function readTls({ cert, key, clientCa }: ControlTls): Promise<TlsMaterial
     createSecureContext({ cert: certificate, key: privateKey, ...(authority && { ca: authority }) })
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
-    throw new CitusHaError('configuration', `control.tls: ${cert} and ${key} are no good: ${why}`, {
+    throw new CitusHaError('configuration', `control.tls: ${cert} and ${key} cannot be used: ${why}`, {
       cause: error,
     })
   }
@@ -115,7 +115,7 @@ function addEndpoint(app: FastifyInstance, endpoint: Endpoint, options: ControlO
     const caller = callerOf(request)
     const { status, document } = await outcomeOf(async () => {
       const actions = options.actions()
-      if (actions === null) throw new CitusHaError('no-coordinator', 'nothing is watched yet')
+      if (actions === null) throw new CitusHaError('no-coordinator', 'no database is watched yet')
       const given = {
         parameters: read(parameters, request.params),
         query: read(query, request.query),
@@ -123,7 +123,7 @@ function addEndpoint(app: FastifyInstance, endpoint: Endpoint, options: ControlO
       }
       return await run(given, { actions, caller })
     })
-    const gone = reply.raw.destroyed ? ', but whoever asked is gone' : ''
+    const gone = reply.raw.destroyed ? ', but the client has disconnected' : ''
     const line = `${method} ${request.url} from ${caller}: ${wordOf(status, document)}${gone}`
     if (status === 500) options.problem(line)
     else options.done(line)
@@ -163,7 +163,7 @@ function addOthers(app: FastifyInstance, { version }: ControlOptions, streams: E
   const document = openApi(version)
   app.get('/v1/openapi.json', async (_, reply) => answer(reply, 200, document))
   app.get('/v1/events', async (_, reply) => {
-    if (streams.isFull) return answer(reply, 503, { error: 'too many listen already' })
+    if (streams.isFull) return answer(reply, 503, { error: 'too many clients are connected already' })
     reply.hijack()
     streams.add(reply.raw)
   })
