@@ -26,7 +26,7 @@ export async function whyNotOpened(
   if (promoted) return inPlace(promoted.address, move)
   const silent = seen.find((node) => node.kind !== 'answered')
   if (!silent) return null
-  return `whether ${formatAddress(silent.address)} is promoted is not known: it does not answer`
+  return `it is not known whether ${formatAddress(silent.address)} is promoted: it does not answer`
 }
 
 /** Writes wait meanwhile: who has not answered by then is as he was. Milliseconds. */
@@ -52,7 +52,7 @@ export async function promotedBeside(
 }
 
 export function inPlace(promoted: HostPort, { from }: Move): string {
-  return `${formatAddress(promoted)} is promoted in the place of ${formatAddress(from.address)}`
+  return `${formatAddress(promoted)} is promoted instead of ${formatAddress(from.address)}`
 }
 
 function isPromoted(node: Observation, { group, from }: Move): boolean {

@@ -38,7 +38,7 @@ export function groupsOf({ groups, host }: SwitchoverOrder, { coordinator, diagn
 export function check(view: View, order: SwitchoverOrder, migration: number): Checked {
   const groups = groupsOf(order, view)
   if (order.to !== null && groups.length > 1)
-    throw new CitusHaError('usage', '--to names the new primary of one group; several were asked for')
+    throw new CitusHaError('usage', '--to names the new primary of one group, but several groups were given')
   const refusals: string[] = []
   const warnings: string[] = []
   const moves = groups.flatMap((group): Move[] => {
@@ -52,7 +52,7 @@ export function check(view: View, order: SwitchoverOrder, migration: number): Ch
   if (isRightToWriteBy(view.plan)) warnings.push(...notRead(view.plan))
   if (order.unreachable === 'allow') {
     for (const { node, why } of entries.missing)
-      warnings.push(`${node} is not fenced: what enters there may fail: ${why}`)
+      warnings.push(`${node} is not fenced, so writes that enter there may fail: ${why}`)
     for (const each of view.diagnoses.filter((each) => isRefused(each) && !isEssential(each, groups)))
       warnings.push(refusedLine(each))
   }
@@ -79,7 +79,7 @@ function clusterRefusals(
   )
   return [
     ...prepared.map(
-      ({ address }) => `${formatAddress(address)}: a change is in doubt there: citus-ha recover`,
+      ({ address }) => `${formatAddress(address)}: a change is in doubt there; run: citus-ha recover`,
     ),
     ...(isRightToWriteBy(plan) ? [] : [notRight(plan)]),
     ...diagnoses
@@ -87,7 +87,9 @@ function clusterRefusals(
       .map(refusedLine),
     ...(order.unreachable === 'allow'
       ? []
-      : missing.map(({ node, why }) => `${node} would not be fenced (--allow-unreachable): ${why}`)),
+      : missing.map(
+          ({ node, why }) => `${node} cannot be fenced: ${why} (--allow-unreachable continues without it)`,
+        )),
   ]
 }
 
@@ -115,13 +117,13 @@ function notRead(plan: Plan): string[] {
     .filter(isRead)
     .map(
       ({ group, to, from, why }) =>
-        `group ${group}: a secondary’s row is not right yet (${from} -> ${to}, ${why}): a running watch sees to it, or: citus-ha reconcile`,
+        `group ${group}: the row of a secondary is out of date (${from} -> ${to}, ${why}): a running watch updates it, or run: citus-ha reconcile`,
     )
 }
 
 /** Names the node whose row would change first. */
 function notRight({ changes, copies }: Plan): string {
-  const says = 'the metadata is not right: citus-ha reconcile first'
+  const says = 'pg_dist_node is out of date; first run: citus-ha reconcile'
   const [first, ...more] = [...changes].sort((a, b) => Number(isRead(a)) - Number(isRead(b)))
   if (!first) return says
   const { group, nodeid, from, to, why } = first
@@ -153,10 +155,10 @@ function moveOf(
   if (target === 'silent') return say(`${formatAddress(to ?? primary.address)} does not answer`)
   if (target === null) return say('no standby streams from its primary')
   const at = formatAddress(target.address)
-  if (target.instance === primary.instance) return say(`${at} is its primary already`)
+  if (target.instance === primary.instance) return say(`${at} is already its primary`)
   if (!target.inRecovery) return say(`${at} is no standby`)
   if (target.systemIdentifier !== primary.systemIdentifier || target.citus?.localGroup !== group)
-    return say(`${at} is not of this group’s line`)
+    return say(`${at} does not belong to this group`)
   if (!streamsFrom(target, primary))
     return say(`${at} does not stream from ${formatAddress(primary.address)}`)
   const lag = lagOf(target, primary)
@@ -164,14 +166,14 @@ function moveOf(
   const barred = barredAt(view, answeredCopies(view), group, target.address)
   if (barred)
     return say(
-      `${formatAddress(barred)}: the group may not be given the address ${at}: citus-ha install, with it under "standbys"`,
+      `${formatAddress(barred)}: the group may not be given the address ${at}: name it under "standbys", then run citus-ha install`,
     )
   // The intent names it on the coordinator: one that is registered as localhost is known here by another name.
   const own = primary.address
   const untold = barredAt(view, [view.coordinator], group, own)
   if (untold)
     return say(
-      `${formatAddress(untold)} does not know ${formatAddress(own)} as one of its addresses: citus-ha install, with it as --coordinator`,
+      `${formatAddress(untold)} does not know ${formatAddress(own)} as one of its addresses: run citus-ha install with it as --coordinator`,
     )
   return { group, from: primary, to: target }
 }
@@ -231,5 +233,5 @@ function othersOf({ group, from, to }: Move, { survey }: View, { demote }: Switc
     demote === 'first'
       ? 'to be pointed at the new primary (primary_conninfo)'
       : 'to be rewound or rebuilt as a standby of the new primary (pg_rewind, pg_basebackup)'
-  return [`group ${group}: ${names.join(', ')} will not follow by itself, and has ${what}`]
+  return [`group ${group}: ${names.join(', ')} will not follow by itself and has ${what}`]
 }

@@ -51,21 +51,21 @@ export function judgeClients(
           role === null
             ? `DATABASE ${identifier(database ?? '')}`
             : `ROLE ${identifier(role)}${database === null ? '' : ` IN DATABASE ${identifier(database)}`}`
-        return `${at}: a setting of its own would keep it writing there (default_transaction_read_only = off): ALTER ${whose} RESET default_transaction_read_only`
+        return `${at}: a setting would let it continue to write there (default_transaction_read_only = off): ALTER ${whose} RESET default_transaction_read_only`
       }),
       ...subscriptions.map(
         ({ name, database }) =>
-          `${at}, database ${database}: the subscription ${name} would go on writing there: ALTER SUBSCRIPTION ${identifier(name)} DISABLE, and ENABLE on the new primary`,
+          `${at}, database ${database}: the subscription ${name} would continue to write there: ALTER SUBSCRIPTION ${identifier(name)} DISABLE, and ENABLE on the new primary`,
       ),
       ...prepared.map(
         ({ gid, owner, database }) =>
-          `${at}, database ${database}: ${owner} has prepared ${literal(gid)}, which could be committed there afterwards: have it committed or rolled back first`,
+          `${at}, database ${database}: ${owner} has prepared ${literal(gid)}, which could be committed there afterwards: commit it or roll it back first`,
       ),
       ...closed
         .filter(({ citus }) => citus)
         .map(
           ({ name }) =>
-            `${at}: database ${name} has Citus as well, and this role may not connect to it: citus-ha install, as a superuser, in that database`,
+            `${at}: database ${name} also has Citus, and this role may not connect to it; run as a superuser: citus-ha install, for that database`,
         ),
     ],
     warnings: [
@@ -73,12 +73,12 @@ export function judgeClients(
         .filter(({ citus }) => !citus)
         .map(
           ({ name }) =>
-            `${at}: this role may not connect to database ${name}: whether it has Citus is not known; its clients are waited for like all others`,
+            `${at}: this role may not connect to database ${name}: it is not known whether it has Citus; its clients are waited for like all others`,
         ),
       ...(unlogged.length === 0
         ? []
         : [
-            `${at}: no standby has what is in unlogged tables (${unlogged.slice(0, NAMED).join(', ')}${unlogged.length > NAMED ? `, and ${unlogged.length - NAMED} more` : ''}): they will be empty; ALTER TABLE … SET LOGGED before keeps it`,
+            `${at}: unlogged tables are empty on every standby (${unlogged.slice(0, NAMED).join(', ')}${unlogged.length > NAMED ? `, and ${unlogged.length - NAMED} more` : ''}): to keep their rows, run ALTER TABLE … SET LOGGED before`,
           ]),
     ],
   }

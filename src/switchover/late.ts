@@ -27,5 +27,5 @@ export async function writtenSince(old: SessionLike, { snapshot, own }: Mark): P
 export function describeLate({ group, from, to }: Move, late: number): string {
   const [was, is] = [formatAddress(from.address), formatAddress(to.address)]
   const many = late === 1 ? 'a transaction was' : `${late} transactions were`
-  return `group ${group}: ${many} committed on ${was} after ${is} had taken over, by sessions that say READ WRITE or by autovacuum, and ${is} does not have them: data loss is possible; look for them on ${was} before you rewind it`
+  return `group ${group}: ${many} committed on ${was} after ${is} had taken over, by sessions that set READ WRITE or by autovacuum, and ${is} does not have them: data loss is possible; look for them on ${was} before you run pg_rewind there`
 }

@@ -109,9 +109,10 @@ async function rehearsed(
   const [coordinator] = own.entries.entries
   for (const each of failed) {
     const isNeeded = coordinator !== undefined && sameAddress(each.node, coordinator.node)
-    const why = `${formatAddress(each.node)} failed in a rehearsal of the change, ${whyAiling(each)}; look: ${nextCommand(each, request.database)}`
+    const why = `${formatAddress(each.node)} failed in a rehearsal of the change, ${whyAiling(each)}; to find the cause, run: ${nextCommand(each, request.database)}`
     if (isNeeded) told.refusals.push(why)
-    else if (unreachable === 'refuse') told.refusals.push(`${why}; or without it: --allow-unreachable`)
+    else if (unreachable === 'refuse')
+      told.refusals.push(`${why}; or continue without it: --allow-unreachable`)
     else told.warnings.push(`${why}; it is left out`)
   }
   return failed
@@ -133,9 +134,9 @@ async function leftOut(
       const at = `${formatAddress(from.address)}: database ${name}`
       if (seen.kind === 'answered') {
         const isNode = (seen.citus?.catalog.length ?? 0) > 0
-        return isNode ? [`${at} has Citus as well, and would not be switched: name it under "databases"`] : []
+        return isNode ? [`${at} also has Citus but would not be switched: name it under "databases"`] : []
       }
-      return seen.cause === 'no-database' ? [] : [`${at} can’t be looked into (${seen.cause})`]
+      return seen.cause === 'no-database' ? [] : [`${at} cannot be read (${seen.cause})`]
     }),
   )
   return found.flat()
@@ -158,7 +159,7 @@ async function look(access: Access, request: WalkRequest, order: SwitchoverOrder
   if (!left) return again
   throw new CitusHaError(
     'blocked',
-    `group ${left.group}: a switchover to ${formatAddress(left.to)} is under way, or was left behind (${left.phase}); citus-ha reconcile carries it on, or says what is missing`,
+    `group ${left.group}: a switchover to ${formatAddress(left.to)} is running, or was interrupted (${left.phase}); citus-ha reconcile completes it, or says what is missing`,
   )
 }
 
@@ -190,7 +191,7 @@ function namesToFollow({ claims }: WalkRequest, moves: readonly Move[]): string[
     .filter(({ from }) => claims.following.some((name) => sameAddress(name, from.address)))
     .map(
       ({ group, from }) =>
-        `group ${group}: ${formatAddress(from.address)} follows the primary by itself (addresses, follows): have it switched by what moves that name`,
+        `group ${group}: ${formatAddress(from.address)} follows the primary by itself (addresses, follows): switch it with the tool that moves that name`,
     )
 }
 
@@ -200,15 +201,14 @@ async function askServers(
   { from, to }: Move,
   told: Told,
 ): Promise<void> {
-  const grant = 'citus-ha install --switchover, as a superuser, grants it'
+  const grant = 'a superuser grants it with: citus-ha install --switchover'
   let targetRecovers = true
   await asking(access, to.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/target'), LIMIT_MS)
     const at = formatAddress(to.address)
     const seen = targetRow.parse(rows?.[0])
     targetRecovers = seen.recovers
-    if (!seen.is_standby)
-      told.refusals.push(`${at}: it has been promoted meanwhile: citus-ha reconcile writes that down`)
+    if (!seen.is_standby) told.refusals.push(`${at}: it has been promoted meanwhile: run citus-ha reconcile`)
     if (!seen.may_promote) told.refusals.push(`${at}: this role may not call pg_promote(); ${grant}`)
     if (seen.replay_paused) told.refusals.push(`${at}: its replay is paused`)
     if (seen.apply_delay !== null && seen.apply_delay !== '0')
@@ -220,7 +220,7 @@ async function askServers(
     // Left over from when it was an old primary itself, and started again as it was.
     if (recovers && !targetRecovers)
       told.refusals.push(
-        `${formatAddress(to.address)}: citus.recover_2pc_interval is -1: as a primary its Citus would finish no transaction that was interrupted; there: ALTER SYSTEM RESET citus.recover_2pc_interval, and SELECT pg_reload_conf()`,
+        `${formatAddress(to.address)}: citus.recover_2pc_interval is -1: as a primary its Citus would recover no prepared transaction; run there: ALTER SYSTEM RESET citus.recover_2pc_interval; SELECT pg_reload_conf()`,
       )
     const [alter] = has_parameter_privileges
       ? await session.run(statement('switchover/may-alter'), LIMIT_MS)
@@ -262,12 +262,14 @@ async function askDoctor(
     if (!was || !is) continue
     const at = formatAddress(from.address)
     if (was.slots.kind === 'unseen')
-      told.refusals.push(`${at}: its replication slots could not be looked at: ${was.slots.why}`)
+      told.refusals.push(`${at}: its replication slots could not be read: ${was.slots.why}`)
     const lost = lostSlots(was, [is])
     for (const slot of was.slots.kind === 'seen' ? was.slots.value : []) {
       const what = describeSlot(slot)
       if (lost.includes(slot)) {
-        told.plan.push(`${at}: ${what} is not on ${formatAddress(to.address)}: what is unread then is lost`)
+        told.plan.push(
+          `${at}: ${what} is not on ${formatAddress(to.address)}: changes that were not consumed by then are lost`,
+        )
         if (slotLoss === 'refuse') told.refusals.push(`${at}: ${what} would be lost (--allow-slot-loss)`)
       } else if (slot.type === 'physical') told.plan.push(`${at}: ${what} stays there`)
     }
@@ -333,15 +335,15 @@ export function planLines({ checked, waits, plan, warnings }: Looked, order: Swi
   const steps = [
     ...moves.map(({ group, from, to }) => {
       const [was, is] = [from, to].map(({ address }) => formatAddress(address))
-      return `group ${group}: ${is} becomes the primary in the place of ${was} (${lagOf(to, from)} bytes behind)`
+      return `group ${group}: ${is} becomes the primary instead of ${was} (${lagOf(to, from)} bytes behind)`
     }),
-    `writes to ${moves.map(({ group }) => `group ${group}`).join(', ')} wait at ${entries.join(', ')}, for ${order.totalLimitMs} ms at most; reads go on`,
+    `writes to ${moves.map(({ group }) => `group ${group}`).join(', ')} are held on ${entries.join(', ')} for ${order.totalLimitMs} ms at most; reads continue`,
     `promoted by ${order.promoteCommand ?? 'pg_promote()'}; the old primary is ${demote}${order.demote === 'first' ? ', before the promotion: reads fail meanwhile' : ''}`,
   ]
   return [
     ...(moves.length > 0 ? steps : []),
     ...plan,
-    ...waits.map((line) => `open now, would be waited for: ${line}`),
+    ...waits.map((line) => `open transaction that would be waited for: ${line}`),
     ...warnings.map((line) => `warning: ${line}`),
   ]
 }

@@ -91,7 +91,7 @@ async function rehearseOnce(
     if (!isLock(code)) throw error
     const [blocker] = watch.seen.filter(({ ours }) => !ours)
     if (!blocker || role === 'coordinator' || request.forceAfterMs !== null) return 'passes'
-    const message = `${messageOf(error)}; in the way: ${describeBlocker(blocker)}`
+    const message = `${messageOf(error)}; blocked by: ${describeBlocker(blocker)}`
     return { node, step: 'lock', code, message }
   }
   const { free } = slotsRow.parse(told.at(-1)?.[0])

@@ -50,7 +50,7 @@ async function replayed({ node, session }: Target, condition: string, until: num
     const [rows] = await session.run(`SELECT ${condition} AS there`, ANSWER_MS)
     if (rows?.[0]?.there === true) return
     if (performance.now() >= until)
-      throw new TooLate(`${formatAddress(node)} has not replayed what is written`)
+      throw new TooLate(`${formatAddress(node)} has not replayed all WAL of the old primary`)
     await pause(waitMs)
   }
 }

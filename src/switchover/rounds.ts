@@ -30,7 +30,7 @@ export async function holdInRounds(stage: Stage, request: WalkRequest, step: Ste
     if (stage.left.length > 0) throw stuck
     const { left } = await undoSides(stage, stage.sides, null)
     if (left.length > 0) throw new Error(left.join('; '))
-    await stage.begunAnew('it gave way')
+    await stage.begunAnew('it released its locks')
     for (const line of [`${stuck.message}; trying again`, ...stuck.blockers.map(describeBlocker)])
       request.progress(line)
     // Of different length, lest it always meets the same moment of those who write in a rhythm.

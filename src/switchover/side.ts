@@ -220,7 +220,9 @@ export class Side {
     const { off, at: since } = await holdServer(this.#control, holds)
     const [name] = off
     if (name !== undefined)
-      throw new TooLate(`${formatAddress(this.move.from.address)}: ${name} is not on: something else sets it`)
+      throw new TooLate(
+        `${formatAddress(this.move.from.address)}: ${name} is not on: another setting overrides it`,
+      )
     return since
   }
 
@@ -228,7 +230,7 @@ export class Side {
   async rest(until: number): Promise<void> {
     if (await daemonsEnded(this.#aside, until)) return
     throw new TooLate(
-      `${formatAddress(this.move.from.address)}: Citus’s maintenance daemon does not end: its recovery may still roll back what the new primary prepares. It may wait for a node that hangs (citus-ha status): end that one’s server, or try again when it answers`,
+      `${formatAddress(this.move.from.address)}: Citus’s maintenance daemon does not end, and its 2PC recovery might roll back what the new primary prepares. It may be waiting for a node that hangs (see citus-ha status): stop that server, or try again when it answers`,
     )
   }
 
@@ -283,7 +285,7 @@ export class Side {
       ;({ writing, open, rows } = await this.sessions.writing('end', null, MARK))
       this.cutOff.push(...writing)
     }
-    if (open.length > 0) throw new TooLate('the old primary would go on being written', open)
+    if (open.length > 0) throw new TooLate('clients would continue to write to the old primary', open)
     const mark = readMark(rows)
     this.#mark = mark
     await replayedTo(this.#replaying, mark.lsn, until)
@@ -340,7 +342,7 @@ export class Side {
     if (!(await this.isPromoted())) return
     const { group, to } = this.move
     throw new Overtaken(
-      `group ${group}: another change was quicker: ${formatAddress(to.address)} is promoted already`,
+      `group ${group}: another run was faster: ${formatAddress(to.address)} is already promoted`,
     )
   }
 

@@ -236,7 +236,7 @@ export class Stage {
       const survey = this.#surveys[n]
       const given = { ...request, seen: survey ? { survey, diagnoses: null } : null, began, deadlineMs }
       const { fence, report } = await holdFence(access, given, wanted)
-      if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks did not come', report.blockers)
+      if (!fence) throw new TooLate(report.warnings[0] ?? 'its locks were not granted', report.blockers)
       this.#fences.push(fence)
       this.#began ??= fence.began
       // The check has asked for them, and somebody may have gone since.
@@ -384,7 +384,7 @@ export class Stage {
   /** For HA tools that insist on stopping before they promote. @throws Error with what the command said, or TooLate */
   async stop(): Promise<void> {
     const command = this.#order.demoteCommand
-    if (command === null) throw new TooLate('stopping first takes a command')
+    if (command === null) throw new TooLate('--demote-first needs a command that stops the old primary')
     this.#stopped = true
     await this.intend('quiescing')
     const leftMs = Math.max(1, this.until - performance.now())
@@ -403,11 +403,11 @@ export class Stage {
   /** @throws TooLate where the time is over, or a session of the fence has ended */
   requireWhole(): void {
     const ended = this.#fences.map(({ endedWhy }) => endedWhy).find((why) => why !== null)
-    if (ended) throw new TooLate(`the fence is over: ${ended}`)
+    if (ended) throw new TooLate(`the fence has ended: ${ended}`)
     const open = this.#moves.find(({ from }) => this.#fences.some((fence) => fence.at(from) === null))
     if (open && !this.#stopped) throw new TooLate(`the session on ${formatAddress(open.from.address)} broke`)
     if (performance.now() >= this.until)
-      throw new TooLate(`writes would wait longer than ${this.#order.totalLimitMs} ms (--total-limit)`)
+      throw new TooLate(`writes would be held longer than ${this.#order.totalLimitMs} ms (--total-limit)`)
   }
 
   /**

@@ -70,7 +70,7 @@ async function switched(
   const now = isOld ? await clock.time('check again', () => lookBefore(access, requests, order)) : looked
   const changed = sameMoves(looked, now)
     ? []
-    : ['what would be done now is not what was agreed to: give the order again']
+    : ['the situation has changed since the confirmation: run the same command again']
   const refusals = [...now.refusals, ...changed]
   if (refusals.length > 0) return { ...before.refused(refusals), plan }
   const scopes = scopesOf(access, requests, now, order)
@@ -288,13 +288,13 @@ class Run {
       this.#cutOff.push(...(await side.close(DRAIN_MS, this.#first.madeBy)))
       if (demoteCommand === null) {
         this.#warnings.push(
-          `${at} runs on, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,
+          `${at} is still running, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,
         )
         return
       }
       await side.demoted(() => runCommand(demoteCommand, side.move, COMMAND_MS))
     } catch (error) {
-      this.#warnings.push(`${at} is not demoted: ${messageOf(error)}`)
+      this.#warnings.push(`${at} could not be demoted: ${messageOf(error)}`)
     }
   }
 

@@ -61,14 +61,14 @@ export async function requireUnchanged(
   for (const [n, { group, from }] of moves.entries())
     if (primaries[n]?.in_recovery)
       throw new Overtaken(
-        `group ${group}: another change was quicker: ${formatAddress(from.address)} is a standby by now`,
+        `group ${group}: another run was faster: ${formatAddress(from.address)} is a standby now`,
       )
   if (!seen) return
   const at = formatAddress(coordinator.node)
   const { retired } = readLocalGroup(seen.local_group)
   if (seen.instance !== coordinator.server.instance || seen.in_recovery || retired || seen.read_only)
     throw new Overtaken(
-      `${at} is not the coordinator any more, as it was when this was checked: order it again`,
+      `${at} is no longer the coordinator, as it was when this was checked: run the same command again`,
     )
   for (const { group } of moves) {
     const [was, is] = [coordinator.server.citus?.catalog ?? [], seen.rows].map((rows) =>
@@ -77,11 +77,11 @@ export async function requireUnchanged(
     const primary = primaryOf(is ?? [], group)
     if (!was || !is || !sameCatalog(was, is))
       throw new Overtaken(
-        `group ${group}: its rows were changed by another run meanwhile${primary ? `; its primary is ${formatAddress(primary.address)}` : ''}: order it again`,
+        `group ${group}: its rows were changed by another run meanwhile${primary ? `; its primary is ${formatAddress(primary.address)}` : ''}: run the same command again`,
       )
   }
   const moved = movedPrimary(coordinatorOf(survey.nodes)?.citus?.catalog ?? [], seen.rows)
-  if (moved) throw new GaveWay(`${moved} since this was surveyed: what enters there is not fenced`)
+  if (moved) throw new GaveWay(`${moved} since the survey: writes that enter there are not fenced`)
   // Whoever lives holds the lock that is ours now. Of another group as well: the check refuses it too.
   const own = primaries.flatMap((each, n) =>
     (each?.intents ?? []).filter(({ group }) => group === moves[n]?.group && group !== COORDINATOR_GROUP),
@@ -89,7 +89,7 @@ export async function requireUnchanged(
   const [left] = [...seen.intents, ...own].filter((intent) => intent.run !== run)
   if (left)
     throw new TooLate(
-      `group ${left.group}: another switchover, to ${formatAddress(left.to)}, has died meanwhile (${left.phase}); citus-ha reconcile settles it`,
+      `group ${left.group}: another switchover, to ${formatAddress(left.to)}, was interrupted meanwhile (${left.phase}); citus-ha reconcile completes or undoes it`,
     )
 }
 

@@ -43,12 +43,12 @@ export async function undoSides(
       (error: unknown) => messageOf(error),
     )
     // The record says that it goes forward, or may say so: then the old primary must not take writes.
-    if (failed !== null && stage.asked) return { left: [`nothing is undone: ${failed}`], goesOn: true }
+    if (failed !== null && stage.asked) return { left: [`nothing was undone: ${failed}`], goesOn: true }
   }
   if (forward.length > 0) await stage.intend('promoting', forward).catch(() => undefined)
   const left = forward.map(
     ({ move }) =>
-      `${formatAddress(move.to.address)} is promoted, or may be: nothing is undone for group ${move.group}; any later run carries it on`,
+      `${formatAddress(move.to.address)} is promoted, or may be: nothing was undone for group ${move.group}; run citus-ha reconcile to complete it`,
   )
   return { left: [...left, ...(await undoEach(stage, back, undoCommand))], goesOn: forward.length > 0 }
 }
@@ -59,7 +59,7 @@ async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: strin
     const node = sides[n]?.move.from.address ?? { host: '?', port: 0 }
     if (result.status === 'fulfilled') return []
     return [
-      `${saidOf(node, messageOf(result.reason))}${result.reason instanceof Replaced ? '' : '; any later run undoes it'}`,
+      `${saidOf(node, messageOf(result.reason))}${result.reason instanceof Replaced ? '' : '; run citus-ha reconcile to undo it'}`,
     ]
   })
   const over = sides.filter((_, n) => undone[n]?.status === 'fulfilled').map(({ move }) => move.group)
@@ -76,7 +76,7 @@ async function undo(stage: Stage, side: Side, undoCommand: string | null): Promi
     // While it was down others may have put another in its place: asked before it is started, and before it takes writes.
     if (stopped) await requireUnreplaced(stage, side)
     if (stopped && undoCommand === null)
-      throw new Error('it was stopped, and there is no --undo-command: start it again')
+      throw new Error('it was stopped, and no --undo-command was given: start it again')
     if (undoCommand !== null) await runCommand(undoCommand, side.move, COMMAND_MS)
     if (stopped) {
       await side.reopen()
@@ -93,7 +93,7 @@ async function requireNobodyBeside(stage: Stage, { move }: Side): Promise<void> 
   if (promoted === null) return
   const [at, other] = [move.from.address, promoted].map(formatAddress)
   throw new Replaced(
-    `${inPlace(promoted, move)}; nothing is undone, and ${at} stays read-only. Which of the two is the primary, only a person can say. Where it is ${other}: citus-ha reconcile --promoted ${other}. Where it is ${at}: stop ${other}; then on ${at}: ALTER SYSTEM RESET default_transaction_read_only, SELECT pg_reload_conf(); citus-ha doctor says what else is left`,
+    `${inPlace(promoted, move)}; nothing was undone, and ${at} stays read-only. You must decide which of the two is the primary. If it is ${other}: citus-ha reconcile --promoted ${other}. If it is ${at}: stop ${other}; then run on ${at}: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf(); citus-ha doctor shows what else is left`,
   )
 }
 
@@ -103,6 +103,6 @@ async function requireUnreplaced(stage: Stage, { move }: Side): Promise<void> {
   if (why === null) return
   const at = formatAddress(move.from.address)
   throw new Replaced(
-    `${why}; nothing is undone, and ${at} is not to take writes beside it: see who is the primary of group ${move.group} (citus-ha status). Where it is ${at} still, start it, and citus-ha reconcile makes it writable`,
+    `${why}; nothing was undone, so that ${at} takes no writes beside it: find the primary of group ${move.group} (citus-ha status). If it is still ${at}, start it and run citus-ha reconcile, which makes it writable`,
   )
 }

@@ -110,7 +110,7 @@ describe.skipIf(standin)('a name in a row that follows the primary by itself', (
     const before = await rows()
     const refused = await scenario.run('switchover', '--group', '1', '--yes', ...config)
     expect(refused.exitCode).toBe(3)
-    expect(refused.stdout + refused.stderr).toContain('have it switched by what moves that name')
+    expect(refused.stdout + refused.stderr).toContain('switch it with the tool that moves that name')
     const watching = await Watching.start(scenario, file())
     try {
       await server('worker-1').kill()

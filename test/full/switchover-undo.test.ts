@@ -187,12 +187,12 @@ describe.skipIf(standin)('an old primary whose group has another standby', () =>
     {
       says: 'is promoted by others',
       happens: (one: Server) => one.promote(),
-      told: /is promoted in the place of/,
+      told: /is promoted instead of/,
     },
     {
       says: 'does not answer',
       happens: (one: Server) => one.kill(),
-      told: /is promoted is not known: it does not answer/,
+      told: /it is not known whether .* is promoted: it does not answer/,
     },
   ])(
     'is not started again, if it was stopped, where that one $says',
@@ -232,7 +232,7 @@ describe.skipIf(standin)('an old primary whose group has another standby', () =>
       const ran = await scenario.runWith({ reached }, 'switchover', '--yes', '--json', ...to)
       const report = JSON.parse(ran.stdout)
       expect(ran.exitCode, ran.stdout + ran.stderr).toBe(4)
-      expect(report.left.join()).toMatch(/is promoted in the place of .* citus-ha reconcile --promoted/)
+      expect(report.left.join()).toMatch(/is promoted instead of .* citus-ha reconcile --promoted/)
       expect(await readOnlyOf(old)).toBe('on')
       // Which of the two it is, only a person can say.
       expect(await scenario.reconcile()).toMatchObject({

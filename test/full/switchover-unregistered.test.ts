@@ -26,7 +26,7 @@ describe('a switchover to a standby that has no row', () => {
     const refused = await switching.switchover(...to)
     expect(refused.exitCode).toBe(3)
     expect(refused.report.refusals.join()).toContain(
-      `the group may not be given the address ${switching.at(other)}: citus-ha install, with it under "standbys"`,
+      `the group may not be given the address ${switching.at(other)}: name it under "standbys", then run citus-ha install`,
     )
     expect(await scenario.footprint()).toEqual(before)
     const standbys = [{ group: 1, address: switching.at(other) }]
@@ -37,7 +37,7 @@ describe('a switchover to a standby that has no row', () => {
     const { report } = await switching.switched(...to)
     expect(report.moves).toEqual([{ group: 1, from: switching.at('worker-1'), to: switching.at(other) }])
     expect(report.warnings.join()).toContain(
-      `group 1: ${switching.at('worker-1-standby')} will not follow by itself, and has to be rewound or rebuilt`,
+      `group 1: ${switching.at('worker-1-standby')} will not follow by itself and has to be rewound or rebuilt`,
     )
     if (running) await switching.expectAll(running)
     await switching.expectPrimary(2, other, { copies: ['worker-2'] })
@@ -61,7 +61,7 @@ describe('a switchover to a standby that has no row', () => {
       ...stop,
     )
     expect(report.warnings.join()).toContain(
-      `group 1: ${switching.at('worker-1')} will not follow by itself, and has to be pointed at the new primary`,
+      `group 1: ${switching.at('worker-1')} will not follow by itself and has to be pointed at the new primary`,
     )
     await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'] })
     expect(await scenario.rows(switching.server('coordinator'))).toContain(

@@ -215,9 +215,9 @@ describe.skipIf(standin)('switchover, at length', () => {
     const before = await switching.scenario.footprint()
     const told = async (...args: string[]) => (await switching.switchover(...args)).report.refusals.join('\n')
     expect(await told('--group', '1', '--to', switching.at('worker-2-standby'))).toContain(
-      'is not of this group',
+      'does not belong to this group',
     )
-    expect(await told('--group', '1', '--to', switching.at('worker-1'))).toContain('is its primary already')
+    expect(await told('--group', '1', '--to', switching.at('worker-1'))).toContain('is already its primary')
     const { database } = switching.scenario.cluster
     const ddl = await openTransaction(
       switching.server('coordinator'),

@@ -181,7 +181,7 @@ describe('switchover', () => {
     expect(refused, refused.stdout + refused.stderr).toMatchObject({ exitCode: 3 })
     expect(JSON.parse(refused.stdout).refusals).toEqual([
       expect.stringMatching(
-        new RegExp(`^${at('worker-2')} failed .*55P03.*the-idle-one.*look: psql .*--allow-unreachable$`),
+        new RegExp(`^${at('worker-2')} failed .*55P03.*the-idle-one.*run: psql .*--allow-unreachable$`),
       ),
     ])
     expect(await scenario.footprint()).toEqual(before)
@@ -202,9 +202,7 @@ describe('switchover', () => {
     const before = await scenario.footprint()
     const ran = await scenario.run('switchover', '--group', '1', '--dry-run')
     expect(ran).toMatchObject({ exitCode: 0 })
-    expect(ran.stdout).toContain(
-      `${at('worker-1-standby')} becomes the primary in the place of ${at('worker-1')}`,
-    )
+    expect(ran.stdout).toContain(`${at('worker-1-standby')} becomes the primary instead of ${at('worker-1')}`)
     expect(await scenario.footprint()).toEqual(before)
   })
 

@@ -210,7 +210,7 @@ export const KINDS: readonly Kind[] = [
   {
     says: 'a second database with Citus that this role may not enter',
     outcome: 'refused',
-    named: /database second has Citus as well/,
+    named: /database second also has Citus/,
     begin: async (switching) => {
       const server = switching.server(OLD)
       await server.query(`CREATE DATABASE ${SECOND}`)

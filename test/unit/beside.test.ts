@@ -12,16 +12,16 @@ const expand = (node: Answered): Answered => {
   return { ...node, citus: { ...node.citus, useSecondaryNodes: 'always' } }
 }
 
-describe('whether another is promoted in the place of an old primary', () => {
+describe('whether another is promoted instead of an old primary', () => {
   // Of an old primary that runs on, read-only; and of one that was stopped.
   it.each<[string, Observation | 'never answers', string | null, RegExp | null]>([
-    ['another takes writes', writable('w1c', 0), 'w1c:5432', /w1c:5432 is promoted in the place of w1a:5432/],
+    ['another takes writes', writable('w1c', 0), 'w1c:5432', /w1c:5432 is promoted instead of w1a:5432/],
     ['another follows', standby('w1c', 0, 'w1a'), null, null],
     ['another is read-only', writable('w1c', 0, { readOnly: true }), null, null],
     ['another is of another group', writable('w1c', 1), null, null],
     ['another is another system', writable('w1c', 0, { systemIdentifier: '99' }), null, null],
     ['an expand coordinator has a copy of its own', expand(writable('w1c', 0)), null, null],
-    ['another is down', silent('w1c'), null, /whether w1c:5432 is promoted is not known/],
+    ['another is down', silent('w1c'), null, /not known whether w1c:5432 is promoted/],
     ['another never answers', 'never answers', null, null],
   ])('%s', async (_, other, beside, unopened) => {
     const prober = {

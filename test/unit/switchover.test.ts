@@ -105,7 +105,7 @@ describe('what would write on a read-only primary', () => {
       given: { prepared: [{ gid: `it's`, owner: 'ann', database: 'app' }] },
       refused: /ann has prepared 'it''s'/,
     },
-    { given: { closed: [{ name: 'second', citus: true }] }, refused: /database second has Citus as well/ },
+    { given: { closed: [{ name: 'second', citus: true }] }, refused: /database second also has Citus/ },
   ]
 
   it.each(cases)('is refused by name: $given', ({ given, refused }) => {
@@ -124,7 +124,9 @@ describe('what would write on a read-only primary', () => {
     const unlogged = ['a', 'b', 'c', 'd', 'e', 'f']
     expect(judgeClients(address('w1a'), { ...none, unlogged })).toEqual({
       refusals: [],
-      warnings: [expect.stringContaining('unlogged tables (a, b, c, d, e, and 1 more): they will be empty')],
+      warnings: [
+        expect.stringContaining('unlogged tables are empty on every standby (a, b, c, d, e, and 1 more)'),
+      ],
     })
   })
 })
@@ -198,7 +200,7 @@ describe('what speaks against a switchover of group 1', () => {
   const catalog = [...TWO_WORKERS, secondaryRow(6, 1, { at: 'w1c' })]
   const moved = { timeline: 2, history: [left(1, '0/50')] }
   const drifted = TWO_WORKERS.map((row) => (row.nodeid === 2 ? { ...row, isactive: false } : row))
-  const isDown = /secondary’s row is not right yet .*citus-ha reconcile/
+  const isDown = /row of a secondary is out of date .*citus-ha reconcile/
   const cases: readonly {
     says: string
     nodes: readonly Observation[]
@@ -212,7 +214,7 @@ describe('what speaks against a switchover of group 1', () => {
     {
       says: 'another group’s standby that was promoted',
       nodes: [silent('w2a'), writable('w2b', 2, moved)],
-      refused: /metadata is not right: citus-ha reconcile first \(group 2, .*w2a:5432 -> w2b:5432/,
+      refused: /pg_dist_node is out of date; first run: citus-ha reconcile \(group 2, .*w2a:5432 -> w2b:5432/,
     },
     {
       says: 'another group that is down',
@@ -222,12 +224,12 @@ describe('what speaks against a switchover of group 1', () => {
     {
       says: 'a copy that differs',
       nodes: [writable('w2a', 2, { catalog: drifted })],
-      refused: /metadata is not right: citus-ha reconcile first \(group 1/,
+      refused: /pg_dist_node is out of date; first run: citus-ha reconcile \(group 1/,
     },
     {
       says: 'a copy that differs, and a secondary that is down',
       nodes: [writable('w2a', 2, { catalog: drifted }), silent('w2b')],
-      refused: /metadata is not right: citus-ha reconcile first/,
+      refused: /pg_dist_node is out of date; first run: citus-ha reconcile/,
     },
   ]
 
