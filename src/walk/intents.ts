@@ -103,7 +103,7 @@ export async function settleLeftBehind(
   const goesOn = settled.some(({ what }) => what === 'carried on')
   const isConcerned = (group: number) => request.groups === null || request.groups.includes(group)
   return {
-    again: goesOn ? new Error('a switchover that was left behind goes on') : null,
+    again: goesOn ? new Error('an interrupted switchover is being completed') : null,
     unfinished: settled.filter(({ what, group }) => what === 'left' && isConcerned(group)),
   }
 }
@@ -131,7 +131,7 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
     // They may be gone for good.
     await withSession(access, database, from, releaseStandby).catch(() => undefined)
     await forgetThere(access, database, group, survey).catch(() => undefined)
-    return told('undone', 'a switchover that died was overtaken by another change')
+    return told('undone', 'an interrupted switchover is cleaned up: another change was made since')
   }
   const target = await access.prober(database).probe(to)
   if (target.kind === 'answered' && !target.inRecovery) return told('promoted', describePromoted(intent))
@@ -139,22 +139,22 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
     if (phase === 'quiescing') {
       await withSession(access, database, from, releaseServer)
       await forgetThere(access, database, group, survey)
-      return told('undone', `a switchover that died is undone: ${formatAddress(from)} takes writes again`)
+      return told('undone', `an interrupted switchover is undone: ${formatAddress(from)} takes writes again`)
     }
     if (byCommand) {
       return told(
         'left',
-        `a switchover died while its command was to promote ${formatAddress(to)}: promote it; ${wayBack(intent)}`,
+        `a switchover was interrupted while its command was to promote ${formatAddress(to)}: promote it; ${wayBack(intent)}`,
       )
     }
     const why = await whyNotOurs(access, database, intent, seen)
-    if (why) return told('left', `a switchover to ${formatAddress(to)} has died: ${why}`)
+    if (why) return told('left', `a switchover to ${formatAddress(to)} was interrupted: ${why}`)
     await withSession(access, database, to, promote)
-    return told('carried on', `a switchover that died goes on: ${formatAddress(to)} is promoted`)
+    return told('carried on', `an interrupted switchover is completed: ${formatAddress(to)} is promoted`)
   } catch (error) {
     const isBegun = phase === 'quiescing'
-    const failure = `could not be ${isBegun ? 'undone' : 'carried on'}: ${failureOf(error)}`
-    return told('left', `a switchover that died ${failure}${isBegun ? '' : `; ${wayBack(intent)}`}`)
+    const failure = `could not be ${isBegun ? 'undone' : 'completed'}: ${failureOf(error)}`
+    return told('left', `an interrupted switchover ${failure}${isBegun ? '' : `; ${wayBack(intent)}`}`)
   }
 }
 
@@ -162,20 +162,20 @@ async function settleOne(access: Access, database: string, intent: Intent, seen:
 function describePromoted({ to, phase }: Intent): string {
   const at = formatAddress(to)
   return phase === 'promoting'
-    ? `a switchover has promoted ${at}; its change is to be made`
-    : `${at} is promoted, though the switchover to it died before its promotion, or was being undone: it is judged as any other promotion`
+    ? `an interrupted switchover has promoted ${at}; pg_dist_node is updated next`
+    : `${at} is promoted, though the switchover to it was interrupted before its promotion, or was being undone: it is judged as any other promotion`
 }
 
 /** What only a person may say: that nothing was written where the promotion went. An old primary that takes writes is held no more. */
 function wayBack({ from, to }: Intent): string {
-  return `or, where ${formatAddress(to)} is gone for good and took no writes, on ${formatAddress(from)}: ALTER SYSTEM RESET default_transaction_read_only, SELECT pg_reload_conf(), and citus-ha reconcile undoes it`
+  return `or, if ${formatAddress(to)} is gone for good and took no writes, run on ${formatAddress(from)}: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf(); then run citus-ha reconcile, which undoes the switchover`
 }
 
 /** With the next command. */
 function failureOf(error: unknown): string {
   const code = codeOf(error)
   const next = isNotInstalled(code) ? 'citus-ha install --switchover' : 'citus-ha doctor'
-  return `${code === undefined ? '' : `${code}: `}${messageOf(error)}; look: ${next}`
+  return `${code === undefined ? '' : `${code}: `}${messageOf(error)}; run: ${next}`
 }
 
 /**
@@ -195,7 +195,7 @@ async function whyNotOurs(
   const isRegistered = facts.row !== undefined && sameAddress(facts.row.address, at)
   const isDown = from?.kind === 'unreachable' && isRegistered && witnesses(facts).isDown
   if (!answers && !isDown)
-    return `whether ${node} is down is not known, and it may take writes again: start it, or see that its host is down (citus-ha status says who sees what), then: citus-ha reconcile`
+    return `it is not known whether ${node} is down, and it may take writes again: start it, or make sure that its host is down (citus-ha status shows what each node sees), then run: citus-ha reconcile`
   // By a command, which had come to its end: who lives and undoes that has to run another first.
   if (stopped) return null
   const where = answers && !from.inRecovery ? at : coordinator
@@ -208,7 +208,7 @@ async function whyNotOurs(
   })
   return taken
     ? null
-    : `what it was about is written down otherwise on ${formatAddress(where)} by now; run this again`
+    : `the record of the switchover on ${formatAddress(where)} has changed meanwhile; run this again`
 }
 
 /**
@@ -306,7 +306,8 @@ export async function untilPromoted(session: SessionLike, until: number): Promis
       throw error
     })
     if (rows?.[0]?.standby === false) return
-    if (performance.now() >= until) throw new Error('it was asked to, but is not promoted')
+    if (performance.now() >= until)
+      throw new Error('pg_promote() was called, but the server is still in recovery')
     await pause(POLL_MS)
   }
 }

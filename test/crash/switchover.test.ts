@@ -113,7 +113,7 @@ describe('a switchover cut off in the middle', () => {
     expect(await killedAt('stop', [...command(), ...first])).toBe('SIGKILL')
     await waitUntil('it is stopped', () => !primary.isRunning)
     const told = await scenario.run('reconcile')
-    expect(told.stdout + told.stderr).toContain('a switchover that died could not be undone')
+    expect(told.stdout + told.stderr).toContain('an interrupted switchover could not be undone')
     expect(await server('worker-1-standby').isInRecovery()).toBe(true)
     await primary.start()
     await scenario.streams(server('worker-1-standby'))

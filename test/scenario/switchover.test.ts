@@ -94,7 +94,7 @@ describe('switchover', () => {
     )
     const ran = await scenario.run('reconcile')
     expect(ran, ran.stdout).toMatchObject({
-      stderr: expect.stringContaining('was overtaken by another change'),
+      stderr: expect.stringContaining('is cleaned up: another change was made since'),
     })
     expect(await coordinator.query('SELECT FROM citus_ha.intent', [], { database })).toEqual([])
     // Whoever reloads its configuration, for whatever reason, must not bring anything else into effect.
@@ -134,7 +134,7 @@ describe('switchover', () => {
     const drop = 'BEGIN READ WRITE; DROP FUNCTION citus_ha.take_over_intent; COMMIT'
     await old.query(drop, [], { database })
 
-    const why = /could not be carried on: .*42883.*; look: citus-ha install --switchover/
+    const why = /could not be completed: .*42883.*; run: citus-ha install --switchover/
     const report = await scenario.reconcile()
     expect(report).toMatchObject({ outcome: 'blocked', exitCode: 4, changes: [] })
     expect(report.warnings.join('\n')).toMatch(why)

@@ -85,6 +85,6 @@ describe('a promotion that is waited for', () => {
 
   test('is told of what else goes wrong, and of its end', async () => {
     await expect(untilPromoted(session(error('42501')), until())).rejects.toMatchObject({ code: '42501' })
-    await expect(untilPromoted(session(false), performance.now())).rejects.toThrow('is not promoted')
+    await expect(untilPromoted(session(false), performance.now())).rejects.toThrow('is still in recovery')
   })
 })

@@ -142,10 +142,10 @@ const progress =
   (line: string) => {
     world.note(`${name}: ${line}`)
     if (/is undone/.test(line)) world.count('undone by another')
-    if (/goes on: .* is promoted/.test(line)) world.count('carried on by another')
+    if (/is completed: .* is promoted/.test(line)) world.count('carried on by another')
     if (/has promoted/.test(line)) world.count('changed by another')
     if (/is promoted, though/.test(line)) world.count('promoted before its time')
-    if (/was overtaken/.test(line)) world.count('overtaken')
+    if (/is cleaned up/.test(line)) world.count('overtaken')
   }
 
 type Given = SwitchoverSchedule['orders'][number]
