@@ -202,7 +202,7 @@ export class Fence {
     try {
       const how = { reach: this.#reach, roundBegan: this.#began, reads: this.holdsCopies }
       const locked = await lockPost(post, how, context)
-      if (this.endedWhy !== null) throw new Error('the fence ended meanwhile')
+      if (this.endedWhy !== null) throw new Error('the fence has ended meanwhile')
       this.#posts = [...this.#posts, locked]
       this.#mind(locked)
     } catch (error) {
@@ -264,7 +264,7 @@ export class Fence {
   /** After a change that came to nothing and left the locks as they were, or to something. */
   async giveBack(): Promise<void> {
     this.#borrowed = false
-    if (this.#spent) return await this.end('a change was made in it')
+    if (this.#spent) return await this.end('a change used it')
     if (this.#due !== null) return await this.end(this.#due)
     const ended = this.endedWhy
     if (ended !== null) return await this.end(ended)

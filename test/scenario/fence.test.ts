@@ -209,7 +209,7 @@ describe('a fence', () => {
     await expectRight(scenario, after.map(server), truthOf(scenario, 'coordinator'))
     await waitUntil('it ends', async () => (await held(after)).every((count) => count === 0))
     expect(events).toContainEqual(
-      expect.objectContaining({ kind: 'fence', now: 'ended', detail: 'a change was made in it' }),
+      expect.objectContaining({ kind: 'fence', now: 'ended', detail: 'a change used it' }),
     )
   })
 
@@ -445,7 +445,7 @@ describe('a fence', () => {
       await server('worker-1-standby').promote()
       await about.changed(1)
       expect(about.changes[0]?.changes[0]).toMatchObject({ group: 1, kind: 'primary-moved' })
-      expect(about.of('fence').at(-1)).toMatchObject({ now: 'ended', detail: 'a change was made in it' })
+      expect(about.of('fence').at(-1)).toMatchObject({ now: 'ended', detail: 'a change used it' })
     })
 
     it('gives way to another group’s failover that a reference table keeps from its locks', async () => {
