@@ -31,7 +31,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
         ? `prepared transactions may remain: ${[...inFlight].join(', ')}`
         : 'nothing was prepared'
     process.stderr.write(
-      `citus-ha: killed during a change; ${left}. Run: citus-ha recover (any later run of reconcile or watch also does it)\n`,
+      `citus-ha: ended during a change; ${left}. Run: citus-ha recover (any later run of reconcile or watch also does it)\n`,
     )
     process.exit(signal === 'SIGINT' ? 130 : 143)
   })

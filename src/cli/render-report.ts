@@ -6,7 +6,7 @@ const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed' | 'pla
   refused: 'refused: the evidence does not allow a change',
   blocked: 'blocked: nothing was changed',
   unproved:
-    'committed, but not yet verified on every node, or an old primary is not fenced (see below); run reconcile again',
+    'committed or in doubt, but not yet verified on every node, or an old primary is not fenced (see below); run reconcile again',
 }
 
 /** A report for people. */

@@ -7,8 +7,8 @@ const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
   switched: 'switched',
   planned: 'dry run: this would be done; nothing was changed',
   refused: 'refused: nothing was changed',
-  blocked: 'blocked before the promotion: everything was rolled back',
-  partly: 'only some groups were switched: the others were rolled back',
+  blocked: 'blocked: it failed before the promotion, and was undone',
+  partly: 'only some groups were switched: the others failed, and were undone',
   'late-writes': 'switched, but an old primary accepted writes after that',
   unproved: 'promoted, but not yet verified on every node: run citus-ha reconcile',
 }

@@ -116,7 +116,11 @@ function groups(prometheus: Prometheus, registry: Registry) {
       '1: the group is paused (citus-ha pause), and watch changes nothing; 0: it is not.',
       GROUP,
     ),
-    cooldown: gauge('group_rest_seconds', 'Remaining cooldown of the group after a change; 0: none.', GROUP),
+    cooldown: gauge(
+      'group_rest_seconds',
+      'How long watch still leaves the group alone (cooldown, or the pause after a failed try); 0: it does not.',
+      GROUP,
+    ),
     warnings: gauge('warnings', 'Warnings of citus-ha status, by code; as surveyed.', [...GROUP, 'code']),
     fenced: gauge(
       'group_fence_seconds',

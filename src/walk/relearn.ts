@@ -92,7 +92,7 @@ async function naming<Result>({ address }: Answered, work: () => Promise<Result>
   } catch (error) {
     // It says by itself what is to be done, and that another try mends nothing.
     if (error instanceof CitusHaError) throw error
-    const why = `${formatAddress(address)}: ${messageOf(error)}: only some servers were recorded; run the same command again`
+    const why = `${formatAddress(address)}: ${messageOf(error)}: not every server was recorded; run the same command again`
     throw new CitusHaError('blocked', why, { cause: error })
   }
 }
