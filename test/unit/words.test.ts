@@ -1,0 +1,99 @@
+import { readdir, readFile } from 'node:fs/promises'
+import ts from 'typescript'
+import { describe, expect, test } from 'vitest'
+
+const SOURCES = new URL('../../src/', import.meta.url)
+
+/** Words that docs/style.md replaces, and what they are replaced by. */
+const INSTEAD: readonly (readonly [RegExp, string])[] = [
+  [/\bvouch/i, 'named as promoted'],
+  [/\bwho(?:m|ever|mever)\b/i, 'the name of the server, session or role'],
+  [/\b(?:no|some)body\b/i, 'the name of the server, session or role'],
+  [/\bmend(?:s|ed|ing)?\b/i, 'fix'],
+  [/\bcom(?:e|es|ing) to (?:nothing|an end|no end)\b/i, 'fail; end'],
+  [/\bgo(?:es)? on\b/i, 'continue'],
+  [/\bcarr(?:y|ies|ied) on\b/i, 'complete'],
+  [/\blook(?:s|ed)? (?:at|into)\b/i, 'read, check, survey'],
+  [/\btold\b/i, 'reported'],
+  [/’s line\b|\bof (?:one|this|that) line\b/i, 'timeline history'],
+  [/\banew\b/i, 'again'],
+  [/\bin the way\b/i, 'blocking session, blocked by'],
+  [/\ball the same\b/i, 'nevertheless'],
+  [/\bunder way\b/i, 'running'],
+  [/\bours?\b/i, 'citus-ha’s'],
+  [/\bliv(?:es|ing)\b/i, 'running'],
+  [/\bruns on\b/i, 'is still running'],
+  [/\b(?:is|are|not) right\b/i, 'up to date'],
+  [/n[’']t\b/i, 'cannot, do not'],
+  [/[a-z]'(?:[a-z]|(?= [a-z]))/i, 'the apostrophe ’'],
+]
+
+/** Texts that may have such a word, by what they contain. */
+const ALLOWED: readonly string[] = [
+  'no account `postgres` or `nobody`', // the system's user of that name
+  '         mend: ', // the label of doctor, as its key in JSON
+  'carried on', // a kind of result in the code
+]
+
+/** What a person may read: words with a blank between them. Statements of SQL and scripts of a shell are none of these. */
+const isText = (text: string): boolean =>
+  /[a-z][a-z’,;:)]* [(“"a-z]/i.test(text) && !/^\s*(?:SELECT|DO|BEGIN|DECLARE|WITH|UPDATE|trap)\b/i.test(text)
+
+/** Every literal of a file, the parts of templates by themselves. */
+function literalsIn(source: string, name: string): { readonly line: number; readonly text: string }[] {
+  const file = ts.createSourceFile(name, source, ts.ScriptTarget.Latest)
+  const found: { line: number; text: string }[] = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) || ts.isTypeNode(node)) return
+    if (ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node))
+      found.push({
+        line: file.getLineAndCharacterOfPosition(node.getStart(file)).line + 1,
+        text: node.text,
+      })
+    ts.forEachChild(node, visit)
+  }
+  visit(file)
+  return found
+}
+
+function flawsIn(source: string, name: string): string[] {
+  return literalsIn(source, name)
+    .filter(({ text }) => isText(text) && !ALLOWED.some((allowed) => text.includes(allowed)))
+    .flatMap(({ line, text }) =>
+      INSTEAD.filter(([word]) => word.test(text)).map(
+        ([word, instead]) =>
+          `${name}:${line}: “${word.exec(text)?.[0]}”: write ${instead}, in: ${text.slice(0, 90)}`,
+      ),
+    )
+}
+
+describe('messages for people', () => {
+  test.each([
+    ['`the node vouched for does not answer`', 1],
+    ["'writes go on'", 1],
+    ['"it can\'t be read"', 2],
+    ["`the group's primary`", 1],
+    ["'the group’s primary'", 0],
+    ["'SELECT told FROM somebody'", 0],
+    ["// nobody is told\n'split-brain'", 0],
+  ])('%s has %i words that docs/style.md replaces', (source, flaws) => {
+    expect(flawsIn(source, 'a.ts')).toHaveLength(flaws)
+  })
+
+  test('have none of the words that docs/style.md replaces', async () => {
+    // doctor/ still has some of them.
+    const names = (await readdir(SOURCES, { recursive: true })).filter(
+      (name) => name.endsWith('.ts') && !name.startsWith('doctor/'),
+    )
+    expect(names.length).toBeGreaterThan(200)
+    const flaws = await Promise.all(
+      names.map(async (name) => flawsIn(await readFile(new URL(name, SOURCES), 'utf8'), `src/${name}`)),
+    )
+    expect(flaws.flat().sort()).toEqual([])
+  })
+
+  test('are what docs/style.md says: every word here stands there', async () => {
+    const page = await readFile(new URL('../../docs/style.md', import.meta.url), 'utf8')
+    for (const [, instead] of INSTEAD) expect(page).toContain(instead)
+  })
+})
