@@ -58,7 +58,7 @@ describe.skipIf(standin)('beside a tool that holds its own change of pg_dist_nod
         await tool.query(`SELECT citus_update_node(2, '127.0.0.1-demoted', $1, true, 10000)`, [old.port])
         await old.stop('fast')
         await promoted.promote()
-        await watch.says('in the way')
+        await watch.says('blocked by')
         await pause(heldMs)
         await tool.query(`SELECT citus_update_node(2, '127.0.0.1', $1, true, 10000)`, [promoted.port])
         await tool.query('COMMIT')
