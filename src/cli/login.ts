@@ -40,7 +40,7 @@ export async function loggedIn(loaded: Loaded, { user, password }: Login, io: Io
   if (!io.askSecret)
     throw new CitusHaError(
       'usage',
-      '-W: there is no terminal to ask for the password: set PGPASSWORD, or use a password file',
+      '-W cannot ask without a terminal: set PGPASSWORD, or use a password file',
     )
   const named = user ?? config.coordinators[0]?.settings.user ?? (io.env.PGUSER || undefined)
   const typed = new Secret(await io.askSecret(`Password${named === undefined ? '' : ` for user ${named}`}: `))

@@ -165,7 +165,7 @@ describe('citus-ha demo --keep', () => {
     process.kill(postmaster, 'SIGSTOP')
     const stop = new Program(['demo', '--stop', directory])
     expect(await stop.ended, stop.stderr).toBe(0)
-    expect(stop.stdout).toBe(`ended 6 servers, ${directory} removed\n`)
+    expect(stop.stdout).toBe(`stopped 6 servers, removed ${directory}\n`)
     expect(isAlive(postmaster)).toBe(false)
     await nothingIsLeft()
   })

@@ -4,7 +4,7 @@ import type { Scenario } from '../support/scenario.ts'
 import { Switching } from '../support/switching.ts'
 import { atTerminal } from '../support/terminal.ts'
 
-const QUESTION = 'Go on? [y/N]'
+const QUESTION = 'Continue? [y/N]'
 
 describe('a switchover that somebody at a terminal asks for', () => {
   let switching: Switching

@@ -62,7 +62,7 @@ describe('doctor', () => {
     expect(examined).toMatchObject({ exitCode: 0, findings: [], database: 'app' })
     const ran = await scenario.run('doctor')
     expect(ran).toMatchObject({ exitCode: 0 })
-    expect(ran.stdout).toMatch(/^app {2}coordinator .*6 servers examined\nnothing found/)
+    expect(ran.stdout).toMatch(/^app {2}coordinator .*6 servers examined\nno problem found/)
     expect(await scenario.footprint()).toEqual(before)
   })
 

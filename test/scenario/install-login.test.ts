@@ -79,7 +79,7 @@ describe('install as a superuser who logs in by himself', () => {
     expect(await forced.ended(), forced.shown()).toBe(0)
     const nobody = await citusHa(['install', '--config', file, '-W'])
     expect(nobody).toMatchObject({ exitCode: 2, stdout: '' })
-    expect(nobody.stderr).toContain('-W: nobody can be asked here: set PGPASSWORD')
+    expect(nobody.stderr).toContain('-W cannot ask without a terminal: set PGPASSWORD')
   })
 
   it.each([

@@ -163,7 +163,7 @@ describe.skipIf(!(await hasClients()))('install says what it does', () => {
     for (const name of NODES)
       expect(await psql(server(name), database(), printed.stdout), name).toMatchObject({ exitCode: 0 })
     const again = await psql(server('worker-2'), database(), printed.stdout)
-    expect(again).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('print this script anew') })
+    expect(again).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('print this script again') })
 
     const ran = await install()
     expect(ran.stdout).toBe(NODES.map((name) => `${at(name)}, database ${database()}: up to date\n`).join(''))

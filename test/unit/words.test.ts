@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import ts from 'typescript'
 import { describe, expect, test } from 'vitest'
+import { redact } from '../../src/config/redact.ts'
 
 const SOURCES = new URL('../../src/', import.meta.url)
 
@@ -90,6 +91,19 @@ describe('messages for people', () => {
       names.map(async (name) => flawsIn(await readFile(new URL(name, SOURCES), 'utf8'), `src/${name}`)),
     )
     expect(flaws.flat().sort()).toEqual([])
+  })
+
+  test('are shown in full: what takes passwords out of a text leaves them as they are', async () => {
+    expect(redact('to ask for the password: set PGPASSWORD')).toContain('***')
+    const names = (await readdir(SOURCES, { recursive: true })).filter((name) => name.endsWith('.ts'))
+    const cut = await Promise.all(
+      names.map(async (name) =>
+        literalsIn(await readFile(new URL(name, SOURCES), 'utf8'), name)
+          .filter(({ text }) => redact(text) !== text)
+          .map(({ line, text }) => `src/${name}:${line}: ${text.slice(0, 90)}`),
+      ),
+    )
+    expect(cut.flat()).toEqual([])
   })
 
   test('are what docs/style.md says: every word here stands there', async () => {
