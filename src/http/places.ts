@@ -99,9 +99,9 @@ export class Places {
 /** Of whoever has the most: what waits for nothing first, and of that what was silent for longest. */
 function leastMissed(places: readonly [string, Place][]): [string, Place] | undefined {
   const counts = new Map<string, number>()
-  for (const [name] of places) counts.set(peerOf(name), (counts.get(peerOf(name)) ?? 0) + 1)
+  for (const [name] of places) counts.set(ownerOf(name), (counts.get(ownerOf(name)) ?? 0) + 1)
   const most = Math.max(...counts.values())
-  const theirs = places.filter(([name]) => counts.get(peerOf(name)) === most)
+  const theirs = places.filter(([name]) => counts.get(ownerOf(name)) === most)
   return theirs.sort(([, a], [, b]) => Number(a.asked) - Number(b.asked) || a.heardAt - b.heardAt)[0]
 }
 
@@ -109,9 +109,12 @@ function nameOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
 }
 
-/** Whoever has one IPv6 address has a whole /64 of them. */
-function peerOf(name: string): string {
-  const [address = ''] = name.split(' ')
+function ownerOf(name: string): string {
+  return peerOf(name.split(' ')[0] ?? '')
+}
+
+/** Who counts as one at an IP address: whoever has one IPv6 address has a whole /64 of them. */
+export function peerOf(address: string): string {
   if (!address.includes(':') || address.startsWith('::ffff:')) return address
   const [head = ''] = address.split('::')
   return head.split(':').slice(0, 4).join(':')

@@ -14,7 +14,7 @@ import { failedOrder } from './failures.ts'
 import { callerOf, guardBy } from './guard.ts'
 import { openApi } from './openapi.ts'
 import { lineOf, nothing } from './requests.ts'
-import { EventStreams } from './streams.ts'
+import { ControlStreams } from './streams.ts'
 
 export interface ControlOptions {
   readonly control: Control & { readonly listen: HostPort }
@@ -43,7 +43,7 @@ const CALLS_A_MINUTE = 240
  */
 export async function serveControl(options: ControlOptions): Promise<ControlListener> {
   const { control, problem } = options
-  const streams = new EventStreams()
+  const streams = new ControlStreams()
   const tls = await readFiles(control)
   const { fastifyRateLimit } = await import('@fastify/rate-limit')
   const listener = await openListener({
@@ -159,7 +159,7 @@ function read<Schema extends z.ZodType>(schema: Schema, given: unknown): z.outpu
   throw new CitusHaError('usage', lineOf(result.error))
 }
 
-function addOthers(app: FastifyInstance, { version }: ControlOptions, streams: EventStreams): void {
+function addOthers(app: FastifyInstance, { version }: ControlOptions, streams: ControlStreams): void {
   const document = openApi(version)
   app.get('/v1/openapi.json', async (_, reply) => answer(reply, 200, document))
   app.get('/v1/events', async (_, reply) => {
