@@ -142,12 +142,17 @@ function secured({ cert, key, clientCa }: TlsMaterial): TlsOptions {
   return { cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS, ...asked }
 }
 
-/** One JSON document, laid out for people too. */
-export function answer(reply: FastifyReply, status: number, body: object): FastifyReply {
+/** @param body one JSON document, or its text */
+export function answer(reply: FastifyReply, status: number, body: object | string): FastifyReply {
   return reply
     .code(status)
     .type('application/json; charset=utf-8')
-    .send(`${JSON.stringify(body, null, 2)}\n`)
+    .send(typeof body === 'string' ? body : textOf(body))
+}
+
+/** A JSON document, laid out for people too. */
+export function textOf(body: object): string {
+  return `${JSON.stringify(body, null, 2)}\n`
 }
 
 function say(reply: FastifyReply, status: number, error: string): FastifyReply {

@@ -3,7 +3,7 @@ import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 import { untrustedSchema } from '../model/failure.ts'
 import { describeIntent, intentsIn } from '../model/intent.ts'
-import { formatAddress, sameAddress } from '../model/node.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
 import { changesNothing } from '../model/plan.ts'
@@ -43,6 +43,8 @@ export interface NodeStatus {
   readonly upstream: string | null
   readonly active: boolean | null
   readonly cluster: string | null
+  /** Its row names the group’s primary a second time, by another name: for the reads of a secondary that is down. */
+  readonly isAlias: boolean
 }
 
 export interface GroupNodes {
@@ -187,6 +189,7 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
   const groups = diagnoses.map((diagnosis): GroupNodes => {
     const rows = catalog.filter((row) => row.group === diagnosis.group)
     const primary = primaryOf(catalog, diagnosis.group)
+    const leader = primary && instanceAt(survey, primary.address)
     const ordered = [...rows].sort(
       (a, b) => Number(b === primary) - Number(a === primary) || a.nodeid - b.nodeid,
     )
@@ -203,6 +206,7 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
         registeredAs,
         active: isactive,
         cluster,
+        isAlias: row !== primary && seen?.kind === 'answered' && seen.instance === leader,
       }
     })
     const { group, code, rule, summary, evidence } = diagnosis
@@ -223,9 +227,16 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
         registeredAs: null,
         active: null,
         cluster: null,
+        isAlias: false,
       }
     })
   return { groups, others }
+}
+
+/** Of the server that answers there; null: none does. */
+function instanceAt({ nodes }: View['survey'], address: HostPort): string | null {
+  const seen = nodes.find((node) => sameAddress(node.address, address))
+  return seen?.kind === 'answered' ? seen.instance : null
 }
 
 type Problem = Remark<DiagnosisCode | ReasonCode>
