@@ -38,7 +38,25 @@ const commit = {
   },
 }
 
-export default defineConfig({
+/** What a browser takes as it is. */
+const asIs = {
+  name: 'as it is',
+  generateBundle() {
+    for (const fileName of ['index.html', 'app.css']) {
+      this.emitFile({ type: 'asset', fileName, source: readFileSync(join('src/page', fileName), 'utf8') })
+    }
+  },
+}
+
+const page = {
+  input: { app: 'src/page/app.tsx' },
+  platform: 'browser',
+  tsconfig: 'src/page/tsconfig.json',
+  plugins: [notices, asIs],
+  output: { dir: 'dist/page', cleanDir: true, entryFileNames: '[name].js', minify: true },
+}
+
+const command = {
   input: { 'citus-ha': 'src/main.ts' },
   platform: 'node',
   external: [/^node:/, ...BESIDE],
@@ -50,4 +68,6 @@ export default defineConfig({
     chunkFileNames: '[name].js',
     sourcemap: true,
   },
-})
+}
+
+export default defineConfig([command, page])

@@ -1,5 +1,7 @@
+import type { Page } from '../http/page.ts'
 import type { HostPort } from '../model/node.ts'
 import type { TargetState } from '../notify/target.ts'
+import type { WatchEvent } from '../watch/event.ts'
 import type { WatchState } from '../watch/state.ts'
 import { packageVersion } from './version.ts'
 
@@ -8,7 +10,10 @@ export interface Door {
   /** As asked for; the port may be 0. */
   readonly asked: HostPort
   readonly address: HostPort
-  readonly metrics: import('../http/metrics.ts').Metrics
+  /** For the metrics, and for whoever looks at the page. */
+  told(event: WatchEvent): void
+  /** Shows the page from now on; null: none. */
+  show(page: Page | null): void
   close(): Promise<void>
 }
 
@@ -27,6 +32,26 @@ export async function openDoor(listen: HostPort, { states, notifications, proble
     import('../http/serve.ts'),
   ])
   const metrics = await Metrics.open({ states, notifications, version: packageVersion() })
-  const { address, close } = await serve({ listen, states, metrics, problem })
-  return { asked: listen, address, metrics, close }
+  const { address, show, told, close } = await serve({ listen, states, metrics, problem })
+  return {
+    asked: listen,
+    address,
+    show,
+    told: (event) => {
+      metrics.told(event)
+      told(event)
+    },
+    close,
+  }
+}
+
+/**
+ * The page as it is to be shown under these names: the one that is open already, with what it has been told, or a new one.
+ * @throws CitusHaError where it can't be read
+ */
+export async function pageUnder(names: readonly string[], open: Page | null): Promise<Page> {
+  if (open) return open
+  // Loaded here: without the page nobody should pay for it.
+  const { Page: Opened } = await import('../http/page.ts')
+  return await Opened.open(names)
 }

@@ -1,5 +1,7 @@
 import type { LogLevel } from '../config/log-level.ts'
-import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import { DEFAULT_LISTENER } from '../config/schema.ts'
+import type { Page } from '../http/page.ts'
+import { formatAddress, type HostPort, parseAddress, sameAddress } from '../model/node.ts'
 import type { Loaded } from '../walk/cluster.ts'
 import type { WatchEvent } from '../watch/event.ts'
 import { allTurn, summarize } from '../watch/health.ts'
@@ -9,7 +11,7 @@ import { ServiceManager } from '../watch/systemd.ts'
 import { type ClusterOptions, loadCluster } from './cluster.ts'
 import type { Io } from './io.ts'
 import { ControlDoor } from './watch-control.ts'
-import { type Door, openDoor } from './watch-http.ts'
+import { type Door, openDoor, pageUnder } from './watch-http.ts'
 import { Notices } from './watch-notify.ts'
 
 export interface ServeOptions extends ClusterOptions {
@@ -17,6 +19,8 @@ export interface ServeOptions extends ClusterOptions {
   readonly logLevel?: LogLevel
   /** Where to answer HTTP; wins over the file's. */
   readonly http?: HostPort
+  /** Show the page there, whatever the file says. */
+  readonly page?: boolean
 }
 
 /** Watches until the signal of `io`; at SIGHUP goes on with the configuration as it is then. */
@@ -47,6 +51,7 @@ class Served {
   readonly #manager: ServiceManager | null
   #service: WatchService | null = null
   #door: Door | null = null
+  #page: Page | null = null
   readonly #control: ControlDoor
   readonly #notices: Notices
   /** Which file was found by itself: a reload looks for no other, which may be of another cluster. */
@@ -72,7 +77,9 @@ class Served {
     const states = () => this.#service?.states ?? []
     const status = setInterval(() => this.#manager?.status(summarize(states())), STATUS_MS)
     try {
+      const page = await this.#pageFor(first)
       this.#door = await this.#openDoor(first)
+      this.#show(page, first)
       this.#sayDoor()
       await this.#control.follow(first.config.control)
       await this.#notices.follow(first.config.notify)
@@ -118,7 +125,7 @@ class Served {
 
   #tell(event: WatchEvent): void {
     this.#log.told(event)
-    this.#door?.metrics.told(event)
+    this.#door?.told(event)
     this.#control.told(event)
     this.#notices.told(event)
   }
@@ -138,6 +145,7 @@ class Served {
       const open = this.#door
       const stays = open && wanted ? sameAddress(open.asked, wanted) : open === null && wanted === null
       // What can be refused comes first, and nothing that was open is closed before all of it is there.
+      const page = await this.#pageFor(loaded)
       const door = stays ? open : await this.#openDoor(loaded)
       try {
         await this.#control.follow(loaded.config.control)
@@ -147,6 +155,7 @@ class Served {
         throw error
       }
       this.#door = door
+      this.#show(page, loaded)
       if (!stays) {
         await open?.close()
         this.#sayDoor()
@@ -163,7 +172,25 @@ class Served {
   }
 
   #listenerOf({ config }: Loaded): HostPort | null {
-    return this.#options.http ?? config.http?.listen ?? null
+    const asked = this.#options.http ?? config.http?.listen ?? null
+    return asked ?? (this.#options.page ? parseAddress(DEFAULT_LISTENER) : null)
+  }
+
+  async #pageFor(loaded: Loaded): Promise<Page | null> {
+    if (!this.#options.page && !loaded.config.http?.page) return null
+    return await pageUnder(this.#namesOf(loaded), this.#page)
+  }
+
+  /** Under which the page may be asked for. */
+  #namesOf(loaded: Loaded): string[] {
+    const listener = this.#listenerOf(loaded)
+    return [...(listener ? [listener.host] : []), ...(loaded.config.http?.hosts ?? [])]
+  }
+
+  #show(page: Page | null, loaded: Loaded): void {
+    page?.rename(this.#namesOf(loaded))
+    this.#page = page
+    this.#door?.show(page)
   }
 
   async #openDoor(loaded: Loaded): Promise<Door | null> {
@@ -180,7 +207,8 @@ class Served {
     if (!this.#door) return
     const { address } = this.#door
     const everywhere = /^(?:0\.0\.0\.0|::)$/.test(address.host) ? ', on every address of this machine' : ''
-    this.#log.say('info', `answering http://${formatAddress(address)}${everywhere}`)
+    const page = this.#page ? ', with the page at /' : ''
+    this.#log.say('info', `answering http://${formatAddress(address)}${everywhere}${page}`)
   }
 }
 

@@ -36,6 +36,11 @@ export const listener = expected(
   readListener,
   '127.0.0.1:8008',
 )
+export const hostName = expected(
+  'a host name without a port, such as citus.example',
+  (text) => (parseAddress(`${text}:1`) && !text.includes(':') ? text : null),
+  'citus.example',
+)
 export const whole = z.number().int()
 /** Editors propose it, and the example of a file has it. */
 export function example<T extends z.ZodType>(schema: T, value: unknown): T {

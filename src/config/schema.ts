@@ -13,6 +13,7 @@ import {
   duration,
   example,
   expected,
+  hostName,
   listener,
   optionalDuration,
   size,
@@ -51,7 +52,7 @@ export interface Config {
   readonly routing: Routing
   readonly integrations: Integrations
   /** Where `watch` answers over HTTP; null: nowhere. */
-  readonly http: { readonly listen: HostPort } | null
+  readonly http: Http | null
   /** Where `watch` takes orders, and where other commands find it; null: nowhere. */
   readonly control: Control | null
   /** Whom `watch` tells of what it sees and does; null: nobody. */
@@ -59,6 +60,14 @@ export interface Config {
   readonly log: { readonly level: LogLevel }
   /** Whether what clients were running is told in logs, notices, events and answers, too; else on terminals alone. */
   readonly discloseStatements: boolean
+}
+
+interface Http {
+  readonly listen: HostPort
+  /** Whether the page that shows the cluster is there. */
+  readonly page: boolean
+  /** Names under which the page is reached, beside the listener's own, `localhost` and IP addresses. */
+  readonly hosts: readonly string[]
 }
 
 interface Detect {
@@ -332,6 +341,10 @@ export function configSchema(env: Environment) {
           listen: listener
             .describe('The address: HOST:PORT; port 0 means any free port.')
             .prefault(DEFAULT_LISTENER),
+          page: z.boolean().describe('Whether / is a page that shows the cluster.').prefault(false),
+          hosts: example(z.array(hostName), ['citus.example'])
+            .describe('Names under which a proxy has the page, or people reach it; IP addresses need none.')
+            .prefault([]),
         })
         .describe('The address where watch serves /healthz, /readyz, /metrics and /status. Default: off.')
         .optional(),

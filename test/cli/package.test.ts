@@ -94,6 +94,10 @@ describe('the package that npm pack makes', () => {
       'dist/bin/citus-ha.js',
       'dist/bin/citus-ha.js.map',
       'dist/bin/THIRD-PARTY-NOTICES.txt',
+      'dist/page/index.html',
+      'dist/page/app.js',
+      'dist/page/app.css',
+      'dist/page/THIRD-PARTY-NOTICES.txt',
       'dist/cli/program.d.ts',
       'sql/install/001_schema.sql',
     ]) {
@@ -102,7 +106,7 @@ describe('the package that npm pack makes', () => {
     for (const directory of ['install', 'probe', 'standin']) {
       expect(paths().filter((path) => path.startsWith(`sql/${directory}/`)).length).toBeGreaterThan(1)
     }
-    const scripts = paths().filter((path) => path.endsWith('.js') && !path.startsWith('dist/bin/'))
+    const scripts = paths().filter((path) => path.endsWith('.js') && !/^dist\/(bin|page)\//.test(path))
     expect(paths()).toEqual(expect.arrayContaining(scripts.map((path) => path.replace(/\.js$/, '.d.ts'))))
   })
 

@@ -91,7 +91,7 @@ log: { level: debug }
       apply: { lockTimeout: 200, deadline: 30_000, decisionWait: 0, force: 10_000 },
       routing: { secondaryDown: 'auto', primaryDown: 'leave', readers: 'assumed', maxLag: 16 * 1024 * 1024 },
       integrations: { nodes: new Map([['w1b', { host: 'worker-1b', port: 5432 }]]) },
-      http: { listen: { host: '127.0.0.1', port: 8008 } },
+      http: { listen: { host: '127.0.0.1', port: 8008 }, page: false, hosts: [] },
       control: null,
       notify: null,
       log: { level: 'debug' },
@@ -131,14 +131,14 @@ log: { level: debug }
     ['"[::]:8008"', '::'],
   ])('listens at %s as people write it', async (listen, host) => {
     const { http } = await load(`${ONE}http: { listen: ${listen} }\n`)
-    expect(http).toEqual({ listen: { host, port: 8008 } })
+    expect(http).toEqual({ listen: { host, port: 8008 }, page: false, hosts: [] })
   })
 
   test.each(['http: {}', 'http:', 'http: { }'])(
     'turns HTTP on by naming it, on loopback: %s',
     async (line) => {
       const { http } = await load(`${ONE}${line}\n`)
-      expect(http).toEqual({ listen: { host: '127.0.0.1', port: 8008 } })
+      expect(http).toEqual({ listen: { host: '127.0.0.1', port: 8008 }, page: false, hosts: [] })
     },
   )
 

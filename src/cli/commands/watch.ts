@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { LOG_LEVELS } from '../../config/log-level.ts'
+import { DEFAULT_LISTENER } from '../../config/schema.ts'
 import type { Report } from '../../model/outcome.ts'
 import type { EachDatabase } from '../../walk/each-database.ts'
 import { documentOf, exitCodeOfAll } from '../../walk/order.ts'
@@ -22,6 +23,7 @@ Runs until SIGTERM or Ctrl-C. SIGHUP reads the configuration again, SIGUSR2 chan
 Examples:
   citus-ha watch --config /etc/citus-ha.yaml
   citus-ha watch --coordinator postgres://citus_ha@cn1.example/app --http
+  citus-ha watch --config /etc/citus-ha.yaml --page      (http://127.0.0.1:8008/ in a browser)
   * * * * *  citus-ha watch --once --config /etc/citus-ha.yaml      (crontab)`
 
 export function watchCommand(command: Command, io: Io, exit: (code: number) => void): void {
@@ -30,10 +32,12 @@ export function watchCommand(command: Command, io: Io, exit: (code: number) => v
     .option('--json', 'with --once: one JSON document on stdout')
     .addOption(new Option('--log-level <level>', 'level of the JSON log lines on stderr').choices(LOG_LEVELS))
     .addOption(httpOption())
+    .option('--page', `also serve a page that shows the cluster, at /; without --http: on ${DEFAULT_LISTENER}`)
     .addHelpText('after', EXAMPLES)
     .action(async (options: WatchOptions) => {
       if (options.json && !options.once) command.error('error: --json needs --once')
       if (options.http && options.once) command.error('error: --once serves no HTTP: omit --http')
+      if (options.page && options.once) command.error('error: --once serves no page: omit --page')
       if (options.once) {
         const ran = await withCluster(options, io, (session) => once(session, io))
         exit(exitCodeOfAll(ran))
