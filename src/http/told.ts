@@ -92,7 +92,7 @@ function fieldsOf(event: WatchEvent, groupOf: GroupOf) {
     }
     case 'fence': {
       const { kind, database, group, now } = event
-      const said = `${database}: group ${group}: ${now === 'held' ? 'its writes wait' : 'its writes go on'}`
+      const said = `${database}: group ${group}: ${now === 'held' ? 'its writes are held' : 'its writes continue'}`
       return { kind, database, remark: remark(`fence-${now}`, said, { group }), group, now }
     }
     case 'progress':

@@ -223,7 +223,7 @@ function verdictOf(groups: readonly GroupView[], problems: number): Pick<Cluster
           )
           .join(', ')
   const bad = of('bad')
-  if (bad.length > 0) return { tone: 'bad', verdict: `Look at this: ${named(bad)}` }
+  if (bad.length > 0) return { tone: 'bad', verdict: `Needs attention: ${named(bad)}` }
   const warned = of('warn')
   if (warned.length > 0) return { tone: 'warn', verdict: `Not all is well: ${named(warned)}` }
   if (problems > 0) return { tone: 'warn', verdict: `Not all is well: ${countText(problems, 'problem')}` }

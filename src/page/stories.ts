@@ -93,7 +93,7 @@ function titleOf({ group, word, over }: Open): string {
   if (group === null) return 'Watcher and others'
   const name = group === 0 ? 'Coordinators' : `Group ${group}`
   const said = word === '' ? '' : `: ${word}`
-  return over ? `${name}${said}` : `${name}${said}, under way`
+  return over ? `${name}${said}` : `${name}${said}, running`
 }
 
 /** Without what is no news: the first look at what is well, servers that were not lost before, and that something is new. */
@@ -200,7 +200,7 @@ function inTheWay(told: Acted): string[] {
   const { failures } = told
   const lines = told.inTheWay.map(
     ({ node, count }) =>
-      `${countText(count, 'session')} in the way on ${node}: citus-ha doctor names what is in the way`,
+      `${countText(count, 'blocking session')} on ${node}: citus-ha doctor names what blocks the change`,
   )
   return failures > 1 ? [...lines, `tried ${failures} times in a row; it is tried again`] : lines
 }
