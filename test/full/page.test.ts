@@ -194,7 +194,8 @@ describe('what a person sees of a real cluster', { timeout: 120_000 }, () => {
     await group(1, new RegExp(`Standby\\nstreaming\\n${at('worker-1')}`))
     if (process.env.CITUS_HA_SCREENSHOTS) {
       await mkdir('docs/images', { recursive: true })
-      await page.setViewportSize({ width: 1280, height: 800 })
+      await page.setViewportSize({ width: 1280, height: 720 })
+      await page.evaluate('scrollTo(0, 0)')
       await page.screenshot({ path: 'docs/images/page.png' })
       await page.setViewportSize({ width: 1360, height: 900 })
     }
