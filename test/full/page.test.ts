@@ -161,7 +161,7 @@ describe('what a person sees of a real cluster', { timeout: 120_000 }, () => {
         await group(1, 'unreachable')
         await server('worker-1-standby').promote()
         await story(`${at('worker-1-standby')}: promoted`)
-        await shows(page, 'region', 'Group 1: blocked, under way', /1 session in the way on /)
+        await shows(page, 'region', 'Group 1: blocked, running', /1 blocking session on /)
         await shows(page, 'log', 'News', 'blocked')
         await shows(page, 'region', 'Problems', 'citus-ha reconcile')
         await expectFitForAll(page)
@@ -204,7 +204,7 @@ describe('what a person sees of a real cluster', { timeout: 120_000 }, () => {
   it('a split brain: what it is, by which rule, on what evidence, and what to do', async () => {
     await server('worker-2-standby').promote()
     await group(2, 'split-brain')
-    await shows(page, 'region', 'Summary', 'Look at this: group 2: split-brain')
+    await shows(page, 'region', 'Summary', 'Needs attention: group 2: split-brain')
     expect(await page.title()).toMatch(/^! /)
     await shows(page, 'log', 'News', 'group 2 is split-brain')
     const shown = page.getByRole('article', { name: 'Group 2' })

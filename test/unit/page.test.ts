@@ -163,7 +163,7 @@ describe('the cluster as it is shown', () => {
 
   test('a split brain comes first, with what to do and when', () => {
     const view = shown(withOther(writable('w2b', 2, { timeline: 2 })))
-    expect(view).toMatchObject({ tone: 'bad', verdict: 'Look at this: group 2: split-brain' })
+    expect(view).toMatchObject({ tone: 'bad', verdict: 'Needs attention: group 2: split-brain' })
     expect(view.groups[0]).toMatchObject({ group: 2, tone: 'bad', word: 'split-brain' })
     expect(view.groups[0]?.trees.map(({ tone }) => tone)).toEqual(['bad', 'bad'])
     expect(view.problems[0]).toMatchObject({
@@ -321,13 +321,13 @@ describe('what happened', () => {
       diagnosed(130, { code: 'secondary-down', standing: 'sound' }),
     ]
     expect(storiesOf(told.slice(0, 1))[0]).toMatchObject({
-      title: 'Group 1: split-brain, under way',
+      title: 'Group 1: split-brain, running',
       tone: 'bad',
     })
     const [open] = storiesOf(told.slice(0, 2))
-    expect(open).toMatchObject({ title: 'Group 1: blocked, under way', tone: 'warn' })
+    expect(open).toMatchObject({ title: 'Group 1: blocked, running', tone: 'warn' })
     expect(open?.steps[1]?.lines).toEqual([
-      '2 sessions in the way on w1a:5432: citus-ha doctor names what is in the way',
+      '2 blocking sessions on w1a:5432: citus-ha doctor names what blocks the change',
       'tried 3 times in a row; it is tried again',
     ])
     expect(storiesOf(told).map(({ title, steps }) => [title, steps.length])).toEqual([
@@ -341,7 +341,7 @@ describe('what happened', () => {
     expect(storiesOf(first)).toEqual([])
     const story = [...first, noticed(1, 'w1b:5432', 'lost')]
     expect(storiesOf(story)[0]).toMatchObject({
-      title: 'Group 1: a server is lost, under way',
+      title: 'Group 1: a server is lost, running',
       tone: 'bad',
     })
     const [over] = storiesOf([...story, noticed(2, 'w1b:5432', 'back')])

@@ -32,7 +32,10 @@ export function watchCommand(command: Command, io: Io, exit: (code: number) => v
     .option('--json', 'with --once: one JSON document on stdout')
     .addOption(new Option('--log-level <level>', 'level of the JSON log lines on stderr').choices(LOG_LEVELS))
     .addOption(httpOption())
-    .option('--page', `also serve a page that shows the cluster, at /; without --http: on ${DEFAULT_LISTENER}`)
+    .option(
+      '--page',
+      `also serve a page that shows the cluster, at /; without --http: on ${DEFAULT_LISTENER}`,
+    )
     .addHelpText('after', EXAMPLES)
     .action(async (options: WatchOptions) => {
       if (options.json && !options.once) command.error('error: --json needs --once')
