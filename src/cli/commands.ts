@@ -157,6 +157,13 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/rules.ts')).rulesCommand,
   },
   {
+    name: 'explain',
+    group: 'Look, and change nothing:',
+    usage: '[options] [code...]',
+    about: 'what a rule, check, exit code, remark or alert means, and what to do; asks no server',
+    load: async () => (await import('./commands/explain.ts')).explainCommand,
+  },
+  {
     name: 'completion',
     group: 'Set up:',
     usage: '[options] <shell>',

@@ -1,4 +1,4 @@
-/** What the exit codes mean, for `--help` and the README. */
+/** What the exit codes mean, for `--help`, the README and `explain`. */
 export const EXIT_CODES = [
   [0, 'every copy of pg_dist_node is up to date, whether or not a change was needed'],
   [1, 'an internal error of citus-ha'],
@@ -6,4 +6,6 @@ export const EXIT_CODES = [
   [3, 'refused: the evidence does not allow a change'],
   [4, 'blocked: locks or nodes blocked the change until the deadline; nothing was changed'],
   [5, 'committed, but not yet verified on every node, or an old primary is not fenced (the report names it)'],
+  [130, 'interrupted by Ctrl-C'],
+  [143, 'interrupted by SIGTERM'],
 ] as const

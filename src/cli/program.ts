@@ -29,7 +29,7 @@ export async function buildProgram(
     .showHelpAfterError('(see: citus-ha --help)')
     .addHelpText(
       'after',
-      `\n--config and --coordinator may also come before the command.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}`).join('\n')}`,
+      `\n--config and --coordinator may also come before the command.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}`.padEnd(7) + meaning).join('\n')}`,
     )
   addColorOption(program, io)
   for (const { name, group, about, load } of COMMANDS) {

@@ -9,9 +9,14 @@ export function renderExamination({ database, coordinator, servers, findings }: 
     `${colors.bold(plain(database))}  coordinator ${coordinator}  ${colors.dim(`${servers.length} servers examined`)}`,
     ...findings.flatMap((finding) => linesOf(finding, colors)),
     summaryOf(findings, colors),
+    ...(findings.length === 0
+      ? []
+      : [colors.dim(`more of each: citus-ha explain ${ids(findings).join(' ')}`)]),
   ]
   return `${lines.join('\n')}\n`
 }
+
+const ids = (findings: readonly Finding[]) => [...new Set(findings.map(({ id }) => id))]
 
 export function renderChecks(checks: readonly Check[]): string {
   return checks

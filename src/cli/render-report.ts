@@ -18,6 +18,7 @@ export function renderReport(report: Report, io: Io): string {
       colors.red(`  group ${refusal.group}: ${refusal.reason} (${refusal.rule}): ${plain(refusal.summary)}`),
       ...refusal.evidence.map((line) => `    ${plain(line)}`),
     ]),
+    ...explainHint(report),
     ...report.changes.map(
       (change) =>
         `  group ${change.group}, node ${change.nodeid}: ${change.from} -> ${change.to}  ${colors.dim(`${change.kind}: ${change.why}`)}`,
@@ -59,6 +60,11 @@ function outcomeText(report: Report): string {
     default:
       return HEADLINES[outcome]
   }
+}
+
+function explainHint({ refusals }: Report): string[] {
+  const rules = [...new Set(refusals.map(({ rule }) => rule))]
+  return rules.length === 0 ? [] : [`  what to do: citus-ha explain ${rules.join(' ')}`]
 }
 
 function steps({ timings }: Report): string {

@@ -5,6 +5,7 @@ import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { headingsOf } from '../support/pages.ts'
 
 const exec = promisify(execFile)
 const ROOT = new URL('../..', import.meta.url).pathname
@@ -23,19 +24,6 @@ const manifestSchema = z.object({
 const lockSchema = z.object({
   packages: z.record(z.string(), z.looseObject({ version: z.string().optional() })),
 })
-
-/** Of the headings of a page, as GitHub and npm make them. */
-function anchorsIn(text: string): Set<string> {
-  const titles = [...text.matchAll(/^#+ +(.+)$/gm)].map(([, title = '']) => title)
-  return new Set(
-    titles.map((title) =>
-      title
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
-  )
-}
 
 describe('the package that npm pack makes', () => {
   let directory: string
@@ -124,7 +112,7 @@ describe('the package that npm pack makes', () => {
         const [to = '', anchor] = link.split('#')
         const path = to === '' ? page : posix.join(posix.dirname(page), to)
         const isThere = paths().some((each) => each === path || each.startsWith(`${path}/`))
-        const headings = anchorsIn(texts.get(path) ?? '')
+        const headings = headingsOf(texts.get(path) ?? '')
         if (!isThere || (anchor !== undefined && !headings.has(anchor))) dead.push(`${page}: ${link}`)
       }
     }

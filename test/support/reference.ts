@@ -1,5 +1,7 @@
 import type { Command, Option } from 'commander'
 import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
+import { ALERTS } from '../../src/cli/explain/alerts.ts'
+import { type Explained, everything, type Kind } from '../../src/cli/explain/explain.ts'
 import { buildProgram } from '../../src/cli/program.ts'
 import { exampleFile } from '../../src/config/example.ts'
 import { type SchemaNode as Node, schemaTree } from '../../src/config/problems.ts'
@@ -51,6 +53,86 @@ export function checksPage(): string {
         says,
       ]),
     ),
+  )
+}
+
+const PARTS: readonly { readonly kind: Kind; readonly title: string }[] = [
+  { kind: 'exit code', title: 'Exit codes' },
+  { kind: 'rule', title: 'Rules' },
+  { kind: 'check', title: 'Checks of doctor' },
+  { kind: 'remark', title: 'Other codes of JSON' },
+]
+
+/** docs/reference/explanations.md */
+export function explanationsPage(): string {
+  const all = everything()
+  return page(
+    'What a code means, and what to do',
+    'As `citus-ha explain CODE` prints it. [Alerts](../alerts.md) have a page of their own. `N`, `HOST`, `PORT` and the like stand for your own; `--config` or `--coordinator` as ever.',
+    ...PARTS.flatMap(({ kind, title }) => [
+      `## ${title}`,
+      ...all.filter((each) => each.kind === kind).map(explanationPart),
+    ]),
+  )
+}
+
+function explanationPart({
+  kind,
+  code,
+  name,
+  weight,
+  means,
+  meanwhile,
+  todo,
+  page: more,
+}: Explained): string {
+  const title = kind === 'exit code' ? `Exit code ${code}` : code
+  const about = [name === null ? null : `\`${name}\``, weight].filter((each) => each !== null).join(', ')
+  const link = `[${more}](${more
+    .replace(/^docs\/reference\//, '')
+    .replace(/^docs\//, '../')
+    .replace(/^([A-Z]+\.md)/, '../../$1')})`
+  return [
+    `### ${title}\n`,
+    `${about === '' ? '' : `${about}: `}${means}`,
+    '',
+    `**Meanwhile:** ${meanwhile}`,
+    '',
+    ...todo.map((step) => `* ${step}`),
+    ...(todo.length === 0 ? [] : ['']),
+    `More: ${link}`,
+  ].join('\n')
+}
+
+const ALERTS_INTRO = `[\`deploy/prometheus/citus-ha.rules.yml\`](../deploy/prometheus/citus-ha.rules.yml) has these alerts for Prometheus; each names its section
+here as \`runbook\`. \`critical\`: writes or reads fail, or may be lost, or nobody would follow the next failover. \`warning\`: the next working day.
+\`citus-ha status\`, run by hand, is always the first look: it asks the cluster now, and needs no watcher. \`citus-ha explain NAME\` prints a
+section; [runbooks](runbooks.md) have the commands, by symptom, step by step.
+
+* [Groups](#groups): [split brain](#citushasplitbrain), [no primary](#citushanoprimary), [blocked](#citushagroupblocked), [paused](#citushapaused) …
+* [Nodes](#nodes): [in doubt](#citushaindoubt), [a copy that differs](#citushacopydiffers), [lag](#citushastandbylag) …
+* [Watchers](#watchers): [missing](#citushawatchermissing), [nobody leads](#citushanobodyleads), [blind](#citushablind) …`
+
+/** docs/alerts.md */
+export function alertsPage(): string {
+  const alerts = Object.entries(ALERTS)
+  return page(
+    'What to do about an alert',
+    ALERTS_INTRO,
+    ...(['Groups', 'Nodes', 'Watchers'] as const).flatMap((title) => [
+      `## ${title}`,
+      ...alerts
+        .filter(([, { part }]) => part === title)
+        .map(([name, { means, meanwhile, look, todo }]) =>
+          [
+            `### ${name}\n`,
+            `${means}  `,
+            `**Meanwhile:** ${meanwhile}  `,
+            ...(look === null ? [] : [`**Look:** ${look}  `]),
+            `**Do:** ${todo}`,
+          ].join('\n'),
+        ),
+    ]),
   )
 }
 

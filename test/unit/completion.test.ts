@@ -92,6 +92,12 @@ describe.each(SHELLS)('in %s', (shell) => {
     [['status', '--config', ''], ['my file.yaml'], ['--json', 'reconcile']],
     [['config', 'check', ''], ['my file.yaml'], ['example']],
     [['completion', ''], ['bash', 'zsh', 'fish'], ['status']],
+    [
+      ['explain', ''],
+      ['D041', 'split-brain', 'H064', '5', 'copy-stale', 'CitusHaSplitBrain'],
+      ['status', '--json'],
+    ],
+    [['explain', 'D041', '-'], ['--json', '--help'], ['D041']],
   ])('citus-ha %j', (words, expected, unexpected) => {
     const found = offered(words)
     expect(found).toEqual(expect.arrayContaining(expected))

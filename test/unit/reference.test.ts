@@ -2,12 +2,14 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
+  alertsPage,
   checksPage,
   commandsPage,
   configurationExample,
   configurationPage,
   configurationSchema,
   environmentPage,
+  explanationsPage,
   rulesPage,
   VARIABLES,
 } from '../support/reference.ts'
@@ -19,6 +21,8 @@ const PAGES = {
   'configuration.md': configurationPage,
   'citus-ha.example.yaml': configurationExample,
   'environment.md': environmentPage,
+  'explanations.md': explanationsPage,
+  '../alerts.md': alertsPage,
   'configuration.schema.json': () => `${JSON.stringify(configurationSchema(), null, 2)}\n`,
 }
 
