@@ -68,7 +68,8 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     page: `${RUNBOOKS}#writes-fail-after-a-failover`,
   },
   H041: {
-    meanwhile: 'The group works. Should its primary be lost now, no standby has all that was written.',
+    meanwhile:
+      'The group works. Should its primary be lost now, its standbys may lack what was written last.',
     todo: [
       'see why the standby does not stream: the last lines of its server log; `primary_conninfo`, its password, its slot',
       'one that is on another timeline: `pg_rewind`, or `pg_basebackup` anew',

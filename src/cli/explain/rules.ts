@@ -30,7 +30,7 @@ const LESS: Explanation = {
 
 const NAME_TO_FOLLOW: Explanation = {
   meanwhile:
-    'citus-ha never rewrites a row whose name follows the primary by itself (`addresses`, `follows: primary`): it waits for the name. Until the name leads to the new primary, writes of the group fail.',
+    'citus-ha never rewrites a row whose name follows the primary by itself (`addresses`, `follows: primary`): it waits for the name. Queries of the group go where the name leads until then.',
   todo: [
     'see where the name leads, on each node: `getent hosts NAME`',
     'if it does not move: see to what moves it (the Service, its endpoints, DNS)',
@@ -40,11 +40,11 @@ const NAME_TO_FOLLOW: Explanation = {
 }
 
 const PROMOTED: Explanation = {
-  meanwhile: `Until \`pg_dist_node\` follows, queries of this group go to the old primary, and fail. ${OTHERS} A running watcher changes it within a second or so; a paused one does not.`,
+  meanwhile: `Until \`pg_dist_node\` follows, queries of this group go to the old primary, and fail where it is down. ${OTHERS} A running watcher changes it within a second or so; a paused one does not.`,
   todo: [
     'without a watcher: `citus-ha reconcile --group N`',
     'if a watcher runs and the code stays: `citus-ha status` says whether the group is paused or nobody leads',
-    'then make a standby of the old primary: `citus-ha doctor` prints the command (H180)',
+    'when the old primary is back, make a standby of it: `citus-ha status` prints the command',
   ],
   page: `${RUNBOOKS}#writes-fail-after-a-failover`,
 }
@@ -64,7 +64,8 @@ const SPLIT_BRAIN: Explanation = {
 /** Of the rules of the diagnosis, by id. What a rule means is what it `says`. */
 export const RULE_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
   D010: {
-    meanwhile: `${REFUSED} Citus plans no query for a group without a primary.`,
+    meanwhile:
+      'citus-ha registers no primary by itself: for a failover it rewrites a row that is there. Queries of the group’s shards fail.',
     todo: [
       "on the coordinator, register the primary: `SELECT citus_add_node('HOST', PORT, groupid => N)`",
       'if the group was removed on purpose and its secondaries are left: `citus-ha forget HOST:PORT`',
@@ -131,9 +132,9 @@ export const RULE_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     meanwhile:
       'The group works: reads and writes go to the new primary. Only clients that are connected to the old primary directly still write there, and those writes are lost.',
     todo: [
-      'stop the old primary, there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
-      'see who wrote there before: its log, or `SELECT usename, client_addr FROM pg_stat_activity`; send them to the coordinator',
-      'make a standby of it: `citus-ha doctor` prints the command (H180)',
+      'see who writes there: `SELECT usename, client_addr FROM pg_stat_activity`; send them to the coordinator',
+      'stop it, there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      'make a standby of it, with the command that `citus-ha doctor` prints (H182)',
     ],
     page: `${RUNBOOKS}#the-old-primary-came-back`,
   },
@@ -163,7 +164,7 @@ export const RULE_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     ],
     page: `${RUNBOOKS}#refused`,
   },
-  D061: ANOTHER_LINE,
+  D061: { ...ANOTHER_LINE, meanwhile: `${REFUSED} Queries go there, and its writes fail.` },
   D064: LESS,
   D062: {
     meanwhile: `${REFUSED} The old primary lives, and goes on taking writes from the nodes that reach it.`,
