@@ -120,6 +120,9 @@ describe.skipIf(typeof root === 'string')('the Debian package', () => {
       await dpkg(`-i /root/nodejs.deb ${deb(0)}`)
       expect(await run('citus-ha --version')).toMatch(/^\d+\.\d+\.\d+/)
       expect(await run('citus-ha rules')).toMatch(/promoted/)
+      expect(await run('citus-ha explain D041')).toContain(
+        '/usr/share/doc/citus-ha/docs/runbooks.md#split-brain',
+      )
       expect(await run("stat -c '%U:%G %a' /etc/citus-ha/citus-ha.yaml")).toBe('root:citus-ha 640')
       expect(await run('getent passwd citus-ha')).toMatch(/:\/nonexistent:\/usr\/sbin\/nologin$/)
       await run('test -f /lib/systemd/system/citus-ha-watch.service')

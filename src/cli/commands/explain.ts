@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Argument, type Command } from 'commander'
 import { CitusHaError } from '../../model/failure.ts'
 import { type Explained, everything, find, type Kind, namesIn } from '../explain/explain.ts'
@@ -92,9 +92,12 @@ function linesOf(
 
 const INDENT = ' '.repeat(12)
 
-/** The page as a file of this machine, where it is installed with the program. */
+/** Where the Debian package has the pages; all other ways to get it bring them with the program. */
+const DEBIAN_PAGES = pathToFileURL('/usr/share/doc/citus-ha/')
+
+/** The page as a file of this machine, where it is installed. */
 function located(page: string): string {
   const [path = '', heading] = page.split('#')
-  const url = packageFile(path)
-  return existsSync(url) ? `${fileURLToPath(url)}${heading === undefined ? '' : `#${heading}`}` : page
+  const file = [packageFile(path), new URL(path, DEBIAN_PAGES)].find((url) => existsSync(url))
+  return file === undefined ? page : `${fileURLToPath(file)}${heading === undefined ? '' : `#${heading}`}`
 }
