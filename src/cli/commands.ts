@@ -158,7 +158,7 @@ export const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'explain',
-    group: 'Look, and change nothing:',
+    group: 'Read only:',
     usage: '[options] [code...]',
     about: 'what a rule, check, exit code, remark or alert means, and what to do; asks no server',
     load: async () => (await import('./commands/explain.ts')).explainCommand,

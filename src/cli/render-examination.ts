@@ -11,7 +11,7 @@ export function renderExamination({ database, coordinator, servers, findings }: 
     summaryOf(findings, colors),
     ...(findings.length === 0
       ? []
-      : [colors.dim(`more of each: citus-ha explain ${ids(findings).join(' ')}`)]),
+      : [colors.dim(`more about each: citus-ha explain ${ids(findings).join(' ')}`)]),
   ]
   return `${lines.join('\n')}\n`
 }

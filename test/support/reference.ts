@@ -43,7 +43,7 @@ export function rulesPage(): string {
 export function checksPage(): string {
   return page(
     'Checks of `citus-ha doctor`',
-    'An `error` makes the next failover, or the change after it, fail or do harm (exit code 3); a `warning` may; `info` is worth knowing. Each finding comes with what was seen and the command that mends it.',
+    'An `error` makes the next failover, or the change after it, fail or do harm (exit code 3); a `warning` may; `info` is worth knowing. Each finding comes with what was seen and the command that fixes it.',
     table(
       ['id', 'code', 'severity', 'found where'],
       CHECKS.toSorted((a, b) => a.id.localeCompare(b.id)).map(({ id, code, severity, says }) => [
@@ -68,7 +68,7 @@ export function explanationsPage(): string {
   const all = everything()
   return page(
     'What a code means, and what to do',
-    'As `citus-ha explain CODE` prints it. [Alerts](../alerts.md) have a page of their own. `N`, `HOST`, `PORT` and the like stand for your own; `--config` or `--coordinator` as ever.',
+    'Each section has what `citus-ha explain CODE` prints. [Alerts](../alerts.md) have their own page. `N`, `HOST`, `PORT` and the like stand for your own values; a command may also need `--config` or `--coordinator`, as usual.',
     ...PARTS.flatMap(({ kind, title }) => [
       `## ${title}`,
       ...all.filter((each) => each.kind === kind).map(explanationPart),
@@ -105,8 +105,8 @@ function explanationPart({
 }
 
 const ALERTS_INTRO = `[\`deploy/prometheus/citus-ha.rules.yml\`](../deploy/prometheus/citus-ha.rules.yml) has these alerts for Prometheus; each names its section
-here as \`runbook\`. \`critical\`: writes or reads fail, or may be lost, or nobody would follow the next failover. \`warning\`: the next working day.
-\`citus-ha status\`, run by hand, is always the first look: it asks the cluster now, and needs no watcher. \`citus-ha explain NAME\` prints a
+here as \`runbook\`. \`critical\`: writes or reads fail, or may be lost, or no watcher would follow the next failover. \`warning\`: the next working day.
+Start with \`citus-ha status\`: it asks the cluster now, and needs no watcher. \`citus-ha explain NAME\` prints a
 section; [runbooks](runbooks.md) have the commands, by symptom, step by step.
 
 * [Groups](#groups): [split brain](#citushasplitbrain), [no primary](#citushanoprimary), [blocked](#citushagroupblocked), [paused](#citushapaused) …
@@ -198,7 +198,7 @@ const PRECEDENCE = `## Which file, which coordinator
 | coordinators | \`--coordinator URL\`, repeatable; \`CITUS_HA_COORDINATOR\`, URLs with blanks between; \`coordinators\` of the file; \`PGHOST\`, as for psql |
 | what a coordinator’s URL does not say | \`connection\` of the file; \`PG*\` variables; the password file; what libpq does |
 
-Whoever names a coordinator gets no file that he has not named: it may be another cluster’s, with its standbys, its addresses and
+If a coordinator is named, citus-ha reads no file that is not named: it may be another cluster’s, with its standbys, its addresses and
 its watcher. A running \`watch\` reads at SIGHUP the file that it found at its start, and looks for no other. A file that holds a
 password, a token or a secret, and that everybody may read, is a warning.
 

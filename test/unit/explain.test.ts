@@ -112,13 +112,10 @@ describe('citus-ha explain', () => {
   })
 
   test.each([
-    [['D0063'], 'citus-ha: nothing is called "D0063"; did you mean D063?\n'],
-    [['exit', '6'], 'citus-ha: nothing is called "6"; citus-ha explain lists the kinds of codes\n'],
-    [['split-brian', 'D041'], 'citus-ha: nothing is called "split-brian"; did you mean split-brain?\n'],
-    [
-      ['nothing-like-it-at-all'],
-      /^citus-ha: nothing is called .*; citus-ha explain lists the kinds of codes\n$/,
-    ],
+    [['D0063'], 'citus-ha: unknown code “D0063”; did you mean D063?\n'],
+    [['exit', '6'], 'citus-ha: unknown code “6”; citus-ha explain lists the kinds of codes\n'],
+    [['split-brian', 'D041'], 'citus-ha: unknown code “split-brian”; did you mean split-brain?\n'],
+    [['nothing-like-it-at-all'], /^citus-ha: unknown code .*; citus-ha explain lists the kinds of codes\n$/],
   ])('%j is one line, and exit code 2', async (words, expected) => {
     const { stdout, stderr, exitCode } = await citusHa(['explain', ...words])
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
@@ -140,7 +137,7 @@ describe('citus-ha explain', () => {
   })
 })
 
-test('names are told apart: no rule, check or alert is called as another kind’s id', () => {
+test('no rule, check or alert has the id of another kind', () => {
   const ids = everything()
     .filter(({ kind }) => kind !== 'remark')
     .map(({ code }) => code)

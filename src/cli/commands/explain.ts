@@ -8,8 +8,8 @@ import { inTable, wrapped } from '../table.ts'
 import { packageFile } from '../version.ts'
 
 const HELP = `
-CODE is the id or the name of a rule or of a check, an exit code, a code of --json, or an alert of Prometheus. Without one: the kinds
-of codes there are. No server is asked, and no configuration is read. Exit code 0, or 2 for a code that is not known.
+CODE is the id or the name of a rule or of a check, an exit code, a code of --json, or an alert of Prometheus. Without
+CODE it lists the kinds of codes. It asks no server, and reads no configuration. Exit code 0, or 2 for an unknown code.
 
 Examples:
   citus-ha explain D041
@@ -18,7 +18,7 @@ Examples:
   citus-ha explain CitusHaSplitBrain`
 
 export function explainCommand(command: Command, io: Io): void {
-  const codes = new Argument('[code...]', 'what was printed')
+  const codes = new Argument('[code...]', 'the code that was printed')
   // For completion alone: what is not among them is answered with what may have been meant.
   codes.argChoices = namesIn(everything())
   command
@@ -32,7 +32,7 @@ export function explainCommand(command: Command, io: Io): void {
       if (found.kind === 'unknown') {
         const hint =
           found.like === null ? 'citus-ha explain lists the kinds of codes' : `did you mean ${found.like}?`
-        throw new CitusHaError('usage', `nothing is called "${found.word}"; ${hint}`)
+        throw new CitusHaError('usage', `unknown code “${found.word}”; ${hint}`)
       }
       if (json) return printJson(io, { explained: found.explained })
       const colors = colorsFor(io)
@@ -44,11 +44,15 @@ export function explainCommand(command: Command, io: Io): void {
 }
 
 const KINDS: readonly { readonly kind: Kind; readonly says: string; readonly list: string }[] = [
-  { kind: 'rule', says: 'by which a group is diagnosed: D041, or split-brain', list: 'citus-ha rules' },
-  { kind: 'check', says: 'of doctor: H064, or address-not-allowed', list: 'citus-ha doctor --list' },
-  { kind: 'exit code', says: 'of any command: exit 5, or 5', list: 'docs/reference/commands.md' },
+  { kind: 'rule', says: 'a rule of the diagnosis: D041, or split-brain', list: 'citus-ha rules' },
+  { kind: 'check', says: 'a check of doctor: H064, or address-not-allowed', list: 'citus-ha doctor --list' },
+  {
+    kind: 'exit code',
+    says: 'an exit code of any command: exit 5, or 5',
+    list: 'docs/reference/commands.md',
+  },
   { kind: 'remark', says: 'a code of --json: copy-stale', list: 'docs/codes.md' },
-  { kind: 'alert', says: 'of Prometheus: CitusHaSplitBrain', list: 'docs/alerts.md' },
+  { kind: 'alert', says: 'an alert of Prometheus: CitusHaSplitBrain', list: 'docs/alerts.md' },
 ]
 
 function listKinds(io: Io, json: boolean): void {

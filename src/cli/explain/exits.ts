@@ -7,64 +7,61 @@ const COMMANDS = 'docs/reference/commands.md'
 export const EXIT_EXPLANATIONS: Readonly<Record<(typeof EXIT_CODES)[number][0], Explanation>> = {
   0: {
     meanwhile:
-      'A standby that is known not to follow (it is down, it did not stream before, its replay is paused or delayed) is named in a warning instead. `status` and `doctor`: nothing is wrong. `watch`: it was stopped.',
+      'A standby that is known not to follow (it is down, it did not stream before, its replay is paused or delayed) is named in a warning instead. `status` and `doctor`: no error was found. `watch`: a signal stopped it.',
     todo: [],
     page: COMMANDS,
   },
   1: {
-    meanwhile:
-      'What was under way was committed or rolled back; where that is not known, the message says so.',
+    meanwhile: 'A running change was committed or rolled back; if that is not known, the message says so.',
     todo: [
-      'look, and end what may be left: `citus-ha status`, `citus-ha recover`',
-      'report it, with the message and `citus-ha version`: this is a bug',
+      'see the state, and resolve what may be left: `citus-ha status`, `citus-ha recover`',
+      'report it as a bug, with the message and the output of `citus-ha version`',
     ],
     page: COMMANDS,
   },
   2: {
     meanwhile:
-      'Nothing was changed. Trying again does not help: each line of the message names an option, a key, a right or a server.',
+      'Nothing was changed. The same command fails again: each line of the message names an option, a key, a privilege or a server.',
     todo: [
-      'check the file, without any server: `citus-ha config check FILE`',
-      'a missing right or schema: `citus-ha install --config FILE --user postgres`',
+      'check the file, without a connection to any server: `citus-ha config check FILE`',
+      'if a privilege or the schema is missing, a superuser runs: `citus-ha install --config FILE --user postgres`',
     ],
     page: 'docs/reference/configuration.md',
   },
   3: {
     meanwhile:
-      'The primary of the group that is named was not changed; other groups were changed where they had to be. `status`: something is wrong; `doctor`: it found an error; `switchover`, `uninstall`, `relearn`: nothing was touched; `install`: a group was left out.',
-    todo: ['what the message names, by its rule or check: `citus-ha explain D…`'],
+      'The primary of the group that is named was not changed; other groups were changed if they needed it. `status`: it found a problem; `doctor`: it found an error; `switchover`, `uninstall`, `relearn`: nothing was changed; `install`: a group was left out.',
+    todo: ['read the explanation of the rule or check that the message names: `citus-ha explain D…`'],
     page: `${RUNBOOKS}#refused`,
   },
   4: {
     meanwhile:
-      'Nothing was changed, and no lock is left; the message names who was in the way. Only where a switchover died and can neither be undone nor carried on, its group may take no writes.',
+      'Nothing was changed, and citus-ha holds no lock any more; the message names the blocking sessions. Only if an interrupted switchover can neither be undone nor completed, its group may take no writes.',
     todo: [
-      'give the same command again; a running watcher does so by itself, with growing pauses',
-      'if sessions are in the way: end them, or `citus-ha reconcile --force-after 5s`',
+      'run the same command again; a running watcher tries again by itself, with growing pauses',
+      'if sessions block it: terminate them, or `citus-ha reconcile --force-after 5s`',
       'if no coordinator answers: start it, or promote its standby',
     ],
     page: `${RUNBOOKS}#blocked`,
   },
   5: {
     meanwhile:
-      'The change is decided and stays: every node that is not named has the new rows. A node that is named may still send queries by old ones; a switchover of another group that died is named, too. `switchover`: it came through for some groups only, or the old primary was written on after it; `uninstall`: something stays, and is named.',
+      'The change is committed, and stays: every node that is not named has the new rows. A node that is named may still use old rows; an interrupted switchover of another group is named, too. `switchover`: only some groups were switched, or the old primary accepted writes after it; `uninstall`: something was not removed, and is named.',
     todo: [
-      'see which node is left: `citus-ha status`',
-      'make it right: `citus-ha reconcile`; a running watcher does so by itself',
-      'if an old primary is not fenced: stop it, there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      'see which node is not up to date: `citus-ha status`',
+      'update it: `citus-ha reconcile`; a running watcher does so by itself',
+      'if an old primary is not fenced, stop it; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
     ],
     page: `${RUNBOOKS}#a-copy-differs`,
   },
   130: {
-    meanwhile:
-      'A change that was under way was finished or rolled back first. If it came to an outcome, its own code is given instead.',
-    todo: ['give the same command again'],
+    meanwhile: 'A running change is first finished or rolled back, and then its own exit code counts.',
+    todo: ['run the same command again'],
     page: COMMANDS,
   },
   143: {
-    meanwhile:
-      'A change that was under way was finished or rolled back first. If it came to an outcome, its own code is given instead.',
-    todo: ['give the same command again'],
+    meanwhile: 'A running change is first finished or rolled back, and then its own exit code counts.',
+    todo: ['run the same command again'],
     page: COMMANDS,
   },
 }

@@ -9,9 +9,9 @@ export interface Like {
 const CODES = 'docs/codes.md'
 const COPIES: Explanation = {
   meanwhile:
-    'The change is decided, and stays. Queries that enter at that node may go by old rows; those that enter elsewhere are right.',
+    'A change that was committed stays. Queries that enter at that node may use old rows; queries that enter at other nodes are not affected.',
   todo: [
-    'see why, with the next command: `citus-ha status`',
+    'see the cause, with the next command: `citus-ha status`',
     'once the node answers: `citus-ha reconcile`; a running watcher does so by itself',
   ],
   page: `${RUNBOOKS}#a-copy-differs`,
@@ -20,8 +20,8 @@ const LOSS: Explanation = {
   meanwhile:
     'The change is made, and the group works. What the other server has and the new primary lacks is not in the cluster.',
   todo: [
-    'keep the data directory of the server that has more, before it is rewound or rebuilt',
-    'look there for what is missing, and write it again where it is needed',
+    'copy the data directory of the server that has more, before it is rewound or rebuilt',
+    'search that copy for what the cluster lacks, and write it again where it is needed',
   ],
   page: `${RUNBOOKS}#refused`,
 }
@@ -36,17 +36,17 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
   'data-may-be-lost': LOSS,
   'other-line': LOSS,
   'line-unknown': {
-    meanwhile: 'The change is made: a person vouched for the server, or what else is known speaks for it.',
-    todo: ['see to it that this is the server that you mean: `citus-ha status`'],
+    meanwhile: 'The change is made: the server was named as promoted, or other evidence supports it.',
+    todo: ['check that this is the server that you mean: `citus-ha status`'],
     page: `${RUNBOOKS}#refused`,
   },
   'foreign-server': { like: 'secondary-foreign' },
   'reads-fail': {
     meanwhile:
-      'Reads and writes through the coordinator go on; reads through secondaries of that group fail.',
+      'Reads and writes through the coordinator continue; reads through secondaries of that group may fail.',
     todo: [
       'see which routes fail: `citus-ha status -o wide`',
-      'start the secondary, or register another one of the same cluster name',
+      'start the secondary, or register another one with the same cluster name',
     ],
     page: 'README.md#reads-while-a-node-is-down',
   },
@@ -54,22 +54,22 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
     meanwhile: 'The row stays as it is: reads through the secondary that is down fail. All else works.',
     todo: [
       'start the secondary',
-      'for the next time: give the node another name, under `addresses` with `alias`, and `citus-ha install --config FILE --user postgres`',
+      'for the next time: give the node a second name (`alias`, under `addresses`), then `citus-ha install --config FILE --user postgres`',
     ],
     page: 'README.md#reads-while-a-node-is-down',
   },
   'row-taken': {
-    meanwhile: 'Nothing is written for that row: one address can’t be that of two groups.',
+    meanwhile: 'Nothing is written for that row: two groups cannot have one address.',
     todo: [
       'see which groups name it: `citus-ha status`',
-      'correct the row that is wrong: `citus-ha forget HOST:PORT`',
+      'remove the wrong row: `citus-ha forget HOST:PORT`',
     ],
     page: CODES,
   },
   'not-registered': {
     meanwhile:
-      'The cluster works. The standby that the configuration lists can be promoted, and is not read.',
-    todo: ['`citus-ha doctor` says what is in the way'],
+      'The cluster works. The standby that the configuration lists can be promoted, but no reads go to it.',
+    todo: ['see why it gets no row: `citus-ha doctor`'],
     page: 'README.md#registering-secondaries',
   },
   'left-for-later': {
@@ -80,11 +80,11 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
   paused: { like: 'H050' },
   'does-not-follow': {
     meanwhile:
-      'The change is made, and every copy that follows its primary is right. Who sends queries through this standby sends them by old rows.',
+      'The change is made, and every copy that follows its primary is up to date. Queries that enter at this standby use old rows.',
     todo: [
       'send no queries there until it follows',
       'see why it does not: the last lines of its server log; `SELECT pg_is_wal_replay_paused()`',
-      'one that is on another timeline: `pg_rewind`, or `pg_basebackup` anew',
+      'if it is on another timeline: `pg_rewind`, or a new base backup',
     ],
     page: 'docs/alerts.md#citushastandbynotstreaming',
   },
@@ -92,61 +92,64 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
     meanwhile:
       'The change is made, and queries go to the new primary. The old one may still acknowledge writes, which are lost.',
     todo: [
-      'stop it at once, there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
-      'then make a standby of it: `pg_rewind`, or `pg_basebackup` anew',
+      'stop it at once; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      'then make it a standby: `pg_rewind`, or a new base backup',
     ],
     page: `${RUNBOOKS}#the-old-primary-came-back`,
   },
   'old-primary-runs': { like: 'H180' },
   'can-not-look': {
     meanwhile:
-      'The cluster works. Whether standbys stream is not seen: one more witness may be missing at a failover.',
-    todo: ['grant it, as a superuser: `citus-ha install --config FILE --user postgres`'],
+      'The cluster works. citus-ha does not see whether standbys are streaming: one more witness may be missing at a failover.',
+    todo: [
+      'grant `pg_read_all_stats`; this needs a superuser: `citus-ha install --config FILE --user postgres`',
+    ],
     page: 'docs/install.md',
   },
   impostor: { like: 'H020' },
   'schema-not-ours': {
     meanwhile: 'citus-ha calls nothing in that schema, and writes nothing on that node.',
     todo: [
-      'see who made it: `\\dn+ citus_ha` in psql there',
-      'when nobody needs it: drop it, then `citus-ha install --config FILE --user postgres`',
+      'see its owner: `\\dn+ citus_ha` in psql there',
+      'if it is not needed: drop it, then `citus-ha install --config FILE --user postgres`',
     ],
     page: 'SECURITY.md',
   },
   'takes-no-part': {
-    meanwhile: 'Queries go on, and that copy is right now. After a failover it is left to Citus’s own sync.',
+    meanwhile:
+      'Queries continue, and that copy is up to date now. After a failover it is left to Citus’s own metadata sync.',
     todo: ['see what that node lacks: `citus-ha doctor`'],
     page: 'docs/ailments.md',
   },
   lookalike: { like: 'H102' },
   'switchover-unfinished': {
     meanwhile:
-      'The group may take no writes: its old primary is read-only until the switchover is undone or carried on.',
+      'The group may take no writes: its old primary is read-only until the switchover is undone or completed.',
     todo: [
-      'if it still runs (`citus-ha status` says so): wait for it',
-      'else end it: `citus-ha recover`; it undoes or carries on, and names what it can’t, with the next command',
+      'if it is still running (`citus-ha status` says so): wait for it',
+      'otherwise: `citus-ha recover`; it undoes or completes the switchover, and names what it cannot, with the next command',
     ],
     page: 'docs/switchover.md#step-by-step',
   },
   incomplete: {
-    meanwhile: 'The change is made. What was left out is named, and does no harm until it is done.',
+    meanwhile: 'The change is made. The part that failed is named.',
     todo: ['do what the sentence names, then: `citus-ha reconcile`'],
     page: CODES,
   },
   blocked: {
     meanwhile:
-      'Nothing was changed, and no lock is left. Queries of the group go by the old rows. A running watcher tries again by itself, with growing pauses.',
+      'Nothing was changed, and citus-ha holds no lock any more. Queries of the group use the old rows. A running watcher tries again by itself, with growing pauses.',
     todo: [
-      'see who is in the way: `citus-ha reconcile --group N` names node, pid and statement',
-      'end those sessions, or let it be done: `citus-ha reconcile --group N --force-after 5s`',
-      'a primary that hangs instead of dying: shut it down for good',
+      'see what blocks it: `citus-ha reconcile --group N` names node, pid and statement',
+      'terminate those sessions, or let citus-ha do it: `citus-ha reconcile --group N --force-after 5s`',
+      'if a primary hangs instead of dying: shut it down for good',
     ],
     page: `${RUNBOOKS}#blocked`,
   },
   'in-doubt': {
     meanwhile:
-      'Writes of the group wait for the locks of what is prepared; reads go on. The coordinator’s record says whether it was decided, so no copy can end up differently.',
-    todo: ['see what would be done: `citus-ha recover --dry-run`', 'end it: `citus-ha recover`'],
+      'Writes to the group wait for the locks of what is prepared; reads continue. The coordinator’s record says whether the change was decided, so all copies end up with the same rows.',
+    todo: ['see what would be done: `citus-ha recover --dry-run`', 'resolve it: `citus-ha recover`'],
     page: `${RUNBOOKS}#in-doubt`,
   },
   'in-the-way': { like: 'blocked' },
@@ -155,15 +158,16 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
   'copy-unreadable': COPIES,
   'metadata-differs': {
     meanwhile:
-      'Queries go by what each node has in its rows; some may be old. A running watcher corrects it by itself.',
+      'Queries use the rows of the node at which they enter; some may be old. A running watcher corrects them by itself.',
     todo: ['see what would change: `citus-ha reconcile --dry-run`', 'change it: `citus-ha reconcile`'],
     page: `${RUNBOOKS}#a-copy-differs`,
   },
   'stale-entry': {
-    meanwhile: 'Queries that enter at that coordinator go by old rows, for as long as it follows nobody.',
+    meanwhile:
+      'Queries that enter at that coordinator use old rows until it follows the coordinator that leads.',
     todo: [
       'send no queries there',
-      'let it stream from the coordinator again: `primary_conninfo`, `pg_rewind`, or `pg_basebackup` anew',
+      'make it stream from the coordinator that leads: `primary_conninfo`, `pg_rewind`, or a new base backup',
     ],
     page: `${RUNBOOKS}#the-coordinator-is-gone`,
   },
@@ -172,16 +176,16 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
     meanwhile:
       'The group works. Other nodes still reach that secondary, or were not asked: its row stays as it is.',
     todo: [
-      'see what keeps this machine from it: `psql -h HOST -p PORT -U citus_ha -d DATABASE -c "SELECT 1"`',
+      'see why this machine does not reach it: `psql -h HOST -p PORT -U citus_ha -d DATABASE -c "SELECT 1"`',
     ],
     page: 'docs/witnesses.md',
   },
   'secondary-foreign': {
     meanwhile:
-      'Reads and writes through the primary go on. Reads that are sent to that secondary see other data, or fail.',
+      'Reads and writes through the primary continue. Reads that are sent to that secondary return other data, or fail.',
     todo: [
       'rebuild it as a standby of the group: `pg_basebackup`',
-      'or take its row away: `citus-ha forget HOST:PORT`',
+      'or remove its row: `citus-ha forget HOST:PORT`',
     ],
     page: 'docs/alerts.md#citushasecondarydown',
   },
