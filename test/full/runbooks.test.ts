@@ -172,7 +172,7 @@ describe.skipIf(standin)('docs/runbooks.md', () => {
         const holder = await openTransaction(server('coordinator'), scenario.cluster.database, lock)
         holder.on('error', () => undefined)
       },
-      shows: /in the way: .*postgres/,
+      shows: /blocked by: .*postgres/,
       exitCode: 4,
       ended: writesGoTo('worker-1-standby'),
     },
@@ -239,7 +239,7 @@ describe.skipIf(standin)('docs/runbooks.md', () => {
         await watcher.says('leads')
         expect(await scenario.run('pause', '--reason', 'a test')).toMatchObject({ exitCode: 0 })
         await failOver()
-        await watcher.says('nothing is done (paused)')
+        await watcher.says('no action (paused)')
       },
       shows: /paused: .*a test/,
       exitCode: 3,
