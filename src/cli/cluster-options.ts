@@ -49,8 +49,9 @@ function decoded(text: string): string {
   }
 }
 
-/** One that names its cluster itself stays as it is. */
-const OWN_COMMAND = /\bcitus-ha [a-z]+\b(?![^#;]*--(?:config|coordinator)\b)/g
+/** One that names its cluster itself, or is about none, stays as it is. */
+const OWN_COMMAND =
+  /\bcitus-ha (?!(?:completion|config|demo|event|explain|help|rules|version)\b)[a-z]+\b(?![^#;]*--(?:config|coordinator)\b)/g
 
 /** What stands before the command counts as if it stood behind it: coordinators add up, and of two files the last counts. */
 export function takeOptionsBefore(program: Command): void {

@@ -2,7 +2,7 @@ import type { Check, Finding, Severity } from '../doctor/check.ts'
 import type { Examination } from '../walk/doctor.ts'
 import { type Colors, colorsFor, type Io, plain } from './io.ts'
 
-/** What was found in one database, for people: worst first, each with what was seen and what mends it. */
+/** What was found in one database, for people: worst first, each with what was seen and a command: `mend:` one after which it is gone, `look:` one that shows more. */
 export function renderExamination({ database, coordinator, servers, findings }: Examination, io: Io): string {
   const colors = colorsFor(io)
   const lines = [
@@ -25,11 +25,11 @@ export function renderChecks(checks: readonly Check[]): string {
 }
 
 function linesOf(finding: Finding, colors: Colors): string[] {
-  const { id, code, severity, summary, evidence, mend } = finding
+  const { id, code, severity, summary, evidence, mend, look } = finding
   return [
     `${paint(severity, colors)(severity.padEnd(7))}  ${id} ${code}: ${plain(summary)}`,
     ...evidence.map((line) => colors.dim(`         ${plain(line)}`)),
-    `         mend: ${plain(mend)}`,
+    mend === null ? `         look: ${plain(look ?? '')}` : `         mend: ${plain(mend)}`,
   ]
 }
 

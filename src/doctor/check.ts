@@ -1,6 +1,7 @@
 import type { Claims } from '../diagnose/facts.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { Inspection } from '../model/inspection.ts'
+import type { Step } from '../model/next-step.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { AliasOf } from '../plan/alias.ts'
@@ -40,8 +41,8 @@ export interface Found {
   readonly summary: string
   /** What was seen, a line each. */
   readonly evidence: readonly string[]
-  /** The command that mends it, or the first one on the way. */
-  readonly mend: string
+  /** A command that mends it, or one that looks, where a person has to decide. */
+  readonly next: Step
 }
 
 export interface Check {
@@ -63,11 +64,14 @@ export interface Finding {
   readonly node: string | null
   readonly summary: string
   readonly evidence: readonly string[]
-  readonly mend: string
+  /** The command after which it is no longer found; null: `look` is set. */
+  readonly mend: string | null
+  /** A command that changes nothing, and shows what a person has to decide by; null: `mend` is set. */
+  readonly look: string | null
 }
 
-export function findingOf({ id, code, severity }: Check, { node, ...found }: Found): Finding {
-  return { id, code, severity, ...found, node: node && formatAddress(node) }
+export function findingOf({ id, code, severity }: Check, { node, next, ...found }: Found): Finding {
+  return { id, code, severity, ...found, ...next, node: node && formatAddress(node) }
 }
 
 /** An SQL string constant, for a command that somebody else will run. */

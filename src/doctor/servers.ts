@@ -1,9 +1,11 @@
-import { type CatalogRow, rowAt } from '../model/catalog.ts'
+import { type CatalogRow, primaryOf, rowAt } from '../model/catalog.ts'
 import type { Inspection, Look } from '../model/inspection.ts'
 import { kindOf } from '../model/kinds.ts'
+import type { About, Step } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { remedyOf } from '../model/remedy.ts'
+import { psqlAsSuperuser } from '../model/shell.ts'
 import type { Facts, Found } from './check.ts'
 
 // What several checks ask of the facts.
@@ -67,8 +69,30 @@ export function serverFound(
   node: Inspection['node'],
   what: string,
   evidence: readonly string[],
-  mend: string,
+  next: Step,
 ): Found {
   const at = nameOf(facts, node)
-  return { group: groupOf(facts, node), node: at, summary: `${formatAddress(at)}: ${what}`, evidence, mend }
+  return { group: groupOf(facts, node), node: at, summary: `${formatAddress(at)}: ${what}`, evidence, next }
+}
+
+/** Where what a server has in its tables is written: on a standby's primary. */
+export function writerOf({ inspections }: Facts, node: Answered): Answered {
+  const writer = inspections.find(
+    (each) => !each.node.inRecovery && each.node.systemIdentifier === node.systemIdentifier,
+  )
+  return writer?.node ?? node
+}
+
+/** Sets something in a server's configuration, wherever it was set there before. */
+export function alterSystem(facts: Facts, node: Answered, name: string, value: string): string {
+  const set = `ALTER SYSTEM SET ${name} = ${value}`
+  return psqlAsSuperuser(nameOf(facts, node), facts.survey.database, set, 'SELECT pg_reload_conf()')
+}
+
+/** What a step about a group, or one of its nodes, needs to know. */
+export function aboutOf(facts: Facts, group: number | null, node: HostPort | null): About {
+  const { coordinator, survey } = facts
+  const row = group === null ? undefined : primaryOf(catalogOf(facts), group)
+  const { database } = survey
+  return { database, coordinator: coordinator.address, group, node, primary: row?.address ?? null }
 }

@@ -61,6 +61,8 @@ export interface Refusal {
   readonly rule: string
   readonly summary: string
   readonly evidence: readonly string[]
+  /** What a person does next: a command, with `#` and a condition behind it where there is one. */
+  readonly next: string
 }
 
 /** What one walk over one database did, for people and for `--json`. */

@@ -8,10 +8,18 @@ export function shellWord(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** SQL to be run on a node, as a command. */
-export function psql({ host, port }: HostPort, database: string, sql: string): string {
-  return `psql -h ${shellWord(host)} -p ${port} -d ${shellWord(database)} -c ${shellWord(sql)}`
+/** SQL to be run on a node, as a command, as whoever runs it. */
+export function psql(node: HostPort, database: string, sql: string): string {
+  return `${connected(node, database)} -c ${shellWord(sql)}`
 }
+
+/** The same for what only a superuser may do; each statement by itself: ALTER SYSTEM can't be in one message with others. */
+export function psqlAsSuperuser(node: HostPort, database: string, ...statements: readonly string[]): string {
+  return statements.map((sql) => `${connected(node, database)} -U postgres -c ${shellWord(sql)}`).join(' && ')
+}
+
+const connected = ({ host, port }: HostPort, database: string) =>
+  `psql -h ${shellWord(host)} -p ${port} -d ${shellWord(database)}`
 
 /**
  * A connection string of libpq, for a command that somebody else will run: `host=… port=… dbname=…`.

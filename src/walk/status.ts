@@ -3,6 +3,7 @@ import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 import { untrustedSchema } from '../model/failure.ts'
 import { describeIntent, intentsIn } from '../model/intent.ts'
+import { isAiling } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
@@ -103,7 +104,11 @@ export function statusOf(view: View, activity: Activity | null = null): Status {
   const isShown = ({ group }: { readonly group: number | null }) => group === null || isAbout(group)
   const { groups, others } = nodesOf(view)
   const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)].filter(isShown)
-  const warnings = warningsOf(view).filter(isShown)
+  // An old primary that has a row, and is not retired yet, is a problem: one line for one thing.
+  const isTold = ({ code, node }: Remark) =>
+    code === 'old-primary-runs' &&
+    problems.some((each) => each.code === 'secondary-read-only' && each.node === node)
+  const warnings = warningsOf(view).filter((each) => isShown(each) && !isTold(each))
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),
@@ -252,7 +257,7 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): Proble
     all.flatMap(({ address, state, detail }): Problem[] => {
       // The one that was promoted is what the group's own line tells of.
       if (standing === 'proved' && primary && sameAddress(address, primary.address)) return []
-      if (!isOneOf(state, BAD_SECONDARIES)) return []
+      if (!isAiling(state)) return []
       const text = `group ${group}: secondary ${formatAddress(address)} is ${detail}`
       return [remark(`secondary-${state}`, text, { group, node: address })]
     }),
@@ -266,12 +271,6 @@ function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): Proble
         ),
       ]
   return [...groups, ...secondaries, ...pending]
-}
-
-const BAD_SECONDARIES = ['down', 'silent', 'foreign', 'writable', 'read-only', 'not-streaming'] as const
-
-function isOneOf<Word extends string>(word: string, words: readonly Word[]): word is Word {
-  return words.some((each) => each === word)
 }
 
 type Seen = Pick<NodeStatus, 'state' | 'stateCode' | 'role' | 'kind' | 'timeline' | 'lagBytes' | 'upstream'>

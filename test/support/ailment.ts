@@ -9,7 +9,9 @@ export interface Ailment {
   readonly id: string
   readonly name: string
   readonly finds: Case
-  readonly mend: RegExp
+  /** What it is mended by; else `look`. */
+  readonly mend?: RegExp
+  readonly look?: RegExp
   readonly misses: string
   readonly near: Case
 }
@@ -30,7 +32,7 @@ export const copyOfGroup0 = (interval: string): Case => ({
   seen: { cnx: { session: session({ 'citus.recover_2pc_interval': interval }) } },
 })
 export const prepared = (gid: string, ageMs: number, ...locks: string[]): Case => {
-  const transaction: PreparedTransaction = { gid, owner: 'ann', mayBeOurs: true, ageMs, locks }
+  const transaction: PreparedTransaction = { gid, owner: 'citus_ha', mayBeOurs: true, ageMs, locks }
   return { seen: { w1a: { prepared: look({ inUse: 1, transactions: [transaction] }) } } }
 }
 export const setting = (at: string, name: string, value: string): Case => ({

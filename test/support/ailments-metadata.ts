@@ -23,7 +23,7 @@ export const METADATA: readonly Ailment[] = [
     id: 'H080',
     name: 'one more standby than is known',
     finds: attached('w1b', 'stranger'),
-    mend: /citus_add_secondary_node\('STANDBY', 5432, 'w1a', 5432\)/,
+    mend: /citus_add_secondary_node\('STANDBY', PORT, 'w1a', 5432\)/,
     misses: 'a registered one that does not answer us',
     near: {
       ...attached('w1b', 'w1c'),
@@ -98,7 +98,7 @@ export const METADATA: readonly Ailment[] = [
     id: 'H092',
     name: 'a pool on a host of its own',
     finds: pool('pooler', 6432),
-    mend: /nodeid = 2/,
+    look: /nodeid = 2/,
     misses: 'one on the node itself',
     near: pool('w1a', null),
   },

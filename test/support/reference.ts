@@ -43,7 +43,7 @@ export function rulesPage(): string {
 export function checksPage(): string {
   return page(
     'Checks of `citus-ha doctor`',
-    'An `error` makes the next failover, or the change after it, fail or do harm (exit code 3); a `warning` may; `info` is worth knowing. Each finding comes with what was seen and the command that fixes it.',
+    'An `error` makes the next failover, or the change after it, fail or do harm (exit code 3); a `warning` may; `info` is worth knowing. Each finding comes with what was seen and a command: `mend:`, after which it is gone, or `look:`, which changes nothing and shows what a person has to decide by.',
     table(
       ['id', 'code', 'severity', 'found where'],
       CHECKS.toSorted((a, b) => a.id.localeCompare(b.id)).map(({ id, code, severity, says }) => [

@@ -94,9 +94,9 @@ describe('status, as text', () => {
       2      healthy       primary    w2a:5432  writable                 1       ok
                            secondary  w2b:5432  streaming                1  0 B
       ! group 1: primary-down (D071): w1a:5432 is down, and no standby has been promoted
-        next: citus-ha reconcile --group 1   # once w1a:5432 runs again, or a standby is promoted (pg_promote(), your HA tool)
+        next: pg_ctl start -D DATA_DIRECTORY   # on w1a:5432; or promote a standby (pg_promote(), your HA tool), then: citus-ha reconcile --group 1
       ! group 1: secondary w1b:5432 is standby, not streaming
-        next: psql -h w1b -p 5432 -d app -c "SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver"
+        next: psql -h w1b -p 5432 -d postgres -c "SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver"
       "
     `)
   })

@@ -20,7 +20,8 @@ interface DoctorOptions extends ClusterOptions {
 
 const HELP = `
 Changes nothing and takes no lock. Run it as the role that the other commands run as: it also reports what that role may
-not see. Exit code 0, or 3 with a finding of severity error.
+not see. mend: a command after which the finding is gone, once the words in CAPITALS are filled in; look: a command that
+changes nothing, where a person has to decide. Exit code 0, or 3 with a finding of severity error.
 
 Examples:
   citus-ha doctor --coordinator postgres://citus_ha@cn1.example/app
@@ -37,7 +38,11 @@ export function doctorCommand(command: Command, io: Io, exit: (code: number) => 
       const typed = asTyped(options)
       const done = found.map((each) => ({
         ...each,
-        findings: each.findings.map((finding) => ({ ...finding, mend: typed(finding.mend) })),
+        findings: each.findings.map((finding) => ({
+          ...finding,
+          mend: finding.mend && typed(finding.mend),
+          look: finding.look && typed(finding.look),
+        })),
       }))
       const hasError = done.some(({ findings }) => findings.some(({ severity }) => severity === 'error'))
       exit(hasError ? 3 : 0)

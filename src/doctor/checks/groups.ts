@@ -1,14 +1,15 @@
 import { show } from '../../diagnose/witnesses.ts'
-import { COORDINATOR_GROUP } from '../../model/catalog.ts'
+import { COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../../model/diagnosis.ts'
 import { kindOf } from '../../model/kinds.ts'
+import { ask, look, mend, nextStep, stepOfState } from '../../model/next-step.ts'
 import { formatAddress, sameAddress } from '../../model/node.ts'
 import { describePause } from '../../model/pause.ts'
-import { psql } from '../../model/shell.ts'
+import { psql, psqlAsSuperuser, shellWord } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
-import { catalogOf, groupOf, nameOf, seenAt, settingOf, writers } from '../servers.ts'
+import { aboutOf, alterSystem, catalogOf, groupOf, nameOf, seenAt, settingOf, writers } from '../servers.ts'
 
-const RECONCILE = 'citus-ha reconcile'
+const STOP = 'pg_ctl stop -m fast -D DATA_DIRECTORY'
 
 /** The state of each group, and whether it has somebody to fail over to. */
 export const GROUP_CHECKS: readonly Check[] = [
@@ -20,8 +21,8 @@ export const GROUP_CHECKS: readonly Check[] = [
     when: ({ unclear, coordinator, survey }) => {
       if (unclear === null) return []
       const evidence = survey.nodes.map(show)
-      const mend = 'stop the one that is not the coordinator: pg_ctl stop -m fast -D DATA_DIRECTORY'
-      return [{ group: COORDINATOR_GROUP, node: coordinator.address, summary: unclear, evidence, mend }]
+      const next = mend(`${STOP}   # on the one that is not to be the coordinator`)
+      return [{ group: COORDINATOR_GROUP, node: coordinator.address, summary: unclear, evidence, next }]
     },
   },
   {
@@ -43,14 +44,18 @@ export const GROUP_CHECKS: readonly Check[] = [
     code: 'group-refused',
     severity: 'error',
     says: 'the evidence on a group is such that nothing would be written for it',
-    when: ({ diagnoses }) => diagnoses.filter(({ standing }) => standing === 'refused').map(ofDiagnosis),
+    when: (facts) =>
+      facts.diagnoses
+        .filter(({ standing }) => standing === 'refused')
+        .map((each) => ofDiagnosis(facts, each)),
   },
   {
     id: 'H031',
     code: 'failover-pending',
     severity: 'error',
     says: 'a promotion is proved that the metadata does not know yet',
-    when: ({ diagnoses }) => diagnoses.filter(({ standing }) => standing === 'proved').map(ofDiagnosis),
+    when: (facts) =>
+      facts.diagnoses.filter(({ standing }) => standing === 'proved').map((each) => ofDiagnosis(facts, each)),
   },
   {
     id: 'H040',
@@ -65,8 +70,8 @@ export const GROUP_CHECKS: readonly Check[] = [
           if (seen === undefined || seen.kind === 'answered') return []
           const summary = `the primary of group ${row.group} ${wordFor(seen.kind)} (${seen.cause})`
           const evidence = [show(seen), ...testimonyOf(facts, row.address)]
-          const mend = psql(row.address, facts.survey.database, 'SELECT 1')
-          return [{ group: row.group, node: row.address, summary, evidence, mend }]
+          const next = ask(row.address, facts.survey.database)
+          return [{ group: row.group, node: row.address, summary, evidence, next }]
         }),
   },
   {
@@ -113,11 +118,7 @@ export const GROUP_CHECKS: readonly Check[] = [
           node: null,
           summary: `group ${group} has no standby: nothing can be promoted when its primary is lost`,
           evidence: [],
-          mend: psql(
-            facts.coordinator.address,
-            facts.survey.database,
-            `SELECT citus_add_secondary_node('STANDBY', 5432, 'PRIMARY', 5432)`,
-          ),
+          next: baseBackup(facts, group),
         })),
   },
   {
@@ -141,14 +142,23 @@ export const GROUP_CHECKS: readonly Check[] = [
         node: null,
         summary: `watch would not act: paused ${describePause(pause)}`,
         evidence: [],
-        mend: `citus-ha resume${pause.group === null ? '' : ` --group ${pause.group}`}`,
+        next: mend(`citus-ha resume${pause.group === null ? '' : ` --group ${pause.group}`}`),
       })),
   },
 ]
 
-function ofDiagnosis({ group, code, rule, summary, evidence, primary }: Diagnosis): Found {
+function ofDiagnosis(facts: Facts, { group, code, rule, summary, evidence, primary }: Diagnosis): Found {
   const node = primary?.address ?? null
-  return { group, node, summary: `group ${group}: ${code} (${rule}): ${summary}`, evidence, mend: RECONCILE }
+  const next = nextStep(code, aboutOf(facts, group, null)) ?? look(`citus-ha status --group ${group}`)
+  return { group, node, summary: `group ${group}: ${code} (${rule}): ${summary}`, evidence, next }
+}
+
+/** A standby is a copy of its primary, wherever it is made. */
+function baseBackup(facts: Facts, group: number) {
+  const { host, port } = primaryOf(catalogOf(facts), group)?.address ?? { host: 'PRIMARY', port: 5432 }
+  return mend(
+    `pg_basebackup -h ${shellWord(host)} -p ${port} -U postgres -R -D DATA_DIRECTORY && pg_ctl start -D DATA_DIRECTORY   # on a machine of its own`,
+  )
 }
 
 /** The coordinator itself answers, under whatever name its row has. */
@@ -182,8 +192,8 @@ function impostors(facts: Facts) {
 function impostorFound(facts: Facts, inspection: ReturnType<typeof impostors>[number]): Found[] {
   const { node } = inspection
   const interval = settingOf(inspection, 'citus.recover_2pc_interval')
-  if (kindOf(node) === 'expand coordinator' && (interval === null || Number(interval) <= 0)) return []
-  const sql = 'ALTER SYSTEM SET citus.recover_2pc_interval = -1; SELECT pg_reload_conf()'
+  const isReader = kindOf(node) === 'expand coordinator'
+  if (isReader && (interval === null || Number(interval) <= 0)) return []
   return [
     {
       group: COORDINATOR_GROUP,
@@ -194,11 +204,12 @@ function impostorFound(facts: Facts, inspection: ReturnType<typeof impostors>[nu
         `kind: ${kindOf(node)}`,
         `citus.recover_2pc_interval: ${interval === null ? 'not seen' : `${interval} ms`}`,
       ],
-      // ALTER SYSTEM can't be in one message with anything else.
-      mend: sql
-        .split('; ')
-        .map((each) => psql(node.address, facts.survey.database, each))
-        .join(' && '),
+      // One that is no reader is an old coordinator, or another one: its recovery is not all that is wrong with it.
+      next: mend(
+        isReader
+          ? alterSystem(facts, node, 'citus.recover_2pc_interval', '-1')
+          : `${STOP}   # on ${formatAddress(node.address)}`,
+      ),
     },
   ]
 }
@@ -214,7 +225,7 @@ function syncingImpostor(facts: Facts, node: Facts['coordinator']): Found[] {
       node: node.address,
       summary: `${formatAddress(node.address)}, a writable copy of group 0 beside the coordinator, has nodes to sync`,
       evidence: [`not synced in its copy: ${names.join(', ')}`],
-      mend: psql(node.address, facts.survey.database, sql),
+      next: mend(psqlAsSuperuser(node.address, facts.survey.database, sql)),
     },
   ]
 }
@@ -238,14 +249,14 @@ function unusableFound(facts: Facts, { group }: Diagnosis, standbys: readonly St
     node: first?.address ?? null,
     summary: `group ${group}: ${names.join(', ')}`,
     evidence: standbys.map(({ address }) => show(seenAt(facts, address))),
-    mend: first
-      ? psql(
-          first.address,
-          'postgres',
-          'SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver',
-        )
-      : '',
+    next: nextOfStandby(facts, group, first),
   }
+}
+
+/** As `status` has it. */
+function nextOfStandby(facts: Facts, group: number, standby: Standby | undefined) {
+  const step = standby && stepOfState(standby.state, aboutOf(facts, group, standby.address))
+  return step ?? ask(standby?.address ?? facts.coordinator.address, facts.survey.database)
 }
 
 function silentCandidates(facts: Facts): Found[] {
@@ -255,8 +266,8 @@ function silentCandidates(facts: Facts): Found[] {
     if (node.kind === 'answered' || rows.some((row) => sameAddress(row.address, node.address))) return []
     if (!configured.some((address) => sameAddress(address, node.address))) return []
     const summary = `${formatAddress(node.address)}, which the configuration names, ${wordFor(node.kind)} (${node.cause})`
-    const mend = psql(node.address, facts.survey.database, 'SELECT 1')
-    return [{ group: null, node: node.address, summary, evidence: [show(node)], mend }]
+    const next = ask(node.address, facts.survey.database)
+    return [{ group: null, node: node.address, summary, evidence: [show(node)], next }]
   })
 }
 
@@ -283,10 +294,12 @@ function lagging(facts: Facts, { group, primary }: Diagnosis, { address, state }
       node: address,
       summary: `${formatAddress(address)} is ${lag} bytes of WAL behind its primary; routing.maxLag is ${facts.maxLagBytes}`,
       evidence: [`replayed up to ${seen.lsn}, primary at ${primary.lsn}`],
-      mend: psql(
-        nameOf(facts, primary),
-        'postgres',
-        'SELECT application_name, state, replay_lag FROM pg_stat_replication',
+      next: look(
+        psql(
+          nameOf(facts, primary),
+          'postgres',
+          'SELECT application_name, state, replay_lag FROM pg_stat_replication',
+        ),
       ),
     },
   ]

@@ -1,9 +1,10 @@
-import { type Catalog, type CatalogRow, COORDINATOR_GROUP } from '../../model/catalog.ts'
+import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Inspection, PoolRow } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
+import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
-import { psql } from '../../model/shell.ts'
+import { psql, psqlAsSuperuser } from '../../model/shell.ts'
 import { type Check, type Facts, type Found, quoted } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, seenIn, systemsOf, writers } from '../servers.ts'
 
@@ -22,10 +23,11 @@ export const METADATA_CHECKS: readonly Check[] = [
           node: row.address,
           summary: `${formatAddress(row.address)} is a metadata node, and not synced`,
           evidence: [`node ${row.nodeid}: hasmetadata is true, metadatasynced is false`],
-          mend: psql(
-            facts.coordinator.address,
-            facts.survey.database,
-            `SELECT start_metadata_sync_to_node(${quoted(row.address.host)}, ${row.address.port})`,
+          next: mend(
+            onCoordinator(
+              facts,
+              `SELECT start_metadata_sync_to_node(${quoted(row.address.host)}, ${row.address.port})`,
+            ),
           ),
         })),
   },
@@ -42,7 +44,7 @@ export const METADATA_CHECKS: readonly Check[] = [
           node,
           summary: `the copy of ${formatAddress(node)} (${role}) differs from the coordinator’s`,
           evidence: differencesAt(facts, node),
-          mend: 'citus-ha reconcile',
+          next: mend('citus-ha reconcile'),
         })),
   },
   {
@@ -91,6 +93,9 @@ export const METADATA_CHECKS: readonly Check[] = [
     when: (facts) => pools(facts, 'a host of its own'),
   },
 ]
+
+const onCoordinator = (facts: Facts, sql: string) =>
+  psqlAsSuperuser(facts.coordinator.address, facts.survey.database, sql)
 
 /** A standby's copy is its primary's: where that one differs, it is mended there, and the standby follows. */
 function differsWithItsPrimary(facts: Facts, node: HostPort): boolean {
@@ -154,20 +159,23 @@ function unregistered(facts: Facts, servers: readonly Inspection[]): Found[] {
     {
       group,
       node: at,
-      summary: `${unknown} of ${attached.length} standbys attached in group ${group ?? '?'} ${unknown === 1 ? 'is' : 'are'} known to nobody: a promotion would not be seen`,
+      summary: `${unknown} of ${attached.length} standbys attached in group ${group ?? '?'} ${unknown === 1 ? 'is' : 'are'} in no row of pg_dist_node and not in the configuration: citus-ha would not see its promotion`,
       evidence: [
         ...attached.map(
           (each) => `attached: ${each.applicationName || 'unnamed'} from ${each.clientHost ?? 'a socket'}`,
         ),
         ...known.map(({ node }) => `known: ${formatAddress(nameOf(facts, node))}`),
       ],
-      mend:
+      next:
         group === COORDINATOR_GROUP
-          ? 'add it under "coordinators" of the configuration, and run citus-ha install again'
-          : psql(
-              facts.coordinator.address,
-              facts.survey.database,
-              `SELECT citus_add_secondary_node('STANDBY', 5432, ${quoted(at.host)}, ${at.port})`,
+          ? look(
+              `${psql(at, facts.survey.database, 'SELECT application_name, client_addr FROM pg_stat_replication')}   # add it under "coordinators" of the configuration, then: ${INSTALL}`,
+            )
+          : mend(
+              onCoordinator(
+                facts,
+                `SELECT citus_add_secondary_node('STANDBY', PORT, ${quoted(at.host)}, ${at.port})`,
+              ),
             ),
     },
   ]
@@ -191,7 +199,7 @@ function twice(facts: Facts): Found[] {
         node: spare.address,
         summary: `${names.join(' and ')} are one server`,
         evidence: names,
-        mend: psql(facts.coordinator.address, facts.survey.database, sql),
+        next: mend(onCoordinator(facts, sql)),
       },
     ]
   })
@@ -220,12 +228,15 @@ function unserved(facts: Facts, { node }: Inspection): Found[] {
           (row) =>
             `node ${row.nodeid} ${formatAddress(row.address)}: cluster ${row.cluster}${row.isactive ? '' : ', inactive'}`,
         ),
-      mend: psql(
-        facts.coordinator.address,
-        facts.survey.database,
-        `SELECT citus_add_secondary_node('STANDBY', 5432, 'PRIMARY', 5432, ${quoted(name)})`,
-      ),
+      next: mend(onCoordinator(facts, addSecondary(rows, group, name))),
     }))
+}
+
+/** Of the group's primary, which the rows name: only its standby is to be filled in. */
+function addSecondary(rows: Catalog, group: number, cluster: string): string {
+  const primary = primaryOf(rows, group)?.address
+  const of = primary ? `${quoted(primary.host)}, ${primary.port}` : `'PRIMARY', PRIMARY_PORT`
+  return `SELECT citus_add_secondary_node('STANDBY', PORT, ${of}, ${quoted(cluster)})`
 }
 
 type Fit = 'fits' | 'another node' | 'no node' | 'a host of its own'
@@ -241,9 +252,9 @@ function fitOf(rows: Catalog, { nodeid, host, port }: PoolRow): Fit {
 }
 
 function pools(facts: Facts, fit: Fit): Found[] {
-  return writers(facts).flatMap(({ node, pools: look }) => {
+  return writers(facts).flatMap(({ node, pools: seenPools }) => {
     const rows = node.citus?.catalog ?? []
-    const misfits = (seenIn(look) ?? []).filter((pool) => fitOf(rows, pool) === fit)
+    const misfits = (seenIn(seenPools) ?? []).filter((pool) => fitOf(rows, pool) === fit)
     return misfits.map((pool): Found => {
       const row = rows.find((each) => each.nodeid === pool.nodeid)
       const leads = `${pool.host ?? 'its host'}:${pool.port ?? row?.address.port ?? '?'}`
@@ -253,11 +264,23 @@ function pools(facts: Facts, fit: Fit): Found[] {
         node: node.address,
         summary: `on ${formatAddress(nameOf(facts, node))}, pg_dist_poolinfo sends connections to node ${pool.nodeid}, ${is}, to ${leads}`,
         evidence: [`pg_dist_poolinfo: nodeid ${pool.nodeid}, ${leads}`],
-        mend: psql(
-          nameOf(facts, node),
-          facts.survey.database,
-          `DELETE FROM pg_dist_poolinfo WHERE nodeid = ${pool.nodeid}`,
-        ),
+        // A pooler of its own may well be meant.
+        next:
+          fit === 'a host of its own'
+            ? look(
+                psql(
+                  nameOf(facts, node),
+                  facts.survey.database,
+                  `SELECT * FROM pg_dist_poolinfo WHERE nodeid = ${pool.nodeid}`,
+                ),
+              )
+            : mend(
+                psqlAsSuperuser(
+                  nameOf(facts, node),
+                  facts.survey.database,
+                  `DELETE FROM pg_dist_poolinfo WHERE nodeid = ${pool.nodeid}`,
+                ),
+              ),
       }
     })
   })

@@ -1,10 +1,11 @@
 import { type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Inspection } from '../../model/inspection.ts'
+import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
-import { psql, shellWord } from '../../model/shell.ts'
+import { psqlAsSuperuser, shellWord } from '../../model/shell.ts'
 import { isAliasOf } from '../../plan/alias.ts'
-import type { Check, Facts, Found } from '../check.ts'
-import { catalogOf, isLent, nameOf, seenAt } from '../servers.ts'
+import { type Check, type Facts, type Found, quoted } from '../check.ts'
+import { catalogOf, isLent, nameOf, seenAt, writerOf } from '../servers.ts'
 
 const LOOPBACK = /^(|localhost|127\.\d+\.\d+\.\d+|::1|\/.*)$/i
 
@@ -27,12 +28,14 @@ export const NAME_CHECKS: readonly Check[] = [
           node: row.address,
           summary: `node ${row.nodeid} of group ${row.group} is registered as ${formatAddress(row.address)}, which other nodes take for themselves`,
           evidence: others(row).map((each) => `node ${each.nodeid}: ${formatAddress(each.address)}`),
-          mend: psql(
-            facts.coordinator.address,
-            facts.survey.database,
-            row.group === COORDINATOR_GROUP
-              ? `SELECT citus_set_coordinator_host('NAME', ${row.address.port})`
-              : `SELECT citus_update_node(${row.nodeid}, 'NAME', ${row.address.port})`,
+          next: mend(
+            psqlAsSuperuser(
+              facts.coordinator.address,
+              facts.survey.database,
+              row.group === COORDINATOR_GROUP
+                ? `SELECT citus_set_coordinator_host('NAME', ${row.address.port})`
+                : `SELECT citus_update_node(${row.nodeid}, 'NAME', ${row.address.port})`,
+            ),
           ),
         }))
     },
@@ -54,7 +57,7 @@ export const NAME_CHECKS: readonly Check[] = [
           evidence: [
             `groups registered: ${[...new Set(catalogOf(facts).map((row) => row.group))].join(', ')}`,
           ],
-          mend: psql(facts.coordinator.address, facts.survey.database, sql),
+          next: mend(psqlAsSuperuser(facts.coordinator.address, facts.survey.database, sql)),
         },
       ]
     },
@@ -70,7 +73,7 @@ export const NAME_CHECKS: readonly Check[] = [
     id: 'H063',
     code: 'reaches-nobody',
     severity: 'warning',
-    says: 'a node reaches no node as this role, itself included: what it resolves was not seen',
+    says: 'Citus on a node can connect as this role to no node, not even to itself: whether it resolves their names was not seen',
     when: (facts) =>
       facts.inspections.filter(isCutOff).map((inspection) => {
         const { node, reaches } = inspection
@@ -79,9 +82,15 @@ export const NAME_CHECKS: readonly Check[] = [
         return {
           group: node.citus?.localGroup ?? null,
           node: nameOf(facts, node),
-          summary: `${formatAddress(nameOf(facts, node))} reaches no node as ${role}, not even itself`,
-          evidence: [`asked about ${reaches.length} names`, ...(says ? [says] : [])],
-          mend: `give the server’s own account on ${node.address.host} a password for ${role}: ~/.pgpass, or pg_dist_authinfo`,
+          summary: `Citus on ${formatAddress(nameOf(facts, node))} can connect as ${role} to no node, not even to itself`,
+          evidence: [`${reaches.length} nodes were tried`, ...(says ? [says] : [])],
+          next: mend(
+            psqlAsSuperuser(
+              nameOf(facts, writerOf(facts, node)),
+              facts.survey.database,
+              `INSERT INTO pg_dist_authinfo (nodeid, rolename, authinfo) VALUES (0, ${quoted(role)}, 'password=PASSWORD')`,
+            ),
+          ),
         }
       }),
   },
@@ -89,7 +98,7 @@ export const NAME_CHECKS: readonly Check[] = [
     id: 'H064',
     code: 'address-not-allowed',
     severity: 'error',
-    says: 'an address of the configuration may not be given to a row: it came after the last install',
+    says: 'an address was added to the configuration after the last citus-ha install: a failover to it would be refused',
     when: (facts) => notAllowed(facts),
   },
 ]
@@ -121,7 +130,9 @@ function unreached(facts: Facts): Found[] {
       node: to,
       summary: `${formatAddress(to)} is not reached from ${names.slice(0, 2).join(', ')}${names.length > 2 ? ` and ${names.length - 2} more` : ''}`,
       evidence: says,
-      mend: `ssh ${shellWord(from[0]?.node.address.host ?? '')} getent hosts ${shellWord(to.host)}   # then pg_hba.conf and passwords there`,
+      next: look(
+        `ssh ${shellWord(from[0]?.node.address.host ?? '')} getent hosts ${shellWord(to.host)}   # no answer: DNS or /etc/hosts there; else pg_hba.conf of ${formatAddress(to)}, or a password`,
+      ),
     }
   })
 }
@@ -162,13 +173,13 @@ function notAllowed(facts: Facts): Found[] {
   return missing.map(({ group, address }) => ({
     group,
     node: address,
-    summary: `${formatAddress(address)} may not be given to a row of group ${group}: a failover to it would be refused`,
+    summary: `a failover of group ${group} to ${formatAddress(address)} would be refused: that address was added to the configuration after the last citus-ha install`,
     evidence: [
       `allowed besides its rows: ${installed.spareAddresses
         .filter((each) => each.group === group)
         .map((each) => formatAddress(each.address))
         .join(', ')}`,
     ],
-    mend: 'citus-ha install --user postgres   # or another superuser',
+    next: mend(INSTALL),
   }))
 }

@@ -1,8 +1,8 @@
+import { mend } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
 import { type Retired, rejoinCommand, retiredIn } from '../../model/retired.ts'
-import { psql } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
-import { members, nameOf, serverFound, settingOf } from '../servers.ts'
+import { alterSystem, members, serverFound, settingOf } from '../servers.ts'
 
 const NAME = 'citus.recover_2pc_interval'
 
@@ -43,10 +43,7 @@ export const RETIRED_CHECKS: readonly Check[] = [
             node,
             `${NAME} is -1: transactions over several nodes that are interrupted keep their locks for ever`,
             [`${NAME} = -1`],
-            // ALTER SYSTEM can't be in one message with anything else.
-            [`ALTER SYSTEM RESET ${NAME}`, 'SELECT pg_reload_conf()']
-              .map((sql) => psql(nameOf(facts, node), facts.survey.database, sql))
-              .join(' && '),
+            mend(alterSystem(facts, node, NAME, `'60s'`)),
           ),
         )
     },
@@ -57,5 +54,6 @@ function retiredFound(facts: Facts, retired: Retired, how: string): Found {
   const { node, primary } = retired
   const what = `an old primary that runs on, ${how}; ${formatAddress(primary.address)} has taken its place`
   const evidence = [`timeline ${node.timeline ?? '?'}, the primary’s is ${primary.timeline ?? '?'}`]
-  return serverFound(facts, node, what, evidence, rejoinCommand(retired, facts.survey.database))
+  const rejoin = `${rejoinCommand(retired, facts.survey.database)}   # on ${formatAddress(node.address)}; or rebuild it by pg_basebackup`
+  return serverFound(facts, node, what, evidence, mend(rejoin))
 }

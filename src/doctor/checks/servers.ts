@@ -1,10 +1,20 @@
 import type { Inspection, Look } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
+import { INSTALL, look, mend, type Step } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
 import { retiredIn } from '../../model/retired.ts'
-import { psql } from '../../model/shell.ts'
+import { psqlAsSuperuser, shellWord } from '../../model/shell.ts'
 import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
-import { members, nameOf, seenIn, serverFound, settingOf, writers } from '../servers.ts'
+import {
+  alterSystem,
+  members,
+  nameOf,
+  seenIn,
+  serverFound,
+  settingOf,
+  writerOf,
+  writers,
+} from '../servers.ts'
 
 /** Clocks that disagree by more make ages and logs useless, in milliseconds. */
 const APART_MS = 2_000
@@ -17,17 +27,12 @@ export const SERVER_CHECKS: readonly Check[] = [
     severity: 'error',
     says: 'the schema citus_ha is missing, somebody else’s, other than this citus-ha’s, or may not be used',
     when: (facts) =>
-      writers(facts).flatMap(({ node }) => {
+      writers(facts).flatMap((inspection) => {
+        const { node } = inspection
         const what =
           node.untrusted.length > 0
             ? `is not ours: ${node.untrusted.join('; ')}`
             : installTrouble(node.installed, facts.migration)
-        const mend =
-          node.untrusted.length > 0
-            ? psql(node.address, facts.survey.database, 'DROP SCHEMA citus_ha CASCADE')
-            : node.installed && node.installed.migration > facts.migration
-              ? 'npm install -g citus-ha@latest'
-              : `citus-ha install --coordinator ${urlOf(facts)}`
         return what === null
           ? []
           : [
@@ -36,7 +41,7 @@ export const SERVER_CHECKS: readonly Check[] = [
                 node,
                 `the schema citus_ha ${what}`,
                 [`migration needed: ${facts.migration}`],
-                mend,
+                installStep(facts, inspection),
               ),
             ]
       }),
@@ -67,9 +72,9 @@ export const SERVER_CHECKS: readonly Check[] = [
           serverFound(
             facts,
             node,
-            'this is a superuser: whether the role of the other commands may do what they need was not seen',
+            'doctor connected as a superuser: whether the role of the other commands has the rights that it needs was not seen',
             [],
-            'citus-ha doctor --coordinator postgres://citus_ha@HOST/DATABASE',
+            look(`citus-ha doctor --coordinator ${urlOf(facts)}`),
           ),
         ),
   },
@@ -91,13 +96,31 @@ export const SERVER_CHECKS: readonly Check[] = [
     id: 'H900',
     code: 'not-looked',
     severity: 'warning',
-    says: 'something could not be looked at: that is no all-clear',
+    says: 'doctor could not look at something: a fault there would not be found',
     when: (facts) => facts.inspections.flatMap((inspection) => unlooked(facts, inspection)),
   },
 ]
 
 const urlOf = ({ coordinator, survey }: Facts) =>
-  `postgres://SUPERUSER@${formatAddress(coordinator.address)}/${encodeURIComponent(survey.database)}`
+  `postgres://citus_ha@${formatAddress(coordinator.address)}/${encodeURIComponent(survey.database)}`
+
+/** Of a schema that is missing, old, not as it should be, newer, or somebody else's; or of a right to it. */
+function installStep(facts: Facts, inspection: Inspection): Step {
+  const { address, untrusted, installed } = inspection.node
+  if (untrusted.length > 0) {
+    const drop = psqlAsSuperuser(address, facts.survey.database, 'DROP SCHEMA citus_ha CASCADE')
+    return mend(`${drop} && ${INSTALL}`)
+  }
+  if (installed && installed.migration > facts.migration)
+    return look(`citus-ha version   # a citus-ha of migration ${installed.migration} is needed`)
+  return installed?.mayExecute === false ? installFor(inspection) : mend(INSTALL)
+}
+
+/** `citus-ha install` for the role that the session has. */
+function installFor({ session }: Inspection, option = ''): Step {
+  const role = shellWord(seenIn(session)?.role ?? 'citus_ha')
+  return mend(`citus-ha install${option} --role ${role} --user postgres   # or another superuser`)
+}
 
 function installTrouble(installed: Inspection['node']['installed'], migration: number): string | null {
   if (!installed) return 'is missing'
@@ -107,35 +130,28 @@ function installTrouble(installed: Inspection['node']['installed'], migration: n
   return installed.drift.length > 0 ? `is not as in this citus-ha: ${installed.drift.join(', ')}` : null
 }
 
-function missingRights(facts: Facts, { node, missingRights: look, session }: Inspection): Found[] {
-  const functions = seenIn(look) ?? []
+function missingRights(facts: Facts, inspection: Inspection): Found[] {
+  const { node, session } = inspection
+  const functions = seenIn(inspection.missingRights) ?? []
   const missing = [
     ...functions.map((signature) => `EXECUTE on citus_ha.${signature}`),
     ...(node.readsStatistics ? [] : ['pg_read_all_stats']),
   ]
   if (missing.length === 0 || isInherited(facts, node) || node.citus === null) return []
   const role = seenIn(session)?.role ?? 'citus_ha'
-  const mend = `citus-ha install --role ${role} --coordinator ${urlOf(facts)}`
-  return [
-    serverFound(
-      facts,
-      node,
-      `${role} lacks ${missing[0]}${missing.length > 1 ? ` and ${missing.length - 1} more` : ''}`,
-      missing,
-      mend,
-    ),
-  ]
+  const what = `${role} lacks ${missing[0]}${missing.length > 1 ? ` and ${missing.length - 1} more` : ''}`
+  return [serverFound(facts, node, what, missing, installFor(inspection))]
 }
 
 /** Whoever never asked for them, and has none, switches nothing over on purpose. */
-function switchoverRights(facts: Facts, { node, switchoverRights: look, session }: Inspection): Found[] {
-  const { granted, missing } = seenIn(look) ?? { granted: [], missing: [] }
+function switchoverRights(facts: Facts, inspection: Inspection): Found[] {
+  const { node, session } = inspection
+  const { granted, missing } = seenIn(inspection.switchoverRights) ?? { granted: [], missing: [] }
   const [first, ...more] = missing
   if (granted.length === 0 || first === undefined || isInherited(facts, node)) return []
   const role = seenIn(session)?.role ?? 'citus_ha'
   const what = `${role} lacks ${first}${more.length > 0 ? ` and ${more.length} more` : ''}, which switchover needs`
-  const mend = `citus-ha install --switchover --role ${role} --coordinator ${urlOf(facts)}`
-  return [serverFound(facts, node, what, missing, mend)]
+  return [serverFound(facts, node, what, missing, installFor(inspection, ' --switchover'))]
 }
 
 /** A standby has the roles and rights of its primary, where that was looked at. */
@@ -156,26 +172,25 @@ function readOnly(facts: Facts, inspection: Inspection): Found[] {
   // Meant to be so: an old primary after a switchover.
   if (retiredIn(facts.survey, facts.diagnoses).some(({ node }) => node.instance === inspection.node.instance))
     return []
-  return [settingFound(facts, inspection, name, `${name} is on`, 'off')]
+  const source = seenIn(inspection.session)?.settings[name]?.source ?? 'unknown'
+  const next = mend(writesOn(facts, inspection, name, source))
+  return [serverFound(facts, inspection.node, `${name} is on`, [`set by: ${source}`], next)]
 }
 
-function settingFound(
-  facts: Facts,
-  { node, session }: Inspection,
-  name: string,
-  what: string,
-  value: string,
-): Found {
-  const seen = seenIn(session)
-  const source = seen?.settings[name]?.source ?? 'unknown'
-  const role = named(seen?.role ?? 'citus_ha')
-  // Of all the places where a setting may come from, that of a role in a database counts most.
-  const sql = `ALTER ROLE ${role} IN DATABASE ${named(facts.survey.database)} SET ${name} = ${value}`
-  const writer = facts.inspections.find(
-    (each) => !each.node.inRecovery && each.node.systemIdentifier === node.systemIdentifier,
-  )
-  const mend = psql(nameOf(facts, writer?.node ?? node), facts.survey.database, sql)
-  return serverFound(facts, node, what, [`set by: ${source}`], mend)
+/** Where it was set: `pg_settings.source`. The session that takes it back is read-only by default itself. */
+function writesOn(facts: Facts, { node, session }: Inspection, name: string, source: string): string {
+  const database = named(facts.survey.database)
+  const role = named(seenIn(session)?.role ?? 'citus_ha')
+  const whose = {
+    user: `ROLE ${role}`,
+    database: `DATABASE ${database}`,
+    'database user': `ROLE ${role} IN DATABASE ${database}`,
+  }[source]
+  if (whose === undefined) return alterSystem(facts, node, name, 'off')
+  // Citus would have it done on other nodes as well, and only by the coordinator.
+  const here = 'SET LOCAL citus.enable_ddl_propagation = off'
+  const sql = `BEGIN READ WRITE; ${here}; ALTER ${whose} RESET ${name}; COMMIT`
+  return psqlAsSuperuser(nameOf(facts, writerOf(facts, node)), facts.survey.database, sql)
 }
 
 function clocksApart(facts: Facts): Found[] {
@@ -192,7 +207,8 @@ function clocksApart(facts: Facts): Found[] {
       `${formatAddress(nameOf(facts, node))}: ${Math.round(offsetMs)} ms from here, give or take ${Math.round(withinMs)}`,
   )
   const summary = `its clock is ${ageOf(apart)} ahead of that of ${formatAddress(nameOf(facts, first.node))}`
-  return [serverFound(facts, last.node, summary, shown, 'chronyc tracking   # on both')]
+  const both = [first, last].map(({ node }) => formatAddress(nameOf(facts, node))).join(' and ')
+  return [serverFound(facts, last.node, summary, shown, look(`chronyc tracking   # on ${both}`))]
 }
 
 /** One finding a server: what was not seen there, and why. */
@@ -207,15 +223,16 @@ function unlooked(facts: Facts, inspection: Inspection): Found[] {
     ['replication slots', inspection.slots],
     ['rights', inspection.missingRights],
     ['pg_dist_poolinfo', inspection.pools],
-    ...reaches.map(({ to, reaches: look }): [string, Look<unknown>] => [
+    ...reaches.map(({ to, reaches: reach }): [string, Look<unknown>] => [
       `whether it reaches ${formatAddress(to)}`,
-      look,
+      reach,
     ]),
   ]
-  const lines = looks.flatMap(([what, look]) => (look.kind === 'unseen' ? [`${what}: ${look.why}`] : []))
+  const lines = looks.flatMap(([what, seen]) => (seen.kind === 'unseen' ? [`${what}: ${seen.why}`] : []))
   if (!node.readsStatistics)
     lines.push('attached standbys, daemons, synchronous standbys: pg_read_all_stats is missing')
   if (lines.length === 0 || (kindOf(node) === 'no copy' && node.citus === null)) return []
-  const summary = `could not look at ${lines.length === 1 ? 'something' : `${lines.length} things`} there`
-  return [serverFound(facts, node, summary, lines, 'citus-ha doctor   # again, once that is possible')]
+  const [first = '', ...more] = lines
+  const summary = `doctor could not look at: ${first}${more.length > 0 ? `; and ${more.length} more` : ''}`
+  return [serverFound(facts, node, summary, lines, look('citus-ha doctor   # again, once that is possible'))]
 }

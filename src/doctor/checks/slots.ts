@@ -1,4 +1,5 @@
 import type { Inspection, ReplicationSlot } from '../../model/inspection.ts'
+import { look } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
 import { psql } from '../../model/shell.ts'
 import { type Check, type Facts, quoted } from '../check.ts'
@@ -19,7 +20,7 @@ export const SLOT_CHECKS: readonly Check[] = [
             inspection.node,
             `${describeSlot(slot)} is lost when a standby is promoted`,
             [`database ${slot.database ?? '?'}`, `failover: ${slot.failover}`],
-            mendOf(facts, inspection, slot),
+            look(lookAtSlot(facts, inspection, slot)),
           ),
         ),
       ),
@@ -49,7 +50,7 @@ export function describeSlot({ name, type, active, consumer, unread }: Replicati
 }
 
 /** Since PostgreSQL 17 a slot can be kept for a failover; before, its consumer is made anew. */
-function mendOf(facts: Facts, { node }: Inspection, { name, database }: ReplicationSlot): string {
+function lookAtSlot(facts: Facts, { node }: Inspection, { name, database }: ReplicationSlot): string {
   const at = nameOf(facts, node)
   const of = `slot_name = ${quoted(name)}`
   const sql =

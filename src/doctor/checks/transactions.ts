@@ -2,13 +2,14 @@ import { primaryOf } from '../../model/catalog.ts'
 import { parseGid } from '../../model/gid.ts'
 import type { Inspection, PreparedTransaction } from '../../model/inspection.ts'
 import { takesWritesOf } from '../../model/kinds.ts'
-import { formatAddress, sameAddress } from '../../model/node.ts'
+import { look, mend } from '../../model/next-step.ts'
+import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
 import { readLocalGroup } from '../../model/retired.ts'
-import { psql } from '../../model/shell.ts'
+import { psql, psqlAsSuperuser, shellWord } from '../../model/shell.ts'
 import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
 import { ageOf, type Check, type Facts, type Found, quoted } from '../check.ts'
-import { groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
+import { alterSystem, groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
 
 /** What passes between PREPARE and its end takes milliseconds, whoever does it; in milliseconds. */
 const LEFTOVER_MS = 5_000
@@ -30,7 +31,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
         const { evidence = [] } = found
         const given = givenUp(facts, each)
         return given === null
-          ? { ...found, mend: 'citus-ha recover' }
+          ? { ...found, next: mend(recoverBy(facts, each)) }
           : { ...found, evidence: [...evidence, given] }
       }),
   },
@@ -111,8 +112,15 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
             group: groupOf(facts, node),
             node: nameOf(facts, node),
             summary: `the ${name} of ${formatAddress(nameOf(facts, node))} has been in one transaction for ${ageOf(busyMs ?? 0)}`,
-            evidence: [`pid ${pid}`, 'it waits for as long as a node hangs that it talks to'],
-            mend: psql(nameOf(facts, node), facts.survey.database, `SELECT pg_cancel_backend(${pid})`),
+            evidence: [`pid ${pid}`, 'it waits for an answer of another node for as long as that node hangs'],
+            // To cancel it helps for a moment: the next round waits for the same node.
+            next: look(
+              `${psql(
+                nameOf(facts, node),
+                facts.survey.database,
+                `SELECT pid, wait_event_type, wait_event, xact_start FROM pg_stat_activity WHERE pid = ${pid}`,
+              )}   # the node that hangs has to go on, or to be stopped`,
+            ),
           })),
       ),
   },
@@ -135,6 +143,15 @@ function leftovers(facts: Facts, whose: (transaction: PreparedTransaction) => bo
 /** By its owner too: anybody may give one the name of ours. */
 const isForeign = ({ cluster, survey }: Facts, { gid, mayBeOurs }: PreparedTransaction) =>
   !mayBeOurs || parseGid(gid, cluster, survey.database) === null
+
+/** Whoever has prepared it may end it, and a superuser. */
+function recoverBy({ coordinator, survey }: Facts, { inspection, transaction }: Leftover): string {
+  const role = seenIn(inspection.session)?.role
+  if (inspection.node.superuser || role === undefined || role === transaction.owner) return 'citus-ha recover'
+  const owner = encodeURIComponent(transaction.owner)
+  const url = `postgres://${owner}@${formatAddress(coordinator.address)}/${encodeURIComponent(survey.database)}`
+  return `citus-ha recover --coordinator ${shellWord(url)}   # as the role that has prepared it, or a superuser`
+}
 
 /**
  * One that was made under a newer coordinator than this is left alone by `citus-ha recover`, which can't know what that one
@@ -165,9 +182,11 @@ function preparedFound(facts: Facts, { inspection, transaction }: Leftover): Fou
       `age ${Math.round(ageMs)} ms`,
       ...(decides === null ? [] : [decides.evidence]),
     ],
-    mend:
-      decides?.recover ??
-      psql(at, facts.survey.database, decides?.look(gid) ?? `ROLLBACK PREPARED ${quoted(gid)}`),
+    next: decides
+      ? decides.next(at, gid)
+      : mend(
+          `${psqlAsSuperuser(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`)}   # only where ${owner} has given it up`,
+        ),
   }
 }
 
@@ -194,23 +213,32 @@ function decidedBy(facts: Facts, localGroup: number) {
       ? `prepared by ${whose}: ${formatAddress(nameOf(facts, deciding))} decides`
       : `prepared by ${whose}: the server that decides does not answer; it was committed if pg_dist_transaction there has the gid, and else rolled back`,
     // A retired one is read-only by default.
-    recover: deciding
-      ? psql(nameOf(facts, deciding), database, retired ? `BEGIN READ WRITE; ${sql}; COMMIT` : sql)
-      : null,
-    look: (gid: string) => `SELECT * FROM pg_prepared_xacts WHERE gid = ${quoted(gid)}`,
+    next: (at: HostPort, gid: string) =>
+      deciding
+        ? mend(
+            psqlAsSuperuser(
+              nameOf(facts, deciding),
+              database,
+              retired ? `BEGIN READ WRITE; ${sql}; COMMIT` : sql,
+            ),
+          )
+        : look(psql(at, database, `SELECT * FROM pg_prepared_xacts WHERE gid = ${quoted(gid)}`)),
   }
 }
 
 function slotsFound(facts: Facts, { node, prepared }: Inspection, what: string): Found {
   const at = nameOf(facts, node)
   const inUse = seenIn(prepared)?.inUse
-  const sql = 'ALTER SYSTEM SET max_prepared_transactions = 100'
+  const slots = Math.max(100, 2 * (inUse ?? 0))
+  const sql = `ALTER SYSTEM SET max_prepared_transactions = ${slots}`
   return {
     group: groupOf(facts, node),
     node: at,
     summary: `${formatAddress(at)}: ${what}`,
     evidence: inUse === undefined ? [] : [`prepared at the moment: ${inUse}`],
-    mend: `${psql(at, facts.survey.database, sql)} && pg_ctl restart   # standbys first`,
+    next: mend(
+      `${psqlAsSuperuser(at, facts.survey.database, sql)} && pg_ctl restart -D DATA_DIRECTORY   # on ${formatAddress(at)}, on its standbys first`,
+    ),
   }
 }
 
@@ -261,7 +289,6 @@ function wouldHang(facts: Facts, inspection: Inspection): Found[] {
 
 function syncFound(facts: Facts, { node }: Inspection, summary: string, names: string): Found {
   const at = nameOf(facts, node)
-  const database = facts.survey.database
   const attached = node.senders.map(
     (each) => `attached: ${each.applicationName || 'unnamed'}, ${each.state}, ${each.syncState}`,
   )
@@ -270,6 +297,6 @@ function syncFound(facts: Facts, { node }: Inspection, summary: string, names: s
     node: at,
     summary: `${formatAddress(at)}: ${summary}`,
     evidence: [`synchronous_standby_names: ${names}`, ...attached],
-    mend: `${psql(at, database, 'ALTER SYSTEM RESET synchronous_standby_names')} && ${psql(at, database, 'SELECT pg_reload_conf()')}`,
+    next: mend(alterSystem(facts, node, 'synchronous_standby_names', `''`)),
   }
 }

@@ -1,6 +1,7 @@
 import type { Inspection } from '../../model/inspection.ts'
+import { look, mend } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
-import { psql } from '../../model/shell.ts'
+import { psql, psqlAsSuperuser } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
@@ -53,14 +54,14 @@ function notUpdated(facts: Facts): Found[] {
     const [library, extension] = [releaseOf(node.citus?.version ?? null), seenIn(session)?.extension ?? null]
     const updated = releaseOf(extension)
     if (library === null || updated === null || library === updated) return []
-    const mend = psql(nameOf(facts, node), facts.survey.database, 'ALTER EXTENSION citus UPDATE')
+    const update = psqlAsSuperuser(nameOf(facts, node), facts.survey.database, 'ALTER EXTENSION citus UPDATE')
     return [
       serverFound(
         facts,
         node,
         `the library is Citus ${library}, the extension ${extension}`,
         [`citus_version(): ${node.citus?.version}`],
-        mend,
+        mend(update),
       ),
     ]
   })
@@ -76,5 +77,11 @@ function skew(facts: Facts, what: string, versionOf: (inspection: Inspection) =>
   if (versions.size < 2) return []
   const shown = [...versions].map(([version, nodes]) => `${what} ${version}: ${nodes.join(', ')}`)
   const summary = `${what} ${[...versions.keys()].join(' and ')} side by side`
-  return [{ group: null, node: null, summary, evidence: shown, mend: `upgrade ${what} where it is behind` }]
+  const [first] = facts.inspections
+  const sql = what === 'Citus' ? 'SELECT citus_version()' : 'SELECT version()'
+  const address = first ? nameOf(facts, first.node) : facts.coordinator.address
+  const next = look(
+    `${psql(address, facts.survey.database, sql)}   # on each; ${what} has to be upgraded where it is behind`,
+  )
+  return [{ group: null, node: null, summary, evidence: shown, next }]
 }
