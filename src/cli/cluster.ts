@@ -1,13 +1,14 @@
 import { type ConfigSources, defaultFiles } from '../config/load.ts'
 import type { LogLevel } from '../config/log-level.ts'
 import type { Config } from '../config/schema.ts'
+import { CitusHaError } from '../model/failure.ts'
 import type { Access } from '../walk/access.ts'
 import { type Loaded, loadCluster as load } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
 import { databasesIn } from '../walk/databases.ts'
 import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
-import type { ClusterOptions } from './cluster-options.ts'
+import { asTyped, type ClusterOptions } from './cluster-options.ts'
 import { unlessInterrupted } from './interrupted.ts'
 import { type Io, plain } from './io.ts'
 import { loggedIn } from './login.ts'
@@ -74,6 +75,10 @@ export async function withCluster<T>(
   try {
     const working = work({ config, access, database })
     return await unlessInterrupted(working, io.signal, () => nature === 'look' || access.onlyLooked)
+  } catch (error) {
+    throw error instanceof CitusHaError
+      ? new CitusHaError(error.code, asTyped(options)(error.message), { cause: error })
+      : error
   } finally {
     await access.close()
   }

@@ -9,6 +9,12 @@ const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed' | 'pla
     'committed or in doubt, but not yet verified on every node, or an old primary is not fenced (see below); run reconcile again',
 }
 
+/** Its next commands as `asTyped` has them. */
+export function withTyped(report: Report, typed: (text: string) => string): Report {
+  const refusals = report.refusals.map((refusal) => ({ ...refusal, next: typed(refusal.next) }))
+  return { ...report, refusals }
+}
+
 /** A report for people. */
 export function renderReport(report: Report, io: Io): string {
   const colors = colorsFor(io)
@@ -17,6 +23,7 @@ export function renderReport(report: Report, io: Io): string {
     ...report.refusals.flatMap((refusal) => [
       colors.red(`  group ${refusal.group}: ${refusal.reason} (${refusal.rule}): ${plain(refusal.summary)}`),
       ...refusal.evidence.map((line) => `    ${plain(line)}`),
+      `    next: ${plain(refusal.next)}`,
     ]),
     ...explainHint(report),
     ...report.changes.map(

@@ -27,8 +27,9 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
   const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
   const lines = [
     `${colors.bold(plain(databases.join(', ')))}: ${paint(headline)}`,
-    ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${plain(line)}`) : []),
     ...(outcome === 'refused' ? refusals.map((line) => colors.red(`  ${plain(line)}`)) : []),
+    ...(outcome === 'refused' && plan.length > 0 ? ['  without that, this would be done:'] : []),
+    ...(outcome === 'planned' || outcome === 'refused' ? plan.map((line) => `  ${plain(line)}`) : []),
     ...(outcome === 'refused' || why === null ? [] : [colors.red(`  ${plain(why)}`)]),
     ...(['switched', 'partly', 'late-writes'].includes(outcome)
       ? moves.map(({ group, from, to }) => `  group ${group}: ${from} -> ${to}`)

@@ -1,13 +1,17 @@
 import { COORDINATOR_GROUP, primaryOf, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
+import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { type CopyPlan, changesNothing, type Plan, type RowChange } from '../model/plan.ts'
 import { streamsFrom } from '../model/server-state.ts'
+import { psql } from '../model/shell.ts'
 import { type Entries, entriesOf } from '../walk/fence.ts'
 import type { View } from '../walk/look.ts'
+import { nextOfRefusal } from '../walk/next-step.ts'
 import type { SwitchoverOrder } from './order.ts'
+import { refusal } from './refusal.ts'
 
 /** One group: who is its primary, and who is to be. */
 export interface Move {
@@ -78,17 +82,20 @@ function clusterRefusals(
     (node): node is Answered => node.kind === 'answered' && node.prepared.length > 0,
   )
   return [
-    ...prepared.map(
-      ({ address }) => `${formatAddress(address)}: a change is in doubt there; run: citus-ha recover`,
+    ...prepared.map(({ address }) =>
+      refusal(`${formatAddress(address)}: a change is in doubt there`, 'citus-ha recover'),
     ),
     ...(isRightToWriteBy(plan) ? [] : [notRight(plan)]),
     ...diagnoses
       .filter((each) => isRefused(each) && (order.unreachable === 'refuse' || isEssential(each, groups)))
-      .map(refusedLine),
+      .map((each) => refusal(refusedLine(each), nextOfRefusal(each, view))),
     ...(order.unreachable === 'allow'
       ? []
-      : missing.map(
-          ({ node, why }) => `${node} cannot be fenced: ${why} (--allow-unreachable continues without it)`,
+      : missing.map(({ node, why }) =>
+          refusal(
+            `${node} cannot be fenced: ${why}`,
+            'citus-ha doctor   # or without it: --allow-unreachable',
+          ),
         )),
   ]
 }
@@ -123,14 +130,14 @@ function notRead(plan: Plan): string[] {
 
 /** Names the node whose row would change first. */
 function notRight({ changes, copies }: Plan): string {
-  const says = 'pg_dist_node is out of date; first run: citus-ha reconcile'
+  const says = 'pg_dist_node is out of date'
   const [first, ...more] = [...changes].sort((a, b) => Number(isRead(a)) - Number(isRead(b)))
-  if (!first) return says
+  if (!first) return refusal(says, 'citus-ha reconcile')
   const { group, nodeid, from, to, why } = first
   const row = copies[0]?.before.find((each) => each.nodeid === nodeid)
   const node = row ? formatAddress(row.address) : `node ${nodeid}`
   const others = more.length === 0 ? '' : `, and ${more.length} more`
-  return `${says} (group ${group}, ${node}: ${from} -> ${to}, ${why}${others})`
+  return refusal(`${says} (group ${group}, ${node}: ${from} -> ${to}, ${why}${others})`, 'citus-ha reconcile')
 }
 
 function moveOf(
@@ -139,8 +146,10 @@ function moveOf(
   { to, maxLag }: SwitchoverOrder,
   refusals: string[],
 ): Move | null {
-  const say = (why: string) => {
-    refusals.push(`group ${group}: ${why}`)
+  const { database } = view.survey
+  const standbysShown = `citus-ha status --group ${group}`
+  const say = (why: string, next = standbysShown) => {
+    refusals.push(refusal(`group ${group}: ${why}`, next))
     return null
   }
   if (!primary || standing !== 'sound') return null
@@ -152,7 +161,10 @@ function moveOf(
     (node) => streamsFrom(node, primary) && node.citus?.useSecondaryNodes === 'never',
   )
   const target = to ? wanted(view, to) : closest(able)
-  if (target === 'silent') return say(`${formatAddress(to ?? primary.address)} does not answer`)
+  if (target === 'silent') {
+    const silent = to ?? primary.address
+    return say(`${formatAddress(silent)} does not answer`, commandOf(ask(silent, database)))
+  }
   if (target === null) return say('no standby streams from its primary')
   const at = formatAddress(target.address)
   if (target.instance === primary.instance) return say(`${at} is already its primary`)
@@ -160,20 +172,29 @@ function moveOf(
   if (target.systemIdentifier !== primary.systemIdentifier || target.citus?.localGroup !== group)
     return say(`${at} does not belong to this group`)
   if (!streamsFrom(target, primary))
-    return say(`${at} does not stream from ${formatAddress(primary.address)}`)
+    return say(
+      `${at} does not stream from ${formatAddress(primary.address)}`,
+      psql(target.address, 'postgres', 'SELECT status, sender_host FROM pg_stat_wal_receiver'),
+    )
   const lag = lagOf(target, primary)
-  if (lag > maxLag) return say(`${at} is ${lag} bytes behind, more than maxLag (${maxLag})`)
+  if (lag > maxLag)
+    return say(
+      `${at} is ${lag} bytes behind, more than maxLag (${maxLag})`,
+      `${standbysShown}   # again, until LAG is less`,
+    )
   const barred = barredAt(view, answeredCopies(view), group, target.address)
   if (barred)
     return say(
-      `${formatAddress(barred)}: the group may not be given the address ${at}: name it under "standbys", then run citus-ha install`,
+      `${formatAddress(barred)}: the group may not be given the address ${at}`,
+      `citus-ha install --user postgres   # with ${at} under "standbys" of the configuration`,
     )
   // The intent names it on the coordinator: one that is registered as localhost is known here by another name.
   const own = primary.address
   const untold = barredAt(view, [view.coordinator], group, own)
   if (untold)
     return say(
-      `${formatAddress(untold)} does not know ${formatAddress(own)} as one of its addresses: run citus-ha install with it as --coordinator`,
+      `${formatAddress(untold)} does not know ${formatAddress(own)} as one of its addresses`,
+      `citus-ha install --user postgres   # with ${formatAddress(own)} under "coordinators" of the configuration`,
     )
   return { group, from: primary, to: target }
 }

@@ -3,6 +3,8 @@ import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal, statement } from '../db/sql.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import { psqlAsSuperuser } from '../model/shell.ts'
+import { refusal } from './refusal.ts'
 
 const ANSWER_MS = 5000
 /** What a client prepares it also ends, within milliseconds as a rule. */
@@ -51,21 +53,30 @@ export function judgeClients(
           role === null
             ? `DATABASE ${identifier(database ?? '')}`
             : `ROLE ${identifier(role)}${database === null ? '' : ` IN DATABASE ${identifier(database)}`}`
-        return `${at}: a setting would let it continue to write there (default_transaction_read_only = off): ALTER ${whose} RESET default_transaction_read_only`
+        return refusal(
+          `${at}: a setting would let it continue to write there (default_transaction_read_only = off)`,
+          psqlAsSuperuser(node, database ?? 'postgres', `ALTER ${whose} RESET default_transaction_read_only`),
+        )
       }),
-      ...subscriptions.map(
-        ({ name, database }) =>
-          `${at}, database ${database}: the subscription ${name} would continue to write there: ALTER SUBSCRIPTION ${identifier(name)} DISABLE, and ENABLE on the new primary`,
+      ...subscriptions.map(({ name, database }) =>
+        refusal(
+          `${at}, database ${database}: the subscription ${name} would continue to write there`,
+          `${psqlAsSuperuser(node, database, `ALTER SUBSCRIPTION ${identifier(name)} DISABLE`)}   # and ENABLE on the new primary`,
+        ),
       ),
-      ...prepared.map(
-        ({ gid, owner, database }) =>
-          `${at}, database ${database}: ${owner} has prepared ${literal(gid)}, which could be committed there afterwards: commit it or roll it back first`,
+      ...prepared.map(({ gid, owner, database }) =>
+        refusal(
+          `${at}, database ${database}: ${owner} has prepared ${literal(gid)}, which could be committed there afterwards`,
+          `${psqlAsSuperuser(node, database, `ROLLBACK PREPARED ${literal(gid)}`)}   # or COMMIT PREPARED: ${owner} decides`,
+        ),
       ),
       ...closed
         .filter(({ citus }) => citus)
-        .map(
-          ({ name }) =>
-            `${at}: database ${name} also has Citus, and this role may not connect to it; run as a superuser: citus-ha install, for that database`,
+        .map(({ name }) =>
+          refusal(
+            `${at}: database ${name} also has Citus, and this role may not connect to it`,
+            `citus-ha install --user postgres   # with ${name} under "databases" of the configuration`,
+          ),
         ),
     ],
     warnings: [

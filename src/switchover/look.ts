@@ -9,8 +9,10 @@ import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
 import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { intentsIn } from '../model/intent.ts'
-import { formatAddress, sameAddress } from '../model/node.ts'
+import { ask, commandOf } from '../model/next-step.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
+import { psql, psqlAsSuperuser } from '../model/shell.ts'
 import { wasAway } from '../observe/failure.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
@@ -22,6 +24,7 @@ import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
 import { judgeClients, readClients } from './clients.ts'
 import type { SwitchoverOrder } from './order.ts'
+import { GRANT, refusal } from './refusal.ts'
 import { rehearse } from './rehearsal.ts'
 
 export interface Looked {
@@ -109,11 +112,12 @@ async function rehearsed(
   const [coordinator] = own.entries.entries
   for (const each of failed) {
     const isNeeded = coordinator !== undefined && sameAddress(each.node, coordinator.node)
-    const why = `${formatAddress(each.node)} failed in a rehearsal of the change, ${whyAiling(each)}; to find the cause, run: ${nextCommand(each, request.database)}`
-    if (isNeeded) told.refusals.push(why)
+    const why = `${formatAddress(each.node)} failed in a rehearsal of the change, ${whyAiling(each)}`
+    const next = nextCommand(each, request.database)
+    if (isNeeded) told.refusals.push(refusal(why, next))
     else if (unreachable === 'refuse')
-      told.refusals.push(`${why}; or continue without it: --allow-unreachable`)
-    else told.warnings.push(`${why}; it is left out`)
+      told.refusals.push(refusal(why, `${next}   # or continue without it: --allow-unreachable`))
+    else told.warnings.push(`${why}; it is left out; to find the cause, run: ${next}`)
   }
   return failed
 }
@@ -134,9 +138,14 @@ async function leftOut(
       const at = `${formatAddress(from.address)}: database ${name}`
       if (seen.kind === 'answered') {
         const isNode = (seen.citus?.catalog.length ?? 0) > 0
-        return isNode ? [`${at} also has Citus but would not be switched: name it under "databases"`] : []
+        const why = `${at} also has Citus but would not be switched`
+        return isNode
+          ? [refusal(why, `citus-ha config check   # once ${name} is under "databases" of the configuration`)]
+          : []
       }
-      return seen.cause === 'no-database' ? [] : [`${at} cannot be read (${seen.cause})`]
+      return seen.cause === 'no-database'
+        ? []
+        : [refusal(`${at} cannot be read (${seen.cause})`, commandOf(ask(from.address, name)))]
     }),
   )
   return found.flat()
@@ -189,30 +198,45 @@ const mayRows = z.array(z.object({ name: z.string(), may_alter: z.boolean() }))
 function namesToFollow({ claims }: WalkRequest, moves: readonly Move[]): string[] {
   return moves
     .filter(({ from }) => claims.following.some((name) => sameAddress(name, from.address)))
-    .map(
-      ({ group, from }) =>
+    .map(({ group, from }) =>
+      refusal(
         `group ${group}: ${formatAddress(from.address)} follows the primary by itself (addresses, follows): switch it with the tool that moves that name`,
+        `citus-ha status --group ${group}   # after that`,
+      ),
     )
 }
 
 async function askServers(
   access: Access,
   { database }: WalkRequest,
-  { from, to }: Move,
+  { group, from, to }: Move,
   told: Told,
 ): Promise<void> {
-  const grant = 'a superuser grants it with: citus-ha install --switchover'
   let targetRecovers = true
   await asking(access, to.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/target'), LIMIT_MS)
     const at = formatAddress(to.address)
     const seen = targetRow.parse(rows?.[0])
     targetRecovers = seen.recovers
-    if (!seen.is_standby) told.refusals.push(`${at}: it has been promoted meanwhile: run citus-ha reconcile`)
-    if (!seen.may_promote) told.refusals.push(`${at}: this role may not call pg_promote(); ${grant}`)
-    if (seen.replay_paused) told.refusals.push(`${at}: its replay is paused`)
+    if (!seen.is_standby)
+      told.refusals.push(
+        refusal(`${at}: it has been promoted meanwhile`, `citus-ha reconcile --group ${group}`),
+      )
+    if (!seen.may_promote) told.refusals.push(refusal(`${at}: this role may not call pg_promote()`, GRANT))
+    if (seen.replay_paused)
+      told.refusals.push(
+        refusal(
+          `${at}: its replay is paused`,
+          psqlAsSuperuser(to.address, database, 'SELECT pg_wal_replay_resume()'),
+        ),
+      )
     if (seen.apply_delay !== null && seen.apply_delay !== '0')
-      told.refusals.push(`${at}: recovery_min_apply_delay is ${seen.apply_delay}`)
+      told.refusals.push(
+        refusal(
+          `${at}: recovery_min_apply_delay is ${seen.apply_delay}`,
+          altered(to.address, database, 'recovery_min_apply_delay = 0'),
+        ),
+      )
   })
   await asking(access, from.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/primary'), LIMIT_MS)
@@ -220,18 +244,23 @@ async function askServers(
     // Left over from when it was an old primary itself, and started again as it was.
     if (recovers && !targetRecovers)
       told.refusals.push(
-        `${formatAddress(to.address)}: citus.recover_2pc_interval is -1: as a primary its Citus would recover no prepared transaction; run there: ALTER SYSTEM RESET citus.recover_2pc_interval; SELECT pg_reload_conf()`,
+        refusal(
+          `${formatAddress(to.address)}: citus.recover_2pc_interval is -1: as a primary its Citus would recover no prepared transaction`,
+          altered(to.address, database, `citus.recover_2pc_interval = '60s'`),
+        ),
       )
     const [alter] = has_parameter_privileges
       ? await session.run(statement('switchover/may-alter'), LIMIT_MS)
       : [[{ name: 'default_transaction_read_only', may_alter: false }]]
     const denied = superuser ? [] : mayRows.parse(alter).filter((each) => !each.may_alter)
     const at = formatAddress(from.address)
-    const why = has_parameter_privileges ? grant : 'before PostgreSQL 15 only a superuser may: connect as one'
+    const next = has_parameter_privileges
+      ? GRANT
+      : `citus-ha switchover --group ${group} --coordinator postgres://SUPERUSER@HOST:PORT/${encodeURIComponent(database)}   # before PostgreSQL 15 only a superuser may`
     const names = denied.map(({ name }) => name).join(', ')
-    if (names !== '') told.refusals.push(`${at}: this role may not set ${names}; ${why}`)
+    if (names !== '') told.refusals.push(refusal(`${at}: this role may not set ${names}`, next))
     if (!superuser && !may_reload)
-      told.refusals.push(`${at}: this role may not call pg_reload_conf(); ${grant}`)
+      told.refusals.push(refusal(`${at}: this role may not call pg_reload_conf()`, GRANT))
     const clients = judgeClients(from.address, await readClients(session))
     told.refusals.push(...clients.refusals)
     told.warnings.push(...clients.warnings)
@@ -253,7 +282,9 @@ async function askDoctor(
   if (servers.length === 0) return
   const facts = await factsAbout(access, request, seen, servers, maxLag)
   told.refusals.push(
-    ...errorsAfter(facts, moves).map(({ id, summary, mend }) => `${id}: ${summary}: ${mend}`),
+    ...errorsAfter(facts, moves).map((each) =>
+      refusal(`${each.id}: ${each.summary}`, each.mend ?? each.look ?? ''),
+    ),
   )
   for (const { from, to } of moves) {
     const [was, is] = [from, to].map((node) =>
@@ -262,7 +293,12 @@ async function askDoctor(
     if (!was || !is) continue
     const at = formatAddress(from.address)
     if (was.slots.kind === 'unseen')
-      told.refusals.push(`${at}: its replication slots could not be read: ${was.slots.why}`)
+      told.refusals.push(
+        refusal(
+          `${at}: its replication slots could not be read: ${was.slots.why}`,
+          psql(from.address, request.database, SLOTS),
+        ),
+      )
     const lost = lostSlots(was, [is])
     for (const slot of was.slots.kind === 'seen' ? was.slots.value : []) {
       const what = describeSlot(slot)
@@ -270,11 +306,22 @@ async function askDoctor(
         told.plan.push(
           `${at}: ${what} is not on ${formatAddress(to.address)}: changes that were not consumed by then are lost`,
         )
-        if (slotLoss === 'refuse') told.refusals.push(`${at}: ${what} would be lost (--allow-slot-loss)`)
+        if (slotLoss === 'refuse')
+          told.refusals.push(
+            refusal(
+              `${at}: ${what} would be lost`,
+              `${psql(from.address, request.database, SLOTS)}   # or lose it: --allow-slot-loss`,
+            ),
+          )
       } else if (slot.type === 'physical') told.plan.push(`${at}: ${what} stays there`)
     }
   }
 }
+
+const SLOTS = 'SELECT slot_name, slot_type, active FROM pg_replication_slots'
+
+const altered = (node: HostPort, database: string, setting: string) =>
+  psqlAsSuperuser(node, database, `ALTER SYSTEM SET ${setting}`, 'SELECT pg_reload_conf()')
 
 const busyRow = z.object({
   busy: z.array(
@@ -297,7 +344,10 @@ async function askCoordinator(
     for (const { pid, application, statement: said } of busyRow.parse(rows?.[0]).busy) {
       const what = said && access.clientTexts === 'shown' ? `: ${said.replace(/\s+/g, ' ')}` : ''
       told.refusals.push(
-        `${at}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards${what}`,
+        refusal(
+          `${at}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards${what}`,
+          `${psql(coordinator.address, database, `SELECT state, query FROM pg_stat_activity WHERE pid = ${pid}`)}   # wait for its end`,
+        ),
       )
     }
     const groups = intArrayLiteral(moves.map(({ group }) => group))

@@ -24,6 +24,7 @@ import { type Looked, lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { Overtaken, TooLate } from './patience.ts'
 import { NotAskedFor } from './promote.ts'
+import { refusal } from './refusal.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { holdInRounds } from './rounds.ts'
 import type { Side } from './side.ts'
@@ -70,7 +71,12 @@ async function switched(
   const now = isOld ? await clock.time('check again', () => lookBefore(access, requests, order)) : looked
   const changed = sameMoves(looked, now)
     ? []
-    : ['the situation has changed since the confirmation: run the same command again']
+    : [
+        refusal(
+          'the situation has changed since the confirmation',
+          `citus-ha switchover ${order.host === null ? `--group ${order.groups.join(',')}` : `--node ${order.host}`} --dry-run   # then run the same command again`,
+        ),
+      ]
   const refusals = [...now.refusals, ...changed]
   if (refusals.length > 0) return { ...before.refused(refusals), plan }
   const scopes = scopesOf(access, requests, now, order)

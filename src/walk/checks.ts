@@ -41,7 +41,7 @@ export function requireCoordinator(survey: Survey): Answered {
 }
 
 function toOpen(cause: UnreadableCause): string {
-  if (cause === 'privilege') return '; a superuser grants it with: citus-ha install --coordinator URL'
+  if (cause === 'privilege') return '; a superuser grants it with: citus-ha install --user postgres'
   return cause === 'auth' ? '; check pg_hba.conf there, and the password' : ''
 }
 

@@ -66,7 +66,9 @@ function requireForgettable(row: CatalogRow, { address, group }: ForgetOrder, re
   if (group !== null && row.group !== group) throw refuse(`belongs to group ${row.group}, not ${group}`)
   if (row.isclone) throw refuse('is registered as a clone: citus_remove_clone_node removes it')
   if (row.role === 'primary') {
-    throw refuse(`is the primary of group ${row.group}: forget removes secondaries only`)
+    throw refuse(
+      `is the primary of group ${row.group}: forget removes secondaries only; a switchover moves a primary’s row: citus-ha switchover --group ${row.group}`,
+    )
   }
   if (request.register.some((standby) => sameAddress(standby.address, address))) {
     throw refuse(

@@ -101,19 +101,19 @@ export function requireInstalled(coordinator: Answered, migration: number): void
   if (installed && !installed.mayExecute) {
     throw new CitusHaError(
       'configuration',
-      `${node}: this role may not use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
+      `${node}: this role may not use the schema citus_ha; a superuser grants it with: citus-ha install --user postgres --role NAME`,
     )
   }
   if (!installed || installed.migration < migration) {
     throw new CitusHaError(
       'not-installed',
-      `${node}: the schema citus_ha is ${installed ? 'old' : 'missing'}; a superuser installs it with: citus-ha install --coordinator URL`,
+      `${node}: the schema citus_ha is ${installed ? 'old' : 'missing'}; a superuser installs it with: citus-ha install --user postgres`,
     )
   }
   if (installed.drift.length > 0) {
     throw new CitusHaError(
       'not-installed',
-      `${node}: functions in the schema citus_ha differ from those of this citus-ha (${installed.drift.join(', ')}); a superuser creates them again with: citus-ha install --coordinator URL`,
+      `${node}: functions in the schema citus_ha differ from those of this citus-ha (${installed.drift.join(', ')}); a superuser creates them again with: citus-ha install --user postgres`,
     )
   }
 }

@@ -16,6 +16,7 @@ import { describeRegistration } from '../plan/registrations.ts'
 import type { Acted } from './act.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
+import { nextOfRefusal } from './next-step.ts'
 import { changeOf } from './register.ts'
 
 /** What a walk did, from what it saw, what became of its plan, and what the copies say now. */
@@ -31,7 +32,7 @@ export function reportOf(
     groups === null || groups.includes(group) || group === COORDINATOR_GROUP
   const refusals = view.diagnoses
     .filter((diagnosis) => diagnosis.standing === 'refused' && concerned(diagnosis.group))
-    .map(refusalOf)
+    .map((diagnosis) => refusalOf(diagnosis, view))
   const blockers = acted.kind === 'blocked' ? acted.blockers : []
   const unfenced = 'unfenced' in acted ? acted.unfenced : []
   const trouble = [
@@ -170,6 +171,7 @@ function distinct(remarks: readonly Remark[]): Remark[] {
   return [...new Map(remarks.map((each) => [JSON.stringify(each), each])).values()]
 }
 
-function refusalOf({ group, code, rule, summary, evidence }: Diagnosis): Refusal {
-  return { group, reason: code, rule, summary, evidence }
+function refusalOf(diagnosis: Diagnosis, view: View): Refusal {
+  const { group, code, rule, summary, evidence } = diagnosis
+  return { group, reason: code, rule, summary, evidence, next: nextOfRefusal(diagnosis, view) }
 }

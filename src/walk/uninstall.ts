@@ -77,7 +77,7 @@ export async function lookToUninstall(
   const nodes = ownNodes(seen)
   for (const { superuser, address } of nodes) {
     if (superuser) continue
-    const why = `${formatAddress(address)}: uninstall needs a superuser; connect as one, for example with --user postgres`
+    const why = `${formatAddress(address)}: uninstall needs a superuser: citus-ha uninstall --user postgres`
     throw new CitusHaError('configuration', why)
   }
   const targets: Target[] = []
@@ -132,10 +132,11 @@ function inDoubt({ survey, coordinator, diagnoses, plan }: View): string[] {
     .filter(({ installed }) => installed?.keepsTransactions)
     .map(
       ({ address }) =>
-        `${formatAddress(address)}: it still guards Citus’s records of a group whose primary was down; that ends after ten minutes: try again then`,
+        `${formatAddress(address)}: it still guards Citus’s records of a group whose primary was down; that ends after ten minutes; then run again: citus-ha uninstall`,
     )
   const old = plan.oldPrimaries.map(
-    ({ node }) => `${formatAddress(node)}: an old primary is still running there: make it a standby first`,
+    ({ node }) =>
+      `${formatAddress(node)}: an old primary is still running there and has to become a standby first: citus-ha doctor has the command`,
   )
   return [...groups, ...prepared, ...intents, ...remedies, ...kept, ...old]
 

@@ -105,7 +105,7 @@ describe('the first run ever', () => {
     const ran = await citusHa(['reconcile', ...visitor])
     expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
     expect(ran.stderr).toMatch(
-      /the schema citus_ha is missing; a superuser installs it with: citus-ha install --coordinator URL/,
+      /the schema citus_ha is missing; a superuser installs it with: citus-ha install .*--user postgres/,
     )
   })
 

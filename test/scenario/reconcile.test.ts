@@ -68,7 +68,7 @@ describe('reconcile after a promotion', () => {
     const ran = await citusHa(['history', '--coordinator', coordinator.url(database, 'plain')])
     expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
     expect(ran.stderr).toContain(
-      `${at('coordinator')}: this role may not use the schema citus_ha; a superuser grants it with: citus-ha install --role NAME`,
+      `${at('coordinator')}: this role may not use the schema citus_ha; a superuser grants it with: citus-ha install --coordinator ${coordinator.url(database, 'plain')} --user postgres --role NAME`,
     )
   })
 

@@ -320,7 +320,9 @@ describe('standbys of the file', () => {
       await expectRoutes()
       const again = await scenario.run('forget', at(SPARE))
       expect(again).toMatchObject({ exitCode: 2, stdout: '' })
-      expect(again.stderr).toBe(`citus-ha: ${at(SPARE)} is not in pg_dist_node (app)\n`)
+      expect(again.stderr).toBe(
+        `citus-ha: ${at(SPARE)} is not in pg_dist_node (app); the nodes that are: citus-ha status ${scenario.options.join(' ')}\n`,
+      )
       expect(await scenario.reconcile()).toMatchObject({ outcome: 'converged', changes: [] })
     })
 

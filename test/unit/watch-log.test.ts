@@ -56,6 +56,7 @@ const refusal: Refusal = {
   rule: 'D041',
   summary: 'two take writes',
   evidence: [],
+  next: 'citus-ha status',
 }
 const blocked = (failures: number, groups = [1]) =>
   acted({

@@ -17,6 +17,7 @@ import { documentOf, exitCodeOfAll } from '../../walk/order.ts'
 import { walk } from '../../walk/walk.ts'
 import {
   addClusterOptions,
+  asTyped,
   type ClusterOptions,
   databasesOf,
   databasesSeen,
@@ -29,7 +30,7 @@ import { handOver } from '../handover.ts'
 import { type Io, plain, printJson } from '../io.ts'
 import { type Log, openLog } from '../log.ts'
 import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
-import { renderReport } from '../render-report.ts'
+import { renderReport, withTyped } from '../render-report.ts'
 
 interface EventOptions extends ClusterOptions {
   readonly node?: HostPort
@@ -152,8 +153,9 @@ async function answer(
       return await obeyAll(session, orders, tool, await openLog(options.logLevel, io), limited)
     })
     exit(exitCodeOfAll(ran))
-    if (options.json) printJson(io, documentOf(ran))
-    else for (const report of ran.done) io.stdout.write(renderReport(report, io))
+    const typed = { ...ran, done: ran.done.map((report) => withTyped(report, asTyped(options))) }
+    if (options.json) printJson(io, documentOf(typed))
+    else for (const report of typed.done) io.stdout.write(renderReport(report, io))
   } catch (error) {
     if (!late.aborted || io.signal.aborted) throw error
     const { outcome, exitCode, says } = outOfTime(begun, options.timeout)

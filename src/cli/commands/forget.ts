@@ -7,6 +7,7 @@ import { describeError } from '../../walk/describe-error.ts'
 import { type ForgetOrder, type Forgettable, findForgettable, forget } from '../../walk/forget.ts'
 import {
   addClusterOptions,
+  asTyped,
   type ClusterOptions,
   databasesOf,
   requestOf,
@@ -45,7 +46,7 @@ export function forgetCommand(command: Command, io: Io, exit: (code: number) => 
       const lines = await withCluster(options, io, (session) => everywhere(session, order, options, io))
       exit(Math.max(...lines.map(exitCodeOf)))
       if (options.json) printJson(io, { exitCode: Math.max(...lines.map(exitCodeOf)), databases: lines })
-      else for (const line of lines) io.stdout.write(render(line))
+      else for (const line of lines) io.stdout.write(render(line, asTyped(options)))
     })
 }
 
@@ -78,7 +79,10 @@ async function everywhere(
   }
   if (found.length === 0) {
     const where = databases.join(', ')
-    throw new CitusHaError('usage', `${formatAddress(order.address)} is not in pg_dist_node (${where})`)
+    throw new CitusHaError(
+      'usage',
+      `${formatAddress(order.address)} is not in pg_dist_node (${where}); the nodes that are: citus-ha status`,
+    )
   }
   if (found.some(({ bereft }) => bereft.length > 0) && !options.force)
     return found.map((each) => lineOf(each, 'refused', []))
@@ -137,12 +141,15 @@ function exitCodeOf({ outcome }: Line): number {
 const SAYS: Readonly<Record<Line['outcome'], string>> = {
   forgotten: 'forgotten on',
   planned: 'would be forgotten; nothing was changed',
-  refused: 'not forgotten: reads would have no secondary left in its group; --force removes it nevertheless',
+  refused: 'not forgotten: reads would have no secondary left in its group',
   failed: 'not forgotten',
   unproved: 'removed on the coordinator, but not yet verified on every node',
 }
 
-function render({ database, address, group, nodeid, outcome, bereft, copies, warnings }: Line): string {
+function render(
+  { database, address, group, nodeid, outcome, bereft, copies, warnings }: Line,
+  typed: (text: string) => string,
+): string {
   const open = copies.filter(({ state }) => state !== 'right')
   const lines = [
     `${database}: ${address} (group ${group}, node ${nodeid}): ${SAYS[outcome]}${outcome === 'forgotten' ? ` ${everyCopy(copies)}` : ''}`,
@@ -151,6 +158,9 @@ function render({ database, address, group, nodeid, outcome, bereft, copies, war
       ({ node, role, state, detail }) => `  ${node} (${role}): ${state}${detail ? `: ${detail}` : ''}`,
     ),
     ...warnings.map((warning) => `  warning: ${warning}`),
+    ...(outcome === 'refused'
+      ? [`  next: ${typed(`citus-ha forget ${address} --force`)}   # removes it all the same`]
+      : []),
   ]
   return `${lines.join('\n')}\n`
 }

@@ -12,9 +12,11 @@ import type { Answered } from '../../model/observation.ts'
 import { Clock } from '../../walk/clock.ts'
 import { allowedOf, installOne, ownNodes, recordProofs } from '../../walk/install.ts'
 import { observe, type View, view } from '../../walk/look.ts'
+import { nextOfRefusal } from '../../walk/next-step.ts'
 import { unlistedStandbys } from '../../walk/unlisted.ts'
 import {
   addClusterOptions,
+  asTyped,
   type ClusterOptions,
   databasesOf,
   requestOf,
@@ -93,7 +95,7 @@ interface Done {
   readonly dryRun: boolean
   /** Groups whose line was recorded. */
   readonly recorded: readonly number[]
-  readonly left: readonly { group: number; summary: string; evidence: readonly string[] }[]
+  readonly left: readonly { group: number; summary: string; evidence: readonly string[]; next: string }[]
   readonly warnings: readonly string[]
 }
 
@@ -146,19 +148,23 @@ async function installDatabase(session: Session, options: InstallOptions, io: Io
     say(`${where}: ${sentence(step, dryRun ? 'conditional' : 'past')}`)
   }
   const left = leftOut(after)
-  for (const { group, summary, evidence } of left) {
+  for (const { group, summary, evidence, next } of left) {
     say(`group ${group}: left out, nothing was recorded: ${summary}`)
     for (const line of evidence) say(`  ${line}`)
+    say(`  next: ${asTyped(options)(next)}   # then citus-ha install again`)
   }
   const warnings = await unlistedStandbys(access, request, after)
   for (const line of warnings) say(`warning: ${line}`)
   return { database, parts, dryRun, recorded, left, warnings }
 }
 
-function leftOut({ diagnoses }: View): Done['left'] {
-  return diagnoses
+function leftOut(seen: View): Done['left'] {
+  return seen.diagnoses
     .filter(({ standing }) => standing === 'refused')
-    .map(({ group, summary, evidence }) => ({ group, summary, evidence }))
+    .map((each) => {
+      const { group, summary, evidence } = each
+      return { group, summary, evidence, next: nextOfRefusal(each, seen) }
+    })
 }
 
 /** Before anything is changed on any of them. @throws CitusHaError */
@@ -167,7 +173,7 @@ function requireSuperusers(nodes: readonly Answered[]): void {
   if (!node) return
   throw new CitusHaError(
     'configuration',
-    `${formatAddress(node.address)}: install needs a superuser; connect as one, for example with --user postgres`,
+    `${formatAddress(node.address)}: install needs a superuser: citus-ha install --user postgres`,
   )
 }
 

@@ -7,6 +7,7 @@ import { DEFAULT_WAIT_MS, documentOf, exitCodeOfAll, type Order, orderedWalk } f
 import { type WalkRequest, walk } from '../../walk/walk.ts'
 import {
   addClusterOptions,
+  asTyped,
   audienceOf,
   type ClusterOptions,
   requestOf,
@@ -17,7 +18,7 @@ import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
 import { openLog } from '../log.ts'
 import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
-import { renderReport } from '../render-report.ts'
+import { renderReport, withTyped } from '../render-report.ts'
 
 interface ReconcileOptions extends ClusterOptions {
   readonly group?: number
@@ -75,8 +76,9 @@ export function reconcileCommand(command: Command, io: Io, exit: (code: number) 
         audienceOf(options),
       )
       exit(exitCodeOfAll(ran))
-      if (options.json) printJson(io, documentOf(ran))
-      else for (const report of ran.done) io.stdout.write(renderReport(report, io))
+      const typed = { ...ran, done: ran.done.map((report) => withTyped(report, asTyped(options))) }
+      if (options.json) printJson(io, documentOf(typed))
+      else for (const report of typed.done) io.stdout.write(renderReport(report, io))
     })
 }
 

@@ -3,7 +3,14 @@ import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
 import { exitCodeOfSwitchover } from '../../model/switchover.ts'
 import type { SwitchoverOrder } from '../../switchover/order.ts'
-import { addClusterOptions, type ClusterOptions, databasesOf, requestOf, withCluster } from '../cluster.ts'
+import {
+  addClusterOptions,
+  asTyped,
+  type ClusterOptions,
+  databasesOf,
+  requestOf,
+  withCluster,
+} from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
 import { addressOption, durationOption, durationWithDefault, groupsOption } from '../options.ts'
 import { renderSwitchover } from '../render-switchover.ts'
@@ -74,7 +81,7 @@ export function switchoverCommand(command: Command, io: Io, exit: (code: number)
       const order = orderOf(options, io)
       // Loaded here: no other command should wait for it.
       const { switchover } = await import('../../switchover/switchover.ts')
-      const report = await withCluster(
+      const found = await withCluster(
         options,
         io,
         async (session) => {
@@ -91,6 +98,7 @@ export function switchoverCommand(command: Command, io: Io, exit: (code: number)
         },
         'person',
       )
+      const report = { ...found, refusals: found.refusals.map(asTyped(options)) }
       exit(exitCodeOfSwitchover(report))
       if (options.json) printJson(io, { exitCode: exitCodeOfSwitchover(report), ...report })
       else io.stdout.write(renderSwitchover(report, io))

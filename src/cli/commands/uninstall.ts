@@ -13,6 +13,7 @@ import {
 } from '../../walk/uninstall.ts'
 import {
   addClusterOptions,
+  asTyped,
   type ClusterOptions,
   databasesOf,
   requestOf,
@@ -59,7 +60,7 @@ export function uninstallCommand(command: Command, io: Io, exit: (code: number) 
       const exitCode = exitCodeOf(result)
       exit(exitCode)
       if (options.json) printJson(io, { exitCode, ...documentOf(result) })
-      else io.stdout.write(render(result))
+      else io.stdout.write(render(result, asTyped(options)))
     })
 }
 
@@ -101,7 +102,7 @@ async function everywhere(session: Session, options: UninstallOptions, io: Io): 
   if (refusals.length > 0) return { ...outcome('refused'), done: [] }
   if (planned.length === 0) return outcome('nothing to remove')
   if (options.dryRun) return outcome('planned')
-  if (!options.yes && !(await isAgreed(outcome('planned'), io)))
+  if (!options.yes && !(await isAgreed(outcome('planned'), options, io)))
     return { ...outcome('not confirmed'), done: [] }
   const done = await uninstallEverywhere(session.access, found, order, look)
   return { outcome: 'removed', refusals, ...done }
@@ -125,8 +126,8 @@ function plannedOf(found: readonly Uninstallation[]): Uninstalled['done'] {
   return [...inDatabases, ...roles]
 }
 
-async function isAgreed(planned: Result, io: Io): Promise<boolean> {
-  io.stderr.write(render(planned))
+async function isAgreed(planned: Result, options: UninstallOptions, io: Io): Promise<boolean> {
+  io.stderr.write(render(planned, asTyped(options)))
   return (await io.ask?.('Remove citus-ha from this cluster? [y/N] ')) ?? false
 }
 
@@ -148,13 +149,18 @@ const SAYS: Readonly<Record<Result['outcome'], string | null>> = {
   'not confirmed': 'not confirmed; nothing was changed',
 }
 
-function render({ outcome, done, stays, failure, refusals }: Result): string {
+function render(
+  { outcome, done, stays, failure, refusals }: Result,
+  typed: (text: string) => string,
+): string {
   const said = SAYS[outcome]
   const when = outcome === 'removed' ? 'past' : 'conditional'
   const lines = [
     ...(said === null ? [] : [said]),
     ...done.map(({ node, database, step }) => `${node}, database ${database}: ${sentence(step, when)}`),
-    ...(outcome === 'refused' ? refusals : stays.map(staysLine)),
+    ...(outcome === 'refused'
+      ? [...refusals, `next: ${typed('citus-ha uninstall --dry-run')}   # again, once none of these is left`]
+      : stays.map(staysLine)),
     ...(failure === null ? [] : [`not completed: ${failure}; run the same command again`]),
   ]
   return lines.map((line) => `${plain(line)}\n`).join('')

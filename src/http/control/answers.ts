@@ -141,6 +141,7 @@ export const report = z.strictObject({
       rule: z.string(),
       summary: z.string(),
       evidence: lines,
+      next: z.string(),
     }),
   ),
   blockers: z.array(blocker),
