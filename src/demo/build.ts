@@ -1,6 +1,7 @@
 import { chown, mkdir, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ConfigError } from '../config/config-error.ts'
 import type { Account } from './account.ts'
 import { type Backend, backendSettings, installBackend } from './backend.ts'
 import type { Binaries } from './binaries.ts'
@@ -29,10 +30,20 @@ export interface Placed extends Planned {
 
 /** The cluster's directory: `citus-ha-…` in the temporary one by default; readable by nobody else. */
 export async function makeDirectory(wanted: string | undefined, account: Account | null): Promise<string> {
-  const directory = wanted ?? (await mkdtemp(join(tmpdir(), 'citus-ha-')))
+  const directory = wanted ?? (await temporary())
   if (wanted !== undefined) await mkdir(wanted, { mode: 0o700 })
   if (account) await chown(directory, account.uid, account.gid)
   return directory
+}
+
+/** @throws ConfigError where the directory for temporary files cannot be used */
+async function temporary(): Promise<string> {
+  try {
+    return await mkdtemp(join(tmpdir(), 'citus-ha-'))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ConfigError(`TMPDIR: no directory can be created in ${tmpdir()} (${code})`)
+  }
 }
 
 /** A server object on a free port; nothing exists on disk yet. */
