@@ -49,9 +49,9 @@ function decoded(text: string): string {
   }
 }
 
-/** One that names its cluster itself, or is about none, stays as it is. */
+/** One that names its cluster itself, or is about none, stays as it is; so does a sentence about citus-ha. */
 const OWN_COMMAND =
-  /\bcitus-ha (?!(?:completion|config|demo|event|explain|help|rules|version)\b)[a-z]+\b(?![^#;]*--(?:config|coordinator)\b)/g
+  /\bcitus-ha (?:doctor|fence|forget|history|install|pause|reconcile|recover|release|relearn|resume|status|switchover|uninstall|watch)\b(?![^#;]*--(?:config|coordinator)\b)/g
 
 /** What stands before the command counts as if it stood behind it: coordinators add up, and of two files the last counts. */
 export function takeOptionsBefore(program: Command): void {

@@ -113,7 +113,7 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'less-than-known': members,
   unproved: ({ database }) =>
     look(
-      `psql -h HOST -p PORT -d ${shellWord(database)} -c "SELECT 1"   # HOST:PORT: the node that was vouched for`,
+      `psql -h HOST -p PORT -d ${shellWord(database)} -c "SELECT 1"   # HOST:PORT: the node that was named as promoted`,
     ),
   'secondary-silent': ({ node, database }) => node && ask(node, database),
   'secondary-foreign': (about) => identity(about, 'HOST:PORT: that server'),

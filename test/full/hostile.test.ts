@@ -443,7 +443,7 @@ describe('a hostile user of the database', () => {
     await scenario.settle()
     for (const command of ['status', 'reconcile', 'pause', 'resume'])
       expect(await scenario.run(command)).toMatchObject({ exitCode: 0 })
-    expect((await scenario.run('doctor')).stdout).not.toContain('not ours')
+    expect((await scenario.run('doctor')).stdout).not.toContain('is not citus-ha’s')
     expect((await scenario.install()).stdout).toContain(database)
   })
 
@@ -541,14 +541,14 @@ describe('a hostile user of the database', () => {
       RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT'`
     await on(server('coordinator'), edit)
     const doctor = await scenario.run('doctor')
-    expect(doctor.stdout).toContain('the schema citus_ha is not as in this citus-ha: fence() differs')
+    expect(doctor.stdout).toContain('the schema citus_ha differs from that of this citus-ha: fence() differs')
     expect(await scenario.run('pause')).toMatchObject({
       exitCode: 2,
       stderr: expect.stringContaining('fence() differs'),
     })
     const install = await citusHa(['install', '--coordinator', server('coordinator').url(database)])
     expect(install.stdout).toContain('functions created again: fence() differs')
-    expect((await scenario.run('doctor')).stdout).not.toContain('not as in this citus-ha')
+    expect((await scenario.run('doctor')).stdout).not.toContain('differs from that of this citus-ha')
     const again = await citusHa(['install', '--coordinator', server('coordinator').url(database)])
     expect(again.stdout).not.toContain('anew')
   })

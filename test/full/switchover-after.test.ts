@@ -119,13 +119,11 @@ describe.skipIf(standin)('a switchover asks what will be', () => {
       expect(doctor.stdout).toMatch(/H190.*feed/s)
       const refused = await switching.switchover('--group', '1')
       expect(refused.exitCode, JSON.stringify(refused.report)).toBe(3)
-      expect(refused.report.refusals.join('\n')).toMatch(
-        /slot feed .*read by nobody.*bytes.*--allow-slot-loss/s,
-      )
+      expect(refused.report.refusals.join('\n')).toMatch(/slot feed .*not active.*bytes.*--allow-slot-loss/s)
       await switching.expectUntouched()
       const planned = await switching.switchover('--group', '1', '--dry-run', '--allow-slot-loss')
       expect(planned.exitCode, JSON.stringify(planned.report)).toBe(0)
-      expect(planned.report.plan.join('\n')).toMatch(/slot feed .*read by nobody.*bytes/s)
+      expect(planned.report.plan.join('\n')).toMatch(/slot feed .*not active.*bytes/s)
       await switching.switched('--group', '1', '--allow-slot-loss')
     },
     LONG_MS,

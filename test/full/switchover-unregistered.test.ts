@@ -26,7 +26,7 @@ describe('a switchover to a standby that has no row', () => {
     const refused = await switching.switchover(...to)
     expect(refused.exitCode).toBe(3)
     expect(refused.report.refusals.join()).toContain(
-      `the group may not be given the address ${switching.at(other)}: name it under "standbys", then run citus-ha install`,
+      `the group may not be given the address ${switching.at(other)}; next: citus-ha install`,
     )
     expect(await scenario.footprint()).toEqual(before)
     const standbys = [{ group: 1, address: switching.at(other) }]

@@ -63,7 +63,8 @@ describe('standbys of the file', () => {
   }
 
   it('that stream and are in no file are named by install, and by watch when it starts, until they are listed', async () => {
-    const named = /1 of 2 standbys attached in group 1 is known to nobody.*\{ group: 1, address: HOST:PORT \}/
+    const named =
+      /1 of 2 standbys attached in group 1 is in no row of pg_dist_node and not in the configuration.*\{ group: 1, address: HOST:PORT \}/
     expect((await scenario.install()).stdout).toMatch(named)
     const watching = await Watching.start(scenario)
     const told = () => watching.events.flatMap((event) => (event.kind === 'progress' ? [event.line] : []))
@@ -73,7 +74,7 @@ describe('standbys of the file', () => {
       await watching.stop()
     }
     const file = await scenario.configFile({ standbys: standbys() })
-    expect((await scenario.install('--config', file)).stdout).not.toContain('known to nobody')
+    expect((await scenario.install('--config', file)).stdout).not.toContain('in no row of pg_dist_node')
   })
 
   describe('get a row by reconcile', () => {

@@ -174,4 +174,11 @@ describe('a command, as whoever gave these options types it', () => {
     const given = takes ? ' --config /x.yaml' : ''
     expect(typed(`citus-ha ${name}   # then`)).toBe(`citus-ha ${name}${given}   # then`)
   })
+
+  test.each(['citus-ha cannot tell which node this is', 'run as citus-ha does; citus-ha’s role'])(
+    '%s: a sentence stays as it is',
+    (sentence) => {
+      expect(typed(sentence)).toBe(sentence)
+    },
+  )
 })

@@ -159,7 +159,7 @@ function render(
     ),
     ...warnings.map((warning) => `  warning: ${warning}`),
     ...(outcome === 'refused'
-      ? [`  next: ${typed(`citus-ha forget ${address} --force`)}   # removes it all the same`]
+      ? [`  next: ${typed(`citus-ha forget ${address} --force`)}   # removes it nevertheless`]
       : []),
   ]
   return `${lines.join('\n')}\n`

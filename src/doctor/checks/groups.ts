@@ -53,7 +53,7 @@ export const GROUP_CHECKS: readonly Check[] = [
     id: 'H031',
     code: 'failover-pending',
     severity: 'error',
-    says: 'a promotion is proved that the metadata does not know yet',
+    says: 'a promotion is proved, and the metadata does not have it yet',
     when: (facts) =>
       facts.diagnoses.filter(({ standing }) => standing === 'proved').map((each) => ofDiagnosis(facts, each)),
   },
@@ -61,7 +61,7 @@ export const GROUP_CHECKS: readonly Check[] = [
     id: 'H040',
     code: 'primary-silent',
     severity: 'error',
-    says: 'the registered primary of a group can’t be reached or read from here',
+    says: 'the registered primary of a group cannot be reached or read from here',
     when: (facts) =>
       catalogOf(facts)
         .filter((row) => row.role === 'primary' && !isTheCoordinator(facts, row.group))
@@ -102,7 +102,7 @@ export const GROUP_CHECKS: readonly Check[] = [
     id: 'H043',
     code: 'candidate-silent',
     severity: 'warning',
-    says: 'a node that the configuration names, and no row, does not answer',
+    says: 'a node that the configuration names and no row has does not answer',
     when: (facts) => silentCandidates(facts),
   },
   {
@@ -135,7 +135,7 @@ export const GROUP_CHECKS: readonly Check[] = [
     id: 'H050',
     code: 'paused',
     severity: 'warning',
-    says: 'watch was told to leave a group or the cluster alone',
+    says: 'a pause keeps watch from changing a group or the cluster',
     when: ({ coordinator }) =>
       (coordinator.installed?.pauses ?? []).map((pause) => ({
         group: pause.group,
@@ -169,7 +169,7 @@ function isTheCoordinator({ coordinator, diagnoses }: Facts, group: number): boo
 }
 
 const wordFor = (kind: 'unreachable' | 'unreadable') =>
-  kind === 'unreachable' ? 'does not answer' : 'answers, but can’t be read'
+  kind === 'unreachable' ? 'does not answer' : 'answers but cannot be read'
 
 function testimonyOf({ survey }: Facts, about: Parameters<typeof formatAddress>[0]): string[] {
   return survey.testimony
@@ -232,7 +232,7 @@ function syncingImpostor(facts: Facts, node: Facts['coordinator']): Found[] {
 
 type Standby = SecondaryState
 
-/** Of the others something else is told: an old primary that runs on (H180), or that our role may not look. */
+/** The others have findings of their own: an old primary that is still running (H180), a right that is missing. */
 const NO_STANDBYS: readonly Standby['state'][] = ['clone', 'alias', 'retired', 'read-only', 'unseen']
 
 function standbysOf({ secondaries }: Diagnosis): readonly Standby[] {

@@ -14,14 +14,14 @@ export const METADATA_CHECKS: readonly Check[] = [
     id: 'H070',
     code: 'unsynced',
     severity: 'error',
-    says: 'a metadata worker is marked as not synced: DDL fails, and its copy may be old',
+    says: 'a metadata worker is marked as not synced: DDL fails, and its copy may be out of date',
     when: (facts) =>
       catalogOf(facts)
         .filter((row) => row.role === 'primary' && row.hasmetadata && !row.metadatasynced)
         .map((row) => ({
           group: row.group,
           node: row.address,
-          summary: `${formatAddress(row.address)} is a metadata node, and not synced`,
+          summary: `${formatAddress(row.address)} is a metadata node that is not synced`,
           evidence: [`node ${row.nodeid}: hasmetadata is true, metadatasynced is false`],
           next: mend(
             onCoordinator(
@@ -35,7 +35,7 @@ export const METADATA_CHECKS: readonly Check[] = [
     id: 'H071',
     code: 'copy-differs',
     severity: 'error',
-    says: 'a copy of the node metadata is not as the coordinator’s',
+    says: 'a copy of the node metadata differs from the coordinator’s',
     when: (facts) =>
       facts.copies
         .filter(({ differs, node }) => differs && !differsWithItsPrimary(facts, node))
@@ -58,7 +58,7 @@ export const METADATA_CHECKS: readonly Check[] = [
     id: 'H081',
     code: 'registered-twice',
     severity: 'warning',
-    says: 'two rows are one server under two names, and no remedy made them so',
+    says: 'two rows name one server by two addresses, and no remedy has set them so',
     when: (facts) => twice(facts),
   },
   {
@@ -97,7 +97,7 @@ export const METADATA_CHECKS: readonly Check[] = [
 const onCoordinator = (facts: Facts, sql: string) =>
   psqlAsSuperuser(facts.coordinator.address, facts.survey.database, sql)
 
-/** A standby's copy is its primary's: where that one differs, it is mended there, and the standby follows. */
+/** A standby's copy is its primary's: where that one differs, it is fixed there, and the standby follows. */
 function differsWithItsPrimary(facts: Facts, node: HostPort): boolean {
   const answered = facts.survey.nodes.filter((each): each is Answered => each.kind === 'answered')
   const standby = answered.find((each) => sameAddress(each.address, node))

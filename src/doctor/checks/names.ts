@@ -15,7 +15,7 @@ export const NAME_CHECKS: readonly Check[] = [
     id: 'H060',
     code: 'name-means-self',
     severity: 'error',
-    says: 'a row’s name means another machine on every node, such as localhost',
+    says: 'a row’s host name, such as localhost, is another machine on every node',
     when: (facts) => {
       const rows = catalogOf(facts)
       // On another port it leads nowhere, which the nodes say themselves; a cluster on one machine may well call itself so.
@@ -26,7 +26,7 @@ export const NAME_CHECKS: readonly Check[] = [
         .map((row) => ({
           group: row.group,
           node: row.address,
-          summary: `node ${row.nodeid} of group ${row.group} is registered as ${formatAddress(row.address)}, which other nodes take for themselves`,
+          summary: `node ${row.nodeid} of group ${row.group} is registered as ${formatAddress(row.address)}, which other nodes resolve to themselves`,
           evidence: others(row).map((each) => `node ${each.nodeid}: ${formatAddress(each.address)}`),
           next: mend(
             psqlAsSuperuser(
@@ -44,7 +44,7 @@ export const NAME_CHECKS: readonly Check[] = [
     id: 'H061',
     code: 'coordinator-unregistered',
     severity: 'warning',
-    says: 'the coordinator is in no row, so that its own failover can’t be written down',
+    says: 'the coordinator is in no row, so that its own failover cannot be recorded',
     when: (facts) => {
       if (primaryOf(catalogOf(facts), COORDINATOR_GROUP) || catalogOf(facts).length === 0) return []
       const { host, port } = facts.coordinator.address
@@ -53,7 +53,7 @@ export const NAME_CHECKS: readonly Check[] = [
         {
           group: COORDINATOR_GROUP,
           node: facts.coordinator.address,
-          summary: 'group 0 is not in pg_dist_node: two coordinators could not be told apart',
+          summary: 'group 0 is not in pg_dist_node: two coordinators could not be distinguished',
           evidence: [
             `groups registered: ${[...new Set(catalogOf(facts).map((row) => row.group))].join(', ')}`,
           ],
@@ -66,7 +66,7 @@ export const NAME_CHECKS: readonly Check[] = [
     id: 'H062',
     code: 'name-not-reached',
     severity: 'error',
-    says: 'a node that answers us is not reached from other nodes by the name in its row',
+    says: 'a node that answers citus-ha is not reached from other nodes by the name in its row',
     when: (facts) => unreached(facts),
   },
   {

@@ -12,7 +12,7 @@ export const RETIRED_CHECKS: readonly Check[] = [
     id: 'H180',
     code: 'retired-primary',
     severity: 'warning',
-    says: 'an old primary runs on, read-only, after a switchover: the group has a standby less',
+    says: 'an old primary is still running, read-only, after a switchover: the group has one standby fewer',
     when: (facts) =>
       retiredIn(facts.survey, facts.diagnoses)
         .filter(({ node }) => node.readOnly)
@@ -32,7 +32,7 @@ export const RETIRED_CHECKS: readonly Check[] = [
     id: 'H181',
     code: 'recovery-off',
     severity: 'warning',
-    says: 'Citus on a server that is, or may become, a primary recovers no transactions: an old primary was started again as it was',
+    says: 'Citus on a server that is, or may become, a primary recovers no prepared transactions: an old primary was started again with the settings of a retired one',
     when: (facts) => {
       const old = retiredIn(facts.survey, facts.diagnoses).map(({ node }) => node.instance)
       return members(facts)
@@ -52,7 +52,7 @@ export const RETIRED_CHECKS: readonly Check[] = [
 
 function retiredFound(facts: Facts, retired: Retired, how: string): Found {
   const { node, primary } = retired
-  const what = `an old primary that runs on, ${how}; ${formatAddress(primary.address)} has taken its place`
+  const what = `an old primary that is still running, ${how}; ${formatAddress(primary.address)} has taken its place`
   const evidence = [`timeline ${node.timeline ?? '?'}, the primary’s is ${primary.timeline ?? '?'}`]
   const rejoin = `${rejoinCommand(retired, facts.survey.database)}   # on ${formatAddress(node.address)}; or rebuild it by pg_basebackup`
   return serverFound(facts, node, what, evidence, mend(rejoin))

@@ -25,13 +25,13 @@ export const SERVER_CHECKS: readonly Check[] = [
     id: 'H140',
     code: 'not-installed',
     severity: 'error',
-    says: 'the schema citus_ha is missing, somebody else’s, other than this citus-ha’s, or may not be used',
+    says: 'the schema citus_ha is missing, is another role’s, differs from this citus-ha’s, or may not be used',
     when: (facts) =>
       writers(facts).flatMap((inspection) => {
         const { node } = inspection
         const what =
           node.untrusted.length > 0
-            ? `is not ours: ${node.untrusted.join('; ')}`
+            ? `is not citus-ha’s: ${node.untrusted.join('; ')}`
             : installTrouble(node.installed, facts.migration)
         return what === null
           ? []
@@ -82,7 +82,7 @@ export const SERVER_CHECKS: readonly Check[] = [
     id: 'H150',
     code: 'writes-off',
     severity: 'error',
-    says: 'a setting ends all writing',
+    says: 'a setting makes new transactions read-only',
     when: (facts) => members(facts).flatMap((inspection) => readOnly(facts, inspection)),
   },
   {
@@ -96,7 +96,7 @@ export const SERVER_CHECKS: readonly Check[] = [
     id: 'H900',
     code: 'not-looked',
     severity: 'warning',
-    says: 'doctor could not look at something: a fault there would not be found',
+    says: 'doctor could not check something: a fault there would not be found',
     when: (facts) => facts.inspections.flatMap((inspection) => unlooked(facts, inspection)),
   },
 ]
@@ -104,7 +104,7 @@ export const SERVER_CHECKS: readonly Check[] = [
 const urlOf = ({ coordinator, survey }: Facts) =>
   `postgres://citus_ha@${formatAddress(coordinator.address)}/${encodeURIComponent(survey.database)}`
 
-/** Of a schema that is missing, old, not as it should be, newer, or somebody else's; or of a right to it. */
+/** Of a schema that is missing, old, not as it should be, newer, or another role’s; or of a right to it. */
 function installStep(facts: Facts, inspection: Inspection): Step {
   const { address, untrusted, installed } = inspection.node
   if (untrusted.length > 0) {
@@ -127,7 +127,9 @@ function installTrouble(installed: Inspection['node']['installed'], migration: n
   if (!installed.mayExecute) return 'may not be used by this role'
   if (installed.migration < migration) return `is old (migration ${installed.migration})`
   if (installed.migration > migration) return `is newer than this citus-ha (migration ${installed.migration})`
-  return installed.drift.length > 0 ? `is not as in this citus-ha: ${installed.drift.join(', ')}` : null
+  return installed.drift.length > 0
+    ? `differs from that of this citus-ha: ${installed.drift.join(', ')}`
+    : null
 }
 
 function missingRights(facts: Facts, inspection: Inspection): Found[] {
@@ -204,7 +206,7 @@ function clocksApart(facts: Facts): Found[] {
   if (apart <= APART_MS) return []
   const shown = sorted.map(
     ({ node, offsetMs, withinMs }) =>
-      `${formatAddress(nameOf(facts, node))}: ${Math.round(offsetMs)} ms from here, give or take ${Math.round(withinMs)}`,
+      `${formatAddress(nameOf(facts, node))}: ${Math.round(offsetMs)} ms from here, ± ${Math.round(withinMs)} ms`,
   )
   const summary = `its clock is ${ageOf(apart)} ahead of that of ${formatAddress(nameOf(facts, first.node))}`
   const both = [first, last].map(({ node }) => formatAddress(nameOf(facts, node))).join(' and ')
@@ -233,6 +235,6 @@ function unlooked(facts: Facts, inspection: Inspection): Found[] {
     lines.push('attached standbys, daemons, synchronous standbys: pg_read_all_stats is missing')
   if (lines.length === 0 || (kindOf(node) === 'no copy' && node.citus === null)) return []
   const [first = '', ...more] = lines
-  const summary = `doctor could not look at: ${first}${more.length > 0 ? `; and ${more.length} more` : ''}`
+  const summary = `doctor could not check: ${first}${more.length > 0 ? `; and ${more.length} more` : ''}`
   return [serverFound(facts, node, summary, lines, look('citus-ha doctor   # again, once that is possible'))]
 }

@@ -11,7 +11,7 @@ export const SLOT_CHECKS: readonly Check[] = [
     id: 'H190',
     code: 'slot-lost',
     severity: 'warning',
-    says: 'a logical replication slot is on the primary only: a failover loses it, with what its consumer has not read',
+    says: 'a logical replication slot is on the primary only: a failover loses it, and the changes that its consumer has not read',
     when: (facts) =>
       writers(facts).flatMap((inspection) =>
         lostSlots(inspection, standbysOf(facts, inspection)).map((slot) =>
@@ -44,12 +44,12 @@ export function lostSlots(primary: Inspection, standbys: readonly Inspection[]):
 }
 
 export function describeSlot({ name, type, active, consumer, unread }: ReplicationSlot): string {
-  const who = active ? `read by ${consumer || 'somebody'}` : 'read by nobody just now'
+  const who = active ? `read by ${consumer || 'an unnamed client'}` : 'not active'
   const what = unread === null ? '' : `, ${unread} bytes of WAL unread`
   return `the ${type} replication slot ${name} (${who}${what})`
 }
 
-/** Since PostgreSQL 17 a slot can be kept for a failover; before, its consumer is made anew. */
+/** Since PostgreSQL 17 a slot can be kept for a failover; before, its consumer starts again. */
 function lookAtSlot(facts: Facts, { node }: Inspection, { name, database }: ReplicationSlot): string {
   const at = nameOf(facts, node)
   const of = `slot_name = ${quoted(name)}`
@@ -60,6 +60,6 @@ function lookAtSlot(facts: Facts, { node }: Inspection, { name, database }: Repl
   const hint =
     node.serverVersion >= 170_000
       ? 'failover has to be true, and sync_replication_slots on'
-      : `its consumer has to begin anew after a failover of ${formatAddress(at)}`
+      : `its consumer has to start again after a failover of ${formatAddress(at)}`
   return `${psql(at, database ?? facts.survey.database, sql)}   # ${hint}`
 }

@@ -39,7 +39,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     id: 'H101',
     code: 'prepared-blocks',
     severity: 'error',
-    says: 'somebody else’s prepared transaction holds a lock that a change of the metadata needs',
+    says: 'a prepared transaction that is not citus-ha’s holds a lock that a change of the metadata needs',
     when: (facts) =>
       leftovers(facts, (each) => isForeign(facts, each))
         .filter(({ transaction }) => transaction.locks.length > 0)
@@ -49,7 +49,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     id: 'H102',
     code: 'prepared-old',
     severity: 'warning',
-    says: 'somebody else’s prepared transaction is older than a minute, or is named like one of citus-ha',
+    says: 'a prepared transaction that is not citus-ha’s is older than a minute, or has a name like citus-ha’s',
     when: (facts) =>
       leftovers(facts, (each) => isForeign(facts, each))
         .filter(
@@ -103,7 +103,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
     id: 'H130',
     code: 'daemon-stuck',
     severity: 'warning',
-    says: 'a daemon of Citus sits in one wait: deadlock detection, 2PC recovery or metadata sync stand still',
+    says: 'a daemon of Citus hangs in one wait: deadlock detection, 2PC recovery or metadata sync is held up',
     when: (facts) =>
       writers(facts).flatMap(({ node, daemons }) =>
         (seenIn(daemons) ?? [])
@@ -119,7 +119,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
                 nameOf(facts, node),
                 facts.survey.database,
                 `SELECT pid, wait_event_type, wait_event, xact_start FROM pg_stat_activity WHERE pid = ${pid}`,
-              )}   # the node that hangs has to go on, or to be stopped`,
+              )}   # the node that hangs has to answer again, or to be stopped`,
             ),
           })),
       ),
@@ -160,7 +160,7 @@ function recoverBy({ coordinator, survey }: Facts, { inspection, transaction }: 
 function givenUp({ cluster, survey, coordinator }: Facts, { transaction }: Leftover): string | null {
   const made = parseGid(transaction.gid, cluster, survey.database)?.timeline
   if (made === undefined || coordinator.timeline === null || made <= coordinator.timeline) return null
-  return `made under coordinator timeline ${made}; this one is on ${coordinator.timeline}: roll it back only where that one was given up for good`
+  return `made under coordinator timeline ${made}, but this coordinator is on timeline ${coordinator.timeline}: roll it back only if timeline ${made} was given up for good`
 }
 
 /** Citus: `citus_<group>_<pid>_<transaction>_<connection>` (`transaction_identifier`). */
@@ -185,7 +185,7 @@ function preparedFound(facts: Facts, { inspection, transaction }: Leftover): Fou
     next: decides
       ? decides.next(at, gid)
       : mend(
-          `${psqlAsSuperuser(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`)}   # only where ${owner} has given it up`,
+          `${psqlAsSuperuser(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`)}   # only if ${owner} no longer needs it`,
         ),
   }
 }
@@ -211,7 +211,7 @@ function decidedBy(facts: Facts, localGroup: number) {
   return {
     evidence: deciding
       ? `prepared by ${whose}: ${formatAddress(nameOf(facts, deciding))} decides`
-      : `prepared by ${whose}: the server that decides does not answer; it was committed if pg_dist_transaction there has the gid, and else rolled back`,
+      : `prepared by ${whose}: the server that decides does not answer; it was committed if pg_dist_transaction there has the gid, otherwise rolled back`,
     // A retired one is read-only by default.
     next: (at: HostPort, gid: string) =>
       deciding
@@ -283,7 +283,7 @@ function wouldHang(facts: Facts, inspection: Inspection): Found[] {
   const summary =
     left.length < waits.count
       ? `${would}, and ${left.length} would be left`
-      : `${would}: no write would come to its end until ${names.join(', ')} stream from it, which they don’t do by themselves`
+      : `${would}: no write would complete until ${names.join(', ')} stream from it, which they do not do by themselves`
   return [syncFound(facts, inspection, summary, waits.names)]
 }
 
