@@ -243,15 +243,11 @@ function countsOf(groups: readonly GroupView[], nodes: readonly NodeStatus[]): C
 
 const SILENT: ReadonlySet<NodeStatus['stateCode']> = new Set(['unreachable', 'unreadable', 'not-asked'])
 
-const COMMAND = /^(?:citus-ha|psql|pg_ctl|getent) /
-
-/** The next step as a command without what stands beside it: a condition after `#`, or words before it. */
+/** The next step as a command, and what stands behind its `#`: a condition, or what comes after it. */
 function remarkView({ code, text, next }: Status['remarks'][number]): RemarkView {
   if (next === null) return { code, text, command: null, hint: null }
-  const [command = '', ...condition] = next.split(/\s+# /)
-  if (COMMAND.test(command)) return { code, text, command, hint: condition.join(' # ') || null }
-  const [, words = next, told = null] = /^(.*:) (citus-ha .*)$/.exec(next) ?? []
-  return { code, text, command: told, hint: words }
+  const [command = next, ...condition] = next.split(/\s+# /)
+  return { code, text, command, hint: condition.join(' # ') || null }
 }
 
 function routeView({ kind, nodes, cluster, stale, read, write }: EntryStatus): RouteView {

@@ -119,7 +119,7 @@ describe('the cluster as it is shown', () => {
     [
       'unseen',
       standby('w1b', 1, null, { readsStatistics: false }),
-      { tone: 'unknown', link: 'unknown', state: 'standby, may not look' },
+      { tone: 'unknown', link: 'unknown', state: 'standby, replication state hidden' },
     ],
     ['writable', writable('w1b', 1), { tone: 'bad', link: null, notes: ['registered as secondary'] }],
     ['read-only', writable('w1b', 1, { readOnly: true }), { tone: 'warn', title: 'Old primary', link: null }],
@@ -151,14 +151,16 @@ describe('the cluster as it is shown', () => {
     expect(view.counts).toMatchObject({ nodes: 5, answering: 4, healthyGroups: 2 })
   })
 
-  test('a next step that begins with words is both: the words, and the command', () => {
+  test('a next step is both: the command, and what stands behind it', () => {
     const heard = ['cn1', 'w2a'].map((witness) => testimony(witness, 'w1b', 'down'))
     const view = clusterView(statusOf(viewOf(surveyOf(withOther(silent('w1b')), heard))))
     expect(view.problems).toMatchObject([
-      { code: 'secondary-down', command: 'citus-ha forget w1b:5432 --group 1' },
+      { code: 'secondary-down', command: 'pg_ctl start -D DATA_DIRECTORY' },
       {},
     ])
-    expect(view.problems[0]?.hint).toBe('start it there (pg_ctl start), or, if it is gone for good:')
+    expect(view.problems[0]?.hint).toBe(
+      'on w1b:5432; if it is gone for good: citus-ha forget w1b:5432 --group 1',
+    )
   })
 
   test('a split brain comes first, with what to do and when', () => {
@@ -167,8 +169,8 @@ describe('the cluster as it is shown', () => {
     expect(view.groups[0]).toMatchObject({ group: 2, tone: 'bad', word: 'split-brain' })
     expect(view.groups[0]?.trees.map(({ tone }) => tone)).toEqual(['bad', 'bad'])
     expect(view.problems[0]).toMatchObject({
-      command: 'citus-ha reconcile --group 2',
-      hint: 'once the one that must not write is stopped (there: pg_ctl stop -m fast)',
+      command: 'pg_ctl stop -m fast -D DATA_DIRECTORY',
+      hint: 'on the one that must not take writes; then: citus-ha reconcile --group 2',
     })
   })
 

@@ -95,7 +95,8 @@ describe('messages for people', () => {
     const cut = await Promise.all(
       names.map(async (name) =>
         literalsIn(await readFile(new URL(name, SOURCES), 'utf8'), name)
-          .filter(({ text }) => redact(text) !== text)
+          // A placeholder: doctor prints its command as it is.
+          .filter(({ text }) => redact(text) !== text && !text.includes(`'password=PASSWORD'`))
           .map(({ line, text }) => `src/${name}:${line}: ${text.slice(0, 90)}`),
       ),
     )
