@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { shellWord } from '../model/shell.ts'
+import type { Io } from './io.ts'
 import type { Login } from './login.ts'
+import { addVerbosityOptions } from './output-options.ts'
 
 /** Options of every command that talks to a cluster. */
 export interface ClusterOptions {
@@ -53,9 +55,14 @@ function decoded(text: string): string {
 const OWN_COMMAND =
   /\bcitus-ha (?:doctor|fence|forget|history|install|pause|reconcile|recover|release|relearn|resume|status|switchover|uninstall|watch)\b(?![^#;]*--(?:config|coordinator)\b)/g
 
+/** What may stand before the command as well. */
+export function addOptionsBefore(program: Command, io: Pick<Io, 'verbosity'>): Command {
+  return addVerbosityOptions(addClusterOptions(program), io)
+}
+
 /** What stands before the command counts as if it stood behind it: coordinators add up, and of two files the last counts. */
-export function takeOptionsBefore(program: Command): void {
-  addClusterOptions(program.enablePositionalOptions()).hook('preAction', (_, command) => {
+export function takeOptionsBefore(program: Command, io: Pick<Io, 'verbosity'>): void {
+  addOptionsBefore(program.enablePositionalOptions(), io).hook('preAction', (_, command) => {
     for (const [name, value] of Object.entries(program.opts<Record<string, unknown>>())) {
       const own: unknown = command.getOptionValue(name)
       if (!command.options.some((option) => option.attributeName() === name))

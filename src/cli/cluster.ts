@@ -2,6 +2,7 @@ import { type ConfigSources, defaultFiles } from '../config/load.ts'
 import type { LogLevel } from '../config/log-level.ts'
 import type { Config } from '../config/schema.ts'
 import { CitusHaError } from '../model/failure.ts'
+import { formatAddress } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
 import { type Loaded, loadCluster as load } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
@@ -10,8 +11,10 @@ import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { asTyped, type ClusterOptions } from './cluster-options.ts'
 import { unlessInterrupted } from './interrupted.ts'
-import { type Io, plain } from './io.ts'
+import type { Io } from './io.ts'
 import { loggedIn } from './login.ts'
+import { tellDetail, tellProgress, tellWarning } from './tell.ts'
+import { onlookersOf } from './waiting.ts'
 
 export { addClusterOptions, asTyped, type ClusterOptions } from './cluster-options.ts'
 
@@ -70,8 +73,10 @@ export async function withCluster<T>(
 ): Promise<T> {
   const loaded = await loadCluster(options, io)
   const { config, database, warnings } = options.login ? await loggedIn(loaded, options.login, io) : loaded
-  for (const warning of warnings) io.stderr.write(`warning: ${plain(warning)}\n`)
-  const access = new Connections(config, io.env, audience === 'person' ? 'shown' : undefined)
+  tellOrigin(loaded, io)
+  for (const warning of warnings) tellWarning(io, warning)
+  const clientTexts = audience === 'person' ? 'shown' : undefined
+  const access = new Connections(config, io.env, clientTexts, onlookersOf(io))
   try {
     const working = work({ config, access, database })
     return await unlessInterrupted(working, io.signal, () => nature === 'look' || access.onlyLooked)
@@ -84,10 +89,17 @@ export async function withCluster<T>(
   }
 }
 
+/** Where the configuration is from, for whoever wonders. */
+export function tellOrigin({ config, origin }: Loaded, io: Io): void {
+  const { file, coordinators } = origin
+  const from = file === null ? 'no configuration file is read' : `${file.path} is read (${file.by})`
+  const addresses = config.coordinators.map(({ address }) => formatAddress(address)).join(', ')
+  tellDetail(io, `${from}; coordinators by ${coordinators}: ${addresses}`)
+}
+
 /** What a walk needs, from the configuration; a command changes what its flags say. */
 export function requestOf({ config, database }: Session, io: Io): WalkRequest {
-  const progress = (line: string) => io.stderr.write(`${plain(line)}\n`)
-  return requestFor(config, database, { ...io, progress })
+  return requestFor(config, database, { ...io, progress: (line) => tellProgress(io, line) })
 }
 
 /** The databases a command is about. */

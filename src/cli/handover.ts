@@ -1,8 +1,8 @@
-import { callControl } from '../http/control/client.ts'
 import type { Vouching } from '../integrate/obey.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import type { EachDatabase } from '../walk/each-database.ts'
+import { callWatcher } from './call-watcher.ts'
 import type { Session } from './cluster.ts'
 import type { Io } from './io.ts'
 
@@ -27,6 +27,7 @@ export async function handOver(
   { node, group, waitUntil, answerBy }: Vouching,
   tool: string,
   io: Io,
+  progress: (line: string) => void,
 ): Promise<EachDatabase<Report> | null> {
   if (config.control === null) return null
   const now = performance.now()
@@ -35,16 +36,15 @@ export async function handOver(
   const waitMs = Math.max(0, Math.min(timeoutMs, Math.trunc(waitUntil - now)))
   const limits = { wait: `${waitMs}ms`, timeout: `${timeoutMs}ms` }
   const promoted = formatAddress(node)
-  const answer = await callControl(config, {
+  const answer = await callWatcher(io, config, {
     method: 'POST',
     path: '/v1/reconcile',
     body: { promoted, by: 'tool', tool, ...(group !== null && { group }), ...limits },
     timeoutMs: leftMs,
-    signal: io.signal,
   })
   if (answer.kind === 'answered' && answer.status === 200) return ranOf(answer.body as Document)
   const why = answer.kind === 'answered' ? `the watcher answers HTTP status ${answer.status}` : answer.why
-  io.stderr.write(`warning: no watcher handled the event (${why}); this command handles it\n`)
+  progress(`warning: no watcher handled the event (${why}); this command handles it`)
   return null
 }
 

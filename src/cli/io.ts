@@ -2,6 +2,7 @@ import { createColors } from 'picocolors'
 import type { ChangeHooks } from '../apply/context.ts'
 import type { Environment } from '../config/url.ts'
 import { inAscii, isUtf8 } from './locale.ts'
+import type { Waiting } from './waiting.ts'
 
 /** Where a command reads and writes; the tests hand in their own. */
 export interface Io {
@@ -12,6 +13,10 @@ export interface Io {
   readonly etc?: string
   /** What `--color` says, once the command line is read. */
   readonly color?: { mode: ColorMode }
+  /** What `-v` and `-q` say, once the command line is read. */
+  readonly verbosity?: { level: Verbosity }
+  /** Shows whom the command waits for. */
+  readonly waiting?: Waiting
   /** Aborted by Ctrl-C or SIGTERM, with an `Interrupted`. */
   readonly signal: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */
@@ -37,6 +42,9 @@ export interface Output {
 /** When there are colours, as `--color` says. */
 export const COLOR_MODES = ['auto', 'always', 'never'] as const
 export type ColorMode = (typeof COLOR_MODES)[number]
+
+/** How much is said on stderr. */
+export type Verbosity = 'quiet' | 'normal' | 'verbose'
 
 export type Colors = ReturnType<typeof createColors>
 
@@ -76,13 +84,22 @@ function countIn(text: string | undefined): number | null {
 /** As the locale can show it. */
 export function inLocale(io: Io): Io {
   if (isUtf8(io.env)) return io
-  return { ...io, stdout: asciiOutput(io.stdout), stderr: asciiOutput(io.stderr) }
+  const ascii = (output: Output) =>
+    through(
+      output,
+      (text, write) => write(inAscii(text)),
+      (text, write) => write(text),
+    )
+  return { ...io, stdout: ascii(io.stdout), stderr: ascii(io.stderr) }
 }
 
-function asciiOutput(output: Output): Output {
+type Passing = (text: string, write: (text: string) => void) => void
+
+/** The same output, with something done to each text on its way; `passData`: to what programs read. */
+export function through(output: Output, pass: Passing, passData: Passing): Output {
   return {
-    write: (text) => output.write(inAscii(text)),
-    writeData: (text) => output.write(text),
+    write: (text) => pass(text, (each) => output.write(each)),
+    writeData: (text) => passData(text, (each) => writeData(output, each)),
     get isTTY() {
       return output.isTTY === true
     },

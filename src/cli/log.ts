@@ -1,6 +1,7 @@
 import type { LogLevel } from '../config/log-level.ts'
 import type { Report } from '../model/outcome.ts'
-import { type Io, plain } from './io.ts'
+import type { Io } from './io.ts'
+import { tellProgress } from './tell.ts'
 
 /** Where a command tells a log collector what it saw and did: one JSON line a fact, with the rule's id. */
 export interface Log {
@@ -14,7 +15,7 @@ export interface Log {
  */
 export async function openLog(level: LogLevel, io: Io): Promise<Log> {
   if (level === 'silent') {
-    return { progress: (line) => io.stderr.write(`${plain(line)}\n`), report: () => undefined }
+    return { progress: (line) => tellProgress(io, line), report: () => undefined }
   }
   const { pino } = await import('pino')
   const log = pino({ level, name: 'citus-ha' }, { write: (line: string) => void io.stderr.write(line) })

@@ -7,6 +7,7 @@ import { CitusHaError } from '../model/failure.ts'
 import type { Loaded } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
 import type { Io } from './io.ts'
+import { onlookersOf } from './waiting.ts'
 
 /** As whom a command for superusers connects, as psql has it. */
 export interface Login {
@@ -64,8 +65,8 @@ function withSettings(config: Config, change: (settings: ConnectionSettings) => 
 }
 
 /** Asked of the first candidate that says anything: a survey has no time for somebody who types. */
-async function wantsPassword(config: Config, database: string, { env }: Io): Promise<boolean> {
-  const access = new Connections(config, env)
+async function wantsPassword(config: Config, database: string, io: Io): Promise<boolean> {
+  const access = new Connections(config, io.env, undefined, onlookersOf(io))
   try {
     for (const { address } of config.coordinators) {
       try {

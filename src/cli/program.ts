@@ -1,11 +1,12 @@
 import { Command, CommanderError, Help } from 'commander'
 import { takeOptionsBefore } from './cluster-options.ts'
-import { addColorOption } from './color-option.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { exitCodeOfInterruption } from './interrupted.ts'
 import { type Io, inLocale, plain } from './io.ts'
+import { addColorOption, addOutputOptions } from './output-options.ts'
 import { packageVersion } from './version.ts'
+import { Waiting } from './waiting.ts'
 
 /**
  * The command line. `exit` is told the exit code of a command that came to an outcome.
@@ -29,7 +30,7 @@ export async function buildProgram(
     .showHelpAfterError('(see: citus-ha --help)')
     .addHelpText(
       'after',
-      `\n--config and --coordinator may also come before the command.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}`.padEnd(7) + meaning).join('\n')}`,
+      `\n--config, --coordinator, --verbose and --quiet may also come before the command.\n\nExit codes:\n${EXIT_CODES.map(([code, meaning]) => `  ${code}`.padEnd(7) + meaning).join('\n')}`,
     )
   addColorOption(program, io)
   for (const { name, group, about, load } of COMMANDS) {
@@ -37,7 +38,7 @@ export async function buildProgram(
     command.showHelpAfterError(`(see: citus-ha ${name} --help)`)
     if (!isWanted(name)) continue
     ;(await load())(command, io, exit)
-    addColorOption(command, io)
+    addOutputOptions(command, io)
   }
   return program
 }
@@ -61,7 +62,7 @@ function asTyped(args: readonly string[]): string[] {
  * @returns the exit code
  */
 export async function run(args: readonly string[], given: Io): Promise<number> {
-  const io = inLocale({ ...given, color: { mode: 'auto' } })
+  const io = prepared(given)
   let exitCode = 0
   const exit = (code: number) => {
     exitCode = code
@@ -69,7 +70,7 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
   try {
     const program = await buildProgram(io, exit, (name) => args.includes(name))
     // Without one, everything is read as ever: options behind the words of a tool, too.
-    if (args[0]?.startsWith('--co')) takeOptionsBefore(program)
+    if (/^-(?:-co|-verbose|-quiet|[vq])/.test(args[0] ?? '')) takeOptionsBefore(program, io)
     await program.parseAsync(asTyped(args), { from: 'user' })
     return exitCode
   } catch (error) {
@@ -81,5 +82,28 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
     // What was refused or blocked before, or undone, has a code of its own.
     const isGivenUp = code === 1 || (error instanceof Error && error.name === 'AbortError')
     return (isGivenUp && exitCodeOfInterruption(io.signal)) || code
+  } finally {
+    io.waiting.clear()
+  }
+}
+
+/** With what is shared by all that a command line says, in the locale and above the line that says whom it waits for. */
+function prepared(given: Io): Io & { readonly waiting: Waiting } {
+  const io: Io = inLocale({ ...given, color: { mode: 'auto' }, verbosity: { level: 'normal' } })
+  const waiting = new Waiting(io)
+  const { ask, askSecret } = io
+  const first =
+    <T>(asked: (question: string) => Promise<T>) =>
+    (question: string) => {
+      waiting.clear()
+      return asked(question)
+    }
+  return {
+    ...io,
+    waiting,
+    stdout: waiting.above(io.stdout),
+    stderr: waiting.above(io.stderr),
+    ...(ask && { ask: first(ask) }),
+    ...(askSecret && { askSecret: first(askSecret) }),
   }
 }

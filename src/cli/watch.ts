@@ -10,6 +10,7 @@ import { WatchService } from '../watch/service.ts'
 import { ServiceManager } from '../watch/systemd.ts'
 import { type ClusterOptions, loadCluster } from './cluster.ts'
 import type { Io } from './io.ts'
+import { onlookers } from './waiting.ts'
 import { ControlDoor } from './watch-control.ts'
 import { type Door, openDoor, pageUnder } from './watch-http.ts'
 import { Notices } from './watch-notify.ts'
@@ -27,7 +28,7 @@ export interface ServeOptions extends ClusterOptions {
 export async function serveWatch(options: ServeOptions, io: Io): Promise<void> {
   const first = await loadCluster(options, io)
   const log = await openWatchLog({
-    level: options.logLevel ?? first.config.log.level,
+    level: levelOf(options, io, first),
     write: (line) => void io.stderr.write(line),
   })
   const served = new Served(options, io, log)
@@ -101,7 +102,7 @@ class Served {
 
   /** One configuration, until there is another one or the end. */
   async #serve(loaded: Loaded): Promise<void> {
-    const { signal, env, hooks } = this.#io
+    const { signal, env, hooks, verbosity } = this.#io
     this.#next = null
     this.#again = new AbortController()
     for (const warning of loaded.warnings) this.#log.say('warn', warning)
@@ -112,6 +113,9 @@ class Served {
       env,
       tell: (event) => this.#tell(event),
       ...(hooks && { hooks }),
+      ...(verbosity?.level === 'verbose' && {
+        onlookers: onlookers((line) => this.#log.say('debug', line, { event: 'connection' })),
+      }),
     })
     const coordinators = config.coordinators.map(({ address }) => formatAddress(address))
     this.#log.say('info', 'watching', {
@@ -160,7 +164,7 @@ class Served {
         await open?.close()
         this.#sayDoor()
       }
-      this.#log.level = this.#options.logLevel ?? loaded.config.log.level
+      this.#log.level = levelOf(this.#options, this.#io, loaded)
       this.#log.say('info', 'the configuration was read again')
       this.#next = loaded
       this.#again.abort()
@@ -210,6 +214,12 @@ class Served {
     const page = this.#page ? ', with the page at /' : ''
     this.#log.say('info', `answering http://${formatAddress(address)}${everywhere}${page}`)
   }
+}
+
+/** Of the log: what was asked for, `-v` and `-q` included, before what the file says. */
+function levelOf({ logLevel }: ServeOptions, { verbosity }: Io, { config }: Loaded): LogLevel {
+  const asked = { verbose: 'debug', normal: undefined, quiet: 'error' } as const
+  return logLevel ?? asked[verbosity?.level ?? 'normal'] ?? config.log.level
 }
 
 const STATUS_MS = 5000

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { Onlooker } from './onlooker.ts'
 import {
   CHECK_SETTINGS,
   describeRefusal,
@@ -78,12 +79,19 @@ export class Session implements SessionLike {
   readonly pid: number
   #lost: SessionLost | null = null
   readonly #guard: SessionGuard | null
+  readonly #onlooker: Onlooker | undefined
   #told: ((lost: SessionLost) => void) | null = null
 
-  private constructor(client: pg.Client, pid: number, guard: SessionGuard | null) {
+  private constructor(
+    client: pg.Client,
+    pid: number,
+    guard: SessionGuard | null,
+    onlooker: Onlooker | undefined,
+  ) {
     this.#client = client
     this.pid = pid
     this.#guard = guard
+    this.#onlooker = onlooker
     client.on('error', (error) => {
       if (this.#lost) return
       this.#lost = new SessionLost(error.message, codeOf(error) ?? 'ECONNRESET', { cause: error })
@@ -116,7 +124,7 @@ export class Session implements SessionLike {
     }
     // `pg` keeps the backend's pid for cancel requests; its types do not say so.
     const pid = (client as pg.Client & { processID?: number | null }).processID ?? 0
-    return new Session(client, pid, guard)
+    return new Session(client, pid, guard, target.onlooker)
   }
 
   get alive(): boolean {
@@ -140,6 +148,7 @@ export class Session implements SessionLike {
 
   async #send(sql: string, limitMs: number, parameters?: Parameters): Promise<Row[][]> {
     if (this.#lost) throw this.#lost
+    const answered = this.#onlooker?.waits(limitMs)
     let timer: NodeJS.Timeout | undefined
     const limit = new Promise<never>((_, reject) => {
       timer = setTimeout(
@@ -157,6 +166,7 @@ export class Session implements SessionLike {
         : this.#cut(messageOf(error), codeOf(error) ?? 'ECONNRESET', error)
     } finally {
       clearTimeout(timer)
+      answered?.()
     }
   }
 

@@ -1,8 +1,10 @@
 import type { LookupAddress } from 'node:dns'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import { answering, NAMES, NameError, type Names } from './names.ts'
+import type { Onlooker } from './onlooker.ts'
 import type { SslPlan } from './ssl.ts'
 import { encrypt, offersTls, once, TlsError } from './tls.ts'
 
@@ -27,6 +29,7 @@ const LONGEST_MESSAGE = 65_536
 export interface Peer extends HostPort {
   readonly ssl: SslPlan
   readonly connectTimeoutMs: number
+  readonly onlooker?: Onlooker
 }
 
 /** Nothing was heard from the server in time. */
@@ -126,6 +129,8 @@ export class ServerStream extends Duplex {
       return
     }
     this.#wire = wire
+    const tls = wire instanceof TLSSocket ? wire.getProtocol() : null
+    this.#target.onlooker?.wired({ ip: wire.remoteAddress ?? null, tls })
     wire.on('data', (chunk: Buffer) => this.#hear(chunk, port, host))
     wire.on('error', (error) => this.destroy(error))
     wire.on('end', () => this.#end())

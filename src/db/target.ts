@@ -5,6 +5,7 @@ import type { ConnectionSettings } from '../config/connection.ts'
 import { Secret } from '../config/secret.ts'
 import type { Environment } from '../config/url.ts'
 import type { HostPort } from '../model/node.ts'
+import type { Onlooker } from './onlooker.ts'
 import { lookUpPassfile } from './passfile.ts'
 import { sessionOptions } from './preparation.ts'
 import { planSsl, type SslPlan } from './ssl.ts'
@@ -22,6 +23,7 @@ export interface Target extends HostPort {
   readonly options: string | undefined
   /** To be logged once: such as a password file that was ignored because others may read it. */
   readonly warnings: readonly string[]
+  readonly onlooker?: Onlooker
 }
 
 /** libpq would wait for ever. */

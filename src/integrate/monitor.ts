@@ -1,10 +1,11 @@
 import { ConfigError } from '../config/config-error.ts'
 import { type Environment, parseUrl, UrlError } from '../config/url.ts'
+import type { Onlookers } from '../db/onlooker.ts'
 import { openProbe } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { resolveTarget, type Target } from '../db/target.ts'
 import { CitusHaError } from '../model/failure.ts'
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import { type MonitorNode, monitorRows } from './auto-failover.ts'
 
 /** pg_auto_failover's own name for its database. */
@@ -16,6 +17,7 @@ const DATABASE = 'pg_auto_failover'
  * @param url such as `pg_autoctl show uri --monitor` gives
  * @param limitMs for connecting and answering, each, shared by the hosts
  * @param warn told what of the URL is ignored, and the like
+ * @param onlookers of the connections, where somebody wants to see them
  * @throws ConfigError for a URL that is none; CitusHaError (`blocked`) where no monitor answers
  */
 export async function askMonitor(
@@ -23,6 +25,7 @@ export async function askMonitor(
   env: Environment,
   limitMs: number,
   warn: (text: string) => void,
+  onlookers?: Onlookers,
 ): Promise<MonitorNode[]> {
   const { addresses, database, settings } = parsed(url, env)
   const failed: { readonly said: string; readonly cause: unknown }[] = []
@@ -34,7 +37,13 @@ export async function askMonitor(
       warn(text)
     }
     try {
-      return await ask(target, Math.trunc(limitMs / addresses.length), addresses.length > 1)
+      return await watched(
+        address,
+        target,
+        Math.trunc(limitMs / addresses.length),
+        addresses.length > 1,
+        onlookers,
+      )
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       failed.push({ said: `the monitor at ${formatAddress(address)}: ${why}`, cause })
@@ -43,6 +52,27 @@ export async function askMonitor(
   const [first] = failed
   if (!first) throw new ConfigError('--monitor: no host')
   throw new CitusHaError('blocked', failed.map(({ said }) => said).join('; '), { cause: first.cause })
+}
+
+async function watched(
+  node: HostPort,
+  target: Target,
+  limitMs: number,
+  isOneOfMany: boolean,
+  onlookers: Onlookers | undefined,
+): Promise<MonitorNode[]> {
+  const onlooker = onlookers?.(node, target)
+  const answered = onlooker?.waits(limitMs)
+  try {
+    const nodes = await ask(onlooker ? { ...target, onlooker } : target, limitMs, isOneOfMany)
+    onlooker?.tried(null)
+    return nodes
+  } catch (error) {
+    onlooker?.tried(error)
+    throw error
+  } finally {
+    answered?.()
+  }
 }
 
 /** @param isOneOfMany whether another host may be the monitor itself, where this is a standby of it */

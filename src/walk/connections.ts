@@ -1,6 +1,7 @@
 import { readBlockers } from '../apply/blockers.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
+import type { Onlooker, Onlookers } from '../db/onlooker.ts'
 import { type Row, Session, type SessionGuard } from '../db/pg.ts'
 import { openProbe, type ProbeConnection } from '../db/postgres.ts'
 import { EndedEarly } from '../db/preparation.ts'
@@ -33,13 +34,18 @@ export class Connections implements Access {
   readonly #verdicts = new Verdicts()
   /** Options for servers that have ended a session before its first statement. */
   readonly #insisted = new Map<string, string>()
+  readonly #onlookers: Onlookers | undefined
   #hasSession = false
   #closed = false
 
-  /** @param clientTexts what the configuration says, unless the caller prints for a person at a terminal only */
-  constructor(config: Config, env: Environment, clientTexts?: ClientTexts) {
+  /**
+   * @param clientTexts what the configuration says, unless the caller prints for a person at a terminal only
+   * @param onlookers of each connection that is tried, where somebody wants to see them
+   */
+  constructor(config: Config, env: Environment, clientTexts?: ClientTexts, onlookers?: Onlookers) {
     this.#config = config
     this.#env = env
+    this.#onlookers = onlookers
     this.clientTexts = clientTexts ?? (config.discloseStatements ? 'shown' : 'withheld')
   }
 
@@ -66,8 +72,11 @@ export class Connections implements Access {
 
   async open(address: HostPort, database: string): Promise<Session> {
     const guard = trustGuard(address, database, this.#verdicts)
+    const target = await this.#target(address, database)
+    const answered = target.onlooker?.waits(target.connectTimeoutMs)
     try {
-      const session = await Session.open(await this.#target(address, database), guard)
+      const session = await Session.open(target, guard)
+      target.onlooker?.tried(null)
       if (this.#closed) {
         await session.close()
         throw new Error('the connections were closed')
@@ -75,7 +84,10 @@ export class Connections implements Access {
       this.#hasSession = true
       return session
     } catch (error) {
+      target.onlooker?.tried(error)
       if (this.#closed || !this.#insist(address, database, error)) throw error
+    } finally {
+      answered?.()
     }
     return await this.open(address, database)
   }
@@ -108,11 +120,12 @@ export class Connections implements Access {
     // Before a probe's own limit: the connection knows more of why it was late.
     const limitMs = Math.max(100, detect.timeout - 100)
     const given = [target.options, this.#insisted.get(place(address, database))].filter(Boolean)
-    return {
+    const limited = {
       ...target,
       options: given.length === 0 ? undefined : given.join(' '),
       connectTimeoutMs: Math.min(target.connectTimeoutMs, limitMs),
     }
+    return this.#onlookers ? { ...limited, onlooker: this.#onlookers(address, limited) } : limited
   }
 
   async close(): Promise<void> {
@@ -195,6 +208,7 @@ class NodeProber implements Prober {
   readonly #open = new Map<string, ProbeConnection>()
   /** On which something is under way, and how much. */
   readonly #busy = new Map<ProbeConnection, number>()
+  readonly #onlookers = new WeakMap<ProbeConnection, Onlooker>()
   /** What was found of the schema at addresses where a probe could read all there is. */
   readonly #whole = new Map<string, Verdict>()
   readonly #asking = new Map<string, Promise<Testimony>>()
@@ -328,16 +342,22 @@ class NodeProber implements Prober {
     })
     late.catch(() => undefined)
     let connection = known
+    let answered: (() => void) | undefined
     try {
       connection ??= await Promise.race([this.#connect(key, address), late])
-      return await Promise.race([this.#using(connection, work), late])
+      answered = this.#onlookers.get(connection)?.waits(this.#timeoutMs)
+      const found = await Promise.race([this.#using(connection, work), late])
+      this.#onlookers.get(connection)?.tried(null)
+      return found
     } catch (error) {
+      if (connection) this.#onlookers.get(connection)?.tried(error)
       if (this.#open.get(key) === connection) this.#open.delete(key)
       await connection?.close()
       // Anybody may have ended a connection of an earlier survey: only a new one shows what the node is.
       if ((!known || !wasCut(error)) && !this.#of.insist(address, error)) throw error
     } finally {
       clearTimeout(timer)
+      answered?.()
     }
     return await this.#within(address, work, key)
   }
@@ -356,7 +376,10 @@ class NodeProber implements Prober {
   async #connect(key: string, address: HostPort): Promise<ProbeConnection> {
     const target = await this.#of.target(address)
     // The server's limit before ours: it then answers with an error, and the connection lives.
-    const connection = this.#open.get(key) ?? openProbe(target, Math.max(100, this.#timeoutMs - 100))
+    const known = this.#open.get(key)
+    if (known) return known
+    const connection = openProbe(target, Math.max(100, this.#timeoutMs - 100))
+    if (target.onlooker) this.#onlookers.set(connection, target.onlooker)
     this.#open.set(key, connection)
     return connection
   }

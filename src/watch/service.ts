@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import type { ChangeHooks } from '../apply/context.ts'
 import type { Config } from '../config/schema.ts'
 import type { Environment } from '../config/url.ts'
+import type { Onlookers } from '../db/onlooker.ts'
 import { CitusHaError } from '../model/failure.ts'
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { Connections } from '../walk/connections.ts'
@@ -21,6 +22,8 @@ export interface WatchOptions {
   readonly env: Environment
   readonly tell: (event: WatchEvent) => void
   readonly hooks?: ChangeHooks
+  /** Of each connection, where somebody wants to see them. */
+  readonly onlookers?: Onlookers
 }
 
 /** Which group's writes are to stand still, and for how long at most. */
@@ -52,7 +55,7 @@ export class WatchService {
 
   constructor(options: WatchOptions) {
     this.#options = options
-    this.#access = new Connections(options.config, options.env)
+    this.#access = new Connections(options.config, options.env, undefined, options.onlookers)
     this.orders = new Orders({
       access: this.#access,
       requests: () => [...this.#running.values()].map(({ watcher }) => watcher.request),

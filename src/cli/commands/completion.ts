@@ -1,5 +1,5 @@
 import { Argument, type Command } from 'commander'
-import { addClusterOptions } from '../cluster-options.ts'
+import { addOptionsBefore } from '../cluster-options.ts'
 import { completionScript, SHELLS, type Shell } from '../completion.ts'
 import { type Io, writeData } from '../io.ts'
 
@@ -17,7 +17,7 @@ export function completionCommand(command: Command, io: Io): void {
     .action(async (shell: Shell) => {
       // Loaded here, since it loads every command.
       const { buildProgram } = await import('../program.ts')
-      const program = addClusterOptions(await buildProgram(io, () => undefined))
+      const program = addOptionsBefore(await buildProgram(io, () => undefined), io)
       writeData(io.stdout, completionScript(program, shell))
     })
 }

@@ -5,6 +5,7 @@ import { type Checked, checkConfig } from '../check-config.ts'
 import { sourcesOf } from '../cluster.ts'
 import { addClusterOptions, type ClusterOptions } from '../cluster-options.ts'
 import { type Io, plain, printJson, writeData } from '../io.ts'
+import { tellWarning } from '../tell.ts'
 import { packageFile } from '../version.ts'
 
 interface CheckOptions extends ClusterOptions {
@@ -32,7 +33,7 @@ export function configCommand(config: Command, io: Io, exit: (code: number) => v
       exit(exitCode)
       if (options.json) return printJson(io, { exitCode, ...checked })
       for (const problem of checked.problems) io.stderr.write(`citus-ha: ${plain(problem)}\n`)
-      for (const warning of checked.warnings) io.stderr.write(`warning: ${plain(warning)}\n`)
+      for (const warning of checked.warnings) tellWarning(io, warning)
       for (const line of exitCode === 0 ? found(checked) : []) io.stdout.write(`${plain(line)}\n`)
     })
   config

@@ -31,6 +31,8 @@ import { type Io, plain, printJson } from '../io.ts'
 import { type Log, openLog } from '../log.ts'
 import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
 import { renderReport, withTyped } from '../render-report.ts'
+import { tellWarning } from '../tell.ts'
+import { onlookersOf } from '../waiting.ts'
 
 interface EventOptions extends ClusterOptions {
   readonly node?: HostPort
@@ -117,7 +119,8 @@ async function heardFromMonitor(options: EventOptions, io: Io): Promise<Word[]> 
     options.monitor ?? '',
     io.env,
     Math.min(5000, options.timeout / 2),
-    (text) => void io.stderr.write(`warning: ${plain(text)}\n`),
+    (text) => tellWarning(io, text),
+    onlookersOf(io),
   )
   const words = readMonitor(nodes.filter(({ formation }) => formation === (options.formation ?? formation)))
   return words.length > 0 ? words : [{ kind: 'unconcerned', says: 'pg_auto_failover: no node is primary' }]
@@ -229,7 +232,7 @@ async function obeyAll(
   const parts: EachDatabase<Report>[] = []
   const own: Vouching[] = []
   for (const order of orders) {
-    const done = await handOver(session, order, tool, io)
+    const done = await handOver(session, order, tool, io, log.progress)
     if (done) parts.push(done)
     else own.push(order)
   }

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { describeBlocker } from '../../apply/blockers.ts'
-import { callControl } from '../../http/control/client.ts'
 import type { Blocker } from '../../model/blocker.ts'
 import { CitusHaError } from '../../model/failure.ts'
-import { addClusterOptions, type ClusterOptions, loadCluster } from '../cluster.ts'
+import { callWatcher } from '../call-watcher.ts'
+import { addClusterOptions, type ClusterOptions, loadCluster, tellOrigin } from '../cluster.ts'
 import { type Io, printJson } from '../io.ts'
 import { durationWithDefault, groupOption } from '../options.ts'
 
@@ -68,16 +68,18 @@ const MARGIN_MS = 10_000
 /** @throws CitusHaError where no watcher answers, or it does not take the order; Error where it is interrupted */
 async function order(
   options: ReleaseOptions,
-  { env, etc, signal }: Io,
+  io: Io,
   path: string,
   body: object,
 ): Promise<{ readonly exitCode: number; readonly document: unknown }> {
-  const { config } = await loadCluster(options, { env, ...(etc && { etc }) })
+  const loaded = await loadCluster(options, io)
+  tellOrigin(loaded, io)
+  const { config } = loaded
   const timeoutMs = config.apply.deadline + MARGIN_MS
   const asked = options.database === undefined ? body : { ...body, database: options.database }
-  const given = await callControl(config, { method: 'POST', path, body: asked, timeoutMs, signal })
+  const given = await callWatcher(io, config, { method: 'POST', path, body: asked, timeoutMs })
   // What it was asked for may be under way there.
-  if (given.kind === 'unavailable' && signal.aborted)
+  if (given.kind === 'unavailable' && io.signal.aborted)
     throw new Error('interrupted, but the watcher may still carry it out. Run: citus-ha status')
   if (given.kind === 'unavailable')
     throw new CitusHaError(
