@@ -41,12 +41,15 @@ function headLines(status: Status, { form, colors, width }: Look): string[] {
   const paint = { well: colors.green, warned: colors.yellow, ill: colors.red }[worst]
   return [
     `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(plain(citus))}`,
-    ...(status.activity ? activityLines(status.activity) : []).flatMap((line) =>
-      wrapped(plain(line), width, '  '),
-    ),
+    ...workLines(status).flatMap((line) => wrapped(plain(line), width, '  ')),
     ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
     paint(text),
   ]
+}
+
+function workLines({ activity, activityUnread }: Status): string[] {
+  if (activityUnread !== null) return [`watchers: who runs could not be read: ${activityUnread}`]
+  return activity ? activityLines(activity) : []
 }
 
 function activityLines({ watchers, leader, changes, fences }: Activity): string[] {

@@ -95,9 +95,9 @@ interface Found {
 
 async function findFile(sources: ConfigSources): Promise<Found | null> {
   const { file, env, coordinators, defaultFiles = [] } = sources
-  if (file !== undefined) return { ...(await read(file, sources)), path: file, by: '--config' }
+  if (file !== undefined) return { ...(await readNamed(file, sources)), path: file, by: '--config' }
   const named = env.CITUS_HA_CONFIG
-  if (named) return { ...(await read(named, sources)), path: named, by: 'CITUS_HA_CONFIG' }
+  if (named) return { ...(await readNamed(named, sources)), path: named, by: 'CITUS_HA_CONFIG' }
   if (coordinators?.length || splitUrls(env.CITUS_HA_COORDINATOR ?? '').length > 0) return null
   for (const path of defaultFiles) {
     await requireRegular(path, sources)
@@ -110,7 +110,15 @@ async function findFile(sources: ConfigSources): Promise<Found | null> {
   return null
 }
 
-/** Nobody has named it: to read a pipe that lies there would take for ever. @throws ConfigError */
+/** What the shell or whoever else has opened for us, as with `--config <(…)`. */
+const OPENED = /^\/(?:dev\/(?:fd\/|stdin$|null$)|proc\/)/
+
+async function readNamed(path: string, sources: ConfigSources): Promise<Pick<Found, 'text' | 'isPublic'>> {
+  if (!OPENED.test(path)) await requireRegular(path, sources)
+  return await read(path, sources)
+}
+
+/** To read a pipe into which nobody writes would take for ever. @throws ConfigError */
 async function requireRegular(path: string, { readFile }: ConfigSources): Promise<void> {
   if (readFile) return
   const there = await stat(path).catch(() => null)

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { access, readdir, readFile, readlink, realpath, rm, writeFile } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import { promisify } from 'node:util'
+import { CitusHaError } from '../model/failure.ts'
 import type { Cluster } from './cluster.ts'
 import { isAlive, signal } from './processes.ts'
 import { removeSharedMemory } from './shared-memory.ts'
@@ -22,7 +23,7 @@ export async function keep(cluster: Cluster): Promise<void> {
 /**
  * Ends what `keep` left running, servers that are frozen or were started by hand in the directory too, and
  * removes the directory. @returns how many servers ran.
- * @throws Error where the directory is not a kept demo's, or something could not be ended or removed.
+ * @throws CitusHaError where the directory is not a kept demo's; Error where something could not be ended or removed.
  */
 export async function stopKept(given: string): Promise<number> {
   const directory = await realpath(given).catch(() => given)
@@ -30,7 +31,8 @@ export async function stopKept(given: string): Promise<number> {
     () => true,
     () => false,
   )
-  if (!isKept) throw new Error(`${given} is not the directory of a demo that was left running`)
+  if (!isKept)
+    throw new CitusHaError('usage', `${given} is not the directory of a demo that was left running`)
   const data = (await readdir(directory, { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
     .map((entry) => join(directory, entry.name))

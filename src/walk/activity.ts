@@ -3,6 +3,7 @@ import { statement } from '../db/sql.ts'
 import { type ActiveSession, type Activity, readWatcherComment } from '../model/activity.ts'
 import type { Answered } from '../model/observation.ts'
 import type { Access } from './access.ts'
+import { describeError } from './describe-error.ts'
 
 const LIMIT_MS = 2_000
 
@@ -23,26 +24,32 @@ const activityRow = z.object({
   ),
 })
 
+/** Who is at work, or why that can't be read. */
+export type ReadActivity =
+  | { readonly activity: Activity; readonly unread: null }
+  | { readonly activity: null; readonly unread: string }
+
 /**
  * Who is at work on the coordinator: asked beside a survey, which has no use for it.
- * @returns null where it can't be read: without the schema, or when the coordinator gives no answer. Never throws
+ * Never throws.
  */
 export async function readActivity(
   access: Access,
   coordinator: Answered,
   database: string,
-): Promise<Activity | null> {
-  if (coordinator.installed === null) return null
+): Promise<ReadActivity> {
+  if (coordinator.installed === null)
+    return { activity: null, unread: 'the schema citus_ha is not installed in this database' }
   try {
     const session = await access.open(coordinator.address, database)
     try {
       const [rows] = await session.run(statement('probe/activity'), LIMIT_MS)
-      return activityOf(rows?.[0])
+      return { activity: activityOf(rows?.[0]), unread: null }
     } finally {
       await session.close()
     }
-  } catch {
-    return null
+  } catch (error) {
+    return { activity: null, unread: describeError(error).line }
   }
 }
 

@@ -14,6 +14,7 @@ import { type ServerRole, type StateCode, serverState } from '../model/server-st
 import { distinctServers } from '../model/servers.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
+import type { ReadActivity } from './activity.ts'
 import type { View } from './look.ts'
 import { type NextStep, withNext } from './next-step.ts'
 import {
@@ -74,6 +75,8 @@ export interface Status {
   readonly pauses: readonly Pause[]
   /** Who watches, leads, changes something or holds a fence; null: that was not looked at, or could not be read. */
   readonly activity: Activity | null
+  /** Why that could not be read; null: it was, or was not looked at. */
+  readonly activityUnread: string | null
   readonly groups: readonly GroupStatus[]
   /** Nodes that were given or seen, but are in no row. */
   readonly others: readonly NodeStatus[]
@@ -96,8 +99,11 @@ export function statusDocument(statuses: readonly Status[]): StatusDocument {
   return { ...statuses[0], databases: statuses }
 }
 
-/** Of the groups that the view is about. */
-export function statusOf(view: View, activity: Activity | null = null): Status {
+/**
+ * Of the groups that the view is about.
+ * @param work who is at work; null: that was not looked at
+ */
+export function statusOf(view: View, work: ReadActivity | null = null): Status {
   const { survey, coordinator, diagnoses, plan } = view
   const isAbout = (group: number | null) =>
     view.groups === null || (group !== null && view.groups.includes(group))
@@ -115,7 +121,8 @@ export function statusOf(view: View, activity: Activity | null = null): Status {
     citus: coordinator.citus?.version ?? '',
     at: survey.at,
     pauses: (coordinator.installed?.pauses ?? []).filter(isShown),
-    activity,
+    activity: work?.activity ?? null,
+    activityUnread: work?.unread ?? null,
     groups: groups
       .filter(({ group }) => isAbout(group))
       .map((group) => ({ ...group, routes: entriesFor(view, group.group) })),

@@ -171,9 +171,13 @@ describe('citus-ha demo --keep', () => {
   })
 
   test('--stop refuses a directory that is no demo', async () => {
-    const stop = new Program(['demo', '--stop', tmp])
-    expect(await stop.ended).toBe(1)
-    expect(stop.stderr).toBe(`citus-ha: ${tmp} is not the directory of a demo that was left running\n`)
+    for (const directory of [tmp, '/nonexistent']) {
+      const stop = new Program(['demo', '--stop', directory])
+      expect(await stop.ended).toBe(2)
+      expect(stop.stderr).toBe(
+        `citus-ha: ${directory} is not the directory of a demo that was left running\n`,
+      )
+    }
     expect(existsSync(tmp)).toBe(true)
   })
 })

@@ -605,18 +605,27 @@ describe('without a file that is named', () => {
     expect(await complaint(loading)).toBe(`${home}: permission denied`)
   })
 
-  test('a pipe that lies there is not waited for', async () => {
+  test.each([
+    ['lies there', (pipe: string) => ({ env: {}, defaultFiles: [pipe] })],
+    ['--config names', (pipe: string) => ({ env: {}, file: pipe })],
+    ['CITUS_HA_CONFIG names', (pipe: string) => ({ env: { CITUS_HA_CONFIG: pipe } })],
+  ])('a pipe that %s is not waited for', async (_, sources) => {
     const directory = await mkdtemp(join(tmpdir(), 'citus-ha-config-'))
     const pipe = join(directory, 'citus-ha.yaml')
     try {
       execFileSync('mkfifo', [pipe])
-      expect(await complaint(readConfig({ env: {}, defaultFiles: [pipe] }))).toBe(
-        `${pipe}: not a regular file`,
-      )
+      expect(await complaint(readConfig(sources(pipe)))).toBe(`${pipe}: not a regular file`)
     } finally {
       await rm(directory, { recursive: true })
     }
   })
+})
+
+test('a pipe that a shell has opened is read', () => {
+  const script = `citus_ha() { "$0" dist/bin/citus-ha.js "$@"; }; citus_ha config check <(printf '%s' "$1")`
+  const yaml = 'coordinators: [{ url: "postgres://u@h/a" }]'
+  const stdout = execFileSync('bash', ['-c', script, process.execPath, yaml], { encoding: 'utf8' })
+  expect(stdout).toMatch(/^\/dev\/fd\/\d+: no problem found$/m)
 })
 
 describe('the example', () => {

@@ -1,6 +1,6 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,10 +30,12 @@ async function freePort(): Promise<number> {
 describe('a configuration that is read again while the watch ends', () => {
   it('opens no door that nobody closes', async () => {
     const [coordinator, before, after] = [await freePort(), await freePort(), await freePort()]
-    const config = (port: number) =>
+    const slow = join(directory, 'slow')
+    const config = (port: number, rest: object = {}) =>
       stringify({
         coordinators: [{ url: `postgres://citus_ha@127.0.0.1:${coordinator}/app` }],
         http: { listen: `127.0.0.1:${port}` },
+        ...rest,
       })
     const file = join(directory, 'citus-ha.yaml')
     await writeFile(file, config(before))
@@ -50,16 +52,17 @@ describe('a configuration that is read again while the watch ends', () => {
       },
     )
     await waitUntil('it watches', () => says('"watching"'))
-    // A file that is only read once somebody has written it: the reload is under way until then.
-    const slow = join(directory, 'slow')
+    // A token that is only read once somebody has written it: the reload is under way until then.
     execFileSync('mkfifo', [slow])
-    await rename(slow, file)
+    await writeFile(file, config(after, { control: { listen: '127.0.0.1:0', tokenFile: slow } }))
     process.emit('SIGHUP')
     stop.abort()
     let looks = 0
     await waitUntil('it has ended, or waits for the reload', () => says('"ended"') || ++looks > 30)
-    await writeFile(file, config(after))
-    await served
+    // As often as somebody reads it.
+    const script = 'while :; do echo the-token-0123456789abcdef > "$0"; done'
+    const writer = spawn('sh', ['-c', script, slow])
+    await served.finally(() => writer.kill('SIGKILL'))
     const listener = createServer().listen(after, '127.0.0.1')
     await once(listener, 'listening')
     listener.close()

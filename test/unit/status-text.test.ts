@@ -64,9 +64,18 @@ const DOWN = viewOf(
   ),
 )
 
+const read = (activity: Activity) => ({ activity, unread: null })
+
 describe('status, as text', () => {
+  test('who watches could not be read', () => {
+    const status = statusOf(viewOf(), { activity: null, unread: 'no answer within 2000 ms' })
+    expect(renderStatus(status, PLAIN)).toContain(
+      '\nwatchers: who runs could not be read: no answer within 2000 ms\n',
+    )
+  })
+
   test('a healthy cluster', () => {
-    expect(renderStatus(statusOf(viewOf(), WATCHED), PLAIN)).toMatchInlineSnapshot(`
+    expect(renderStatus(statusOf(viewOf(), read(WATCHED)), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
       all 3 groups are healthy
@@ -82,7 +91,7 @@ describe('status, as text', () => {
 
   test('a primary is down: what is wrong, and what to do', () => {
     expect(
-      renderStatus(statusOf(DOWN, { ...WATCHED, watchers: [], leader: null }), PLAIN),
+      renderStatus(statusOf(DOWN, read({ ...WATCHED, watchers: [], leader: null })), PLAIN),
     ).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       no watcher runs (citus-ha watch)
@@ -112,7 +121,7 @@ describe('status, as text', () => {
         [testimony('cn1', 'w1a', 'down'), testimony('w2a', 'w1a', 'down')],
       ),
     )
-    expect(renderStatus(statusOf(view, WATCHED), PLAIN)).toMatchInlineSnapshot(`
+    expect(renderStatus(statusOf(view, read(WATCHED)), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
       1 of 3 groups needs attention
@@ -184,7 +193,7 @@ describe('status, as text', () => {
       changes: [{ ...OTHER, host: null, client: null }],
       fences: [{ ...OTHER, groups: [1] }],
     }
-    expect(renderStatus(statusOf(viewOf(surveyOf(nodes)), activity), PLAIN)).toMatchInlineSnapshot(`
+    expect(renderStatus(statusOf(viewOf(surveyOf(nodes)), read(activity)), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       watchers: number hidden (the role lacks pg_read_all_stats), leader 10.0.0.9 (backend 4711)
       a change is running: a local client (backend 4712) since 2026-01-01T00:00:00Z
@@ -203,7 +212,7 @@ describe('status, as text', () => {
 
   test('24 groups with real names on a terminal of 80 columns: one and a half screens', () => {
     const instead = [silent(NAME(13, 'b'), 'timeout')]
-    const text = renderStatus(statusOf(fleet({ instead }), WATCHED), SMALL)
+    const text = renderStatus(statusOf(fleet({ instead }), read(WATCHED)), SMALL)
     const lines = text.trimEnd().split('\n')
     expect(lines.length).toBeLessThanOrEqual(36)
     for (const line of lines.filter((each) => !each.startsWith('  next: ')))
