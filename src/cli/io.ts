@@ -25,6 +25,8 @@ export interface Io {
   readonly askSecret?: (question: string) => Promise<string>
   /** For tests, which end the process or a server where a change reaches a certain point. */
   readonly hooks?: ChangeHooks
+  /** Says why the process ends in the middle of all; a command may have it said in its own way. */
+  readonly lastWords?: { say: (line: string) => void }
   /** gids that may be prepared somewhere and are not resolved, kept up to date for whoever ends the process. */
   readonly inFlight?: Set<string>
 }

@@ -1,24 +1,30 @@
-import type { LogLevel } from '../config/log-level.ts'
+import type { LogFormat, LogLevel } from '../config/log-level.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Io } from './io.ts'
+import { logWriter } from './log-writer.ts'
 import { tellProgress } from './tell.ts'
 
-/** Where a command tells a log collector what it saw and did: one JSON line a fact, with the rule's id. */
+/** Where a command tells a log collector what it saw and did: one line a fact, with the rule's id. */
 export interface Log {
   readonly progress: (line: string) => void
   readonly report: (report: Report) => void
 }
 
+export interface LogOptions {
+  readonly logLevel: LogLevel
+  readonly logFormat?: LogFormat
+}
+
 /**
- * JSON lines on stderr by pino. Silent: progress goes there as plain text instead.
+ * Lines on stderr by pino. Silent: progress goes there as plain text instead.
  * pino is loaded only where it is wanted, since no command should wait for it.
  */
-export async function openLog(level: LogLevel, io: Io): Promise<Log> {
+export async function openLog({ logLevel: level, logFormat }: LogOptions, io: Io): Promise<Log> {
   if (level === 'silent') {
     return { progress: (line) => tellProgress(io, line), report: () => undefined }
   }
   const { pino } = await import('pino')
-  const log = pino({ level, name: 'citus-ha' }, { write: (line: string) => void io.stderr.write(line) })
+  const log = pino({ level, name: 'citus-ha' }, { write: await logWriter(logFormat ?? 'auto', io) })
   return {
     progress: (line) => log.info(line),
     report: ({

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
 import { formatDuration, parseDuration } from '../config/duration.ts'
+import { LOG_FORMATS } from '../config/log-level.ts'
 import { readListener } from '../config/scalars.ts'
 import { DEFAULT_LISTENER } from '../config/schema.ts'
 import { type HostPort, parseAddress } from '../model/node.ts'
@@ -44,6 +45,13 @@ export function groupsOption(text: string, before: readonly number[] = []): numb
 export function countOption(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a whole number of at least 1.')
   return Number(text)
+}
+
+/** How log lines are written; undefined where it is not given. */
+export function logFormatOption(): Option {
+  return new Option('--log-format <format>', 'of log lines; auto: text on a terminal, else JSON').choices(
+    LOG_FORMATS,
+  )
 }
 
 /** `--http` alone, or with the address: a HostPort either way, undefined where it is not given. */

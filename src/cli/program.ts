@@ -2,7 +2,6 @@ import { Command, CommanderError, Help } from 'commander'
 import { takeOptionsBefore } from './cluster-options.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import { exitCodeOfInterruption } from './interrupted.ts'
 import { type Io, inLocale, plain } from './io.ts'
 import { addColorOption, addOutputOptions } from './output-options.ts'
 import { packageVersion } from './version.ts'
@@ -76,12 +75,10 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
   } catch (error) {
     // Commander has said what is wrong, or printed the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    const { describeError } = await import('../walk/describe-error.ts')
-    const { lines, exitCode: code } = describeError(error)
+    const { failureOf } = await import('./failure.ts')
+    const { lines, exitCode: code } = failureOf(error, io.signal)
     for (const line of lines) io.stderr.write(`citus-ha: ${plain(line)}\n`)
-    // What was refused or blocked before, or undone, has a code of its own.
-    const isGivenUp = code === 1 || (error instanceof Error && error.name === 'AbortError')
-    return (isGivenUp && exitCodeOfInterruption(io.signal)) || code
+    return code
   } finally {
     io.waiting.clear()
   }

@@ -1,5 +1,5 @@
-import type { LogLevel } from '../config/log-level.ts'
-import { DEFAULT_LISTENER } from '../config/schema.ts'
+import type { LogFormat, LogLevel } from '../config/log-level.ts'
+import { type Config, DEFAULT_LISTENER } from '../config/schema.ts'
 import type { Page } from '../http/page.ts'
 import { formatAddress, type HostPort, parseAddress, sameAddress } from '../model/node.ts'
 import type { Loaded } from '../walk/cluster.ts'
@@ -9,7 +9,9 @@ import { cycleLevel, openWatchLog, type WatchLog } from '../watch/log.ts'
 import { WatchService } from '../watch/service.ts'
 import { ServiceManager } from '../watch/systemd.ts'
 import { type ClusterOptions, loadCluster } from './cluster.ts'
+import { failureOf } from './failure.ts'
 import type { Io } from './io.ts'
+import { logWriter } from './log-writer.ts'
 import { onlookers } from './waiting.ts'
 import { ControlDoor } from './watch-control.ts'
 import { type Door, openDoor, pageUnder } from './watch-http.ts'
@@ -18,19 +20,42 @@ import { Notices } from './watch-notify.ts'
 export interface ServeOptions extends ClusterOptions {
   /** Wins over the file's. */
   readonly logLevel?: LogLevel
+  readonly logFormat?: LogFormat
   /** Where to answer HTTP; wins over the file's. */
   readonly http?: HostPort
   /** Show the page there, whatever the file says. */
   readonly page?: boolean
 }
 
-/** Watches until the signal of `io`; at SIGHUP goes on with the configuration as it is then. */
-export async function serveWatch(options: ServeOptions, io: Io): Promise<void> {
-  const first = await loadCluster(options, io)
-  const log = await openWatchLog({
-    level: levelOf(options, io, first),
-    write: (line) => void io.stderr.write(line),
-  })
+/**
+ * Watches until the signal of `io`; at SIGHUP goes on with the configuration as it is then. What ends it before is told in its
+ * log: who collects that would take a line of another form for several, or for none.
+ * @returns the exit code
+ */
+export async function serveWatch(options: ServeOptions, io: Io): Promise<number> {
+  let log: WatchLog | null = null
+  try {
+    const first = await loadCluster(options, io)
+    log = await openLog(options, io, first.config.log)
+    if (io.lastWords) io.lastWords.say = (line) => log?.say('error', line)
+    await serveConfigured(first, options, io, log)
+    log.say('info', 'ended')
+    return 0
+  } catch (error) {
+    log ??= await openLog(options, io, { level: 'info', format: 'auto' })
+    if (log.level === 'silent') throw error
+    const { lines, exitCode } = failureOf(error, io.signal)
+    for (const line of lines) log.say('error', line, { event: 'ended', exitCode })
+    return exitCode
+  }
+}
+
+async function openLog(options: ServeOptions, io: Io, file: Config['log']): Promise<WatchLog> {
+  const write = await logWriter(options.logFormat ?? file.format, io)
+  return await openWatchLog({ level: levelOf(options, io, file), write })
+}
+
+async function serveConfigured(first: Loaded, options: ServeOptions, io: Io, log: WatchLog): Promise<void> {
   const served = new Served(options, io, log)
   const onHangup = () => served.reload()
   const onLevel = () => void cycleLevel(log)
@@ -96,7 +121,6 @@ class Served {
       await this.#door?.close()
       await this.#control.close()
       await this.#notices.close()
-      this.#log.say('info', 'ended')
     }
   }
 
@@ -164,7 +188,7 @@ class Served {
         await open?.close()
         this.#sayDoor()
       }
-      this.#log.level = levelOf(this.#options, this.#io, loaded)
+      this.#log.level = levelOf(this.#options, this.#io, loaded.config.log)
       this.#log.say('info', 'the configuration was read again')
       this.#next = loaded
       this.#again.abort()
@@ -217,9 +241,9 @@ class Served {
 }
 
 /** Of the log: what was asked for, `-v` and `-q` included, before what the file says. */
-function levelOf({ logLevel }: ServeOptions, { verbosity }: Io, { config }: Loaded): LogLevel {
+function levelOf({ logLevel }: ServeOptions, { verbosity }: Io, file: Config['log']): LogLevel {
   const asked = { verbose: 'debug', normal: undefined, quiet: 'error' } as const
-  return logLevel ?? asked[verbosity?.level ?? 'normal'] ?? config.log.level
+  return logLevel ?? asked[verbosity?.level ?? 'normal'] ?? file.level
 }
 
 const STATUS_MS = 5000

@@ -4,7 +4,7 @@ import type { ListedStandby } from '../model/plan.ts'
 import { type Candidate, type ConnectionSettings, SSL_MODES } from './connection.ts'
 import { type Control, controlSection } from './control.ts'
 import { parseDuration } from './duration.ts'
-import { LOG_LEVELS, type LogLevel } from './log-level.ts'
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './log-level.ts'
 import { type Notify, notifySection } from './notify.ts'
 import { BLAMED } from './problems.ts'
 import {
@@ -57,7 +57,7 @@ export interface Config {
   readonly control: Control | null
   /** Whom `watch` tells of what it sees and does; null: nobody. */
   readonly notify: Notify | null
-  readonly log: { readonly level: LogLevel }
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat }
   /** Whether what clients were running is told in logs, notices, events and answers, too; else on terminals alone. */
   readonly discloseStatements: boolean
 }
@@ -355,6 +355,12 @@ export function configSchema(env: Environment) {
       log: z
         .strictObject({
           level: z.enum(LOG_LEVELS).describe('The lowest level that is logged.').prefault('info'),
+          format: z
+            .enum(LOG_FORMATS)
+            .describe(
+              'Lines of text, or of JSON; auto: text on a terminal, else JSON. Read at the start only.',
+            )
+            .prefault('auto'),
         })
         .describe('The log of watch.')
         .prefault({}),

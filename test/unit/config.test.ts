@@ -94,7 +94,7 @@ log: { level: debug }
       http: { listen: { host: '127.0.0.1', port: 8008 }, page: false, hosts: [] },
       control: null,
       notify: null,
-      log: { level: 'debug' },
+      log: { level: 'debug', format: 'auto' },
     })
   })
 
@@ -121,7 +121,7 @@ log: { level: debug }
       http: null,
       control: null,
       notify: null,
-      log: { level: 'info' },
+      log: { level: 'info', format: 'auto' },
     })
   })
 

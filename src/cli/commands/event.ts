@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { formatDuration } from '../../config/duration.ts'
-import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
+import { LOG_LEVELS } from '../../config/log-level.ts'
 import { readMonitor } from '../../integrate/auto-failover.ts'
 import { askMonitor } from '../../integrate/monitor.ts'
 import { type Vouching, within } from '../../integrate/obey.ts'
@@ -28,19 +28,24 @@ import {
 import { eachDatabase } from '../databases.ts'
 import { handOver } from '../handover.ts'
 import { type Io, plain, printJson } from '../io.ts'
-import { type Log, openLog } from '../log.ts'
-import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
+import { type Log, type LogOptions, openLog } from '../log.ts'
+import {
+  addressOption,
+  durationOption,
+  durationWithDefault,
+  groupOption,
+  logFormatOption,
+} from '../options.ts'
 import { renderReport, withTyped } from '../render-report.ts'
 import { tellWarning } from '../tell.ts'
 import { onlookersOf } from '../waiting.ts'
 
-interface EventOptions extends ClusterOptions {
+interface EventOptions extends ClusterOptions, LogOptions {
   readonly node?: HostPort
   readonly group?: number
   readonly wait?: number
   readonly timeout: number
   readonly json?: boolean
-  readonly logLevel: LogLevel
   readonly monitor?: string
   readonly formation?: string
 }
@@ -108,9 +113,8 @@ function addEventOptions(command: Command): Command {
       durationOption,
     )
     .addOption(durationWithDefault('--timeout <duration>', 'answer within this time', 10_000))
-    .addOption(
-      new Option('--log-level <level>', 'JSON log lines on stderr').choices(LOG_LEVELS).default('silent'),
-    )
+    .addOption(new Option('--log-level <level>', 'log lines on stderr').choices(LOG_LEVELS).default('silent'))
+    .addOption(logFormatOption())
     .option('--json', 'one JSON document on stdout')
 }
 
@@ -153,7 +157,7 @@ async function answer(
     const ran = await withCluster(options, limited, async (session) => {
       cutWhen(late, session, begun)
       const orders = promoted.map((word) => orderOf(word, options, session, began))
-      return await obeyAll(session, orders, tool, await openLog(options.logLevel, io), limited)
+      return await obeyAll(session, orders, tool, await openLog(options, io), limited)
     })
     exit(exitCodeOfAll(ran))
     const typed = { ...ran, done: ran.done.map((report) => withTyped(report, asTyped(options))) }

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { LOG_LEVELS, type LogLevel } from '../../config/log-level.ts'
+import { LOG_LEVELS } from '../../config/log-level.ts'
 import type { HostPort } from '../../model/node.ts'
 import type { Report } from '../../model/outcome.ts'
 import type { EachDatabase } from '../../walk/each-database.ts'
@@ -16,11 +16,17 @@ import {
 } from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
-import { openLog } from '../log.ts'
-import { addressOption, durationOption, durationWithDefault, groupOption } from '../options.ts'
+import { type LogOptions, openLog } from '../log.ts'
+import {
+  addressOption,
+  durationOption,
+  durationWithDefault,
+  groupOption,
+  logFormatOption,
+} from '../options.ts'
 import { renderReport, withTyped } from '../render-report.ts'
 
-interface ReconcileOptions extends ClusterOptions {
+interface ReconcileOptions extends ClusterOptions, LogOptions {
   readonly group?: number
   readonly promoted?: HostPort
   readonly wait: number
@@ -28,7 +34,6 @@ interface ReconcileOptions extends ClusterOptions {
   readonly forceAfter?: number
   readonly dryRun?: boolean
   readonly json?: boolean
-  readonly logLevel: LogLevel
 }
 
 const EXAMPLES = `
@@ -63,9 +68,8 @@ export function reconcileCommand(command: Command, io: Io, exit: (code: number) 
       durationOption,
     )
     .option('--dry-run', 'show the diagnosis and the exact SQL; change nothing, lock nothing')
-    .addOption(
-      new Option('--log-level <level>', 'JSON log lines on stderr').choices(LOG_LEVELS).default('silent'),
-    )
+    .addOption(new Option('--log-level <level>', 'log lines on stderr').choices(LOG_LEVELS).default('silent'))
+    .addOption(logFormatOption())
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', EXAMPLES)
     .action(async (options: ReconcileOptions) => {
@@ -87,7 +91,7 @@ async function reconcileAll(
   options: ReconcileOptions,
   io: Io,
 ): Promise<EachDatabase<Report>> {
-  const log = await openLog(options.logLevel, io)
+  const log = await openLog(options, io)
   return await eachDatabase(session, io, async (one) => {
     const request = { ...requestFor(one, options, io), progress: log.progress }
     const report = await walk(session.access, request)

@@ -8,7 +8,7 @@ import { watchOnce } from '../../watch/once.ts'
 import { addClusterOptions, requestOf, type Session, withCluster } from '../cluster.ts'
 import { eachDatabase } from '../databases.ts'
 import { type Io, printJson } from '../io.ts'
-import { httpOption } from '../options.ts'
+import { httpOption, logFormatOption } from '../options.ts'
 import { renderReport } from '../render-report.ts'
 import type { ServeOptions } from '../watch.ts'
 
@@ -30,7 +30,8 @@ export function watchCommand(command: Command, io: Io, exit: (code: number) => v
   addClusterOptions(command)
     .option('--once', 'survey once, make the changes that are due, and exit, as reconcile does')
     .option('--json', 'with --once: one JSON document on stdout')
-    .addOption(new Option('--log-level <level>', 'level of the JSON log lines on stderr').choices(LOG_LEVELS))
+    .addOption(new Option('--log-level <level>', 'level of the log lines on stderr').choices(LOG_LEVELS))
+    .addOption(logFormatOption())
     .addOption(httpOption())
     .option(
       '--page',
@@ -50,7 +51,7 @@ export function watchCommand(command: Command, io: Io, exit: (code: number) => v
       }
       // Loaded here: no other command should wait for it.
       const { serveWatch } = await import('../watch.ts')
-      await serveWatch(options, io)
+      exit(await serveWatch(options, io))
     })
 }
 
