@@ -126,6 +126,7 @@ describe.skipIf(typeof root === 'string')('the Debian package', () => {
       expect(await run("stat -c '%U:%G %a' /etc/citus-ha/citus-ha.yaml")).toBe('root:citus-ha 640')
       expect(await run('getent passwd citus-ha')).toMatch(/:\/nonexistent:\/usr\/sbin\/nologin$/)
       await run('test -f /lib/systemd/system/citus-ha-watch.service')
+      await run('zcat /usr/share/man/man1/citus-ha-status.1.gz /usr/share/man/man5/citus-ha.yaml.5.gz')
       const pages = await run('ls /usr/share/doc/citus-ha/docs')
       for (const page of ['alerts.md', 'control.md', 'http.md', 'reference']) expect(pages).toContain(page)
     },

@@ -136,11 +136,16 @@ export function alertsPage(): string {
   )
 }
 
-/** docs/reference/commands.md */
-export async function commandsPage(): Promise<string> {
+/** The whole command line, which writes nowhere. */
+export async function program(): Promise<Command> {
   const nowhere = { write: () => true }
   const io = { stdout: nowhere, stderr: nowhere, env: {}, signal: new AbortController().signal }
-  const program = await buildProgram(io, () => undefined)
+  return await buildProgram(io, () => undefined)
+}
+
+/** docs/reference/commands.md */
+export async function commandsPage(): Promise<string> {
+  const { commands } = await program()
   return page(
     'Commands',
     '## Exit codes',
@@ -148,7 +153,7 @@ export async function commandsPage(): Promise<string> {
       ['code', 'meaning'],
       EXIT_CODES.map(([code, meaning]) => [String(code), meaning]),
     ),
-    ...program.commands.flatMap((command) => commandParts(command, 'citus-ha')),
+    ...commands.flatMap((command) => commandParts(command, 'citus-ha')),
   )
 }
 
@@ -174,10 +179,16 @@ function commandParts(command: Command, parent: string): string[] {
 }
 
 function optionRow(option: Option): string[] {
-  const { flags, description, defaultValue, defaultValueDescription, argChoices } = option
-  const shown = defaultValueDescription ?? (defaultValue === undefined ? '' : String(defaultValue))
+  const { text, byDefault } = optionText(option)
+  return [`\`${option.flags}\``, text, byDefault]
+}
+
+/** What an option is for, with the words that it takes, and what counts without it: nothing is ''. */
+export function optionText(option: Option): { readonly text: string; readonly byDefault: string } {
+  const { description, defaultValue, defaultValueDescription, argChoices } = option
+  const byDefault = defaultValueDescription ?? (defaultValue === undefined ? '' : String(defaultValue))
   const choices = argChoices ? ` (${argChoices.join(', ')})` : ''
-  return [`\`${flags}\``, `${description}${choices}`, shown]
+  return { text: `${description}${choices}`, byDefault }
 }
 
 /** docs/reference/citus-ha.example.yaml */
@@ -277,7 +288,7 @@ interface Key {
   readonly required: boolean
 }
 
-function keysOf({ properties = {}, required = [] }: Node, parent: string): Key[] {
+export function keysOf({ properties = {}, required = [] }: Node, parent: string): Key[] {
   return Object.entries(properties).flatMap(([name, node]) => {
     const path = parent === '' ? name : `${parent}.${name}`
     const own = { path, node, required: required.includes(name) && node.default === undefined }
@@ -291,7 +302,7 @@ function keysOf({ properties = {}, required = [] }: Node, parent: string): Key[]
   })
 }
 
-function typeOf({ title, type, enum: words, items, additionalProperties }: Node): string {
+export function typeOf({ title, type, enum: words, items, additionalProperties }: Node): string {
   if (words) return words.map((word) => `\`${word}\``).join(', ')
   if (items) return items.properties ? 'list of mappings' : `list of: ${typeOf(items)}`
   if (title) return title
@@ -300,7 +311,7 @@ function typeOf({ title, type, enum: words, items, additionalProperties }: Node)
   return type === 'object' ? 'mapping' : String(type ?? 'text').replace('string', 'text')
 }
 
-function defaultOf({ default: value }: Node): string {
+export function defaultOf({ default: value }: Node): string {
   if (value === undefined || (typeof value === 'object' && Object.keys(value ?? {}).length === 0)) return ''
   return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
 }

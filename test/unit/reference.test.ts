@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { manPages } from '../support/man.ts'
 import {
   alertsPage,
   checksPage,
@@ -33,6 +35,30 @@ describe('docs/reference', () => {
       await expect(await made()).toMatchFileSnapshot(`../../docs/reference/${name}`)
     },
   )
+
+  it('has its manual pages: those of docs/man are made of the same, and package.json names them', async () => {
+    const pages = await manPages()
+    for (const [name, text] of Object.entries(pages))
+      await expect(text).toMatchFileSnapshot(`../../docs/man/${name}`)
+    const names = Object.keys(pages).toSorted()
+    expect((await readdir('docs/man')).toSorted()).toEqual(names)
+    const { man } = JSON.parse(await readFile('package.json', 'utf8'))
+    expect(man.toSorted()).toEqual(names.map((name) => `./docs/man/${name}`))
+  })
+
+  it('has manual pages of which man warns of nothing', async ({ skip }) => {
+    if (spawnSync('man', ['--version']).status !== 0) return skip('no man here')
+    const env = { ...process.env, LC_ALL: 'C.UTF-8', MANROFFSEQ: '', MANWIDTH: '80' }
+    for (const name of await readdir('docs/man')) {
+      const { stdout, stderr } = spawnSync(
+        'man',
+        ['--warnings', '-E', 'UTF-8', '-l', '-Tutf8', '-Z', `docs/man/${name}`],
+        { env, encoding: 'utf8' },
+      )
+      expect(stderr, name).toBe('')
+      expect(stdout, name).not.toBe('')
+    }
+  })
 
   it('names every variable of the environment that the source reads, and no other', async () => {
     const files = (await readdir('src', { recursive: true })).filter((file) => file.endsWith('.ts'))
