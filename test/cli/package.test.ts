@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
+import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { headingsOf } from '../support/pages.ts'
@@ -18,6 +19,7 @@ const packed = z.tuple([
 ])
 const manifestSchema = z.object({
   version: z.string(),
+  man: z.array(z.string()).nonempty(),
   exports: z.object({ '.': z.object({ types: z.string(), default: z.string() }) }),
 })
 
@@ -159,6 +161,49 @@ describe('the package that npm pack makes', () => {
     })
   })
 
+  /** As the strictest of users has it; ours are looked through as well: nobody need turn that off. */
+  async function compile(file: string): Promise<void> {
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
+    const whole = ['--noEmit', '--module', 'nodenext', '--target', 'es2022', '--skipLibCheck', 'false']
+    const typed = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), file]
+    await exec(process.execPath, [tsc, ...strict, ...whole, ...typed], { cwd: directory }).catch(
+      ({ stdout }: { readonly stdout: string }) => {
+        throw new Error(stdout)
+      },
+    )
+  }
+
+  it('compiles the README’s example, and nothing that the types forbid', async () => {
+    const readme = await readFile(join(directory, 'node_modules/citus-ha/README.md'), 'utf8')
+    const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+    expect(example).toContain("from 'citus-ha'")
+    await writeFile(join(directory, 'example.ts'), example)
+    await compile('example.ts')
+    await writeFile(join(directory, 'wrong.ts'), example.replace('waitMs: 10_000', "waitMs: '10s'"))
+    await expect(compile('wrong.ts')).rejects.toThrow(/wrong\.ts.*TS2322/)
+  })
+
+  it('has nothing that publint finds', async () => {
+    const { messages } = await publint({
+      pkgDir: join(directory, 'node_modules/citus-ha'),
+      strict: true,
+      pack: false,
+    })
+    expect(messages).toEqual([])
+  })
+
+  it('has types that every resolution finds, but for require(), which it has not', async () => {
+    const attw = join(ROOT, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+    const asked = [join(directory, tarball.filename), '--profile', 'esm-only', '--format', 'json']
+    const { stdout } = await exec(process.execPath, [attw, ...asked], { maxBuffer: 64 * 1024 * 1024 })
+    expect(JSON.parse(stdout)).toMatchObject({ analysis: { types: { kind: 'included' } } })
+  })
+
+  it('brings its manual pages to where npm puts them', () => {
+    expect(paths()).toEqual(expect.arrayContaining(manifest.man.map((path) => path.replace('./', ''))))
+  })
+
   it('gives a TypeScript program what it exports, with types', async () => {
     const { types, default: main } = manifest.exports['.']
     expect(paths()).toEqual(expect.arrayContaining([types, main].map((path) => path.replace('./', ''))))
@@ -166,12 +211,7 @@ describe('the package that npm pack makes', () => {
       join(directory, 'program.ts'),
       "import * as citusHa from 'citus-ha'\nexport const exported: readonly string[] = Object.keys(citusHa)\n",
     )
-    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
-    // Ours are looked through as well: a user need not turn that off.
-    const whole = ['--noEmit', '--module', 'nodenext', '--target', 'es2022', '--skipLibCheck', 'false']
-    const typed = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types'), 'program.ts']
-    await exec(process.execPath, [tsc, ...strict, ...whole, ...typed], { cwd: directory })
+    await compile('program.ts')
     const load = "import('citus-ha').then((m) => console.log(Object.keys(m).length > 0))"
     expect((await exec(process.execPath, ['-e', load], { cwd: directory })).stdout).toBe('true\n')
   })
