@@ -13,8 +13,8 @@ import { asTyped, type ClusterOptions } from './cluster-options.ts'
 import { unlessInterrupted } from './interrupted.ts'
 import type { Io } from './io.ts'
 import { loggedIn } from './login.ts'
+import { onlookersOf } from './onlookers.ts'
 import { tellDetail, tellProgress, tellWarning } from './tell.ts'
-import { onlookersOf } from './waiting.ts'
 
 export { addClusterOptions, asTyped, type ClusterOptions } from './cluster-options.ts'
 

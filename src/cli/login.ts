@@ -7,7 +7,7 @@ import { CitusHaError } from '../model/failure.ts'
 import type { Loaded } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
 import type { Io } from './io.ts'
-import { onlookersOf } from './waiting.ts'
+import { onlookersOf } from './onlookers.ts'
 
 /** As whom a command for superusers connects, as psql has it. */
 export interface Login {

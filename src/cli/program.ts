@@ -80,7 +80,7 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
     for (const line of lines) io.stderr.write(`citus-ha: ${plain(line)}\n`)
     return code
   } finally {
-    io.waiting.clear()
+    io.waiting.end()
   }
 }
 

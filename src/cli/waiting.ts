@@ -1,7 +1,3 @@
-import type { Onlookers, Wire } from '../db/onlooker.ts'
-import type { Target } from '../db/target.ts'
-import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import { describeError } from '../walk/describe-error.ts'
 import { type Io, type Output, plain, through, widthFor } from './io.ts'
 import { tellDetail } from './tell.ts'
 
@@ -21,6 +17,7 @@ export class Waiting {
   /** What has taken long enough to be shown, and how long it may, in milliseconds. */
   readonly #late = new Map<symbol, { readonly on: string; readonly limitMs: number }>()
   #isShown = false
+  #isOver = false
 
   constructor(io: Seen) {
     this.#io = io
@@ -34,6 +31,7 @@ export class Waiting {
   begin(on: string, limitMs: number): () => void {
     const wait = Symbol(on)
     const timer = setTimeout(() => {
+      if (this.#isOver) return
       this.#late.set(wait, { on, limitMs })
       if (this.#hasLine) this.#show()
       else tellDetail(this.#io, lineOf([on], limitMs))
@@ -61,6 +59,12 @@ export class Waiting {
     this.#isShown = false
   }
 
+  /** What is left to be waited for is nobody's concern any more. */
+  end(): void {
+    this.clear()
+    this.#isOver = true
+  }
+
   get #hasLine(): boolean {
     const { stderr, env, verbosity } = this.#io
     return stderr.isTTY === true && env.TERM !== 'dumb' && verbosity?.level !== 'quiet'
@@ -82,53 +86,4 @@ function lineOf(names: readonly string[], limitMs: number): string {
   const [first = '', ...others] = names.map(plain)
   const more = others.length === 0 ? '' : ` and ${others.length === 1 ? others[0] : `${others.length} more`}`
   return `waiting for ${first}${more} (${Math.round(limitMs / 100) / 10} s at most)`
-}
-
-/** Those of a command's connections: they are waited for, and with `-v` each is told of. */
-export function onlookersOf(io: Io): Onlookers | undefined {
-  const { waiting } = io
-  return (
-    waiting &&
-    onlookers(
-      (line) => tellDetail(io, line),
-      (on, limitMs) => waiting.begin(on, limitMs),
-    )
-  )
-}
-
-/**
- * @param tell told in a line what came of each connection
- * @param begin told whom is waited for, as `Waiting` is
- */
-export function onlookers(
-  tell: (line: string) => void,
-  begin: Waiting['begin'] = () => () => undefined,
-): Onlookers {
-  return (node, target) => {
-    const began = performance.now()
-    let wire: Wire | null = null
-    let isTold = false
-    return {
-      wired: (now) => {
-        wire = now
-      },
-      waits: (limitMs) => begin(formatAddress(node), limitMs),
-      tried: (error) => {
-        if (isTold) return
-        isTold = true
-        const after = `${(performance.now() - began).toFixed(1)} ms`
-        const came =
-          error === null ? `answered after ${after}` : `failed after ${after}: ${describeError(error).line}`
-        tell(`${formatAddress(node)} ${came} (${triedAs(node, target, wire)})`)
-      },
-    }
-  }
-}
-
-/** As whom, where, and how; nothing secret. */
-function triedAs(node: HostPort, { host, port, user, database, ssl }: Target, wire: Wire | null): string {
-  const at = { host: wire?.ip ?? host, port }
-  const tls = wire === null ? '' : `${wire.tls ?? 'no TLS'}, `
-  const elsewhere = sameAddress(node, at) ? '' : `at ${formatAddress(at)}, `
-  return `${elsewhere}user ${user}, database ${database}, ${tls}sslmode ${ssl.mode}`
 }

@@ -35,7 +35,7 @@ export interface SslPlan {
   readonly warnings: readonly string[]
 }
 
-const NO_SSL = {
+export const NO_SSL = {
   mode: 'disable',
   verify: 'nothing',
   roots: [],

@@ -1,5 +1,5 @@
 import type { LookupAddress } from 'node:dns'
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectSocket, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -81,7 +81,8 @@ export class ServerStream extends Duplex {
   }
 
   /** Emits `connect` when a startup message may be sent, else `error`. */
-  connect(port: number, host: string): this {
+  connect(): this {
+    const { port, host } = this.#target
     this.#limit()
     this.#dial(port, host).then(
       (wire) => {
@@ -95,8 +96,7 @@ export class ServerStream extends Duplex {
 
   async #dial(port: number, host: string): Promise<Socket> {
     const step = this.#steps.shift() ?? 'plain'
-    const addresses = await this.#addressesOf(host)
-    const socket = connectTcp({ port, host, noDelay: true, lookup: answering(addresses) })
+    const socket = await this.#open(port, host)
     this.#dialling = socket
     try {
       await once(socket, 'connect')
@@ -111,6 +111,13 @@ export class ServerStream extends Duplex {
       if (this.destroyed || next === undefined || !(error instanceof TlsError)) throw error
       return this.#dial(port, host)
     }
+  }
+
+  /** @param host a name or an address; or a directory, which has the server's Unix socket */
+  async #open(port: number, host: string): Promise<Socket> {
+    if (host.startsWith('/')) return connectSocket({ path: `${host}/.s.PGSQL.${port}` })
+    const addresses = await this.#addressesOf(host)
+    return connectSocket({ port, host, noDelay: true, lookup: answering(addresses) })
   }
 
   async #addressesOf(host: string): Promise<readonly LookupAddress[]> {

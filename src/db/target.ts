@@ -8,7 +8,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Onlooker } from './onlooker.ts'
 import { lookUpPassfile } from './passfile.ts'
 import { sessionOptions } from './preparation.ts'
-import { planSsl, type SslPlan } from './ssl.ts'
+import { NO_SSL, planSsl, type SslPlan } from './ssl.ts'
 import { ServerStream } from './stream.ts'
 
 /** One server, database and role, with all that libpq would have found out before it connects. */
@@ -44,7 +44,8 @@ export async function resolveTarget(
   const home = env.HOME || homedir()
   const user = settings.user ?? (env.PGUSER || systemUser())
   const named = database ?? (env.PGDATABASE || user)
-  const ssl = await planSsl(settings, env, home)
+  // As libpq: no TLS on the Unix socket in a directory.
+  const ssl = host.startsWith('/') ? NO_SSL : await planSsl(settings, env, home)
   const given = settings.password ?? (env.PGPASSWORD ? new Secret(env.PGPASSWORD) : undefined)
   const passfile = settings.passfile ?? (env.PGPASSFILE || join(home, '.pgpass'))
   const query = { host, port, user, database: named }
@@ -149,7 +150,7 @@ export function postgresOptions(target: Target): PostgresOptions {
     database,
     // Never throws: in this driver that would be an unhandled rejection. The server refuses an empty one.
     pass: () => password?.reveal() ?? '',
-    socket: () => new ServerStream(target).connect(port, host),
+    socket: () => new ServerStream(target).connect(),
     ssl: false,
     sslnegotiation: null,
     // The stream has the limit, and knows more of why.

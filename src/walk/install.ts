@@ -49,7 +49,7 @@ export async function installWhereMissing(
       node.untrusted.length === 0 &&
       ((node.installed?.migration ?? 0) < access.migration || (node.installed?.drift ?? []).length > 0),
   )
-  const allowed = allowedOf(request, view)
+  const allowed = allowedOf(request, view.coordinator)
   for (const node of missing) {
     request.progress(`installing the schema citus_ha on ${formatAddress(node.address)}`)
     await installOne(access, request.database, node, { role: null, switchover: 'leave', allowed })
@@ -60,9 +60,9 @@ export async function installWhereMissing(
 /** What the configuration adds to the addresses a group may have: standbys, and other names of its nodes. */
 export function allowedOf(
   { claims, aliases, seeds }: WalkRequest,
-  { coordinator }: View,
+  { citus }: Pick<Answered, 'citus'>,
 ): InstallOrder['allowed'] {
-  const catalog = coordinator.citus?.catalog ?? []
+  const catalog = citus?.catalog ?? []
   const groupOf = (address: HostPort) =>
     (rowAt(catalog, address) ?? claims.standbys.find((standby) => sameAddress(standby.address, address)))
       ?.group

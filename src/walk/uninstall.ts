@@ -103,6 +103,34 @@ export async function lookToUninstall(
   return { request, coordinator, targets, stays, refusals: [...new Set(refusals)] }
 }
 
+/**
+ * The same of one server by itself, which nobody asks about the others.
+ * @throws CitusHaError for a session that is no superuser's, and for a schema that is not ours
+ */
+export async function lookToUninstallHere(
+  access: Access,
+  request: WalkRequest,
+  node: Answered,
+  order: UninstallOrder,
+  ownPids: readonly number[] = [],
+): Promise<Uninstallation> {
+  const { address } = node
+  const { database } = request
+  if (node.untrusted.length > 0)
+    throw new CitusHaError('configuration', untrustedSchema(address, node.untrusted))
+  const remains = await on(access, database, address, (session) => remainsOn(session, address, order.role))
+  const removal = planUninstall(remains, order)
+  const refusals = [
+    ...unsettledOn([node]),
+    ...unsettledRemedies(node),
+    ...standsInTheWay(address, remains, ownPids),
+    ...schemaStays(removal).map((what) => `${formatAddress(address)}: ${what}`),
+  ]
+  const stays = staysOn(node, database, removal)
+  // It is held as a coordinator is: nobody is at work on it meanwhile.
+  return { request, coordinator: node, targets: [{ node, removal }], stays, refusals: [...new Set(refusals)] }
+}
+
 /** What is not settled, of which the record would be lost. */
 function inDoubt({ survey, coordinator, diagnoses, plan }: View): string[] {
   const answered = survey.nodes.filter((node): node is Answered => node.kind === 'answered')
@@ -112,38 +140,45 @@ function inDoubt({ survey, coordinator, diagnoses, plan }: View): string[] {
       ({ group, summary }) =>
         `group ${group} is in doubt: ${summary}; run citus-ha status, then: citus-ha reconcile`,
     )
-  const prepared = answered
-    .filter((node) => node.prepared.length > 0)
-    .map(
-      (node) =>
-        `${formatAddress(node.address)}: prepared: ${node.prepared.join(', ')}: citus-ha recover resolves it`,
-    )
-  const intents = answered.flatMap(({ address, installed }) =>
-    (installed?.intents ?? []).map((intent) => `${formatAddress(address)}: ${describeIntent(intent)}`),
-  )
-  const catalog = coordinator.citus?.catalog ?? []
-  const remedies = (coordinator.installed?.remedies ?? [])
-    .filter((remedy) => !isStale(remedy, catalog))
-    .map(
-      ({ group, address }) =>
-        `group ${group}: the row of ${formatAddress(address)} was changed while that node is down, and only the schema citus_ha has the original row. Start the node and run citus-ha reconcile, which restores the row; or, if it is gone for good: citus-ha forget ${formatAddress(address)}`,
-    )
-  const kept = answered
-    .filter(({ installed }) => installed?.keepsTransactions)
-    .map(
-      ({ address }) =>
-        `${formatAddress(address)}: it still guards Citus’s records of a group whose primary was down; that ends after ten minutes; then run again: citus-ha uninstall`,
-    )
   const old = plan.oldPrimaries.map(
     ({ node }) =>
       `${formatAddress(node)}: an old primary is still running there and has to become a standby first: citus-ha doctor has the command`,
   )
-  return [...groups, ...prepared, ...intents, ...remedies, ...kept, ...old]
+  return [...groups, ...unsettledOn(answered), ...unsettledRemedies(coordinator), ...old]
 
   function answers(group: number): boolean {
     const row = primaryOf(coordinator.citus?.catalog ?? [], group)
     return answered.some(({ address }) => row !== undefined && sameAddress(address, row.address))
   }
+}
+
+function unsettledOn(nodes: readonly Answered[]): string[] {
+  const prepared = nodes
+    .filter((node) => node.prepared.length > 0)
+    .map(
+      (node) =>
+        `${formatAddress(node.address)}: prepared: ${node.prepared.join(', ')}: citus-ha recover resolves it`,
+    )
+  const intents = nodes.flatMap(({ address, installed }) =>
+    (installed?.intents ?? []).map((intent) => `${formatAddress(address)}: ${describeIntent(intent)}`),
+  )
+  const kept = nodes
+    .filter(({ installed }) => installed?.keepsTransactions)
+    .map(
+      ({ address }) =>
+        `${formatAddress(address)}: it still guards Citus’s records of a group whose primary was down; that ends after ten minutes; then run again: citus-ha uninstall`,
+    )
+  return [...prepared, ...intents, ...kept]
+}
+
+function unsettledRemedies({ citus, installed }: Answered): string[] {
+  const catalog = citus?.catalog ?? []
+  return (installed?.remedies ?? [])
+    .filter((remedy) => !isStale(remedy, catalog))
+    .map(
+      ({ group, address }) =>
+        `group ${group}: the row of ${formatAddress(address)} was changed while that node is down, and only the schema citus_ha has the original row. Start the node and run citus-ha reconcile, which restores the row; or, if it is gone for good: citus-ha forget ${formatAddress(address)}`,
+    )
 }
 
 /** Primaries on which nothing can be removed now. Standbys get what their primary gets. */

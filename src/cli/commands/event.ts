@@ -29,6 +29,7 @@ import { eachDatabase } from '../databases.ts'
 import { handOver } from '../handover.ts'
 import { type Io, plain, printJson } from '../io.ts'
 import { type Log, type LogOptions, openLog } from '../log.ts'
+import { onlookersOf } from '../onlookers.ts'
 import {
   addressOption,
   durationOption,
@@ -38,7 +39,6 @@ import {
 } from '../options.ts'
 import { renderReport, withTyped } from '../render-report.ts'
 import { tellWarning } from '../tell.ts'
-import { onlookersOf } from '../waiting.ts'
 
 interface EventOptions extends ClusterOptions, LogOptions {
   readonly node?: HostPort

@@ -11,6 +11,7 @@ import { formatAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
 import { Clock } from '../../walk/clock.ts'
 import { allowedOf, installOne, ownNodes, recordProofs } from '../../walk/install.ts'
+import { installHere } from '../../walk/install-here.ts'
 import { observe, type View, view } from '../../walk/look.ts'
 import { nextOfRefusal } from '../../walk/next-step.ts'
 import { unlistedStandbys } from '../../walk/unlisted.ts'
@@ -24,6 +25,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
+import { localOption, stillTo, withLocal } from '../local.ts'
 import { addLoginOptions, type Login } from '../login.ts'
 import { packageVersion } from '../version.ts'
 
@@ -32,16 +34,21 @@ interface InstallOptions extends ClusterOptions, Login {
   readonly switchover?: boolean
   readonly dryRun?: boolean
   readonly printSql?: boolean
+  readonly local?: boolean
   readonly json?: boolean
 }
 
 const HELP = `
 Exit codes: 0 done, or nothing to do; 3 a group was left out (the output says why).
 
+--local is for servers that a superuser reaches on their own machine only. It is run on each primary in turn; what is known of the groups
+is recorded by the first command that sees them all.
+
 Examples:
   citus-ha install --coordinator postgres://postgres@cn1.example/app
   citus-ha install --config citus-ha.yaml --user postgres
   citus-ha install --config citus-ha.yaml --user postgres --dry-run
+  sudo -u postgres citus-ha install --local        # on each node
   citus-ha install --config citus-ha.yaml --print-sql > citus-ha.sql   # then, on each node:
   sudo -u postgres psql -X -v ON_ERROR_STOP=1 -1 -d app -f - < citus-ha.sql`
 
@@ -56,9 +63,11 @@ export function installCommand(command: Command, io: Io, exit: (code: number) =>
         'json',
       ]),
     )
+    .addOption(localOption('printSql'))
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (options: InstallOptions) => {
+      if (options.local) return await installLocally(options, io)
       const found = await withCluster({ ...options, login: options }, io, async (session) => {
         const done: Done[] = []
         for (const database of await databasesOf(session))
@@ -127,7 +136,7 @@ async function installDatabase(session: Session, options: InstallOptions, io: Io
   const order: InstallOrder = {
     role: options.role,
     switchover: options.switchover ? 'grant' : 'leave',
-    allowed: allowedOf(request, before),
+    allowed: allowedOf(request, before.coordinator),
   }
   if (!dryRun) requireSuperusers(nodes)
   const parts: Part[] = []
@@ -156,6 +165,34 @@ async function installDatabase(session: Session, options: InstallOptions, io: Io
   const warnings = await unlistedStandbys(access, request, after)
   for (const line of warnings) say(`warning: ${line}`)
   return { database, parts, dryRun, recorded, left, warnings }
+}
+
+/** On the one server at the socket; nothing is known of the others but their rows. */
+async function installLocally(options: InstallOptions, io: Io): Promise<void> {
+  const dryRun = options.dryRun === true
+  const order = { role: options.role, switchover: options.switchover ? 'grant' : 'leave' } as const
+  const databases = await withLocal(options, io, async ({ config, access, look }) => {
+    const done: object[] = []
+    for (const each of await look()) {
+      const { node, database } = each
+      const request = requestOf({ config, access, database }, io)
+      const prepared = await installHere(access, each, request, order, dryRun ? 'rehearse' : 'install').catch(
+        (error: unknown) => {
+          throw refusedBy(formatAddress(node.address), error)
+        },
+      )
+      const parts = [{ node, database, proofs: [], ...prepared }]
+      const document = documentOf({ database, parts, dryRun, recorded: [], left: [], warnings: [] })
+      done.push({ ...document, others: stillTo(each) })
+      if (options.json) continue
+      const where = `${formatAddress(node.address)}, database ${database}`
+      const still = `this is one node of several; the same is to be run on the primary of each other group, unless it was: ${stillTo(each).join(', ')}`
+      for (const line of [...linesOf(prepared, options, dryRun), ...(each.others.length > 0 ? [still] : [])])
+        io.stdout.write(`${plain(`${where}: ${line}`)}\n`)
+    }
+    return done
+  })
+  if (options.json) printJson(io, { exitCode: 0, databases })
 }
 
 function leftOut(seen: View): Done['left'] {

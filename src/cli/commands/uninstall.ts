@@ -3,9 +3,11 @@ import { sentence } from '../../install/plan.ts'
 import type { UninstallOrder } from '../../install/uninstall.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
+import type { Access } from '../../walk/access.ts'
 import { Clock } from '../../walk/clock.ts'
 import {
   lookToUninstall,
+  lookToUninstallHere,
   type Stays,
   type Uninstallation,
   type Uninstalled,
@@ -21,12 +23,14 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
+import { type LocalSession, localOption, stillTo, withLocal } from '../local.ts'
 import { addLoginOptions, type Login } from '../login.ts'
 import { roleOptionOf } from './install.ts'
 
 interface UninstallOptions extends ClusterOptions, Login {
   readonly role: string
   readonly keepRole?: boolean
+  readonly local?: boolean
   readonly dryRun?: boolean
   readonly yes?: boolean
   readonly json?: boolean
@@ -37,6 +41,7 @@ Refused while a watcher runs, a change or a switchover is running or unresolved,
 original of a row. It removes nothing that citus-ha did not make: no other schema of that name, no role that owns objects. It
 works on the databases that the file names (databases:), or else on all that have Citus, not only on that of the URL: --dry-run
 lists them.
+--local is for servers that a superuser reaches on their own machine only: run it on each primary in turn, on the coordinator last.
 Exit codes: 0 removed, or nothing to remove; 3 refused; 4 not confirmed, or blocked: nothing was removed; 5 something was not
 removed (the output names it with its node): run the same command again.
 
@@ -50,13 +55,20 @@ export function uninstallCommand(command: Command, io: Io, exit: (code: number) 
     .option('--keep-role', 'keep the role, but revoke what install granted it')
     .option('--dry-run', 'show what would be removed; change nothing')
     .option('--yes', 'do not ask')
+    .addOption(localOption())
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (options: UninstallOptions) => {
       if (!(options.yes || options.dryRun || io.ask))
         throw new CitusHaError('usage', 'there is no terminal to ask for confirmation: give --yes')
-      const work = (session: Session) => everywhere(session, options, io)
-      const result = await withCluster({ ...options, login: options }, io, work, 'person')
+      const result = options.local
+        ? await withLocal(options, io, (session) => here(session, options, io))
+        : await withCluster(
+            { ...options, login: options },
+            io,
+            (session) => everywhere(session, options, io),
+            'person',
+          )
       const exitCode = exitCodeOf(result)
       exit(exitCode)
       if (options.json) printJson(io, { exitCode, ...documentOf(result) })
@@ -67,6 +79,8 @@ export function uninstallCommand(command: Command, io: Io, exit: (code: number) 
 interface Result extends Uninstalled {
   readonly outcome: 'removed' | 'planned' | 'nothing to remove' | 'refused' | 'not confirmed'
   readonly refusals: readonly string[]
+  /** Where the same is to be run still, of one that was done on one server. */
+  readonly others?: readonly string[]
 }
 
 function exitCodeOf({ outcome, done, stays, failure }: Result): number {
@@ -78,7 +92,7 @@ function exitCodeOf({ outcome, done, stays, failure }: Result): number {
 
 async function everywhere(session: Session, options: UninstallOptions, io: Io): Promise<Result> {
   const databases = await databasesOf(session)
-  const order: UninstallOrder = { role: options.role, keepRole: options.keepRole === true, databases }
+  const order = orderOf(options, databases)
   const look = async (ownPids: readonly number[] = []): Promise<Uninstallation[]> => {
     const found: Uninstallation[] = []
     for (const database of databases) {
@@ -88,6 +102,43 @@ async function everywhere(session: Session, options: UninstallOptions, io: Io): 
     }
     return found
   }
+  return await removed(session.access, order, look, options, io)
+}
+
+/** On the one server at the socket. */
+async function here(
+  { config, access, look: lookHere }: LocalSession,
+  options: UninstallOptions,
+  io: Io,
+): Promise<Result> {
+  const first = await lookHere()
+  const order = orderOf(
+    options,
+    first.map(({ database }) => database),
+  )
+  const look = async (ownPids: readonly number[] = []): Promise<Uninstallation[]> => {
+    const found: Uninstallation[] = []
+    for (const { node, database } of await lookHere())
+      found.push(
+        await lookToUninstallHere(access, requestOf({ config, access, database }, io), node, order, ownPids),
+      )
+    return found
+  }
+  const others = [...new Set(first.flatMap(stillTo))]
+  return { ...(await removed(access, order, look, options, io)), others }
+}
+
+function orderOf({ role, keepRole }: UninstallOptions, databases: readonly string[]): UninstallOrder {
+  return { role, keepRole: keepRole === true, databases }
+}
+
+async function removed(
+  access: Access,
+  order: UninstallOrder,
+  look: (ownPids?: readonly number[]) => Promise<Uninstallation[]>,
+  options: UninstallOptions,
+  io: Io,
+): Promise<Result> {
   const found = await look()
   const planned = plannedOf(found)
   const refusals = found.flatMap((each) => each.refusals)
@@ -104,7 +155,7 @@ async function everywhere(session: Session, options: UninstallOptions, io: Io): 
   if (options.dryRun) return outcome('planned')
   if (!options.yes && !(await isAgreed(outcome('planned'), options, io)))
     return { ...outcome('not confirmed'), done: [] }
-  const done = await uninstallEverywhere(session.access, found, order, look)
+  const done = await uninstallEverywhere(access, found, order, look)
   return { outcome: 'removed', refusals, ...done }
 }
 
@@ -128,17 +179,17 @@ function plannedOf(found: readonly Uninstallation[]): Uninstalled['done'] {
 
 async function isAgreed(planned: Result, options: UninstallOptions, io: Io): Promise<boolean> {
   io.stderr.write(render(planned, asTyped(options)))
-  return (await io.ask?.('Remove citus-ha from this cluster? [y/N] ')) ?? false
+  return (await io.ask?.(`Remove citus-ha from this ${options.local ? 'node' : 'cluster'}? [y/N] `)) ?? false
 }
 
-function documentOf({ outcome, done, stays, failure, refusals }: Result): object {
+function documentOf({ outcome, done, stays, failure, refusals, others }: Result): object {
   const steps = done.map(({ node, database, step }) => ({
     node,
     database,
     kind: step.kind,
     summary: sentence(step, outcome === 'removed' ? 'past' : 'conditional'),
   }))
-  return { outcome, steps, stays, failure, refusals }
+  return { outcome, steps, stays, failure, refusals, ...(others && { others }) }
 }
 
 const SAYS: Readonly<Record<Result['outcome'], string | null>> = {
@@ -150,7 +201,7 @@ const SAYS: Readonly<Record<Result['outcome'], string | null>> = {
 }
 
 function render(
-  { outcome, done, stays, failure, refusals }: Result,
+  { outcome, done, stays, failure, refusals, others = [] }: Result,
   typed: (text: string) => string,
 ): string {
   const said = SAYS[outcome]
@@ -161,6 +212,11 @@ function render(
     ...(outcome === 'refused'
       ? [...refusals, `next: ${typed('citus-ha uninstall --dry-run')}   # again, once none of these is left`]
       : stays.map(staysLine)),
+    ...(others.length === 0
+      ? []
+      : [
+          `this is one node of several; the same is to be run on the primary of each other group, unless it was: ${others.join(', ')}`,
+        ]),
     ...(failure === null ? [] : [`not completed: ${failure}; run the same command again`]),
   ]
   return lines.map((line) => `${plain(line)}\n`).join('')

@@ -1,0 +1,84 @@
+import { existsSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { Option } from 'commander'
+import { type Config, configSchema } from '../config/schema.ts'
+import type { Environment } from '../config/url.ts'
+import { CitusHaError } from '../model/failure.ts'
+import { formatAddress, type HostPort, parseAddress } from '../model/node.ts'
+import { Connections } from '../walk/connections.ts'
+import { type Here, lookHere } from '../walk/install-here.ts'
+import { loadCluster } from './cluster.ts'
+import type { ClusterOptions } from './cluster-options.ts'
+import type { Io } from './io.ts'
+import type { Login } from './login.ts'
+import { onlookersOf } from './onlookers.ts'
+import { tellWarning } from './tell.ts'
+
+/** One server of a cluster, reached by its Unix socket. */
+export interface LocalSession {
+  /** What is said of the cluster, where a file was named; else nothing but defaults. */
+  readonly config: Config
+  readonly access: Connections
+  /** The databases of this server that Citus is in, as they are now. @throws CitusHaError as `lookHere` */
+  readonly look: () => Promise<Here[]>
+}
+
+/** @param others options, by their attributes, that it excludes beside those that say how other servers are reached */
+export function localOption(...others: readonly string[]): Option {
+  return new Option(
+    '--local',
+    'on the server of this machine alone, by its Unix socket, as psql finds it',
+  ).conflicts(['coordinator', 'password', ...others])
+}
+
+/** Where PostgreSQL's packages, and PostgreSQL itself, have the socket. */
+const DIRECTORIES = ['/var/run/postgresql', '/tmp']
+
+/**
+ * Runs a command's work on the one server that listens on the Unix socket of this machine, as psql finds it: `PGHOST` where it
+ * is a directory, `PGPORT`, and the role of `--user`, of `PGUSER`, or of the system's user.
+ */
+export async function withLocal<T>(
+  options: ClusterOptions & Login,
+  io: Io,
+  work: (session: LocalSession) => Promise<T>,
+): Promise<T> {
+  const config = await configOf(options, io)
+  const user = options.user ?? (io.env.PGUSER || userInfo().username)
+  // The file's own role, its password and its TLS are for the way over the network.
+  const own: Config = { ...config, coordinators: [], connection: { user }, addresses: new Map() }
+  const access = new Connections(own, io.env, 'shown', onlookersOf(io))
+  try {
+    const first = config.databases?.[0] ?? (io.env.PGDATABASE || 'postgres')
+    const server = socketOf(io.env)
+    return await work({ config, access, look: () => lookHere(access, server, first) })
+  } finally {
+    await access.close()
+  }
+}
+
+/** A file that nobody has named may be out of this user's reach, and is not looked for. */
+async function configOf(options: ClusterOptions, io: Io): Promise<Config> {
+  if (options.config === undefined && !io.env.CITUS_HA_CONFIG) return configSchema({}).parse({})
+  const { config, warnings } = await loadCluster(options, io)
+  for (const warning of warnings) tellWarning(io, warning)
+  return config
+}
+
+/** @throws CitusHaError */
+function socketOf(env: Environment): HostPort {
+  const port = parseAddress(`h:${env.PGPORT || '5432'}`)?.port
+  if (port === undefined) throw new CitusHaError('usage', 'PGPORT: expected a port from 1 to 65535')
+  const given = env.PGHOST?.startsWith('/') ? [env.PGHOST] : DIRECTORIES
+  const host = given.find((directory) => existsSync(`${directory}/.s.PGSQL.${port}`))
+  if (host !== undefined) return { host, port }
+  throw new CitusHaError(
+    'usage',
+    `--local: no Unix socket .s.PGSQL.${port} in ${given.join(' or ')}: set PGHOST to its directory, PGPORT to its port`,
+  )
+}
+
+/** Where the same is to be run still, as far as this server knows, a line each. */
+export function stillTo({ others }: Here): string[] {
+  return others.map(({ group, address }) => `group ${group}: ${formatAddress(address)}`)
+}
