@@ -18,7 +18,7 @@ export async function logWriter(format: LogFormat, io: Written): Promise<(line: 
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({
     colorize: hasColors({ ...io, stdout: stderr }),
-    customColors: { message: 'reset' },
+    customColors: { error: 'red', warn: 'yellow', info: 'green', debug: 'blue', message: 'reset' },
     translateTime: "SYS:yyyy-mm-dd'T'HH:MM:ss.lp",
     customPrettifiers: { time: String },
     ignore: 'pid,hostname,name',

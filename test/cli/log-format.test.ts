@@ -104,6 +104,15 @@ test('a line of text has what matters as key=value, and nothing that a terminal 
   expect(written.join('')).toMatch(/^\d{4}-/)
 })
 
+test('a level is in its colour, where colours are wanted', async () => {
+  const written: string[] = []
+  const stderr = { write: (text: string) => written.push(text) }
+  const write = await logWriter('text', { stderr, env: {}, color: { mode: 'always' } })
+  for (const level of [30, 50]) write(`${JSON.stringify({ level, time: 0, msg: 'm' })}\n`)
+  expect(written[0]).toContain('\u001b[32mINFO')
+  expect(written[1]).toContain('\u001b[31mERROR')
+})
+
 test.each([
   ['auto', true, 'text'],
   ['auto', false, 'json'],

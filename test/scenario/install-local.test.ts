@@ -72,7 +72,7 @@ describe('install and uninstall --local, where a superuser comes in by the Unix 
   it('uninstalls in the same way, the coordinator last', async () => {
     const away = (name: string, ...flags: string[]) =>
       citusHa(['uninstall', '--local', '--user', 'postgres', '--yes', ...flags], undefined, socket(name))
-    expect((await away('coordinator', '--dry-run')).stdout).toContain('schema citus_ha would be removed\n')
+    expect((await away('coordinator', '--dry-run')).stdout).toContain(' functions, would be removed\n')
     expect((await local('coordinator', '--dry-run')).stdout).toContain('up to date\n')
     for (const name of ['worker-1', 'coordinator']) {
       const gone = await away(name, '--json')
