@@ -15,7 +15,10 @@ export async function callWatcher(
   const answer = await callControl(config, { ...call, signal: io.signal })
   answered?.()
   const after = `after ${(performance.now() - began).toFixed(1)} ms`
-  const came = answer.kind === 'answered' ? `answered ${answer.status}` : `did not answer: ${answer.why}`
+  const came =
+    answer.kind === 'answered'
+      ? `answered with HTTP status ${answer.status}`
+      : `did not answer: ${answer.why}`
   if (url !== undefined) tellDetail(io, `${call.method} ${url}${call.path}: the watcher ${came}, ${after}`)
   return answer
 }

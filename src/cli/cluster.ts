@@ -94,7 +94,7 @@ export function tellOrigin({ config, origin }: Loaded, io: Io): void {
   const { file, coordinators } = origin
   const from = file === null ? 'no configuration file is read' : `${file.path} is read (${file.by})`
   const addresses = config.coordinators.map(({ address }) => formatAddress(address)).join(', ')
-  tellDetail(io, `${from}; coordinators by ${coordinators}: ${addresses}`)
+  tellDetail(io, `${from}; coordinators from ${coordinators}: ${addresses}`)
 }
 
 /** What a walk needs, from the configuration; a command changes what its flags say. */

@@ -27,7 +27,7 @@ export async function handOver(
   { node, group, waitUntil, answerBy }: Vouching,
   tool: string,
   io: Io,
-  progress: (line: string) => void,
+  warn: (text: string) => void,
 ): Promise<EachDatabase<Report> | null> {
   if (config.control === null) return null
   const now = performance.now()
@@ -44,7 +44,7 @@ export async function handOver(
   })
   if (answer.kind === 'answered' && answer.status === 200) return ranOf(answer.body as Document)
   const why = answer.kind === 'answered' ? `the watcher answers HTTP status ${answer.status}` : answer.why
-  progress(`warning: no watcher handled the event (${why}); this command handles it`)
+  warn(`no watcher handled the event (${why}); this command handles it`)
   return null
 }
 

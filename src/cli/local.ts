@@ -27,7 +27,7 @@ export interface LocalSession {
 export function localOption(...others: readonly string[]): Option {
   return new Option(
     '--local',
-    'on the server of this machine alone, by its Unix socket, as psql finds it',
+    'only on the server of this machine, over its Unix socket, as psql finds it',
   ).conflicts(['coordinator', 'password', ...others])
 }
 
@@ -74,11 +74,19 @@ function socketOf(env: Environment): HostPort {
   if (host !== undefined) return { host, port }
   throw new CitusHaError(
     'usage',
-    `--local: no Unix socket .s.PGSQL.${port} in ${given.join(' or ')}: set PGHOST to its directory, PGPORT to its port`,
+    `--local: there is no Unix socket .s.PGSQL.${port} in ${given.join(' or ')}; set PGHOST to its directory and PGPORT to its port`,
   )
 }
 
 /** Where the same is to be run still, as far as this server knows, a line each. */
 export function stillTo({ others }: Here): string[] {
   return others.map(({ group, address }) => `group ${group}: ${formatAddress(address)}`)
+}
+
+/** The line that says so, where there are others. @param others as `stillTo` has them */
+export function stillLines(others: readonly string[]): string[] {
+  if (others.length === 0) return []
+  return [
+    `--local is about this server only. Run the same command on the primary of each other group where it was not run yet: ${others.join(', ')}`,
+  ]
 }

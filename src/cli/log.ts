@@ -2,11 +2,12 @@ import type { LogFormat, LogLevel } from '../config/log-level.ts'
 import type { Report } from '../model/outcome.ts'
 import type { Io } from './io.ts'
 import { logWriter } from './log-writer.ts'
-import { tellProgress } from './tell.ts'
+import { tellProgress, tellWarning } from './tell.ts'
 
 /** Where a command tells a log collector what it saw and did: one line a fact, with the rule's id. */
 export interface Log {
   readonly progress: (line: string) => void
+  readonly warn: (text: string) => void
   readonly report: (report: Report) => void
 }
 
@@ -21,12 +22,17 @@ export interface LogOptions {
  */
 export async function openLog({ logLevel: level, logFormat }: LogOptions, io: Io): Promise<Log> {
   if (level === 'silent') {
-    return { progress: (line) => tellProgress(io, line), report: () => undefined }
+    return {
+      progress: (line) => tellProgress(io, line),
+      warn: (text) => tellWarning(io, text),
+      report: () => undefined,
+    }
   }
   const { pino } = await import('pino')
   const log = pino({ level, name: 'citus-ha' }, { write: await logWriter(logFormat ?? 'auto', io) })
   return {
     progress: (line) => log.info(line),
+    warn: (text) => log.warn(text),
     report: ({
       database,
       groups,

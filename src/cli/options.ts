@@ -49,9 +49,10 @@ export function countOption(text: string): number {
 
 /** How log lines are written; undefined where it is not given. */
 export function logFormatOption(): Option {
-  return new Option('--log-format <format>', 'of log lines; auto: text on a terminal, else JSON').choices(
-    LOG_FORMATS,
-  )
+  return new Option(
+    '--log-format <format>',
+    'format of the log lines; auto: text on a terminal, else JSON',
+  ).choices(LOG_FORMATS)
 }
 
 /** `--http` alone, or with the address: a HostPort either way, undefined where it is not given. */

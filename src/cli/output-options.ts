@@ -28,9 +28,9 @@ export function addVerbosityOptions(command: Command, io: Pick<Io, 'verbosity'>)
   return command
     .option(
       '-v, --verbose',
-      'say on stderr what is done, and of each connection how it was made and how long it took',
+      'show on stderr what is done, and for each connection how it was made and how long it took',
     )
-    .option('-q, --quiet', 'no progress and no warnings on stderr: only results and errors')
+    .option('-q, --quiet', 'print results and errors only: no progress, no warnings')
     .on('option:verbose', () => {
       if (io.verbosity) io.verbosity.level = 'verbose'
     })

@@ -48,7 +48,7 @@ function headLines(status: Status, { form, colors, width }: Look): string[] {
 }
 
 function workLines({ activity, activityUnread }: Status): string[] {
-  if (activityUnread !== null) return [`watchers: who runs could not be read: ${activityUnread}`]
+  if (activityUnread !== null) return [`watchers, changes and fences could not be read: ${activityUnread}`]
   return activity ? activityLines(activity) : []
 }
 

@@ -358,7 +358,7 @@ export function configSchema(env: Environment) {
           format: z
             .enum(LOG_FORMATS)
             .describe(
-              'Lines of text, or of JSON; auto: text on a terminal, else JSON. Read at the start only.',
+              'The format of the log lines; auto: text on a terminal, else JSON. Read at the start only.',
             )
             .prefault('auto'),
         })

@@ -30,12 +30,12 @@ export async function lookHere(access: Access, server: HostPort, first: string):
   if (seen.inRecovery)
     throw new CitusHaError(
       'configuration',
-      `${at}: this server is a standby: run the same where its primary is; a standby gets what that has, by replay`,
+      `${at}: this server is a standby, which gets the schema by replay. Run the same command on the machine of its primary`,
     )
   if (!seen.superuser)
     throw new CitusHaError(
       'configuration',
-      `${at}: this takes a superuser; connect as one, for example with --user postgres`,
+      `${at}: this needs a superuser; connect as one, for example with --user postgres`,
     )
   const names = [...new Set([first, ...seen.databases, ...seen.citusDatabases])]
   const here: Here[] = []
@@ -49,7 +49,7 @@ export async function lookHere(access: Access, server: HostPort, first: string):
   if (here.length === 0)
     throw new CitusHaError(
       'configuration',
-      `${at}: no database there has Citus’s node metadata: ${names.join(', ')}`,
+      `${at}: none of its databases has the node metadata of Citus: ${names.join(', ')}`,
     )
   return here
 }

@@ -102,9 +102,9 @@ describe('whoever interrupts a command does not wait for somebody who is silent'
         expect(end, program.stderr()).toEqual({ code, signal: null })
         expect(ms).toBeLessThan(AT_ONCE_MS)
         const left = asks
-          ? ', but the watcher may still carry it out. Run: citus-ha status'
-          : '; nothing was left unfinished'
-        expect(program.stderr()).toBe(`citus-ha: interrupted${left}\n`)
+          ? 'interrupted, but the watcher may still carry it out. Run: citus-ha status'
+          : 'interrupted; nothing was left unfinished'
+        expect(program.stderr()).toBe(`citus-ha: ${left}\n`)
         expect(program.stdout()).toBe('')
       } finally {
         program.process.kill('SIGKILL')

@@ -118,7 +118,9 @@ describe('a watcher in a world that changes', () => {
       )
       const [, putBack = ''] = / in each database: (.*)$/.exec(none.message) ?? []
       await server('coordinator').query(putBack, [], { database: scenario.cluster.database })
-      const refused = await waitUntil('the old one is refused', () => failed('an old one has come back'))
+      const refused = await waitUntil('the old one is refused', () =>
+        failed('it is an old coordinator or a backup'),
+      )
       expect(refused.message).toBe(
         `${at('coordinator')} takes writes, but it is neither the last known coordinator nor one promoted from it: it is on timeline 1, the group was already on 2: it is an old coordinator or a backup; stop it, or, if it is the right one, restart this watch`,
       )

@@ -53,7 +53,7 @@ describe('install and uninstall --local, where a superuser comes in by the Unix 
       `${directory}:${coordinator.port}, database ${database}: schema citus_ha created\n`,
     )
     expect(first.stdout).toContain(
-      `the same is to be run on the primary of each other group, unless it was: group 1: ${worker.host}:${worker.port}\n`,
+      `Run the same command on the primary of each other group where it was not run yet: group 1: ${worker.host}:${worker.port}\n`,
     )
     const second = await local('worker-1', '--json')
     expect(JSON.parse(second.stdout)).toMatchObject({
@@ -86,11 +86,11 @@ describe('install and uninstall --local, where a superuser comes in by the Unix 
   it('refuses a standby, one that is no superuser, and a socket that there is not', async () => {
     expect(await local('worker-1-standby')).toMatchObject({ exitCode: 2, stdout: '' })
     expect((await local('worker-1-standby')).stderr).toMatch(
-      /this server is a standby: run the same where its primary is/,
+      /this server is a standby, .* Run the same command on the machine of its primary/,
     )
     const asRole = await local('coordinator', '--user', 'plain')
     expect(asRole.exitCode).toBe(2)
-    expect(asRole.stderr).toMatch(/this takes a superuser/)
+    expect(asRole.stderr).toMatch(/this needs a superuser/)
     const nowhere = await citusHa(['install', '--local'], undefined, { PGHOST: '/nonexistent', PGPORT: '1' })
     expect(nowhere).toMatchObject({ exitCode: 2, stdout: '' })
     expect(nowhere.stderr).toMatch(/no Unix socket \.s\.PGSQL\.1 in \/nonexistent/)

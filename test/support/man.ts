@@ -94,11 +94,11 @@ function programPage(whole: Command): string {
     section('SYNOPSIS', ['.B citus\\-ha', '.I command', '.RI [ options ]']),
     section('DESCRIPTION', [
       ...paragraphs(
-        'Whatever promotes the standbys of a Citus cluster does not have to know Citus: citus-ha sees the promotion, proves it, and rewrites pg_dist_node on every copy of it in one two-phase commit.',
+        'Whatever promotes the standbys of a Citus cluster does not have to know Citus: citus-ha sees the promotion, proves it, and updates every copy of pg_dist_node in one two-phase commit.',
       ),
       '.PP',
       filled(
-        'Each command has a page of its own, such as citus-ha-status(1). --config, --coordinator, --verbose and --quiet of a command may stand before it, too.',
+        'Each command has a page of its own, such as citus-ha-status(1). --config, --coordinator, --verbose and --quiet may also come before the command.',
       ),
     ]),
     section(
@@ -212,7 +212,7 @@ function configurationPage(): string {
     section(
       'DESCRIPTION',
       paragraphs(
-        'YAML or JSON. An unknown key is an error. --config FILE or CITUS_HA_CONFIG names another file. Whoever names a coordinator gets no file that he has not named. “citus-ha config example” prints a whole file, “citus-ha config check” says all that is wrong with one.'.replace(
+        'YAML or JSON. An unknown key is an error. --config FILE or CITUS_HA_CONFIG names another file. If a command line or CITUS_HA_COORDINATOR names a coordinator, a file is read only if it is named too. “citus-ha config example” prints an example file with every key, “citus-ha config check” shows every problem of a file.'.replace(
           /[“”]/g,
           '"',
         ),

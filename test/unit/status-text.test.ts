@@ -70,7 +70,7 @@ describe('status, as text', () => {
   test('who watches could not be read', () => {
     const status = statusOf(viewOf(), { activity: null, unread: 'no answer within 2000 ms' })
     expect(renderStatus(status, PLAIN)).toContain(
-      '\nwatchers: who runs could not be read: no answer within 2000 ms\n',
+      '\nwatchers, changes and fences could not be read: no answer within 2000 ms\n',
     )
   })
 

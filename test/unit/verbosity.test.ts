@@ -119,6 +119,6 @@ test('of -v and -q the last counts', async () => {
 
 test('-v says which file was read, and by what', async () => {
   expect((await run(['-v', 'status', ...AT])).stderr).toMatch(
-    /^no configuration file is read; coordinators by --coordinator: 127\.0\.0\.1:1$/m,
+    /^no configuration file is read; coordinators from --coordinator: 127\.0\.0\.1:1$/m,
   )
 })

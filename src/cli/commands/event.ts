@@ -236,7 +236,7 @@ async function obeyAll(
   const parts: EachDatabase<Report>[] = []
   const own: Vouching[] = []
   for (const order of orders) {
-    const done = await handOver(session, order, tool, io, log.progress)
+    const done = await handOver(session, order, tool, io, log.warn)
     if (done) parts.push(done)
     else own.push(order)
   }

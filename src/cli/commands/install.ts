@@ -25,7 +25,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
-import { localOption, stillTo, withLocal } from '../local.ts'
+import { localOption, stillLines, stillTo, withLocal } from '../local.ts'
 import { addLoginOptions, type Login } from '../login.ts'
 import { packageVersion } from '../version.ts'
 
@@ -41,8 +41,8 @@ interface InstallOptions extends ClusterOptions, Login {
 const HELP = `
 Exit codes: 0 done, or nothing to do; 3 a group was left out (the output says why).
 
---local is for servers that a superuser reaches on their own machine only. It is run on each primary in turn; what is known of the groups
-is recorded by the first command that sees them all.
+--local is for servers where a superuser can log in on the machine itself only. Run it on each primary in turn. Afterwards
+citus-ha reconcile, as the role citus_ha, records identity and timeline history of the groups.
 
 Examples:
   citus-ha install --coordinator postgres://postgres@cn1.example/app
@@ -186,8 +186,7 @@ async function installLocally(options: InstallOptions, io: Io): Promise<void> {
       done.push({ ...document, others: stillTo(each) })
       if (options.json) continue
       const where = `${formatAddress(node.address)}, database ${database}`
-      const still = `this is one node of several; the same is to be run on the primary of each other group, unless it was: ${stillTo(each).join(', ')}`
-      for (const line of [...linesOf(prepared, options, dryRun), ...(each.others.length > 0 ? [still] : [])])
+      for (const line of [...linesOf(prepared, options, dryRun), ...stillLines(stillTo(each))])
         io.stdout.write(`${plain(`${where}: ${line}`)}\n`)
     }
     return done

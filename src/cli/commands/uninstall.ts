@@ -23,7 +23,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
-import { type LocalSession, localOption, stillTo, withLocal } from '../local.ts'
+import { type LocalSession, localOption, stillLines, stillTo, withLocal } from '../local.ts'
 import { addLoginOptions, type Login } from '../login.ts'
 import { roleOptionOf } from './install.ts'
 
@@ -41,7 +41,7 @@ Refused while a watcher runs, a change or a switchover is running or unresolved,
 original of a row. It removes nothing that citus-ha did not make: no other schema of that name, no role that owns objects. It
 works on the databases that the file names (databases:), or else on all that have Citus, not only on that of the URL: --dry-run
 lists them.
---local is for servers that a superuser reaches on their own machine only: run it on each primary in turn, on the coordinator last.
+--local is for servers where a superuser can log in on the machine itself only: run it on each primary in turn, on the coordinator last.
 Exit codes: 0 removed, or nothing to remove; 3 refused; 4 not confirmed, or blocked: nothing was removed; 5 something was not
 removed (the output names it with its node): run the same command again.
 
@@ -212,11 +212,7 @@ function render(
     ...(outcome === 'refused'
       ? [...refusals, `next: ${typed('citus-ha uninstall --dry-run')}   # again, once none of these is left`]
       : stays.map(staysLine)),
-    ...(others.length === 0
-      ? []
-      : [
-          `this is one node of several; the same is to be run on the primary of each other group, unless it was: ${others.join(', ')}`,
-        ]),
+    ...stillLines(others),
     ...(failure === null ? [] : [`not completed: ${failure}; run the same command again`]),
   ]
   return lines.map((line) => `${plain(line)}\n`).join('')
