@@ -19,7 +19,7 @@ export async function logWriter(format: LogFormat, io: Written): Promise<(line: 
   const pretty = prettyFactory({
     colorize: hasColors({ ...io, stdout: stderr }),
     customColors: { error: 'red', warn: 'yellow', info: 'green', debug: 'blue', message: 'reset' },
-    translateTime: "SYS:yyyy-mm-dd'T'HH:MM:ss.lp",
+    translateTime: "UTC:yyyy-mm-dd'T'HH:MM:ss.l'Z'",
     customPrettifiers: { time: String },
     ignore: 'pid,hostname,name',
     hideObject: true,

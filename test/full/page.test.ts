@@ -213,8 +213,13 @@ describe('what a person sees of a real cluster', { timeout: 120_000 }, () => {
     await shown.getByText(`both take writes`).click()
     await group(2, /Evidence\n.*writable, timeline/)
     const problems = page.getByRole('region', { name: 'Problems' })
-    await problems.getByRole('button', { name: 'Copy: pg_ctl stop -m fast -D DATA_DIRECTORY' }).first().click()
-    expect(await page.evaluate('navigator.clipboard.readText()')).toBe('pg_ctl stop -m fast -D DATA_DIRECTORY')
+    await problems
+      .getByRole('button', { name: 'Copy: pg_ctl stop -m fast -D DATA_DIRECTORY' })
+      .first()
+      .click()
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(
+      'pg_ctl stop -m fast -D DATA_DIRECTORY',
+    )
     await expectFitForAll(page)
   })
 
