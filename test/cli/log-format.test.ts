@@ -8,7 +8,7 @@ import { logWriter } from '../../src/cli/log-writer.ts'
 import { start } from '../support/program.ts'
 import { atTerminal } from '../support/terminal.ts'
 
-const TEXT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d (?:DEBUG|INFO|WARN|ERROR): \S.*$/
+const TEXT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:DEBUG|INFO|WARN|ERROR): \S.*$/
 
 const lines = (text: string) => text.split(/\r?\n/).filter((line) => line !== '')
 
