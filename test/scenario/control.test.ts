@@ -321,7 +321,12 @@ describe('orders to a watcher over HTTP', () => {
   ])('does not start where %s', async (_, control, expected) => {
     const watching = await watch({ control })
     expect(await watching.ended()).toEqual([2, null])
-    expect(watching.rest).toEqual([expect.stringMatching(expected)])
+    expect(watching.rest).toEqual([])
+    expect(watching.lines.at(-1)).toMatchObject({
+      level: 50,
+      msg: expect.stringMatching(expected),
+      exitCode: 2,
+    })
   })
 
   it('what its role has no right to, and a schema that is gone, is nothing that a second try mends', async () => {

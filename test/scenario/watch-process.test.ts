@@ -106,10 +106,11 @@ describe('citus-ha watch, as a process', () => {
     it('ends with one clear line where the file is no good, or the port is taken', async () => {
       const bad = await watch('--config', await scenario.configFile({ detect: { interval: 'often' } }))
       expect(await bad.ended()).toEqual([2, null])
-      expect(bad.rest).toHaveLength(1)
+      expect(bad.rest).toEqual([])
+      expect(bad.lines).toMatchObject([{ level: 50, exitCode: 2 }])
       const taken = await watch('--http', formatAddress(server('coordinator')))
       expect(await taken.ended()).toEqual([2, null])
-      expect(taken.rest.join()).toContain(String(server('coordinator').port))
+      expect(taken.lines.at(-1)?.msg).toContain(String(server('coordinator').port))
     })
   })
 

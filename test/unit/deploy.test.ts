@@ -204,7 +204,10 @@ describe('the Kubernetes manifests', () => {
     expect(loaded.coordinators).toHaveLength(2)
     const [container] = (await base('Deployment')).spec.template.spec.containers
     const [port] = container.ports
-    expect(loaded.http).toEqual({ listen: { host: '0.0.0.0', port: port.containerPort } })
+    expect(loaded.http).toMatchObject({
+      listen: { host: '0.0.0.0', port: port.containerPort },
+      page: false,
+    })
     const paths = [container.livenessProbe, container.readinessProbe].map(({ httpGet }) => httpGet)
     expect(paths).toEqual([
       { path: '/healthz', port: port.name },
