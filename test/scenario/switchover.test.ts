@@ -181,7 +181,7 @@ describe('switchover', () => {
     expect(refused, refused.stdout + refused.stderr).toMatchObject({ exitCode: 3 })
     expect(JSON.parse(refused.stdout).refusals).toEqual([
       expect.stringMatching(
-        new RegExp(`^${at('worker-2')} failed .*55P03.*the-idle-one.*run: psql .*--allow-unreachable$`),
+        new RegExp(`^${at('worker-2')} failed .*55P03.*the-idle-one.*next: psql .*--allow-unreachable$`),
       ),
     ])
     expect(await scenario.footprint()).toEqual(before)
