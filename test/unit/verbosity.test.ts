@@ -45,6 +45,7 @@ const CALLS: readonly (readonly [command: string, args: readonly string[], asks:
   ['config example', [], 'nobody'],
   ['version', [], 'nobody'],
   ['rules', [], 'nobody'],
+  ['explain', ['D041'], 'nobody'],
   ['completion', ['bash'], 'nobody'],
   ['demo', ['--stop', '/nonexistent'], 'nobody'],
 ]
