@@ -1,10 +1,9 @@
-import { readFile as readFromDisk, stat } from 'node:fs/promises'
 import type { Document } from 'yaml'
 import { ConfigError } from './config-error.ts'
 import { kindOf, problemsOf } from './problems.ts'
+import { isMissing, readGiven, readRegular, whyUnreadable } from './read-file.ts'
 import { redact } from './redact.ts'
 import { type Config, configSchema } from './schema.ts'
-import { READING } from './secret-file.ts'
 import type { Environment } from './url.ts'
 
 /** Where the configuration comes from; what stands first wins: flags, environment, file. */
@@ -95,14 +94,13 @@ interface Found {
 
 async function findFile(sources: ConfigSources): Promise<Found | null> {
   const { file, env, coordinators, defaultFiles = [] } = sources
-  if (file !== undefined) return { ...(await readNamed(file, sources)), path: file, by: '--config' }
+  if (file !== undefined) return { ...(await read(file, sources, readGiven)), path: file, by: '--config' }
   const named = env.CITUS_HA_CONFIG
-  if (named) return { ...(await readNamed(named, sources)), path: named, by: 'CITUS_HA_CONFIG' }
+  if (named) return { ...(await read(named, sources, readGiven)), path: named, by: 'CITUS_HA_CONFIG' }
   if (coordinators?.length || splitUrls(env.CITUS_HA_COORDINATOR ?? '').length > 0) return null
   for (const path of defaultFiles) {
-    await requireRegular(path, sources)
-    const found = await read(path, sources).catch((error: unknown) => {
-      if (isMissing(error)) return null
+    const found = await read(path, sources, readRegular).catch((error: unknown) => {
+      if (error instanceof ConfigError && isMissing(error.cause)) return null
       throw error
     })
     if (found) return { ...found, path, by: 'default' }
@@ -110,36 +108,18 @@ async function findFile(sources: ConfigSources): Promise<Found | null> {
   return null
 }
 
-/** What the shell or whoever else has opened for us, as with `--config <(…)`. */
-const OPENED = /^\/(?:dev\/(?:fd\/|stdin$|null$)|proc\/)/
-
-async function readNamed(path: string, sources: ConfigSources): Promise<Pick<Found, 'text' | 'isPublic'>> {
-  if (!OPENED.test(path)) await requireRegular(path, sources)
-  return await read(path, sources)
-}
-
-/** To read a pipe into which nobody writes would take for ever. @throws ConfigError */
-async function requireRegular(path: string, { readFile }: ConfigSources): Promise<void> {
-  if (readFile) return
-  const there = await stat(path).catch(() => null)
-  if (there && !there.isFile() && !there.isDirectory())
-    throw new ConfigError(`${redact(path)}: not a regular file`)
-}
-
-function isMissing(error: unknown): boolean {
-  const cause = error instanceof ConfigError ? (error.cause as NodeJS.ErrnoException | undefined) : undefined
-  return cause?.code === 'ENOENT' || cause?.code === 'ENOTDIR'
-}
-
-async function read(path: string, { readFile }: ConfigSources): Promise<Pick<Found, 'text' | 'isPublic'>> {
+async function read(
+  path: string,
+  { readFile }: ConfigSources,
+  fromDisk: typeof readGiven,
+): Promise<Pick<Found, 'text' | 'isPublic'>> {
   try {
     if (readFile) return { text: await readFile(path), isPublic: false }
-    const text = await readFromDisk(path, 'utf8')
-    const isPublic = process.platform !== 'win32' && ((await stat(path)).mode & 0o004) !== 0
-    return { text, isPublic }
+    const { bytes, stats } = await fromDisk(path)
+    const isPublic = process.platform !== 'win32' && (stats.mode & 0o004) !== 0
+    return { text: bytes.toString(), isPublic }
   } catch (error) {
-    const why = READING[(error as NodeJS.ErrnoException).code ?? ''] ?? 'cannot be read'
-    throw new ConfigError(`${redact(path)}: ${why}`, { cause: error })
+    throw new ConfigError(`${redact(path)}: ${whyUnreadable(error)}`, { cause: error })
   }
 }
 

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { ConfigError } from './config-error.ts'
+import { readGiven, whyUnreadable } from './read-file.ts'
 import { Secret } from './secret.ts'
 
 /** A secret as the file gives it: in itself, or as the name of another file that may change while we run. */
@@ -17,21 +17,12 @@ export async function readSecret(
   problem: (text: string) => string | null,
 ): Promise<Secret> {
   if (source.kind === 'text') return source.secret
-  const text = await readFile(source.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new ConfigError(`${source.file}: ${READING[error.code ?? ''] ?? 'cannot be read'}`, {
-      cause: error,
-    })
+  const { bytes } = await readGiven(source.file).catch((error: unknown) => {
+    throw new ConfigError(`${source.file}: ${whyUnreadable(error)}`, { cause: error })
   })
   // Editors and `openssl rand` end it with a line's end.
-  const secret = text.trimEnd()
+  const secret = bytes.toString().trimEnd()
   const wrong = problem(secret)
   if (wrong !== null) throw new ConfigError(`${source.file}: ${wrong}`)
   return new Secret(secret)
-}
-
-/** Why a file could not be read, by the error's code. */
-export const READING: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EISDIR: 'is a directory',
 }

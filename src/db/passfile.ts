@@ -1,5 +1,6 @@
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { readRegular, whyUnreadable } from '../config/read-file.ts'
 
 /** Whose password is looked for. */
 export interface PassfileQuery {
@@ -26,23 +27,23 @@ export async function lookUpPassfile(
   query: PassfileQuery,
   credentials?: string,
 ): Promise<PassfileAnswer> {
-  const refused = await refusal(path, credentials !== undefined && dirname(path) === credentials)
-  if (refused !== null) return { password: undefined, warning: refused || undefined }
-  const text = await readFile(path, 'utf8').catch(() => null)
-  if (text === null) return { password: undefined, warning: `password file ${path} cannot be read` }
-  return { password: passwordIn(text, query), warning: undefined }
+  // As for libpq: what is out of reach is not there.
+  if ((await stat(path).catch(() => null)) === null) return ignored(undefined)
+  try {
+    const { bytes, stats } = await readRegular(path)
+    const closed = credentials !== undefined && dirname(path) === credentials ? 0o007 : 0o077
+    if (process.platform !== 'win32' && (stats.mode & closed) !== 0)
+      return ignored(
+        `password file ${path} has group or world access; permissions should be u=rw (0600) or less`,
+      )
+    return { password: passwordIn(bytes.toString(), query), warning: undefined }
+  } catch (error) {
+    return ignored(`password file ${path}: ${whyUnreadable(error)}`)
+  }
 }
 
-/** @returns the warning; '' where there is no file; null where it may be used. */
-async function refusal(path: string, isCredential: boolean): Promise<string | null> {
-  const file = await stat(path).catch(() => null)
-  if (file === null) return ''
-  if (!file.isFile()) return `password file ${path} is not a plain file`
-  const closed = isCredential ? 0o007 : 0o077
-  if (process.platform !== 'win32' && (file.mode & closed) !== 0) {
-    return `password file ${path} has group or world access; permissions should be u=rw (0600) or less`
-  }
-  return null
+function ignored(warning: string | undefined): PassfileAnswer {
+  return { password: undefined, warning }
 }
 
 /** The password of the first line of `text` that fits; undefined where none does, or it is empty. */

@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
 import { ConfigError } from '../config/config-error.ts'
@@ -10,6 +10,7 @@ import {
   TLS_VERSIONS,
   type TlsVersion,
 } from '../config/connection.ts'
+import { isMissing, readGiven, whyUnreadable } from '../config/read-file.ts'
 import { Secret } from '../config/secret.ts'
 import type { Environment } from '../config/url.ts'
 
@@ -94,7 +95,7 @@ async function readRevoked(
 ): Promise<string | undefined> {
   const named = settings.sslcrl ?? (env.PGSSLCRL || undefined)
   const file = named ?? join(home, '.postgresql', 'root.crl')
-  const text = await readIfThere(file, 'revocation list')
+  const text = (await readIfThere(file, 'revocation list'))?.text ?? null
   if (text === null && named !== undefined) throw new ConfigError(`revocation list ${file} does not exist`)
   return text ?? undefined
 }
@@ -118,8 +119,8 @@ function modeOf(settings: ConnectionSettings, env: Environment, rootFile: string
 
 async function readRoots(file: string, mode: SslMode, env: Environment): Promise<readonly string[]> {
   if (file === 'system') return systemRoots(env)
-  const text = await readIfThere(file, 'root certificate')
-  if (text !== null) return [text]
+  const roots = await readIfThere(file, 'root certificate')
+  if (roots !== null) return [roots.text]
   if (!mode.startsWith('verify')) return []
   throw new ConfigError(
     `root certificate file ${file} does not exist: provide it, or sslrootcert=system, or another sslmode than ${mode}`,
@@ -129,8 +130,8 @@ async function readRoots(file: string, mode: SslMode, env: Environment): Promise
 async function systemRoots(env: Environment): Promise<readonly string[]> {
   const named = env.SSL_CERT_FILE
   for (const file of named ? [named] : SYSTEM_ROOTS) {
-    const text = await readFile(file, 'utf8').catch(() => null)
-    if (text !== null) return [text]
+    const read = await readGiven(file).catch(() => null)
+    if (read !== null) return [read.bytes.toString()]
   }
   return rootCertificates
 }
@@ -143,26 +144,25 @@ async function clientCertificate(settings: ConnectionSettings, env: Environment,
   const key = await readIfThere(keyFile, 'private key')
   if (key === null)
     throw new ConfigError(`certificate ${certFile} is there, but no private key file ${keyFile}`)
-  await refuseOpenKey(keyFile)
-  return { cert, key: new Secret(key) }
+  refuseOpenKey(keyFile, key.stats)
+  return { cert: cert.text, key: new Secret(key.text) }
 }
 
 /** 0600, or 0640 where root owns it, as libpq asks. */
-async function refuseOpenKey(file: string): Promise<void> {
+function refuseOpenKey(file: string, { mode, uid }: Stats): void {
   if (process.platform === 'win32') return
-  const { mode, uid } = await stat(file)
   if ((mode & (uid === 0 ? 0o037 : 0o077)) === 0) return
   throw new ConfigError(
     `private key file ${file} has group or world access: it must be 0600, or 0640 if owned by root`,
   )
 }
 
-async function readIfThere(file: string, what: string): Promise<string | null> {
+async function readIfThere(file: string, what: string): Promise<{ text: string; stats: Stats } | null> {
   try {
-    return await readFile(file, 'utf8')
+    const { bytes, stats } = await readGiven(file)
+    return { text: bytes.toString(), stats }
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR') return null
-    throw new ConfigError(`${what} file ${file} cannot be read: ${code}`)
+    if (isMissing(error)) return null
+    throw new ConfigError(`${what} file ${file}: ${whyUnreadable(error)}`, { cause: error })
   }
 }

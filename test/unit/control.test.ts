@@ -175,7 +175,7 @@ describe('who may ask', () => {
     [
       'a certificate that is not there',
       { token: TOKEN, tls: { cert: '/nonexistent', key: '/nonexistent' } },
-      /control\.tls\.cert: \/nonexistent: cannot be read/,
+      /control\.tls\.cert: \/nonexistent: no such file/,
     ],
   ])('nothing is opened with %s', async (_, control, expected) => {
     await expect(start(typeof control === 'function' ? control() : control)).rejects.toThrow(expected)

@@ -224,7 +224,7 @@ describe('the password file', () => {
   test('that is no plain file is ignored with a warning; a link to one is followed', async () => {
     expect(await found({ passfile: home })).toEqual({
       password: undefined,
-      warnings: [`password file ${home} is not a plain file`],
+      warnings: [`password file ${home}: is a directory`],
     })
     const path = await put('real', LINE)
     await symlink(path, join(home, '.pgpass'))

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { ConfigError } from '../../config/config-error.ts'
 import { type Control, tokenProblem } from '../../config/control.ts'
+import { readGiven, whyUnreadable } from '../../config/read-file.ts'
 import type { Config } from '../../config/schema.ts'
 import { readSecret } from '../../config/secret-file.ts'
 import { lookupBy, NAMES } from '../../db/names.ts'
@@ -74,9 +74,10 @@ async function optionsOf({ connect, token }: Control, call: ControlCall): Promis
 }
 
 async function readPem(file: string): Promise<Buffer> {
-  return await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new ConfigError(`${file}: cannot be read (${error.code ?? error.message})`, { cause: error })
+  const { bytes } = await readGiven(file).catch((error: unknown) => {
+    throw new ConfigError(`${file}: ${whyUnreadable(error)}`, { cause: error })
   })
+  return bytes
 }
 
 interface Exchanged {

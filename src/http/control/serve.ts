@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { type Control, type ControlTls, tokenProblem } from '../../config/control.ts'
+import { readGiven, whyUnreadable } from '../../config/read-file.ts'
 import { readSecret } from '../../config/secret-file.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
@@ -91,12 +91,11 @@ async function readTls({ cert, key, clientCa }: ControlTls): Promise<TlsMaterial
 }
 
 async function readPem(name: string, file: string): Promise<Buffer> {
-  return await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    const why = error.code ?? error.message
-    throw new CitusHaError('configuration', `control.tls.${name}: ${file}: cannot be read (${why})`, {
-      cause: error,
-    })
+  const { bytes } = await readGiven(file).catch((error: unknown) => {
+    const why = whyUnreadable(error)
+    throw new CitusHaError('configuration', `control.tls.${name}: ${file}: ${why}`, { cause: error })
   })
+  return bytes
 }
 
 /** No other content type, so that no form of a browser is taken for an order; nothing at all is `{}`. */
