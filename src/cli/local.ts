@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, lstatSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { Option } from 'commander'
 import { type Config, configSchema } from '../config/schema.ts'
@@ -65,16 +65,34 @@ async function configOf(options: ClusterOptions, io: Io): Promise<Config> {
   return config
 }
 
-/** @throws CitusHaError */
-function socketOf(env: Environment): HostPort {
+/**
+ * Where psql finds the server of this machine.
+ * @param directories where the socket is looked for that `PGHOST` does not name
+ * @throws CitusHaError where it is not there, or may be anybody's
+ */
+export function socketOf(env: Environment, directories: readonly string[] = DIRECTORIES): HostPort {
   const port = parseAddress(`h:${env.PGPORT || '5432'}`)?.port
   if (port === undefined) throw new CitusHaError('usage', 'PGPORT: expected a port from 1 to 65535')
-  const given = env.PGHOST?.startsWith('/') ? [env.PGHOST] : DIRECTORIES
+  const isNamed = env.PGHOST?.startsWith('/') === true
+  const given = isNamed && env.PGHOST ? [env.PGHOST] : directories
   const host = given.find((directory) => existsSync(`${directory}/.s.PGSQL.${port}`))
-  if (host !== undefined) return { host, port }
+  if (host === undefined)
+    throw new CitusHaError(
+      'usage',
+      `--local: there is no Unix socket .s.PGSQL.${port} in ${given.join(' or ')}; set PGHOST to its directory and PGPORT to its port`,
+    )
+  if (!isNamed) refuseStrangers(host, `${host}/.s.PGSQL.${port}`)
+  return { host, port }
+}
+
+/** Where anybody may make a socket, whoever has made this one would be given the password. @throws CitusHaError */
+function refuseStrangers(directory: string, socket: string): void {
+  const { mode, uid: owner } = statSync(directory)
+  const { uid } = lstatSync(socket)
+  if ((mode & 0o002) === 0 || [0, owner, userInfo().uid].includes(uid)) return
   throw new CitusHaError(
     'usage',
-    `--local: there is no Unix socket .s.PGSQL.${port} in ${given.join(' or ')}; set PGHOST to its directory and PGPORT to its port`,
+    `--local: ${socket} belongs to the user ${uid}, and every user may make a socket in ${directory}; if it is PostgreSQL’s, run the command as that user, or set PGHOST=${directory}`,
   )
 }
 
