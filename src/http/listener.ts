@@ -58,6 +58,13 @@ const BODY_BYTES = 16 * 1024
 const STRANGERS = 100
 const FRIENDS = 100
 
+/** Of every answer, where a route says nothing else. */
+const SAFE = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+}
+
 /** @throws CitusHaError where nothing can listen there, in one line */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const { listen, methods, routes, guard, problem } = options
@@ -83,7 +90,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     return server
   }
   const malformed = async (request: FastifyRequest, reply: FastifyReply) => {
-    refuse(reply, (await guard?.(request)) ?? { status: 400, error: 'bad request', headers: {} })
+    refuse(
+      reply.headers(SAFE),
+      (await guard?.(request)) ?? { status: 400, error: 'bad request', headers: {} },
+    )
   }
   const app = fastify({
     logger: false,
@@ -93,6 +103,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     serverFactory: newServer,
   }) as unknown as FastifyInstance
   app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SAFE)
     const refusal = (await guard?.(request)) ?? null
     const isFriend = guard !== undefined && refusal === null
     places.is(request.raw.socket, isFriend ? 'friend' : 'stranger')
@@ -101,9 +112,6 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     if (methods.includes(request.method)) return
     reply.header('allow', methods.join(', '))
     return say(reply, 405, 'method not allowed')
-  })
-  app.addHook('onSend', async (_, reply) => {
-    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
   })
   app.setNotFoundHandler(async (_, reply) => say(reply, 404, 'not found'))
   app.setErrorHandler<Error & { statusCode?: number }>(async (error, request, reply) => {

@@ -129,7 +129,9 @@ export class Page {
     const url = URL.canParse(origin) ? new URL(origin) : null
     if (url === null || !/^https?:$/.test(url.protocol)) return false
     const own = URL.canParse(`${url.protocol}//${host}`) ? new URL(`${url.protocol}//${host}`).host : null
-    return url.host === own || (url.hostname !== 'localhost' && this.#names.has(url.hostname))
+    // At an address, and at localhost, each port is somebody else's.
+    const isNamed = url.hostname !== 'localhost' && isIP(url.hostname) === 0
+    return url.host === own || (isNamed && this.#names.has(url.hostname))
   }
 }
 

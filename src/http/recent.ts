@@ -35,8 +35,9 @@ export class Recent {
    * @param id of the last event that was seen already: what follows it is enough; what is no such id counts as none
    */
   since(id: string): string {
-    const [run, number] = id.split('-')
-    const after = run === this.#run ? Number(number) : 0
+    const [, run, number] = /^(\w+)-(\d+)$/.exec(id) ?? []
+    const seen = run === this.#run ? Number(number) : 0
+    const after = seen <= this.#count ? seen : 0
     const told = [...this.#changes, ...this.#others].filter(({ n }) => n > after).sort((a, b) => a.n - b.n)
     const about = JSON.stringify({ run: this.#run, since: this.#since })
     const live = streamed(`${this.#run}-${this.#count}`, 'live', '{}')

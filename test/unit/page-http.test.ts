@@ -18,7 +18,8 @@ let page: Page
 const streams: IncomingMessage[] = []
 
 beforeEach(async () => {
-  page = await Page.open(['citus.example'])
+  // As the watcher names them: where it listens is one of them.
+  page = await Page.open(['127.0.0.1', 'citus.example'])
   const metrics = { contentType: 'text/plain', text: async () => '' }
   const state = stateOf()
   listener = await serve({
@@ -93,6 +94,27 @@ describe('the page', () => {
     })
   })
 
+  test.each([
+    [404, '/nothing', 'GET'],
+    [404, '/../package.json', 'GET'],
+    [404, '/%2e%2e/%2e%2e/package.json', 'GET'],
+    [404, '/app.js%00', 'GET'],
+    [400, '/%zz', 'GET'],
+    [405, '/', 'OPTIONS'],
+    [405, '/status', 'POST'],
+    [200, '/metrics', 'GET'],
+    [200, '/readyz', 'GET'],
+  ])('%i for %s (%s) runs nothing, is in no frame and is not kept', async (status, path, method) => {
+    expect(await ask(path, {}, method)).toMatchObject({
+      status,
+      headers: {
+        'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+        'x-content-type-options': 'nosniff',
+        'cache-control': 'no-store',
+      },
+    })
+  })
+
   test.each(['POST', 'PUT', 'DELETE'])('%s changes nothing: 405', async (method) => {
     for (const path of PATHS) expect((await ask(path, {}, method)).status).toBe(405)
   })
@@ -141,6 +163,7 @@ describe('under which name', () => {
     [403, { origin: 'null' }],
     [403, { origin: 'http://evil.example' }],
     [403, { origin: 'http://127.0.0.1:1' }],
+    [403, { origin: 'https://127.0.0.1:3000' }],
     [403, { origin: 'http://localhost:3000' }],
     [403, { origin: 'file://' }],
     [403, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }],
@@ -194,6 +217,22 @@ describe('/events', () => {
     const later = follow((await ask('/events', { 'last-event-id': id })).stream)
     await waitUntil('it begins', () => later.text.includes('event: live'))
     expect(later.text).not.toMatch(/event: (noticed|acted)/)
+  })
+
+  test.each([
+    ['of another watcher', () => 'ffffffff-1'],
+    ['without a number', (run: string) => `${run}-x`],
+    ['of an event to come', (run: string) => `${run}-99`],
+    ['without an end', (run: string) => `${run}-Infinity`],
+    ['of many parts', (run: string) => `${run}-1-1`],
+  ])('tells all to whoever comes with an id %s', async (_, idOf) => {
+    listener.told(lost)
+    const seen = follow((await ask('/events')).stream)
+    await waitUntil('it begins', () => seen.text.includes('event: live'))
+    const [, run = ''] = /"run":"(\w+)"/.exec(seen.text) ?? []
+    const again = follow((await ask('/events', { 'last-event-id': idOf(run) })).stream)
+    await waitUntil('it begins', () => again.text.includes('event: live'))
+    expect(again.text).toContain('event: noticed')
   })
 
   test('remembers so much and no more; a change longer than all else', async () => {
