@@ -246,9 +246,12 @@ const SILENT: ReadonlySet<NodeStatus['stateCode']> = new Set(['unreachable', 'un
 /** The next step as a command, and what stands behind its `#`: a condition, or what comes after it. */
 function remarkView({ code, text, next }: Status['remarks'][number]): RemarkView {
   if (next === null) return { code, text, command: null, hint: null }
-  const [command = next, ...condition] = next.split(/\s+# /)
-  return { code, text, command, hint: condition.join(' # ') || null }
+  const [, command = next, hint = null] = COMMENTED.exec(next) ?? []
+  return { code, text, command, hint }
 }
+
+/** A command, and what stands behind the first `#` that is not inside a quoted word, as `shellWord` quotes. */
+const COMMENTED = /^((?:\$'(?:\\.|[^'\\])*'|'[^']*'|"[^"]*"|\\.|\s+(?![\s#])|(?!\$')[^\s'"\\])*)\s+# (.*)$/s
 
 function routeView({ kind, nodes, cluster, stale, read, write }: EntryStatus): RouteView {
   const notes = [...(cluster === null ? [] : [`cluster ${cluster}`]), ...(stale ? ['by what it knew'] : [])]

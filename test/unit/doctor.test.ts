@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
 import { CHECKS } from '../../src/doctor/checks.ts'
 import { examine } from '../../src/doctor/examine.ts'
@@ -94,6 +95,20 @@ describe('a command that mends', () => {
   test('quotes for the shell what anybody may have named', () => {
     expect(shellWord('app')).toBe('app')
     expect(shellWord(`it's $(rm)`)).toBe(`'it'\\''s $(rm)'`)
+  })
+
+  test.each(['a\nb', '\x03rm -rf ~\r', 'x\u001b[201~\n', "it's\\\t!", '\u009b2J', '\u2028', 'x\x01f'])(
+    'holds nothing that a terminal would obey: %j',
+    (text) => {
+      const word = shellWord(text)
+      expect(word).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u)
+      const env = { LC_ALL: 'C.UTF-8' }
+      expect(execFileSync('bash', ['-c', `printf %s ${word}`], { encoding: 'utf8', env })).toBe(text)
+    },
+  )
+
+  test('has a word for nothing, too', () => {
+    expect(shellWord('')).toBe('""')
     expect(psql(address('w1a'), 'a b', 'SELECT 1')).toBe(`psql -h w1a -p 5432 -d "a b" -c "SELECT 1"`)
   })
 })

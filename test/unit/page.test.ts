@@ -163,6 +163,21 @@ describe('the cluster as it is shown', () => {
     )
   })
 
+  test.each([
+    [`psql -c "ROLLBACK PREPARED 'x # y'"   # in app`, `psql -c "ROLLBACK PREPARED 'x # y'"`, 'in app'],
+    [`psql -d 'it'\\''s # "$1"' -c "a"  # 'b # c`, `psql -d 'it'\\''s # "$1"' -c "a"`, "'b # c"],
+    ['citus-ha doctor', 'citus-ha doctor', null],
+    ['citus-ha doctor # why', 'citus-ha doctor', 'why'],
+    ['citus-ha forget a#b', 'citus-ha forget a#b', null],
+    [`psql -c "x # y"`, `psql -c "x # y"`, null],
+    [`psql -d $'it\\'s # \\003' # why`, `psql -d $'it\\'s # \\003'`, 'why'],
+    [`psql -d $'it\\'s # \\003'`, `psql -d $'it\\'s # \\003'`, null],
+  ])('a command goes on where a # is quoted: %s', (next, command, hint) => {
+    const status = statusOf(viewOf(surveyOf(withOther(silent('w1b')))))
+    const remarks = status.remarks.slice(0, 1).map((each) => ({ ...each, next }))
+    expect(clusterView({ ...status, remarks }).problems[0]).toMatchObject({ command, hint })
+  })
+
   test('a split brain comes first, with what to do and when', () => {
     const view = shown(withOther(writable('w2b', 2, { timeline: 2 })))
     expect(view).toMatchObject({ tone: 'bad', verdict: 'Needs attention: group 2: split-brain' })
