@@ -115,11 +115,19 @@ export function through(output: Output, pass: Passing, passData: Passing): Outpu
   }
 }
 
-/** Names, gids, statements and messages are anybody's text: nothing in them reaches the terminal as a command, or a line. */
+/** Names, gids, statements and messages are anybody's text: nothing in them reaches the terminal as a command, a line, or in another order. */
 export function plain(text: string): string {
   return text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}]/gu,
+    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
+}
+
+/** JSON that says the same, with nothing in it that a terminal would obey beside the line's end. */
+export function plainJson(text: string): string {
+  return text.replace(
+    /[\x7f-\x9f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
 
@@ -130,7 +138,7 @@ export function printJson(io: Io, value: unknown): void {
     (_, item: unknown) => (typeof item === 'bigint' ? item.toString() : item),
     2,
   )
-  writeData(io.stdout, `${text}\n`)
+  writeData(io.stdout, `${plainJson(text)}\n`)
 }
 
 /** For programs. */

@@ -1,5 +1,5 @@
 import type { LogFormat } from '../config/log-level.ts'
-import { hasColors, type Io, plain } from './io.ts'
+import { hasColors, type Io, plain, plainJson } from './io.ts'
 
 type Written = Pick<Io, 'stderr' | 'env' | 'color'>
 
@@ -13,7 +13,7 @@ const LEFT_OUT = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg', 'ev
 export async function logWriter(format: LogFormat, io: Written): Promise<(line: string) => void> {
   const { stderr } = io
   const isText = format === 'auto' ? stderr.isTTY === true : format === 'text'
-  if (!isText) return (line) => void stderr.write(line)
+  if (!isText) return (line) => void stderr.write(plainJson(line))
   // Loaded here: only who reads such lines should wait for it.
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({

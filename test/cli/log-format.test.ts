@@ -104,6 +104,23 @@ test('a line of text has what matters as key=value, and nothing that a terminal 
   expect(written.join('')).toMatch(/^\d{4}-/)
 })
 
+test.each(['json', 'text'] as const)(
+  'a line of %s is one line of plain text, whatever is said',
+  async (format) => {
+    const written: string[] = []
+    const write = await logWriter(format, {
+      stderr: { write: (text) => written.push(text) },
+      env: { NO_COLOR: '1' },
+    })
+    const hostile = 'a\n\r\u001b[31m\u007f\u0085\u009b2J\u2028\u2029\u202e\u2066z'
+    const line = { level: 40, time: 0, msg: hostile, node: hostile, [hostile]: [hostile] }
+    write(`${JSON.stringify(line)}\n`)
+    const text = written.join('')
+    expect(text).toMatch(/^[^\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+\n$/u)
+    if (format === 'json') expect(JSON.parse(text)).toEqual(line)
+  },
+)
+
 test('a level is in its colour, where colours are wanted', async () => {
   const written: string[] = []
   const stderr = { write: (text: string) => written.push(text) }
