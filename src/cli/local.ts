@@ -96,6 +96,14 @@ function refuseStrangers(directory: string, socket: string): void {
   )
 }
 
+/** What was refused in one of a server's databases, with its name. @throws what `working` does */
+export async function inDatabase<T>(database: string, working: Promise<T>): Promise<T> {
+  return await working.catch((error: unknown) => {
+    if (!(error instanceof CitusHaError)) throw error
+    throw new CitusHaError(error.code, `database ${database}: ${error.message}`, { cause: error })
+  })
+}
+
 /** Where the same is to be run still, as far as this server knows, a line each. */
 export function stillTo({ others }: Here): string[] {
   return others.map(({ group, address }) => `group ${group}: ${formatAddress(address)}`)

@@ -83,6 +83,26 @@ describe('install and uninstall --local, where a superuser comes in by the Unix 
     expect((await local('worker-1', '--dry-run')).stdout).toContain('schema citus_ha would be created\n')
   })
 
+  it('names the database in which a schema is somebody else’s', async () => {
+    const coordinator = server('coordinator')
+    const where = { ...socket('coordinator') }
+    await coordinator.query('CREATE DATABASE aaa OWNER plain', [], { database: 'postgres' })
+    await coordinator.query(
+      `CREATE EXTENSION citus; SELECT citus_set_coordinator_host('localhost', ${coordinator.port}); SET ROLE plain; CREATE SCHEMA citus_ha`,
+      [],
+      { database: 'aaa' },
+    )
+    try {
+      for (const command of [['install'], ['uninstall', '--yes']]) {
+        const refused = await citusHa([...command, '--local', '--user', 'postgres'], undefined, where)
+        expect(refused).toMatchObject({ exitCode: 2, stdout: '' })
+        expect(refused.stderr).toMatch(/database aaa: .*the schema citus_ha was not made by citus-ha/)
+      }
+    } finally {
+      await coordinator.query('DROP DATABASE aaa WITH (FORCE)', [], { database: 'postgres' })
+    }
+  })
+
   it('refuses a standby, one that is no superuser, and a socket that there is not', async () => {
     expect(await local('worker-1-standby')).toMatchObject({ exitCode: 2, stdout: '' })
     expect((await local('worker-1-standby')).stderr).toMatch(

@@ -25,7 +25,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
-import { localOption, stillLines, stillTo, withLocal } from '../local.ts'
+import { inDatabase, localOption, stillLines, stillTo, withLocal } from '../local.ts'
 import { addLoginOptions, type Login } from '../login.ts'
 import { packageVersion } from '../version.ts'
 
@@ -176,10 +176,12 @@ async function installLocally(options: InstallOptions, io: Io): Promise<void> {
     for (const each of await look()) {
       const { node, database } = each
       const request = requestOf({ config, access, database }, io)
-      const prepared = await installHere(access, each, request, order, dryRun ? 'rehearse' : 'install').catch(
-        (error: unknown) => {
+      const installing = installHere(access, each, request, order, dryRun ? 'rehearse' : 'install')
+      const prepared = await inDatabase(
+        database,
+        installing.catch((error: unknown) => {
           throw refusedBy(formatAddress(node.address), error)
-        },
+        }),
       )
       const parts = [{ node, database, proofs: [], ...prepared }]
       const document = documentOf({ database, parts, dryRun, recorded: [], left: [], warnings: [] })

@@ -23,7 +23,7 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
-import { type LocalSession, localOption, stillLines, stillTo, withLocal } from '../local.ts'
+import { inDatabase, type LocalSession, localOption, stillLines, stillTo, withLocal } from '../local.ts'
 import { addLoginOptions, type Login } from '../login.ts'
 import { roleOptionOf } from './install.ts'
 
@@ -120,7 +120,10 @@ async function here(
     const found: Uninstallation[] = []
     for (const { node, database } of await lookHere())
       found.push(
-        await lookToUninstallHere(access, requestOf({ config, access, database }, io), node, order, ownPids),
+        await inDatabase(
+          database,
+          lookToUninstallHere(access, requestOf({ config, access, database }, io), node, order, ownPids),
+        ),
       )
     return found
   }
