@@ -32,7 +32,8 @@ export function asTyped({ config, coordinator = [] }: ClusterOptions): (text: st
     ...coordinator.map((url) => `--coordinator ${shellWord(withoutPassword(url))}`),
   ]
   const typed = given.map((each) => ` ${each}`).join('')
-  return (text) => text.replace(OWN_COMMAND, (command) => `${command}${typed}`)
+  return (text) =>
+    text.replace(OWN_COMMAND, (found, quoted?: string) => (quoted === undefined ? `${found}${typed}` : found))
 }
 
 /** What is left can be typed, the password given otherwise; of one that was read, as `parseUrl` reads it. */
@@ -51,9 +52,9 @@ function decoded(text: string): string {
   }
 }
 
-/** One that names its cluster itself, or is about none, stays as it is; so does a sentence about citus-ha. */
+/** One that names its cluster itself, or is about none, stays as it is; so do a sentence about citus-ha, and what is quoted: a name. */
 const OWN_COMMAND =
-  /\bcitus-ha (?:doctor|fence|forget|history|install|pause|reconcile|recover|release|relearn|resume|status|switchover|uninstall|watch)\b(?![^#;]*--(?:config|coordinator)\b)/g
+  /(\\.|'[^']*'|"[^"]*")|\bcitus-ha (?:doctor|fence|forget|history|install|pause|reconcile|recover|release|relearn|resume|status|switchover|uninstall|watch)\b(?![^#;]*--(?:config|coordinator)\b)/g
 
 /** What may stand before the command as well. */
 export function addOptionsBefore(program: Command, io: Pick<Io, 'verbosity'>): Command {

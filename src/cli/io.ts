@@ -118,8 +118,8 @@ export function through(output: Output, pass: Passing, passData: Passing): Outpu
 /** Names, gids, statements and messages are anybody's text: nothing in them reaches the terminal as a command, a line, or in another order. */
 export function plain(text: string): string {
   return text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\x${(char.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`,
   )
 }
 

@@ -28,20 +28,20 @@ export function renderReport(report: Report, io: Io): string {
     ...explainHint(report),
     ...report.changes.map(
       (change) =>
-        `  group ${change.group}, node ${change.nodeid}: ${change.from} -> ${change.to}  ${colors.dim(`${change.kind}: ${change.why}`)}`,
+        `  group ${change.group}, node ${change.nodeid}: ${plain(`${change.from} -> ${change.to}`)}  ${colors.dim(`${change.kind}: ${change.why}`)}`,
     ),
     ...report.copies.map((copy) => {
       const time = copy.convergedMs ? ` after ${copy.convergedMs.toFixed(1)} ms` : ''
       const state = copy.state === 'right' ? colors.green('up to date') : colors.yellow(copy.state)
-      return `  ${copy.node} (${copy.role}): ${state}${time}${copy.detail ? `: ${plain(copy.detail)}` : ''}`
+      return `  ${plain(copy.node)} (${copy.role}): ${state}${time}${copy.detail ? `: ${plain(copy.detail)}` : ''}`
     }),
     ...report.blockers.map((blocker) => colors.yellow(`  blocked by: ${plain(describeBlocker(blocker))}`)),
     ...report.ended.map((blocker) => colors.yellow(`  terminated: ${plain(describeBlocker(blocker))}`)),
     ...report.unfenced.map((why) => colors.red(`  not fenced: ${plain(why)}`)),
     ...report.warnings.map((warning) => colors.yellow(`  warning: ${plain(warning)}`)),
     ...report.sql.flatMap(({ node, statements }) => [
-      `  -- on ${node}`,
-      ...statements.map((sql) => `  ${sql};`),
+      `  -- on ${plain(node)}`,
+      ...statements.map((sql) => `  ${plain(sql)};`),
     ]),
     colors.dim(`  ${report.durationMs} ms${steps(report)}`),
   ]

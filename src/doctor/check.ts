@@ -76,7 +76,9 @@ export function findingOf({ id, code, severity }: Check, { node, next, ...found 
 
 /** An SQL string constant, for a command that somebody else will run. */
 export function quoted(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`
+  // Whatever `standard_conforming_strings` is there: the owner of a database may set it.
+  const constant = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
+  return text.includes('\\') ? `E${constant}` : constant
 }
 
 /** An SQL name, for a command that somebody else will run. */

@@ -1,7 +1,7 @@
 import type { DiagnosisCode, SecondaryState } from './diagnosis.ts'
 import { formatAddress, type HostPort } from './node.ts'
 import type { ReasonCode, WarningCode } from './remark.ts'
-import { psql, shellWord } from './shell.ts'
+import { databaseWord, psql, shellWord } from './shell.ts'
 
 /**
  * What a person does next: one line for a shell. Words in CAPITALS are to be filled in; what stands behind `#` is a condition,
@@ -38,7 +38,7 @@ export const INSTALL = 'citus-ha install --user postgres   # or another superuse
 
 const of = ({ group }: Pick<About, 'group'>) => (group === null ? '' : ` --group ${group}`)
 const reconcile = (about: About) => `citus-ha reconcile${of(about)}`
-const primaryOf = ({ primary }: About) => (primary ? formatAddress(primary) : 'the primary')
+const primaryOf = ({ primary }: About) => (primary ? shellWord(formatAddress(primary)) : 'the primary')
 const doctor = () => look('citus-ha doctor   # names what is wrong, with the command')
 
 /** Whether it answers, and if not, why. */
@@ -58,7 +58,7 @@ const identity = ({ node, database }: About, which: string) =>
   look(
     node
       ? psql(node, database, IDENTITY)
-      : `psql -h HOST -p PORT -d ${shellWord(database)} -c "${IDENTITY}"   # ${which}`,
+      : `psql -h HOST -p PORT -d ${databaseWord(database)} -c "${IDENTITY}"   # ${which}`,
   )
 const members = (about: About) => identity(about, 'HOST:PORT: each server that the evidence names')
 
@@ -77,8 +77,8 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'secondary-down': ({ node, group }) =>
     node &&
     start(
-      formatAddress(node),
-      `if it is gone for good: citus-ha forget ${formatAddress(node)}${of({ group })}`,
+      shellWord(formatAddress(node)),
+      `if it is gone for good: citus-ha forget ${shellWord(formatAddress(node))}${of({ group })}`,
     ),
   'old-primary-writes': nothing,
   promoted: (about) => mend(reconcile(about)),
@@ -113,7 +113,7 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'less-than-known': members,
   unproved: ({ database }) =>
     look(
-      `psql -h HOST -p PORT -d ${shellWord(database)} -c "SELECT 1"   # HOST:PORT: the node that was named as promoted`,
+      `psql -h HOST -p PORT -d ${databaseWord(database)} -c "SELECT 1"   # HOST:PORT: the node that was named as promoted`,
     ),
   'secondary-silent': ({ node, database }) => node && ask(node, database),
   'secondary-foreign': (about) => identity(about, 'HOST:PORT: that server'),

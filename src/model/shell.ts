@@ -1,23 +1,24 @@
 import type { HostPort } from './node.ts'
 
-/** What a terminal may obey, or take for the end of a line, when the command is pasted there. */
-const OBEYED = /[\p{Cc}\p{Zl}\p{Zp}]/gu
+/** What a terminal, or a comment in a command, would take for something else: controls, line ends, marks of direction. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
 /**
- * A word for a POSIX shell, quoted where it has to be: names and gids are anybody's text. `$'…'` is in POSIX since 2024, and in
- * the shells that people type in for longer.
+ * A word for a shell, in one line, quoted where it has to be: names and gids are anybody's text. A comment needs it too: a
+ * line end would end it, and an interactive zsh has none.
  */
 export function shellWord(text: string): string {
-  if (text.search(OBEYED) >= 0) return `$'${text.replace(/['\\]/g, '\\$&').replace(OBEYED, escaped)}'`
   if (/^[\w.:@%+,/=-]+$/.test(text)) return text
+  if (UNSEEN.test(text)) return `$'${[...text].map(inAnsiC).join('')}'`
   // Inside double quotes a shell looks for these only; SQL with constants is easier to read so.
   if (!/["$`\\!]/.test(text)) return `"${text}"`
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-function escaped(char: string): string {
-  const code = char.charCodeAt(0)
-  return code < 128 ? `\\${code.toString(8).padStart(3, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`
+function inAnsiC(char: string): string {
+  if (char === "'" || char === '\\') return `\\${char}`
+  if (!UNSEEN.test(char)) return char
+  return [...Buffer.from(char)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
 }
 
 /** SQL to be run on a node, as a command, as whoever runs it. */
@@ -31,7 +32,13 @@ export function psqlAsSuperuser(node: HostPort, database: string, ...statements:
 }
 
 const connected = ({ host, port }: HostPort, database: string) =>
-  `psql -h ${shellWord(host)} -p ${port} -d ${shellWord(database)}`
+  `psql -h ${shellWord(host)} -p ${port} -d ${databaseWord(database)}`
+
+/** For the `-d` of a program of PostgreSQL, which takes a name that looks like a connection string for one: it would go elsewhere. */
+export function databaseWord(database: string): string {
+  const isName = !/=|^postgres(ql)?:\/\//.test(database)
+  return shellWord(isName ? database : `dbname=${conninfoValue(database)}`)
+}
 
 /**
  * A connection string of libpq, for a command that somebody else will run: `host=… port=… dbname=…`.

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal, statement } from '../db/sql.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
-import { psqlAsSuperuser } from '../model/shell.ts'
+import { psqlAsSuperuser, shellWord } from '../model/shell.ts'
 import { refusal } from './refusal.ts'
 
 const ANSWER_MS = 5000
@@ -60,22 +60,22 @@ export function judgeClients(
       }),
       ...subscriptions.map(({ name, database }) =>
         refusal(
-          `${at}, database ${database}: the subscription ${name} would continue to write there`,
+          `${at}, database ${shellWord(database)}: the subscription ${shellWord(name)} would continue to write there`,
           `${psqlAsSuperuser(node, database, `ALTER SUBSCRIPTION ${identifier(name)} DISABLE`)}   # and ENABLE on the new primary`,
         ),
       ),
       ...prepared.map(({ gid, owner, database }) =>
         refusal(
-          `${at}, database ${database}: ${owner} has prepared ${literal(gid)}, which could be committed there afterwards`,
-          `${psqlAsSuperuser(node, database, `ROLLBACK PREPARED ${literal(gid)}`)}   # or COMMIT PREPARED: ${owner} decides`,
+          `${at}, database ${shellWord(database)}: ${shellWord(owner)} has prepared ${literal(gid)}, which could be committed there afterwards`,
+          `${psqlAsSuperuser(node, database, `ROLLBACK PREPARED ${literal(gid)}`)}   # or COMMIT PREPARED: ${shellWord(owner)} decides`,
         ),
       ),
       ...closed
         .filter(({ citus }) => citus)
         .map(({ name }) =>
           refusal(
-            `${at}: database ${name} also has Citus, and this role may not connect to it`,
-            `citus-ha install --user postgres   # with ${name} under "databases" of the configuration`,
+            `${at}: database ${shellWord(name)} also has Citus, and this role may not connect to it`,
+            `citus-ha install --user postgres   # with ${shellWord(name)} under "databases" of the configuration`,
           ),
         ),
     ],

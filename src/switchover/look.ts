@@ -12,7 +12,7 @@ import { intentsIn } from '../model/intent.ts'
 import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
-import { psql, psqlAsSuperuser } from '../model/shell.ts'
+import { psql, psqlAsSuperuser, shellWord } from '../model/shell.ts'
 import { wasAway } from '../observe/failure.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
@@ -135,12 +135,17 @@ async function leftOut(
   const found = await Promise.all(
     others.map(async ({ from, name }) => {
       const seen = await access.prober(name).probe(from.address)
-      const at = `${formatAddress(from.address)}: database ${name}`
+      const at = `${formatAddress(from.address)}: database ${shellWord(name)}`
       if (seen.kind === 'answered') {
         const isNode = (seen.citus?.catalog.length ?? 0) > 0
         const why = `${at} also has Citus but would not be switched`
         return isNode
-          ? [refusal(why, `citus-ha config check   # once ${name} is under "databases" of the configuration`)]
+          ? [
+              refusal(
+                why,
+                `citus-ha config check   # once ${shellWord(name)} is under "databases" of the configuration`,
+              ),
+            ]
           : []
       }
       return seen.cause === 'no-database'
@@ -256,7 +261,7 @@ async function askServers(
     const at = formatAddress(from.address)
     const next = has_parameter_privileges
       ? GRANT
-      : `citus-ha switchover --group ${group} --coordinator postgres://SUPERUSER@HOST:PORT/${encodeURIComponent(database)}   # before PostgreSQL 15 only a superuser may`
+      : `citus-ha switchover --group ${group} --coordinator ${shellWord(`postgres://SUPERUSER@HOST:PORT/${encodeURIComponent(database)}`)}   # before PostgreSQL 15 only a superuser may`
     const names = denied.map(({ name }) => name).join(', ')
     if (names !== '') told.refusals.push(refusal(`${at}: this role may not set ${names}`, next))
     if (!superuser && !may_reload)

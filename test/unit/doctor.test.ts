@@ -1,12 +1,19 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
+import { asTyped } from '../../src/cli/cluster-options.ts'
+import { plain } from '../../src/cli/io.ts'
 import { CHECKS } from '../../src/doctor/checks.ts'
 import { examine } from '../../src/doctor/examine.ts'
 import { psql, shellWord } from '../../src/model/shell.ts'
 import { standbysWaitedFor } from '../../src/model/sync-names.ts'
+import { judgeClients } from '../../src/switchover/clients.ts'
 import { CASES } from '../support/ailments.ts'
 import { address } from '../support/builders.ts'
-import { factsOf } from '../support/examined.ts'
+import { factsOf, look } from '../support/examined.ts'
 import { citusHa } from '../support/scenario.ts'
 
 const idsOf = (parts: Parameters<typeof factsOf>[0]) => [
@@ -111,4 +118,71 @@ describe('a command that mends', () => {
     expect(shellWord('')).toBe('""')
     expect(psql(address('w1a'), 'a b', 'SELECT 1')).toBe(`psql -h w1a -p 5432 -d "a b" -c "SELECT 1"`)
   })
+
+  /** Each is a name that PostgreSQL takes for a role, a database or a prepared transaction. */
+  const HOSTILE = [
+    '$(touch pwned)',
+    '`touch pwned`',
+    `'; touch pwned; '`,
+    '"; touch pwned; "',
+    '\ntouch pwned #',
+    '\r\u001b[2K\u202etouch pwned',
+    '\\! touch pwned',
+    `\\'; touch pwned; --`,
+    '!touch pwned',
+    '-c touch pwned',
+    'x   # citus-ha recover; touch pwned',
+  ] as const
+
+  /** What a shell makes of a line: the arguments of each `psql` in it. */
+  async function pasted(line: string, ...flags: readonly string[]): Promise<string[][]> {
+    const directory = await mkdtemp(join(tmpdir(), 'citus-ha-pasted-'))
+    try {
+      const stand = 'psql() { printf "%s\\\\0" "$#" "$@"; }'
+      const script = `${stand}\n${line}`
+      const { stdout } = await promisify(execFile)('bash', [...flags, '-c', script], { cwd: directory })
+      expect(await readdir(directory), line).toEqual([])
+      const words = stdout.split('\0').slice(0, -1)
+      const calls: string[][] = []
+      while (words.length > 0) calls.push(words.splice(0, Number(words.shift())))
+      return calls
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  }
+
+  test.each(HOSTILE)('does in a shell what it says, whoever chose the names: %j', async (name) => {
+    const transaction = { gid: name, owner: name, mayBeOurs: false, ageMs: 90_000, locks: [] }
+    const found = examine(
+      factsOf({ seen: { w1a: { prepared: look({ inUse: 1, transactions: [transaction] }) } } }),
+    )
+    const doctors = found.filter(({ id }) => id === 'H102').map(({ mend }) => mend ?? '')
+    expect(doctors).toHaveLength(1)
+    const { refusals } = judgeClients(address('w1a'), {
+      overriding: [{ role: name, database: name }],
+      subscriptions: [{ name, database: name }],
+      prepared: [{ gid: name, owner: name, database: name }],
+      closed: [],
+      unlogged: [],
+    })
+    const lines = [...doctors, ...refusals.map((line) => line.slice(line.lastIndexOf('; next: psql ') + 8))]
+    for (const line of lines.map(asTyped({ config: "/etc/o'brien.yaml" }))) {
+      // A terminal shows it as it is.
+      expect(plain(line)).toBe(line)
+      const [[, , , , , database] = [], ...more] = await pasted(line)
+      expect(more).toEqual([])
+      expect(['app', name]).toContain(database)
+      // As an interactive zsh has it, which knows no comments.
+      await pasted(line, '--norc', '-i', '+O', 'interactive_comments')
+    }
+  })
+
+  test.each(['host=evil.example port=1', 'postgres://evil.example/x', 'postgresql://evil.example', `a='b\\`])(
+    'connects to the server that it names, whatever the database is called: %j',
+    async (database) => {
+      const [[, , , , , given] = []] = await pasted(psql(address('w1a'), database, 'SELECT 1'))
+      const value = database.replace(/['\\]/g, '\\$&')
+      expect([`dbname='${value}'`, `dbname=${value}`]).toContain(given)
+    },
+  )
 })

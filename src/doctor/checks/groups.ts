@@ -208,7 +208,7 @@ function impostorFound(facts: Facts, inspection: ReturnType<typeof impostors>[nu
       next: mend(
         isReader
           ? alterSystem(facts, node, 'citus.recover_2pc_interval', '-1')
-          : `${STOP}   # on ${formatAddress(node.address)}`,
+          : `${STOP}   # on ${shellWord(formatAddress(node.address))}`,
       ),
     },
   ]

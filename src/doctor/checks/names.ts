@@ -48,7 +48,7 @@ export const NAME_CHECKS: readonly Check[] = [
     when: (facts) => {
       if (primaryOf(catalogOf(facts), COORDINATOR_GROUP) || catalogOf(facts).length === 0) return []
       const { host, port } = facts.coordinator.address
-      const sql = `SELECT citus_set_coordinator_host('${host.replaceAll("'", "''")}', ${port})`
+      const sql = `SELECT citus_set_coordinator_host(${quoted(host)}, ${port})`
       return [
         {
           group: COORDINATOR_GROUP,
@@ -131,7 +131,7 @@ function unreached(facts: Facts): Found[] {
       summary: `${formatAddress(to)} is not reached from ${names.slice(0, 2).join(', ')}${names.length > 2 ? ` and ${names.length - 2} more` : ''}`,
       evidence: says,
       next: look(
-        `ssh ${shellWord(from[0]?.node.address.host ?? '')} getent hosts ${shellWord(to.host)}   # no answer: DNS or /etc/hosts there; else pg_hba.conf of ${formatAddress(to)}, or a password`,
+        `ssh -- ${shellWord(from[0]?.node.address.host ?? '')} getent hosts ${shellWord(shellWord(to.host))}   # no answer: DNS or /etc/hosts there; else pg_hba.conf of ${shellWord(formatAddress(to))}, or a password`,
       ),
     }
   })

@@ -1,6 +1,7 @@
 import { mend } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
 import { type Retired, rejoinCommand, retiredIn } from '../../model/retired.ts'
+import { shellWord } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { alterSystem, members, serverFound, settingOf } from '../servers.ts'
 
@@ -54,6 +55,6 @@ function retiredFound(facts: Facts, retired: Retired, how: string): Found {
   const { node, primary } = retired
   const what = `an old primary that is still running, ${how}; ${formatAddress(primary.address)} has taken its place`
   const evidence = [`timeline ${node.timeline ?? '?'}, the primary’s is ${primary.timeline ?? '?'}`]
-  const rejoin = `${rejoinCommand(retired, facts.survey.database)}   # on ${formatAddress(node.address)}; or rebuild it by pg_basebackup`
+  const rejoin = `${rejoinCommand(retired, facts.survey.database)}   # on ${shellWord(formatAddress(node.address))}; or rebuild it by pg_basebackup`
   return serverFound(facts, node, what, evidence, mend(rejoin))
 }

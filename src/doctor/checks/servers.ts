@@ -74,7 +74,7 @@ export const SERVER_CHECKS: readonly Check[] = [
             node,
             'doctor connected as a superuser: whether the role of the other commands has the rights that it needs was not seen',
             [],
-            look(`citus-ha doctor --coordinator ${urlOf(facts)}`),
+            look(`citus-ha doctor --coordinator ${shellWord(urlOf(facts))}`),
           ),
         ),
   },
@@ -209,7 +209,7 @@ function clocksApart(facts: Facts): Found[] {
       `${formatAddress(nameOf(facts, node))}: ${Math.round(offsetMs)} ms from here, ± ${Math.round(withinMs)} ms`,
   )
   const summary = `its clock is ${ageOf(apart)} ahead of that of ${formatAddress(nameOf(facts, first.node))}`
-  const both = [first, last].map(({ node }) => formatAddress(nameOf(facts, node))).join(' and ')
+  const both = [first, last].map(({ node }) => shellWord(formatAddress(nameOf(facts, node)))).join(' and ')
   return [serverFound(facts, last.node, summary, shown, look(`chronyc tracking   # on ${both}`))]
 }
 

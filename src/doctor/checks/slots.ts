@@ -1,7 +1,7 @@
 import type { Inspection, ReplicationSlot } from '../../model/inspection.ts'
 import { look } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
-import { psql } from '../../model/shell.ts'
+import { psql, shellWord } from '../../model/shell.ts'
 import { type Check, type Facts, quoted } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
@@ -60,6 +60,6 @@ function lookAtSlot(facts: Facts, { node }: Inspection, { name, database }: Repl
   const hint =
     node.serverVersion >= 170_000
       ? 'failover has to be true, and sync_replication_slots on'
-      : `its consumer has to start again after a failover of ${formatAddress(at)}`
+      : `its consumer has to start again after a failover of ${shellWord(formatAddress(at))}`
   return `${psql(at, database ?? facts.survey.database, sql)}   # ${hint}`
 }

@@ -185,7 +185,7 @@ function preparedFound(facts: Facts, { inspection, transaction }: Leftover): Fou
     next: decides
       ? decides.next(at, gid)
       : mend(
-          `${psqlAsSuperuser(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`)}   # only if ${owner} no longer needs it`,
+          `${psqlAsSuperuser(at, facts.survey.database, `ROLLBACK PREPARED ${quoted(gid)}`)}   # only if ${shellWord(owner)} no longer needs it`,
         ),
   }
 }
@@ -237,7 +237,7 @@ function slotsFound(facts: Facts, { node, prepared }: Inspection, what: string):
     summary: `${formatAddress(at)}: ${what}`,
     evidence: inUse === undefined ? [] : [`prepared at the moment: ${inUse}`],
     next: mend(
-      `${psqlAsSuperuser(at, facts.survey.database, sql)} && pg_ctl restart -D DATA_DIRECTORY   # on ${formatAddress(at)}, on its standbys first`,
+      `${psqlAsSuperuser(at, facts.survey.database, sql)} && pg_ctl restart -D DATA_DIRECTORY   # on ${shellWord(formatAddress(at))}, on its standbys first`,
     ),
   }
 }
