@@ -65,6 +65,8 @@ interface Failing {
   readonly what: string
   readonly level: 'warn' | 'error'
   readonly tries: number
+  /** When the row of failures began. */
+  readonly since: number
 }
 
 /** Says events in lines, and remembers what was said already. */
@@ -128,18 +130,24 @@ class Narrator {
   #failure(event: Acted): Line[] {
     const { report, groups, failures } = event
     const { database, outcome, reason, refusals, warnings, blockers } = report
+    const keys = groups.map((group) => `${database}/${group}`)
+    const now = this.#now()
+    const begun = failures > 1 ? keys.map((key) => this.#failing.get(key)?.since ?? now) : []
+    const since = Math.min(now, ...begun)
+    // One after the other keep a change out as well as one that stays.
     const isPassing =
-      blockers.length > 0 && blockers.every(({ ageMs }) => ageMs !== null && ageMs < PASSING_MS)
+      now - since < PASSING_MS &&
+      blockers.length > 0 &&
+      blockers.every(({ ageMs }) => ageMs !== null && ageMs < PASSING_MS)
     const level = isPassing ? 'warn' : 'error'
     const what = [outcome, ...refusals.map(({ group, rule }) => `${group}:${rule}`)].join(' ')
-    const keys = groups.map((group) => `${database}/${group}`)
     const repeated =
       failures > 1 &&
       keys.every((key) => {
         const known = this.#failing.get(key)
         return known?.what === what && known.level === level
       })
-    for (const key of keys) this.#failing.set(key, { what, level, tries: failures })
+    for (const key of keys) this.#failing.set(key, { what, level, tries: failures, since })
     const rules = refusals.map(({ group, rule, reason }) => ({ group, rule, code: reason }))
     const inTheWay = blockers.map(describeBlocker)
     const fields = {
@@ -215,7 +223,7 @@ class Narrator {
   }
 }
 
-/** Another tool's change may stay open for some seconds; what is open for longer a person should see to. Age in milliseconds. */
+/** Another tool's change may stay open for some seconds; what keeps a change out for longer a person should see to. Milliseconds. */
 const PASSING_MS = 10_000
 
 /** How long the same text stays quiet after it was loud. */

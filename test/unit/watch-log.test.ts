@@ -225,6 +225,24 @@ describe('what repeats itself', () => {
     expect(levels(told(acted(), by(null, 1)))).toEqual(['info acted', 'info recovered', 'error acted'])
   })
 
+  test('it is an error as well if it lasts by one transaction after the other', async () => {
+    const { told, clock } = await logAt('trace')
+    const by = (failures: number) => {
+      const event = blocked(failures)
+      return { ...event, report: { ...event.report, blockers: [blocker({ ageMs: 4_000 })] } }
+    }
+    const at = (ms: number, failures: number) => {
+      clock.ms = ms
+      return levels(told(by(failures)))
+    }
+    expect(at(1_000, 1)).toEqual(['warn acted'])
+    expect(at(6_000, 2)).toEqual(['debug acted'])
+    expect(at(11_500, 3)).toEqual(['error acted'])
+    expect(at(16_000, 4)).toEqual(['debug acted'])
+    // A new row of them begins anew.
+    expect(at(17_000, 1)).toEqual(['warn acted'])
+  })
+
   test('another reason, another group, a new row of failures are loud again', async () => {
     const { told } = await logAt('trace')
     const refused = report({
