@@ -88,10 +88,11 @@ const SYNC_MS = 500
 
 /** It makes copies right by itself, and sent away it comes back after seconds (`citus.metadata_sync_retry_interval`). */
 function isSyncYoung(node: HostPort, { watch }: ChangeContext): boolean {
-  return watch.seen.some(
-    ({ node: at, application, ageMs }) =>
-      sameAddress(at, node) && application === 'Citus Metadata Sync Daemon' && (ageMs ?? SYNC_MS) < SYNC_MS,
+  // Anybody may have its name: one that is young says nothing of another.
+  const syncs = watch.seen.filter(
+    ({ node: at, application }) => sameAddress(at, node) && application === 'Citus Metadata Sync Daemon',
   )
+  return syncs.length > 0 && syncs.every(({ ageMs }) => (ageMs ?? SYNC_MS) < SYNC_MS)
 }
 
 /** The coordinator's copy, which a metadata sync of Citus may hold. */

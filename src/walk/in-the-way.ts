@@ -13,6 +13,10 @@ const LIMIT_MS = 2000
  * Waits until the sessions that were in the way have ended the transactions they are in, or the time is over: another tool
  * may hold a change of its own open for seconds, and what comes after it need not be late. Not for changes of citus-ha,
  * which would chase each other, nor for prepared transactions, which nobody may ever end.
+ *
+ * To be done once in a row of tries: where one transaction begins when another ends, a try at that moment always comes too
+ * early, and only one at any other time gets through.
+ * @returns whether they have ended
  * @throws AbortError when aborted; nothing else
  */
 export async function untilFree(
@@ -21,12 +25,12 @@ export async function untilFree(
   blockers: readonly Blocker[],
   waitMs: number,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const willEnd = blockers.length > 0 && blockers.every(({ ours, pid }) => !ours && pid > 0)
-  if (!willEnd) return await pause(waitMs, undefined, { signal })
+  if (!willEnd) return await pause(waitMs, false, { signal })
   const over = new AbortController()
   const either = AbortSignal.any([signal, over.signal])
-  const time = pause(waitMs, undefined, { signal: either }).catch(() => undefined)
+  const time = pause(waitMs, false, { signal: either }).catch(() => false)
   const ended = Promise.all(
     distinctNodes(blockers).map(async (node) => {
       const there = blockers.filter((each) => sameAddress(each.node, node))
@@ -40,10 +44,17 @@ export async function untilFree(
     }),
   )
   // Where it can't be seen, the time counts.
-  await Promise.race([time, ended.catch(() => time)])
+  const areFree = await Promise.race([
+    time,
+    ended.then(
+      () => true,
+      () => time,
+    ),
+  ])
   over.abort()
   await ended.catch(() => undefined)
   if (signal.aborted) await pause(0, undefined, { signal })
+  return areFree
 }
 
 function distinctNodes(blockers: readonly Blocker[]): HostPort[] {

@@ -92,6 +92,7 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
   let last: Attempt | null = null
   const ailments = new Ailments(request.ailing)
   let inTheWay: Pick<Again, 'blockers' | 'unasked'> = { blockers: [], unasked: [] }
+  let wereFree = false
   for (let attempt = 1; ; attempt++) {
     const now = { ...request, ailing: ailments.out }
     const { seen, acted }: Attempt = await tryOnce(access, now, clock, last)
@@ -121,8 +122,9 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
       leftOut.length > 0 ? leftOut.map(({ node }) => `without ${formatAddress(node)}`) : ['trying again']
     for (const line of [`${acted.why}; ${next.join(', ')}`, ...namesOf(acted)]) request.progress(line)
     last = { seen, acted }
-    const inRound = leftOut.length > 0 ? [] : acted.blockers
-    await untilFree(access, request.database, inRound, waitMs, request.signal).catch(unlessLeft(acted))
+    const inRound = leftOut.length > 0 || wereFree ? [] : acted.blockers
+    const free = untilFree(access, request.database, inRound, waitMs, request.signal)
+    wereFree = (await free.catch(unlessLeft(acted))) || wereFree
   }
 }
 
@@ -153,9 +155,10 @@ function mayForce({ forceAfterMs, began, lockTimeoutMs }: WalkRequest): boolean 
 }
 
 /** "Interrupted" is not all there is to be said where something may be left prepared: `tryOnce` reports that. */
-function unlessLeft({ left }: Again): (error: unknown) => void {
+function unlessLeft({ left }: Again): (error: unknown) => false {
   return (error) => {
     if (!isAbort(error) || left.length === 0) throw error
+    return false
   }
 }
 

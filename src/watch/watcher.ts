@@ -87,6 +87,8 @@ export class Watcher {
   /** Ends the wait for those who were in the way of the last try. */
   #tried = new AbortController()
   #waiting: Promise<void> = Promise.resolve()
+  /** Whether they have ended once in this row of tries. */
+  #wereFree = false
   /** Looked for once; what was found is in `#lines`. */
   #unlisted: Promise<void> | null = null
   /** To be told at the next turn. */
@@ -323,7 +325,8 @@ export class Watcher {
     // What is to be done next, and when, is seen by looking again.
     if (done.failed || done.leftOut) this.#alarm.ring()
     const blockers = done.failed ? (done.report?.blockers ?? []) : []
-    if (blockers.length > 0)
+    if (failures <= 1) this.#wereFree = false
+    if (blockers.length > 0 && !this.#wereFree)
       this.#waiting = this.#awaitFree(blockers, AbortSignal.any([signal, this.#tried.signal]))
     await this.#fences.yieldTo(done.report?.blockers ?? [])
     if (done.report && (done.told || before > 0)) {
@@ -334,7 +337,8 @@ export class Watcher {
 
   /** Whoever was in the way of a try may be gone long before the next one is due. Never throws. */
   async #awaitFree(blockers: readonly Blocker[], signal: AbortSignal): Promise<void> {
-    await untilFree(this.#access, this.database, blockers, IN_THE_WAY_MS, signal).catch(() => undefined)
+    const free = untilFree(this.#access, this.database, blockers, IN_THE_WAY_MS, signal)
+    this.#wereFree = await free.catch(() => false)
     if (signal.aborted) return
     this.#groups.hope()
     this.#alarm.ring()

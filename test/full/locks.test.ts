@@ -154,6 +154,28 @@ describe('locks that do not come', () => {
     await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
   })
 
+  it('gets through between transactions that a session runs one after the other', async () => {
+    const { coordinator, database } = scenario.cluster
+    const session = await client(coordinator, database)
+    open.push(session)
+    const hold = (seconds: number) =>
+      session.query(`BEGIN; LOCK TABLE pg_dist_node IN ROW SHARE MODE; SELECT pg_sleep(${seconds}); COMMIT`)
+    let isOver = false
+    // Until each wait for its end is shorter than the pause would be: tried right after it, a lock always comes too late.
+    const busy = async () => {
+      await hold(6)
+      while (!isOver) await hold(1)
+    }
+    await server('worker-1').kill()
+    await server('worker-1-standby').promote()
+    const running = busy()
+    const ran = await scenario.run('reconcile', '--json', '--timeout', '30s')
+    isOver = true
+    await running
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 0 })
+    await expectRight(scenario, copies(), truthOf(scenario, 'coordinator'))
+  })
+
   it.each(['citus_ha', 'postgres'])(
     'never ends another instance’s change, made as the role %s',
     async (role) => {
