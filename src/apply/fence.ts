@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { naming } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
+import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
@@ -22,6 +23,14 @@ const LIMIT_MS = 2000
 const DYING_MS = 200
 /** Writers wait meanwhile: whether a server died is known by then, or its session counts as broken. Milliseconds. */
 const VERDICT_MS = 500
+/** What a server says that lives and does not let us in: others write on. */
+const REFUSALS: readonly string[] = [
+  SqlState.tooManyConnections,
+  SqlState.invalidPassword,
+  SqlState.invalidAuthorization,
+  SqlState.insufficientPrivilege,
+  SqlState.noSuchDatabase,
+]
 const WHY_NOT = 'nothing was fenced'
 
 export interface FenceOrder {
@@ -312,7 +321,7 @@ export class Fence {
       await pause(DYING_MS)
       const lives = await this.#open(node).then(
         (other) => other.close().then(() => true),
-        () => false,
+        (error: unknown) => REFUSALS.includes(codeOf(error) ?? ''),
       )
       if (lives) await this.end(`the connection to ${formatAddress(node)} broke`)
       else this.#posts = this.#posts.filter((each) => each.session !== session)

@@ -163,14 +163,20 @@ describe('a fence', () => {
     await waitUntil('it ends', isGone, { limitMs: 2000 })
   })
 
-  it('ends when it has a hole: a node’s session broke', async () => {
+  it.each([
+    ['takes another', -1],
+    ['has no slot for another', 0],
+  ])('ends when it has a hole: a node’s session broke, and the node %s', async (_, limit) => {
     const { events } = await watch()
     await hold({ group: 1, ttlMs: LONG_MS })
+    await server('worker-2').query(`ALTER ROLE citus_ha CONNECTION LIMIT ${limit}`)
     await server('worker-2').query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'citus-ha' AND state = 'idle in transaction'`,
+        WHERE application_name = 'citus-ha'`,
     )
-    await waitUntil('it ends', isGone, { limitMs: 5000 })
+    await waitUntil('it ends', isGone, { limitMs: 5000 }).finally(() =>
+      server('worker-2').query('ALTER ROLE citus_ha CONNECTION LIMIT -1'),
+    )
     expect(events).toContainEqual(
       expect.objectContaining({
         kind: 'fence',
