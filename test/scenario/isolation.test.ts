@@ -44,7 +44,7 @@ describe('a copy that ails is left out, named, and made right later', () => {
       expect(cell.line, said).toContain(at('worker-2'))
       expect(cell.line, said).toMatch(named(name).says ?? /./)
       // 0 only where it was read, and is right: Citus's own sync may have been there first.
-      expect(cell.exitCode, said).toBe(/right after/.test(cell.line) ? 0 : 5)
+      expect(cell.exitCode, said).toBe(/up to date after/.test(cell.line) ? 0 : 5)
       await cell.heal()
       heal = () => undefined
       if (name === 'no schema') return
