@@ -88,9 +88,12 @@ async function switched(
   }
 }
 
+/** By their addresses, as the question had them: a server that was restarted meanwhile has just been checked again. */
 function sameMoves(one: Looked, other: Looked): boolean {
   const told = ({ checked }: Looked) =>
-    checked.map(({ moves }) => moves.map(({ group, from, to }) => [group, from.instance, to.instance]))
+    checked.map(({ moves }) =>
+      moves.map(({ group, from, to }) => [group, formatAddress(from.address), formatAddress(to.address)]),
+    )
   return JSON.stringify(told(one)) === JSON.stringify(told(other))
 }
 
