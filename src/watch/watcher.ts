@@ -326,8 +326,11 @@ export class Watcher {
     if (done.failed || done.leftOut) this.#alarm.ring()
     const blockers = done.failed ? (done.report?.blockers ?? []) : []
     if (failures <= 1) this.#wereFree = false
-    if (blockers.length > 0 && !this.#wereFree)
-      this.#waiting = this.#awaitFree(blockers, AbortSignal.any([signal, this.#tried.signal]))
+    if (blockers.length > 0 && !this.#wereFree) {
+      const waiting = this.#awaitFree(blockers, AbortSignal.any([signal, this.#tried.signal]))
+      // The one before was ended above, and may still close its session.
+      this.#waiting = Promise.all([this.#waiting, waiting]).then(() => undefined)
+    }
     await this.#fences.yieldTo(done.report?.blockers ?? [])
     if (done.report && (done.told || before > 0)) {
       tell({ kind: 'acted', report: done.report, groups, stages: done.stages, failures })

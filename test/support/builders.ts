@@ -17,6 +17,7 @@ import type {
 } from '../../src/model/observation.ts'
 import { type Sight, testify } from '../../src/model/sight.ts'
 import type { PlanOptions } from '../../src/plan/plan.ts'
+import type { SwitchoverOrder } from '../../src/switchover/order.ts'
 
 /** System identifier of the group's servers: every group is a database system of its own. */
 export const systemOf = (group: number): string => `70000000000000000${String(group).padStart(2, '0')}`
@@ -227,4 +228,24 @@ export const OPTIONS: PlanOptions = {
   register: [],
   ailing: [],
   migration: MIGRATION,
+}
+
+/** A switchover of group 1 as `citus-ha switchover --group 1 --yes` orders it. */
+export function switchoverOrder(parts: Partial<SwitchoverOrder> = {}): SwitchoverOrder {
+  return {
+    groups: [1],
+    host: null,
+    to: null,
+    promoteCommand: null,
+    demoteCommand: null,
+    demote: 'last',
+    undoCommand: null,
+    totalLimitMs: 10_000,
+    maxLag: 1000,
+    unreachable: 'refuse',
+    slotLoss: 'refuse',
+    mode: 'apply',
+    confirm: async () => true,
+    ...parts,
+  }
 }

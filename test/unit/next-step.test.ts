@@ -20,6 +20,7 @@ import {
   silent,
   standby,
   surveyOf,
+  switchoverOrder,
   writable,
 } from '../support/builders.ts'
 import { GROUP_MENDINGS } from '../support/mends-groups.ts'
@@ -85,21 +86,7 @@ describe('a check of doctor', () => {
 })
 
 describe('what speaks against a switchover ends with a command', () => {
-  const order: SwitchoverOrder = {
-    groups: [1],
-    host: null,
-    to: null,
-    promoteCommand: null,
-    demoteCommand: null,
-    demote: 'last',
-    undoCommand: null,
-    totalLimitMs: 10_000,
-    maxLag: 1000,
-    unreachable: 'refuse',
-    slotLoss: 'refuse',
-    mode: 'apply',
-    confirm: async () => true,
-  }
+  const order = switchoverOrder()
   const far = { lsn: 5000n }
   const cases: readonly {
     says: RegExp

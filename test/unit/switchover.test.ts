@@ -7,7 +7,6 @@ import type { Intent } from '../../src/model/intent.ts'
 import type { Answered, Observation } from '../../src/model/observation.ts'
 import { check } from '../../src/switchover/check.ts'
 import { type Clients, judgeClients } from '../../src/switchover/clients.ts'
-import type { SwitchoverOrder } from '../../src/switchover/order.ts'
 import { senders, setting } from '../support/ailment.ts'
 import {
   address,
@@ -19,6 +18,7 @@ import {
   silent,
   standby,
   surveyOf,
+  switchoverOrder,
   TWO_WORKERS,
   writable,
 } from '../support/builders.ts'
@@ -182,21 +182,7 @@ describe('what a switchover has intended', () => {
 })
 
 describe('what speaks against a switchover of group 1', () => {
-  const order: SwitchoverOrder = {
-    groups: [1],
-    host: null,
-    to: null,
-    promoteCommand: null,
-    demoteCommand: null,
-    demote: 'last',
-    undoCommand: null,
-    totalLimitMs: 10_000,
-    maxLag: 1000,
-    unreachable: 'refuse',
-    slotLoss: 'refuse',
-    mode: 'apply',
-    confirm: async () => true,
-  }
+  const order = switchoverOrder()
   const catalog = [...TWO_WORKERS, secondaryRow(6, 1, { at: 'w1c' })]
   const moved = { timeline: 2, history: [left(1, '0/50')] }
   const drifted = TWO_WORKERS.map((row) => (row.nodeid === 2 ? { ...row, isactive: false } : row))
