@@ -3,7 +3,7 @@ import type { Server } from '../../src/demo/server.ts'
 import { standin } from '../support/clients.ts'
 import { Patroni } from '../support/tools/patroni.ts'
 import { Pgpool } from '../support/tools/pgpool.ts'
-import { installed } from '../support/tools/process.ts'
+import { installed, killServer } from '../support/tools/process.ts'
 import { Repmgr } from '../support/tools/repmgr.ts'
 import { Trial } from '../support/tools/trial.ts'
 import { WatchProcess } from '../support/watch-process.ts'
@@ -59,7 +59,7 @@ describe('a tool whose hook is broken, beside a watcher', () => {
     await repmgr.start()
     const [a, b] = await watched(trial)
     await trial.run(async () => {
-      await trial.expectPrimary('the primary is killed', b, a, async () => trial.kill(a))
+      await trial.expectPrimary('the primary is killed', b, a, async () => killServer(a))
     })
   })
 
@@ -70,7 +70,7 @@ describe('a tool whose hook is broken, beside a watcher', () => {
     await pgpool.start()
     const [a, b] = await watched(trial)
     await trial.run(async () => {
-      await trial.expectPrimary('the primary is killed', b, a, async () => trial.kill(a))
+      await trial.expectPrimary('the primary is killed', b, a, async () => killServer(a))
     })
   })
 })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Patroni } from '../support/tools/patroni.ts'
-import { installed } from '../support/tools/process.ts'
+import { installed, killServer } from '../support/tools/process.ts'
 import { Trial } from '../support/tools/trial.ts'
 
 const present = await installed('Patroni', ['patroni', 'patronictl', 'etcd', 'etcdctl'])
@@ -39,7 +39,7 @@ describe.skipIf(!present)('Patroni, with docs/patroni.md', () => {
         b,
         async () => {
           for (const node of [a, b]) await patroni.leave(node)
-          trial.kill(b)
+          killServer(b)
           await a.promote()
           patroni.startPatroni(a)
         },

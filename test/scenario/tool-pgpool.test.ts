@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { Pgpool } from '../support/tools/pgpool.ts'
-import { installed } from '../support/tools/process.ts'
+import { installed, killServer } from '../support/tools/process.ts'
 import { Trial } from '../support/tools/trial.ts'
 
 const present = await installed('Pgpool-II', ['pgpool', 'pcp_promote_node', 'pg_md5'])
@@ -24,7 +24,7 @@ describe.skipIf(!present)('Pgpool-II, with docs/pgpool.md', () => {
     await trial.write()
     await trial.run(async () => {
       const killedAt = performance.now()
-      await trial.expectPrimary('the primary is killed', b, a, async () => trial.kill(a))
+      await trial.expectPrimary('the primary is killed', b, a, async () => killServer(a))
       await pgpool.broughtBack(a, 1)
       await trial.follows(a, b)
       await trial.expectPrimary('switchover', a, b, () => pgpool.switchover(a))

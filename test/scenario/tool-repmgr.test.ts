@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { standin } from '../support/clients.ts'
-import { installed } from '../support/tools/process.ts'
+import { installed, killServer } from '../support/tools/process.ts'
 import { Repmgr } from '../support/tools/repmgr.ts'
 import { Trial } from '../support/tools/trial.ts'
 
@@ -24,7 +24,7 @@ describe.skipIf(!present)('repmgr, with docs/repmgr.md', () => {
     await trial.write()
     await trial.run(async () => {
       const killedAt = performance.now()
-      await trial.expectPrimary('the primary is killed', b, a, async () => trial.kill(a))
+      await trial.expectPrimary('the primary is killed', b, a, async () => killServer(a))
       await repmgr.rejoin(a, b)
       await trial.follows(a, b)
       await trial.expectPrimary('switchover', a, b, () => repmgr.switchover(a))

@@ -6,7 +6,7 @@ import { killFamily } from '../../../src/demo/processes.ts'
 import type { Server } from '../../../src/demo/server.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
 import { blockOf } from './page.ts'
-import { put, Tool, tell, type Workshop } from './process.ts'
+import { killServer, put, Tool, tell, type Workshop } from './process.ts'
 import type { Trial } from './trial.ts'
 
 /** Seconds instead of half a minute; what is tried does not depend on it. */
@@ -96,7 +96,7 @@ export class AutoFailover {
   async lose(server: Server): Promise<void> {
     const tool = this.#running.get(server)
     if (tool?.isRunning) killFamily(tool.pid)
-    this.#trial.kill(server)
+    killServer(server)
   }
 
   async switchover(): Promise<void> {

@@ -3,8 +3,9 @@ import { parse, stringify } from 'yaml'
 import { PortPool } from '../../../src/demo/ports.ts'
 import type { Server } from '../../../src/demo/server.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
+import { Etcd } from './etcd.ts'
 import { blockOf } from './page.ts'
-import { put, Tool, tell } from './process.ts'
+import { killServer, put, Tool, tell } from './process.ts'
 import type { Trial } from './trial.ts'
 
 const PAGE = 'patroni.md'
@@ -25,20 +26,13 @@ export class Patroni {
   /** Takes over the running servers of group 1. */
   async start(): Promise<void> {
     const { shop, nodes } = this.#trial
-    const etcd = await this.#ports.take()
-    const peer = await this.#ports.take()
-    const url = (port: number) => `http://127.0.0.1:${port}`
-    const etcdArgs = ['--name', 'e', '--data-dir', join(shop.directory, 'etcd'), '--log-level', 'warn']
-    const listen = ['--listen-client-urls', url(etcd), '--advertise-client-urls', url(etcd)]
-    const peers = ['--listen-peer-urls', url(peer), '--initial-advertise-peer-urls', url(peer)]
-    const cluster = ['--initial-cluster', `e=${url(peer)}`]
-    this.#trial.keep(Tool.start(shop, 'etcd', 'etcd', [...etcdArgs, ...listen, ...peers, ...cluster]))
-    await waitUntil('etcd answers', async () => (await fetch(`${url(etcd)}/health`)).ok)
+    const etcd = await Etcd.start(shop, this.#ports)
+    this.#trial.keep(etcd.tool)
     const dynamic = parse(await blockOf(PAGE, 'yaml', 0, {}))
     const fast = { loop_wait: 1, retry_timeout: 2, ttl: 6 }
     const settings = JSON.stringify({ ...dynamic, ...fast })
-    await tell(shop, 'etcdctl', '--endpoints', url(etcd), 'put', `/service/${SCOPE}/config`, settings)
-    for (const [n, server] of nodes.entries()) await this.#configure(server, `w1${'ab'[n]}`, etcd)
+    await etcd.put(`/service/${SCOPE}/config`, settings)
+    for (const [n, server] of nodes.entries()) await this.#configure(server, `w1${'ab'[n]}`, etcd.port)
     for (const server of [...nodes].reverse()) await server.stop()
     for (const server of nodes) {
       this.startPatroni(server)
@@ -89,7 +83,7 @@ export class Patroni {
   /** Patroni and its server at once, as with the machine. */
   async lose(server: Server): Promise<void> {
     await this.#running.get(server)?.stop('SIGKILL')
-    this.#trial.kill(server)
+    killServer(server)
   }
 
   /** Patroni alone: its server runs on. */

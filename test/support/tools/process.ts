@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Account, serverAccount } from '../../../src/demo/account.ts'
 import { findBinaries } from '../../../src/demo/binaries.ts'
-import { killFamily, signal } from '../../../src/demo/processes.ts'
+import { isAlive, killFamily, signal } from '../../../src/demo/processes.ts'
+import type { Server } from '../../../src/demo/server.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
 
 const run = promisify(execFile)
@@ -33,6 +34,13 @@ export async function put(shop: Workshop, path: string, text: string, mode = 0o6
   await writeFile(path, text, { mode })
   if (shop.account) await chown(path, shop.account.uid, shop.account.gid)
   return path
+}
+
+/** SIGKILLs a server that a tool started, and all its children. */
+export function killServer(server: Server): void {
+  const file = join(server.directory, 'postmaster.pid')
+  const [pid = ''] = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
+  if (pid !== '' && isAlive(Number(pid))) killFamily(Number(pid))
 }
 
 /** Runs a program to its end. @throws Error with what it said */

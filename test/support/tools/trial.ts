@@ -1,14 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { isAlive, killFamily } from '../../../src/demo/processes.ts'
 import type { Server } from '../../../src/demo/server.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
 import { formatAddress } from '../../../src/model/node.ts'
 import { keysOf, shareOf, standin } from '../clients.ts'
 import { lentTo, Scenario } from '../scenario.ts'
-import { put, type Tool, type Workshop, workshopIn } from './process.ts'
+import { killServer, put, type Tool, type Workshop, workshopIn } from './process.ts'
 import { CallableProgram } from './program.ts'
 import { SteadyWriter } from './writer.ts'
 
@@ -119,13 +117,6 @@ export class Trial {
     )
   }
 
-  /** SIGKILLs a server that a tool started, and all its children. */
-  kill(server: Server): void {
-    const file = join(server.directory, 'postmaster.pid')
-    const [pid = ''] = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
-    if (pid !== '' && isAlive(Number(pid))) killFamily(Number(pid))
-  }
-
   /** Does something that ends with `primary` as group 1's, waits until every copy says so, and the clients write on. */
   async expectPrimary(
     what: string,
@@ -231,7 +222,7 @@ export class Trial {
   async stop(): Promise<void> {
     await Promise.all(this.#writers.map((writer) => writer.stop()))
     for (const tool of [...this.#tools].reverse()) await tool.stop()
-    for (const server of this.nodes) this.kill(server)
+    for (const server of this.nodes) killServer(server)
     const keep = process.env.CITUS_HA_TOOL_LOGS
     if (keep) await cp(this.shop.directory, keep, { recursive: true, filter: isLog })
     await this.scenario.stop()
