@@ -345,9 +345,9 @@ export function again(error: unknown, watch: Watch): Again {
   if (code === SqlState.insufficientPrivilege) {
     throw new CitusHaError('configuration', `${why}; run citus-ha install as a superuser to grant it`)
   }
-  // Whoever was in a deadlock with us goes on by now.
-  const goesOn = code === SqlState.staleEpoch || code === SqlState.deadlockDetected
-  const soon = goesOn ? 'at once' : 'after a pause'
+  // Whoever was in a deadlock with us goes on by now, and whoever has changed a copy has done so.
+  const isOver: readonly unknown[] = [SqlState.staleEpoch, SqlState.unexpectedCopy, SqlState.deadlockDetected]
+  const soon = isOver.includes(code) ? 'at once' : 'after a pause'
   const { seen, ended, unasked } = watch
   return { kind: 'again', why, soon, inDoubt: null, left: [], blockers: seen, ended, unasked, ailing: [] }
 }

@@ -97,7 +97,18 @@ export function view(
     ailing: request.ailing,
     migration: access.migration,
   }
-  return { survey: seen, coordinator, diagnoses, plan: plan(seen, diagnoses, options), groups, aliases }
+  const believed = diagnoses.map((diagnosis) => withoutUnconfirmed(diagnosis, request.unconfirmed))
+  return { survey: seen, coordinator, diagnoses, plan: plan(seen, believed, options), groups, aliases }
+}
+
+/** For a plan that leaves the reads of these secondaries as they are. */
+function withoutUnconfirmed(diagnosis: Diagnosis, unconfirmed: readonly number[]): Diagnosis {
+  const secondaries = diagnosis.secondaries.map((secondary) =>
+    secondary.state === 'down' && unconfirmed.includes(secondary.nodeid)
+      ? { ...secondary, state: 'silent' as const }
+      : secondary,
+  )
+  return { ...diagnosis, secondaries }
 }
 
 /** A tool speaks of one group, and is not to be told of the others' trouble. null: all, or not known yet. */

@@ -24,6 +24,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     silence: null,
     fenceOf: () => null,
     quiesced: [],
+    unconfirmed: [],
     ailing: [],
     claims: {
       ...NO_CLAIMS,

@@ -68,6 +68,8 @@ export interface WalkRequest {
   readonly quiesced: readonly string[]
   /** Copies that are known to fail their part of a change: it is made without them. */
   readonly ailing: readonly Ailing[]
+  /** Secondaries of which a survey has shown that they are down, and which the caller does not believe yet: their nodeids. */
+  readonly unconfirmed: readonly number[]
   /** What was seen just now, with the same claims, with which to begin; null: the walk makes its own survey. */
   readonly seen: Seen | null
   /** Nodes that were silent a moment ago, and need not be waited for as long again; null: none is known. */
@@ -93,6 +95,7 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
   const ailments = new Ailments(request.ailing)
   let inTheWay: Pick<Again, 'blockers' | 'unasked'> = { blockers: [], unasked: [] }
   let wereFree = false
+  let isOvertime = false
   for (let attempt = 1; ; attempt++) {
     const now = { ...request, ailing: ailments.out }
     const { seen, acted }: Attempt = await tryOnce(access, now, clock, last)
@@ -104,7 +107,9 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
     // Who was in the way is asked in a short while, and not always told in time: the last that were named.
     if (acted.blockers.length > 0) blockers = acted.blockers
     const pauseMs = pauseOf(acted, attempt, request)
-    const isLast = pauseMs >= clock.leftMs
+    // What another client has changed may be all that was to be done: that is looked at once more, past the deadline too.
+    const isLast = pauseMs >= clock.leftMs && (isOvertime || acted.soon === 'after a pause')
+    isOvertime ||= pauseMs >= clock.leftMs
     const isInTheWay = (node: HostPort) =>
       acted.blockers.some((blocker) => sameAddress(blocker.node, node)) ||
       acted.unasked.some((line) => line.startsWith(formatAddress(node)))

@@ -11,6 +11,8 @@ export interface Belief {
   readonly doubtedAt: number
   /** What they showed to be absent: the primary, or which secondaries. */
   readonly doubted: string | null
+  /** Secondaries, by nodeid, that alone were doubted, and are not believed to be down yet. */
+  readonly unconfirmed: readonly number[]
   /** Tries in a row that did not come to their end. */
   readonly failures: number
   /** Before this moment the group is left alone: it was changed a short while ago, or could not be. */
@@ -37,8 +39,11 @@ const OF_ABSENCE: ReadonlySet<DiagnosisCode> = new Set([
 function absenceOf({ code, secondaries }: Diagnosis): string | null {
   if (!OF_ABSENCE.has(code)) return null
   if (code !== 'secondary-down') return code
-  const down = secondaries.filter(({ state }) => state === 'down').map(({ nodeid }) => nodeid)
-  return `${code} ${down.join(' ')}`
+  return `${code} ${downIn({ secondaries }).join(' ')}`
+}
+
+function downIn({ secondaries }: Pick<Diagnosis, 'secondaries'>): number[] {
+  return secondaries.filter(({ state }) => state === 'down').map(({ nodeid }) => nodeid)
 }
 
 /** What it takes to believe in an absence. */
@@ -64,7 +69,7 @@ export function believe(
 
 function unknown(group: number): Belief {
   const rest = { failures: 0, restUntil: 0, restingFor: 'cooldown', failingSince: null } as const
-  return { group, diagnosis: null, doubts: 0, doubtedAt: 0, doubted: null, ...rest }
+  return { group, diagnosis: null, doubts: 0, doubtedAt: 0, doubted: null, unconfirmed: [], ...rest }
 }
 
 function weigh(
@@ -72,17 +77,20 @@ function weigh(
   diagnosis: Diagnosis,
   { surveys, apartMs }: Confirmation,
   now: number,
-): Pick<Belief, 'diagnosis' | 'doubts' | 'doubtedAt' | 'doubted'> {
+): Pick<Belief, 'diagnosis' | 'doubts' | 'doubtedAt' | 'doubted' | 'unconfirmed'> {
   const absence = absenceOf(diagnosis)
   const believed = known.diagnosis && absenceOf(known.diagnosis)
-  const settled = { diagnosis, doubts: 0, doubtedAt: 0, doubted: null }
+  const settled = { diagnosis, doubts: 0, doubtedAt: 0, doubted: null, unconfirmed: [] }
   if (absence === null || absence === believed) return settled
   const doubted = diagnosis.code === 'secondary-down' ? absence : 'the primary'
   const before = known.doubted === doubted ? known.doubts : 0
-  if (before > 0 && now - known.doubtedAt < apartMs) return known
+  const wereDown = known.diagnosis ? downIn(known.diagnosis) : []
+  const isDown = diagnosis.code === 'secondary-down' ? downIn(diagnosis) : []
+  const unconfirmed = isDown.filter((nodeid) => !wereDown.includes(nodeid))
+  if (before > 0 && now - known.doubtedAt < apartMs) return { ...known, unconfirmed }
   const doubts = before + 1
   if (doubts >= surveys) return settled
-  return { diagnosis: known.diagnosis, doubts, doubtedAt: now, doubted }
+  return { diagnosis: known.diagnosis, doubts, doubtedAt: now, doubted, unconfirmed }
 }
 
 /** Whether another survey is wanted soon, to confirm or to clear up what one showed. */

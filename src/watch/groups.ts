@@ -36,6 +36,11 @@ export class Groups {
     return isUnsettled(this.#beliefs)
   }
 
+  /** Secondaries, by nodeid, that are not believed to be down yet. */
+  get unconfirmed(): readonly number[] {
+    return this.#beliefs.flatMap((belief) => belief.unconfirmed)
+  }
+
   /** A group for which nothing may be done, and a person should know. */
   get isAiling(): boolean {
     return this.#beliefs.some(

@@ -1,6 +1,6 @@
 import { formatAddress } from '../model/node.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
-import { changesNothing, type Plan } from '../model/plan.ts'
+import { changesNothing, type Plan, type RowChange } from '../model/plan.ts'
 import type { Belief } from './belief.ts'
 import type { Held, Leadership } from './event.ts'
 
@@ -41,9 +41,7 @@ export function intentOf(plan: Plan, beliefs: readonly Belief[], given: Circumst
   const asked = [...new Set([...plan.changes, ...plan.registrations].map(({ group }) => group))]
   const judged = asked.map((group) => ({
     group,
-    ...(isSwitchedOver(plan, group, given)
-      ? LEFT_TO_THE_FENCE
-      : judge(group, beliefs, given, isRepair(plan, group))),
+    ...(isSwitchedOver(plan, group, given) ? LEFT_TO_THE_FENCE : judge(group, beliefs, given, plan)),
   }))
   const held = judged.flatMap(({ group, why }) =>
     why === null || why === 'failure' ? [] : [{ group, why, would: wouldBe(plan, group) }],
@@ -112,7 +110,15 @@ function isRepair({ changes, registrations }: Plan, group: number): boolean {
   return own.length > 0 && repairs && !registrations.some((each) => each.group === group)
 }
 
-function judge(group: number, beliefs: readonly Belief[], given: Circumstances, repairs = false): Judgement {
+/** Whether all that would be done comes of an absence that is not believed yet; of a primary's, everything may. */
+function isInDoubt({ doubts, unconfirmed }: Belief, changes: readonly RowChange[]): boolean {
+  if (doubts === 0) return false
+  return unconfirmed.length === 0 || changes.every(({ nodeid }) => unconfirmed.includes(nodeid))
+}
+
+function judge(group: number, beliefs: readonly Belief[], given: Circumstances, plan?: Plan): Judgement {
+  const changes = (plan?.changes ?? []).filter((change) => change.group === group)
+  const repairs = plan !== undefined && isRepair(plan, group)
   const belief = beliefs.find((each) => each.group === group)
   const failures = belief?.failures ?? 0
   const until = belief && belief.restUntil > given.now ? belief.restUntil : null
@@ -120,7 +126,7 @@ function judge(group: number, beliefs: readonly Belief[], given: Circumstances, 
   if (!mine) return { why: 'following', failures, until: null }
   if (pausedBy(given.pauses, group)) return { why: 'paused', failures, until: null }
   // An absence that is not believed yet moves nothing; the next survey may show that it was none.
-  if (belief && belief.doubts > 0) return { why: 'unconfirmed', failures, until: null }
+  if (belief && isInDoubt(belief, changes)) return { why: 'unconfirmed', failures, until: null }
   // A cooldown is for what can wait; while a proved promotion is not written down, writes go to a server that is gone.
   // So they do by a copy that was left out.
   const isUrgent = belief?.restingFor === 'cooldown' && (repairs || belief.diagnosis?.standing === 'proved')

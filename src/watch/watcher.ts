@@ -317,7 +317,8 @@ export class Watcher {
     this.#tried.abort()
     this.#tried = new AbortController()
     const began = this.#groups.tryingSince(groups, performance.now())
-    const request = { ...this.request, signal, began, groups, seen, silence: this.#silence }
+    const { unconfirmed } = this.#groups
+    const request = { ...this.request, signal, began, groups, seen, silence: this.#silence, unconfirmed }
     const done = await (intent.kind === 'recovery'
       ? recover(this.#access, request, seen)
       : attempt(this.#access, request, this.#promotions))

@@ -101,13 +101,15 @@ describe('what a watcher believes', () => {
   })
 })
 
+/** Group 1 with these secondaries down. */
+function down(...nodeids: number[]): Diagnosis {
+  const secondaries = nodeids.map((nodeid) => {
+    return { nodeid, address: { host: `w${nodeid}`, port: 5432 }, state: 'down' as const, detail: 'down' }
+  })
+  return { ...diagnosis(1, nodeids.length > 0 ? 'secondary-down' : 'healthy'), secondaries }
+}
+
 describe('a secondary that is down', () => {
-  const down = (...nodeids: number[]): Diagnosis => {
-    const secondaries = nodeids.map((nodeid) => {
-      return { nodeid, address: { host: `w${nodeid}`, port: 5432 }, state: 'down' as const, detail: 'down' }
-    })
-    return { ...diagnosis(1, nodeids.length > 0 ? 'secondary-down' : 'healthy'), secondaries }
-  }
   const surveys = (...seen: readonly Diagnosis[]) =>
     seen.reduce<Belief[]>((beliefs, each, n) => believe(beliefs, [each], CONFIRM, 1000 * n), [])
 
@@ -162,6 +164,18 @@ describe('what a watcher does next', () => {
       { group: 1, why, would: expect.arrayContaining([expect.stringContaining('primary-moved')]) },
     ])
   })
+
+  it.each([
+    { what: 'of itself', doubted: plan.changes.map(({ nodeid }) => nodeid), done: [] },
+    { what: 'of others', doubted: [999], done: [1] },
+  ])(
+    'a secondary that is not believed to be down yet keeps it from what comes $what',
+    ({ doubted, done }) => {
+      expect(intentOf(plan, believe(beliefs, [down(...doubted)], CONFIRM, 1000), leading).groups).toEqual(
+        done,
+      )
+    },
+  )
 
   it('follows a proved promotion at once, however short a while ago the group was changed', () => {
     const proved = beliefs.map((belief) =>

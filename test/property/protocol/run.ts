@@ -192,6 +192,7 @@ export function requestOf(world: World, { vouched, name, maxLag }: Instance): Wa
     silence: null,
     fenceOf: () => null,
     quiesced: [],
+    unconfirmed: [],
     ailing: [],
     mode: 'apply',
     madeBy: name,
