@@ -125,16 +125,17 @@ describe('a link between citus-ha and a living primary that is cut', () => {
     )
   })
 
-  it('to a living secondary: reads go on', async () => {
+  it('to a living secondary: reads go on, and its copy is named', async () => {
     const cut = await scenario.configFile({
       addresses: { [at('worker-1-standby')]: { connect: hole.address } },
     })
     await putInHba(server('worker-1-standby'), FROM_NO_OTHER_NODE)
-    expect(await scenario.reconcile('--config', cut)).toMatchObject({
-      exitCode: 0,
-      outcome: 'converged',
-      changes: [],
-    })
+    const report = await scenario.reconcile('--config', cut)
+    // It follows its primary, and reads go through it by a copy that nobody could read.
+    expect(report).toMatchObject({ exitCode: 5, outcome: 'unproved', changes: [] })
+    expect(report.copies.filter(({ state }) => state !== 'right')).toMatchObject([
+      { node: at('worker-1-standby'), state: 'unreachable' },
+    ])
   })
 
   it('and a primary that is dead is still followed', async () => {
