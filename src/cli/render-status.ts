@@ -52,7 +52,7 @@ function workLines({ activity, activityUnread }: Status): string[] {
   return activity ? activityLines(activity) : []
 }
 
-function activityLines({ watchers, leader, changes, fences }: Activity): string[] {
+function activityLines({ watchers, leader, changes, fences, otherWriters }: Activity): string[] {
   const led =
     leader === null
       ? 'no leader'
@@ -70,6 +70,7 @@ function activityLines({ watchers, leader, changes, fences }: Activity): string[
       const groups = each.groups.length === 0 ? '' : ` of group ${each.groups.join(', ')}`
       return `fence: writes${groups} are held by ${describeSession(each)}${since(each.since)}`
     }),
+    ...otherWriters.map((each) => `${each.program} writes pg_dist_node as well: ${describeSession(each)}`),
   ]
 }
 

@@ -1,4 +1,5 @@
 import type { Claims } from '../diagnose/facts.ts'
+import type { Activity } from '../model/activity.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { Inspection } from '../model/inspection.ts'
 import type { Step } from '../model/next-step.ts'
@@ -17,6 +18,8 @@ export interface Facts {
   readonly copies: readonly { readonly node: HostPort; readonly role: string; readonly differs: boolean }[]
   /** One a running server, whatever the number of its addresses. */
   readonly inspections: readonly Inspection[]
+  /** Who is at work on the coordinator; null where that was not looked at, or could not be read. */
+  readonly activity: Activity | null
   readonly claims: Claims
   /** Coordinator candidates of the configuration. */
   readonly seeds: readonly HostPort[]

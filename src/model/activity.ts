@@ -16,6 +16,12 @@ export interface SeenFence extends ActiveSession {
   readonly groups: readonly number[]
 }
 
+/** A session of another program that writes `pg_dist_node`, by what it calls itself. */
+export interface OtherWriter extends ActiveSession {
+  /** Such as `Patroni`: its Citus mode, the section `citus` of its configuration. */
+  readonly program: string
+}
+
 /** Who is at work in one database, by the sessions and locks of its coordinator. */
 export interface Activity {
   /** The leader first; null: the role sees its own sessions only, and not who else is there. */
@@ -24,6 +30,8 @@ export interface Activity {
   /** A change, a switchover or a recovery. */
   readonly changes: readonly ActiveSession[]
   readonly fences: readonly SeenFence[]
+  /** Whoever keeps a session open on the coordinator for it; other tools come and go. */
+  readonly otherWriters: readonly OtherWriter[]
 }
 
 /** What a watcher says of itself in the text of its statements: the one thing that others see of an open transaction. */

@@ -19,6 +19,7 @@ const activityRow = z.object({
       leads: z.boolean(),
       changes: z.boolean(),
       fences: z.boolean(),
+      program: z.string().nullable(),
       groups: z.array(z.number()),
     }),
   ),
@@ -56,7 +57,7 @@ export async function readActivity(
 /** @throws ZodError */
 export function activityOf(row: unknown): Activity {
   const { sees_all, sessions } = activityRow.parse(row)
-  const seen = sessions.map((each) => {
+  const all = sessions.map((each) => {
     const said = readWatcherComment(each.query ?? '')
     const { pid, user, client, since } = each
     const session: ActiveSession = {
@@ -68,6 +69,7 @@ export function activityOf(row: unknown): Activity {
     }
     return { ...each, session }
   })
+  const seen = all.filter(({ program }) => program === null)
   const watching = seen.filter(({ leads, changes, fences }) => leads || !(changes || fences))
   const leader = seen.find(({ leads }) => leads)?.session ?? null
   return {
@@ -77,5 +79,6 @@ export function activityOf(row: unknown): Activity {
     fences: seen
       .filter(({ fences, changes }) => fences && !changes)
       .map(({ session, groups }) => ({ ...session, groups })),
+    otherWriters: all.flatMap(({ session, program }) => (program === null ? [] : [{ ...session, program }])),
   }
 }

@@ -14,6 +14,7 @@ import { inspect } from '../observe/inspect.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
 import { clusterName } from './act.ts'
+import { readActivity } from './activity.ts'
 import { requireCoordinator, requireLeading } from './checks.ts'
 import { Clock } from './clock.ts'
 import { copiesOf } from './copies.ts'
@@ -53,9 +54,12 @@ export async function examineDatabase(
   try {
     const view = await settledView(access, request)
     waiting.clear()
-    const inspections = await inspectAll(access, request, view.survey, waiting)
     const { survey, coordinator } = view
-    const findings = examine(factsOf(access, request, view, inspections, maxLagBytes))
+    const [inspections, { activity }] = await Promise.all([
+      inspectAll(access, request, survey, waiting),
+      readActivity(access, coordinator, request.database),
+    ])
+    const findings = examine({ ...factsOf(access, request, view, inspections, maxLagBytes), activity })
     return {
       database: request.database,
       coordinator: formatAddress(coordinator.address),
@@ -114,6 +118,7 @@ function factsOf(
     diagnoses,
     copies: copiesOf(view),
     inspections,
+    activity: null,
     claims,
     seeds,
     aliases,

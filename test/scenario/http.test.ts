@@ -79,7 +79,7 @@ describe('what a watcher answers over HTTP of a real cluster', () => {
     // Named on the command line, the other coordinators were asked there, and have routes; here the catalog is all there was.
     const { others: _, databases: __, activity, ...rest } = named
     expect(document).toMatchObject({ ...rest, activity: null })
-    expect(activity).toEqual({ watchers: [], leader: null, changes: [], fences: [] })
+    expect(activity).toEqual({ watchers: [], leader: null, changes: [], fences: [], otherWriters: [] })
   })
 
   it('/metrics tells the age of what an interrupted change left prepared', async () => {

@@ -22,7 +22,13 @@ describe('status: who is at work', () => {
   }
 
   it('nobody, then watchers with the one that leads, since when; the next one when it is gone', async () => {
-    expect(await activity()).toEqual({ watchers: [], leader: null, changes: [], fences: [] })
+    expect(await activity()).toEqual({
+      watchers: [],
+      leader: null,
+      changes: [],
+      fences: [],
+      otherWriters: [],
+    })
     expect((await scenario.run('status')).stdout).toMatch(/^no watcher runs/m)
     programs.push(start('watch', ...scenario.options), start('watch', ...scenario.options))
     let seen = await activity()

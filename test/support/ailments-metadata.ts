@@ -1,6 +1,13 @@
+import type { Activity } from '../../src/model/activity.ts'
 import { type Ailment, attached, cn, pool, withRows } from './ailment.ts'
 import { address, installed, primaryRow, secondaryRow, standby, TWO_WORKERS } from './builders.ts'
 import { KNOWN_LINES } from './examined.ts'
+
+const SESSION = { pid: 4711, user: 'postgres', client: null, host: null, since: null }
+
+function working(otherWriters: Activity['otherWriters']): Activity {
+  return { watchers: [], leader: null, changes: [], fences: [], otherWriters }
+}
 
 export const METADATA: readonly Ailment[] = [
   {
@@ -18,6 +25,14 @@ export const METADATA: readonly Ailment[] = [
     mend: /citus-ha reconcile/,
     misses: 'copies that are alike',
     near: {},
+  },
+  {
+    id: 'H072',
+    name: 'Patroni keeps a session for its Citus mode',
+    finds: { facts: { activity: working([{ ...SESSION, program: 'Patroni' }]) } },
+    look: /application_name = 'Patroni citus'/,
+    misses: 'nobody else does',
+    near: { facts: { activity: working([]) } },
   },
   {
     id: 'H080',

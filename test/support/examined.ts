@@ -71,6 +71,7 @@ export function factsOf({ nodes = [], seen = {}, facts = {} }: Case): Facts {
     diagnoses: diagnose(survey, NO_CLAIMS),
     copies: servers.map((node) => ({ node: node.address, role: 'metadata worker', differs: false })),
     inspections: servers.map((node) => inspected(node, seen[node.address.host])),
+    activity: null,
     claims: NO_CLAIMS,
     seeds: [address('cn1')],
     aliases: [],

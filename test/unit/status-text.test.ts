@@ -30,7 +30,13 @@ const LEADER = {
   since: '2026-01-01T00:00:00.000Z',
 }
 const OTHER = { ...LEADER, pid: 4712, host: 'cn2.example' }
-const WATCHED: Activity = { watchers: [LEADER, OTHER], leader: LEADER, changes: [], fences: [] }
+const WATCHED: Activity = {
+  watchers: [LEADER, OTHER],
+  leader: LEADER,
+  changes: [],
+  fences: [],
+  otherWriters: [],
+}
 
 const GROUPS = Array.from({ length: 24 }, (_, n) => n + 1)
 const NAME = (group: number, member: string) => `pg-worker-${group}-${member}.prod.eu-west-1.internal`
@@ -192,12 +198,14 @@ describe('status, as text', () => {
       leader: { ...LEADER, host: null, since: null },
       changes: [{ ...OTHER, host: null, client: null }],
       fences: [{ ...OTHER, groups: [1] }],
+      otherWriters: [{ ...OTHER, host: null, client: '10.0.0.8', program: 'Patroni' }],
     }
     expect(renderStatus(statusOf(viewOf(surveyOf(nodes)), read(activity)), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       watchers: number hidden (the role lacks pg_read_all_stats), leader 10.0.0.9 (backend 4711)
       a change is running: a local client (backend 4712) since 2026-01-01T00:00:00Z
       fence: writes of group 1 are held by cn2.example (backend 4712) since 2026-01-01T00:00:00Z
+      Patroni writes pg_dist_node as well: 10.0.0.8 (backend 4712)
       paused: the cluster since 2026-01-01T00:00:00.000Z by ann: disks
       all 3 groups are healthy
       GROUP  STATE            ROLE       NODE      SERVER     TL    LAG  ROUTES

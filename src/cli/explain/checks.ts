@@ -167,6 +167,15 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     todo: ['see what differs: `citus-ha reconcile --dry-run`', 'update it: `citus-ha reconcile`'],
     page: `${RUNBOOKS}#a-copy-differs`,
   },
+  H072: {
+    meanwhile:
+      'The cluster works. Both programs write the same rows: what one of them has written, the other finds right.',
+    todo: [
+      'switch over with `patronictl switchover`: `citus-ha switchover` promotes a standby behind Patroni’s back',
+      'read what to configure: docs/patroni.md, “Beside Patroni’s Citus mode”',
+    ],
+    page: 'docs/patroni.md#beside-patronis-citus-mode',
+  },
   H080: {
     meanwhile: `${AT_FAILOVER} If that standby is promoted, citus-ha does not see it: neither a row nor the configuration names it.`,
     todo: [

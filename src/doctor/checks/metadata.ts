@@ -1,3 +1,4 @@
+import type { Activity, OtherWriter } from '../../model/activity.ts'
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Inspection, PoolRow } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
@@ -46,6 +47,31 @@ export const METADATA_CHECKS: readonly Check[] = [
           evidence: differencesAt(facts, node),
           next: mend('citus-ha reconcile'),
         })),
+  },
+  {
+    id: 'H072',
+    code: 'other-writer',
+    severity: 'info',
+    says: 'another program writes pg_dist_node as well: Patroni’s Citus mode',
+    when: (facts) =>
+      distinctPrograms(facts.activity).map(({ program, sessions }) => ({
+        group: null,
+        node: facts.coordinator.address,
+        summary: `${program} writes pg_dist_node as well`,
+        evidence: [
+          ...sessions.map(
+            ({ pid, user, client }) =>
+              `session ${pid} of role ${user} from ${client ?? 'the same machine'} has its name`,
+          ),
+          'switch over with patronictl: citus-ha switchover would promote a standby behind Patroni’s back',
+        ],
+        next: look(
+          onCoordinator(
+            facts,
+            `SELECT pid, usename, client_addr, state, xact_start FROM pg_stat_activity WHERE application_name = 'Patroni citus'`,
+          ),
+        ),
+      })),
   },
   {
     id: 'H080',
@@ -284,4 +310,15 @@ function pools(facts: Facts, fit: Fit): Found[] {
       }
     })
   })
+}
+
+/** Each once: it may have several sessions. */
+function distinctPrograms(
+  activity: Activity | null,
+): { readonly program: string; readonly sessions: readonly OtherWriter[] }[] {
+  const all = activity?.otherWriters ?? []
+  return [...new Set(all.map(({ program }) => program))].map((program) => ({
+    program,
+    sessions: all.filter((each) => each.program === program),
+  }))
 }
