@@ -96,6 +96,9 @@ export interface Reach {
   readonly says: string | null
 }
 
+/** A program that stops, starts and promotes a server by its own judgement. */
+export type Manager = 'Patroni' | 'pg_auto_failover'
+
 /** As GRANT names them. */
 export interface SwitchoverRights {
   readonly granted: readonly string[]
@@ -109,6 +112,8 @@ export interface Inspection {
   readonly clock: Look<ClockOffset>
   readonly prepared: Look<Prepared>
   readonly attached: Look<readonly AttachedStandby[]>
+  /** Programs that decide whether it is a primary. */
+  readonly managers: Look<readonly Manager[]>
   readonly daemons: Look<readonly Daemon[]>
   readonly slots: Look<readonly ReplicationSlot[]>
   /** Functions of the schema `citus_ha` that this role may not execute; empty where the schema can't be used at all. */

@@ -65,6 +65,7 @@ async function inspectOn(
     clock: await clockOf(session),
     prepared: await look('probe/prepared', preparedRow),
     attached: await look('probe/attached', attachedRow),
+    managers: await look('probe/managers', managersRow),
     daemons: await look('probe/daemons', daemonsRow),
     slots: await look('probe/slots', slotsRow),
     missingRights: usable
@@ -132,6 +133,7 @@ function unseen(node: Answered, why: string): Inspection {
     clock: nothing,
     prepared: nothing,
     attached: nothing,
+    managers: nothing,
     daemons: nothing,
     slots: nothing,
     missingRights: nothing,
@@ -149,6 +151,10 @@ const settingsRow = z
     settings: z.record(z.string(), z.object({ value: z.string(), source: z.string() })),
   })
   .transform(({ has_pools, ...rest }) => ({ ...rest, hasPools: has_pools }))
+
+const managersRow = z
+  .object({ programs: z.array(z.enum(['Patroni', 'pg_auto_failover'])) })
+  .transform(({ programs }) => programs)
 
 const preparedRow = z
   .object({

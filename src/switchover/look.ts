@@ -8,6 +8,7 @@ import { errorsAfter } from '../doctor/after.ts'
 import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
 import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
 import { CitusHaError } from '../model/failure.ts'
+import type { Inspection, Manager } from '../model/inspection.ts'
 import { intentsIn } from '../model/intent.ts'
 import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
@@ -280,7 +281,7 @@ async function askDoctor(
   request: WalkRequest,
   seen: View,
   moves: readonly Move[],
-  { maxLag, slotLoss }: SwitchoverOrder,
+  { maxLag, slotLoss, promoteCommand }: SwitchoverOrder,
   told: Told,
 ): Promise<void> {
   const servers = moves.flatMap(({ from, to }) => [from, to])
@@ -291,11 +292,12 @@ async function askDoctor(
       refusal(`${each.id}: ${each.summary}`, each.mend ?? each.look ?? ''),
     ),
   )
-  for (const { from, to } of moves) {
+  for (const { group, from, to } of moves) {
     const [was, is] = [from, to].map((node) =>
       facts.inspections.find((each) => each.node.instance === node.instance),
     )
     if (!was || !is) continue
+    if (promoteCommand === null) told.refusals.push(...managed([was, is], group))
     const at = formatAddress(from.address)
     if (was.slots.kind === 'unseen')
       told.refusals.push(
@@ -321,6 +323,23 @@ async function askDoctor(
       } else if (slot.type === 'physical') told.plan.push(`${at}: ${what} stays there`)
     }
   }
+}
+
+/** How a person tells each of them to switch over. */
+const SWITCH_BY: Readonly<Record<Manager, string>> = {
+  Patroni: 'patronictl switchover',
+  pg_auto_failover: 'pg_autoctl perform switchover',
+}
+
+/** Patroni stops a server that was promoted behind its back, with all that it has accepted; others are left with a wrong picture. */
+function managed(servers: readonly Inspection[], group: number): string[] {
+  const seen = servers.flatMap(({ managers }) => (managers.kind === 'seen' ? managers.value : []))
+  return [...new Set(seen)].map((program) =>
+    refusal(
+      `group ${group}: ${program} decides who its primary is, and may stop a server that it did not promote`,
+      `${SWITCH_BY[program]}   # with its own options; citus-ha writes down who was promoted`,
+    ),
+  )
 }
 
 const SLOTS = 'SELECT slot_name, slot_type, active FROM pg_replication_slots'

@@ -19,6 +19,18 @@ describe.skipIf(!present)('Patroni, with docs/patroni.md', () => {
     await trial?.stop()
   })
 
+  it('citus-ha switchover is refused: Patroni would not know of it', async () => {
+    const [a, b] = trial.nodes
+    await trial.scenario.install('--switchover')
+    await trial.follows(b, a)
+    const ran = await trial.scenario.run('switchover', '--group', '1', '--yes', '--json')
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 3 })
+    expect(JSON.parse(ran.stdout).refusals).toContainEqual(
+      expect.stringMatching(/^group 1: Patroni decides who its primary is.*; next: patronictl switchover/),
+    )
+    expect([await a.isInRecovery(), await b.isInRecovery()]).toEqual([false, true])
+  })
+
   it('fails over, and switches over and back, and starts beside a primary: every copy right, nothing acknowledged lost', {
     timeout: 180_000,
   }, async () => {

@@ -1,7 +1,7 @@
 import type { Activity } from '../../src/model/activity.ts'
 import { type Ailment, attached, cn, pool, withRows } from './ailment.ts'
 import { address, installed, primaryRow, secondaryRow, standby, TWO_WORKERS } from './builders.ts'
-import { KNOWN_LINES } from './examined.ts'
+import { KNOWN_LINES, look } from './examined.ts'
 
 const SESSION = { pid: 4711, user: 'postgres', client: null, host: null, since: null }
 
@@ -33,6 +33,14 @@ export const METADATA: readonly Ailment[] = [
     look: /application_name = 'Patroni citus'/,
     misses: 'nobody else does',
     near: { facts: { activity: working([]) } },
+  },
+  {
+    id: 'H073',
+    name: 'Patroni keeps sessions on both servers of a group',
+    finds: { seen: { w1a: { managers: look(['Patroni']) }, w1b: { managers: look(['Patroni']) } } },
+    look: /^patronictl list/,
+    misses: 'nobody does',
+    near: { seen: { w1a: { managers: look([]) } } },
   },
   {
     id: 'H080',

@@ -28,6 +28,7 @@ export function inspected(node: Answered, parts: Partial<Inspection> = {}): Insp
     clock: look({ offsetMs: 0, withinMs: 1 }),
     prepared: look({ inUse: 0, transactions: [] }),
     attached: look([]),
+    managers: look([]),
     daemons: look([{ name: 'Citus Maintenance Daemon', pid: 7, busyMs: null }]),
     slots: look([]),
     missingRights: look([]),

@@ -176,6 +176,12 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     ],
     page: 'docs/patroni.md#beside-patronis-citus-mode',
   },
+  H073: {
+    meanwhile:
+      'The group works. Patroni stops a server that it did not promote, with all that this server has accepted by then, so `citus-ha switchover` is refused without `--promote-command`.',
+    todo: ['switch over by that program: `patronictl switchover`, or `pg_autoctl perform switchover`'],
+    page: 'docs/switchover.md#what-refuses-it',
+  },
   H080: {
     meanwhile: `${AT_FAILOVER} If that standby is promoted, citus-ha does not see it: neither a row nor the configuration names it.`,
     todo: [

@@ -1,6 +1,6 @@
 import type { Activity, OtherWriter } from '../../model/activity.ts'
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
-import type { Inspection, PoolRow } from '../../model/inspection.ts'
+import type { Inspection, Manager, PoolRow } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
 import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
@@ -72,6 +72,13 @@ export const METADATA_CHECKS: readonly Check[] = [
           ),
         ),
       })),
+  },
+  {
+    id: 'H073',
+    code: 'managed',
+    severity: 'info',
+    says: 'Patroni or pg_auto_failover decides who the primary of a group is: citus-ha switchover is refused there',
+    when: (facts) => managedGroups(facts),
   },
   {
     id: 'H080',
@@ -321,4 +328,30 @@ function distinctPrograms(
     program,
     sessions: all.filter((each) => each.program === program),
   }))
+}
+
+const SHOWN_BY: Readonly<Record<Manager, string>> = {
+  Patroni: 'patronictl list',
+  pg_auto_failover: 'pg_autoctl show state',
+}
+
+/** One line a program and group. */
+function managedGroups({ inspections }: Facts): Found[] {
+  const seen = inspections.flatMap(({ node, managers }) =>
+    (seenIn(managers) ?? []).map((program) => ({ node, program, group: node.citus?.localGroup ?? null })),
+  )
+  const firsts = seen.filter(
+    ({ program, group }, n) =>
+      seen.findIndex((each) => each.program === program && each.group === group) === n,
+  )
+  return firsts.map(({ program, group }) => {
+    const own = seen.filter((each) => each.program === program && each.group === group)
+    return {
+      group,
+      node: null,
+      summary: `${program} decides who the primary of ${group === null ? 'a server without Citus' : `group ${group}`} is`,
+      evidence: own.map(({ node }) => `${formatAddress(node.address)}: ${program} is connected to it`),
+      next: look(`${SHOWN_BY[program]}   # with its own options`),
+    }
+  })
 }

@@ -221,6 +221,7 @@ function unlooked(facts: Facts, inspection: Inspection): Found[] {
     ['clock', inspection.clock],
     ['prepared transactions', inspection.prepared],
     ['attached standbys', inspection.attached],
+    ['who manages it', inspection.managers],
     ['daemons', inspection.daemons],
     ['replication slots', inspection.slots],
     ['rights', inspection.missingRights],
