@@ -17,7 +17,7 @@ const SETTINGS: readonly Setting[] = [
     says: 'waits for a standby, and none is attached',
     group: 1,
     settings: { synchronous_standby_names: '*' },
-    refused: /H120.*waits for 1 synchronous standby.*RESET synchronous_standby_names/s,
+    refused: /H120.*waits for 1 synchronous standby.*synchronous_standby_names = ''/s,
   },
   {
     says: 'waits for any two',

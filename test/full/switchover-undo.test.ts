@@ -126,7 +126,7 @@ describe.skipIf(standin)('a switchover that comes to nothing', () => {
 
   it.each([
     ['a command was to promote', true],
-    ['could not be carried on', false],
+    ['could not be completed', false],
   ])('one whose target is gone for good (%s) says the way back, and goes it', async (why, byCommand) => {
     const { scenario } = switching
     const { coordinator, database } = scenario.cluster
@@ -143,7 +143,7 @@ describe.skipIf(standin)('a switchover that comes to nothing', () => {
     await old.reload()
     await target.kill()
     const left = await scenario.run('recover')
-    expect(left).toMatchObject({ exitCode: 4, stdout: expect.stringContaining('or, where') })
+    expect(left).toMatchObject({ exitCode: 4, stdout: expect.stringContaining('or, if') })
     expect(left.stdout).toContain(byCommand ? 'its command was to promote' : why)
     const told = [...left.stdout.matchAll(/ALTER SYSTEM RESET \w+|SELECT pg_reload_conf\(\)/g)]
     for (const [sql] of told) await old.query(sql)

@@ -40,6 +40,17 @@ export const SERVER_MENDINGS: readonly Mending[] = [
     },
   },
   {
+    id: 'H072',
+    name: 'a session that is named as those of Patroni’s Citus mode',
+    word: 'look',
+    inflict: async ({ scenario, server }) => {
+      // It ends with the server.
+      const patroni = await server('coordinator').connect({ database: scenario.cluster.database })
+      await patroni.query(`SET application_name = 'Patroni citus'`)
+      return undefined
+    },
+  },
+  {
     id: 'H080',
     name: 'one more standby of a worker than is known',
     word: 'mend',

@@ -72,6 +72,7 @@ describe('a group for which nothing may be written', () => {
 describe('a check of doctor', () => {
   /** Not to be had on one machine with one installation of PostgreSQL and Citus; `test/unit/doctor.test.ts` has them. */
   const ELSEWHERE: Readonly<Record<string, string>> = {
+    H073: 'a program of Patroni’s or pg_auto_failover’s (test/scenario/tool-*)',
     H110: 'Citus takes 0 for its own default',
     H160: 'two clocks',
     H170: 'two releases of Citus',
