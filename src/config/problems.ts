@@ -113,8 +113,14 @@ const KINDS: Readonly<Record<string, string>> = {
   boolean: 'true or false',
 }
 
-/** Never shows the value: it may be a password in the wrong place. */
-function messageOf(issue: Issue): string {
+/** What is counted, where it is no number. */
+const COUNTED: Readonly<Record<string, string>> = { string: ' characters', array: ' entries' }
+
+/**
+ * What an issue of `safeParse(…, { reportInput: true })` says, in our words. Never shows the value: it may be a password in the
+ * wrong place.
+ */
+export function messageOf(issue: Issue): string {
   if (issue.code === 'invalid_type') {
     const quotes =
       issue.expected === 'string' && /^(number|boolean|bigint)$/.test(typeof issue.input)
@@ -126,7 +132,7 @@ function messageOf(issue: Issue): string {
   if (issue.code === 'too_small' && issue.origin !== 'string' && issue.origin !== 'array') {
     return `expected ${issue.minimum} or more`
   }
-  if (issue.code === 'too_big') return `expected ${issue.maximum} or less`
+  if (issue.code === 'too_big') return `expected ${issue.maximum}${COUNTED[issue.origin] ?? ''} or less`
   return issue.message
 }
 
