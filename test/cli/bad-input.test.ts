@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -123,6 +124,13 @@ const DEMO: readonly (readonly [name: string, value: string, says: RegExp])[] = 
   ['TMPDIR', '/nope', /^citus-ha: TMPDIR: no directory can be created in \/nope \(ENOENT\)$/m],
 ]
 
+/** What a process may have open; without a coordinator, and with one. */
+const LIMITS: readonly (readonly [files: number, ...args: string[]])[] = [
+  [24, 'status'],
+  [32, 'status'],
+  [40, 'reconcile', '--coordinator', NOBODY],
+]
+
 describe('bad input is answered in lines that name it, and its code', () => {
   let directory: string
   beforeAll(async () => {
@@ -145,6 +153,16 @@ describe('bad input is answered in lines that name it, and its code', () => {
       expect(ran.stderr).not.toMatch(/\bat .*\.(ts|js):\d+/)
     },
   )
+
+  it.each(LIMITS)('at most %i open files: %s', async (files, ...args) => {
+    const command = `ulimit -n ${files}; exec "$0" dist/bin/citus-ha.js "$@"`
+    const ran = spawnSync('sh', ['-c', command, process.execPath, ...args], { encoding: 'utf8' })
+    expect(ran).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: 'citus-ha: too many open files (EMFILE): raise the limit, for example: ulimit -n 1024\n',
+    })
+  })
 
   it.each(DEMO)('demo with %s=%s', async (name, value, says) => {
     vi.stubEnv(name, value)

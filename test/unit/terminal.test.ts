@@ -122,25 +122,26 @@ describe('room', () => {
 })
 
 describe('an interruption', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)(
-    '%s gives up what has only looked, and nothing else',
-    async (signal) => {
-      const stop = new AbortController()
-      const never = new Promise<string>(() => undefined)
-      const given = unlessInterrupted(never, stop.signal, () => true)
-      let resolve: (text: string) => void = () => undefined
-      const change = new Promise<string>((made) => {
-        resolve = made
-      })
-      const kept = unlessInterrupted(change, stop.signal, () => false)
-      const reason = new Interrupted(signal)
-      stop.abort(reason)
-      await expect(given).rejects.toBe(reason)
-      resolve('made')
-      expect(await kept).toBe('made')
-      expect(exitCodeOfInterruption(stop.signal)).toBe(signal === 'SIGINT' ? 130 : 143)
-    },
-  )
+  test.each([
+    ['SIGHUP', 129],
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s gives up what has only looked, and nothing else', async (signal, code) => {
+    const stop = new AbortController()
+    const never = new Promise<string>(() => undefined)
+    const given = unlessInterrupted(never, stop.signal, () => true)
+    let resolve: (text: string) => void = () => undefined
+    const change = new Promise<string>((made) => {
+      resolve = made
+    })
+    const kept = unlessInterrupted(change, stop.signal, () => false)
+    const reason = new Interrupted(signal)
+    stop.abort(reason)
+    await expect(given).rejects.toBe(reason)
+    resolve('made')
+    expect(await kept).toBe('made')
+    expect(exitCodeOfInterruption(stop.signal)).toBe(code)
+  })
 })
 
 const row = { group: 1, nodeid: 2, from: 'a:1', to: 'b:1', kind: 'primary-moved', why: '' } as const

@@ -54,6 +54,14 @@ export const EXIT_EXPLANATIONS: Readonly<Record<(typeof EXIT_CODES)[number][0], 
     ],
     page: `${RUNBOOKS}#a-copy-differs`,
   },
+  129: {
+    meanwhile: 'A running change is first finished or rolled back, and then its own exit code counts.',
+    todo: [
+      'see the state: `citus-ha status`',
+      'run the same command again, in `tmux` or `screen` if the connection may break',
+    ],
+    page: COMMANDS,
+  },
   130: {
     meanwhile: 'A running change is first finished or rolled back, and then its own exit code counts.',
     todo: ['run the same command again'],
