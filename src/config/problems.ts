@@ -126,7 +126,9 @@ export function messageOf(issue: Issue): string {
       issue.expected === 'string' && /^(number|boolean|bigint)$/.test(typeof issue.input)
         ? ': put it in quotes'
         : ''
-    return `expected ${KINDS[issue.expected] ?? issue.expected}, got ${kindOf(issue.input)}${quotes}`
+    const got =
+      issue.expected === 'int' && typeof issue.input === 'number' ? 'a fraction' : kindOf(issue.input)
+    return `expected ${KINDS[issue.expected] ?? issue.expected}, got ${got}${quotes}`
   }
   if (issue.code === 'invalid_value') return `expected one of ${issue.values.join(', ')}`
   if (issue.code === 'too_small' && issue.origin !== 'string' && issue.origin !== 'array') {
@@ -139,5 +141,6 @@ export function messageOf(issue: Issue): string {
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return 'nothing'
   if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'boolean') return String(value)
   return KINDS[typeof value] ?? typeof value
 }
