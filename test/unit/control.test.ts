@@ -319,7 +319,7 @@ describe('what may be asked', () => {
     ['/v1/reconcile', { nope: 1, dryrun: true }, 'unknown field "nope", "dryrun"; did you mean "dryRun"?'],
     ['/v1/reconcile', { group: '1' }, 'group: expected a number, got text'],
     ['/v1/reconcile', { group: null }, 'group: expected a number, got nothing'],
-    ['/v1/reconcile', { group: 1.5 }, 'group: expected a whole number, got a number'],
+    ['/v1/reconcile', { group: 1.5 }, 'group: expected a whole number, got a fraction'],
     ['/v1/reconcile', { group: -1 }, 'group: expected 0 or more'],
     ['/v1/reconcile', { group: 1e9 }, 'group: expected 999999999 or less'],
     ['/v1/reconcile', { database: 5 }, 'database: expected text, got a number: put it in quotes'],
