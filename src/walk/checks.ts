@@ -44,6 +44,8 @@ function toOpen({ cause, detail }: Unreadable): string {
   if (cause === 'privilege') return '; a superuser grants it with: citus-ha install --user postgres'
   if (/^role .* does not exist$/.test(detail))
     return '; give a role that exists there, or create this one: citus-ha install --role NAME --user postgres'
+  if (/^role .* is not permitted to log in$/.test(detail))
+    return '; give another role, or run there as a superuser: ALTER ROLE NAME LOGIN'
   return cause === 'auth' ? '; check pg_hba.conf there, and the password' : ''
 }
 
