@@ -2,10 +2,14 @@ import { Command, CommanderError, Help } from 'commander'
 import { takeOptionsBefore } from './cluster-options.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import { type Io, inLocale, plain } from './io.ts'
+import { fittedHelp } from './help.ts'
+import { type Io, inLocale, plain, widthFor } from './io.ts'
 import { addColorOption, addOutputOptions } from './output-options.ts'
 import { packageVersion } from './version.ts'
 import { Waiting } from './waiting.ts'
+
+/** Columns of a help text in a file or a pipe. */
+const PIPED_WIDTH = 80
 
 /**
  * The command line. `exit` is told the exit code of a command that came to an outcome.
@@ -21,11 +25,12 @@ export async function buildProgram(
     .version(packageVersion())
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
+      writeOut: (text) => io.stdout.write(fittedHelp(text, widthFor(io.stdout, io.env))),
       writeErr: (text) => io.stderr.write(text),
+      getOutHelpWidth: () => widthFor(io.stdout, io.env) ?? PIPED_WIDTH,
       outputError: (text, write) => write(text.replace(/^error: /, 'citus-ha: ')),
     })
-    .configureHelp({ subcommandTerm })
+    .configureHelp({ subcommandTerm, minWidthToWrap: 20 })
     .showHelpAfterError('(see: citus-ha --help)')
     .addHelpText(
       'after',

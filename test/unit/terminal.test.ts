@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { COMMANDS } from '../../src/cli/commands.ts'
+import { fittedHelp } from '../../src/cli/help.ts'
 import { exitCodeOfInterruption, Interrupted, unlessInterrupted } from '../../src/cli/interrupted.ts'
 import { type ColorMode, hasColors, heightFor, inLocale, printJson, widthFor } from '../../src/cli/io.ts'
 import { isUtf8 } from '../../src/cli/locale.ts'
 import { commonEnd } from '../../src/cli/names.ts'
+import { run } from '../../src/cli/program.ts'
 import { inTable, widthOf } from '../../src/cli/table.ts'
 import type { Environment } from '../../src/config/url.ts'
 import { plannedText } from '../../src/model/outcome.ts'
@@ -77,6 +80,48 @@ describe('room', () => {
     [false, { COLUMNS: '70' }, undefined, null],
   ])('terminal %s, %o, %s columns: %s', (isTTY, env, columns, width) => {
     expect(widthFor(sink(isTTY, columns), env)).toBe(width)
+  })
+
+  test('a help text: paragraphs and codes are wrapped, commands to copy are not', () => {
+    const first =
+      'Refused while a watcher runs, a change or a switchover is running or unresolved, a fence is'
+    const command = '  citus-ha uninstall --config citus-ha.yaml --user postgres --dry-run'
+    const text = [
+      first,
+      'held.',
+      'Exit codes:',
+      '  5      committed, but not yet verified on every node',
+      '',
+      command,
+    ]
+    expect(fittedHelp(text.join('\n'), 50).split('\n')).toEqual([
+      'Refused while a watcher runs, a change or a',
+      'switchover is running or unresolved, a fence is',
+      'held.',
+      'Exit codes:',
+      '  5      committed, but not yet verified on every',
+      '         node',
+      '',
+      command,
+    ])
+    expect(fittedHelp(text.join('\n'), null)).toBe(text.join('\n'))
+  })
+
+  test.each([60, 80, 120, 300])('each command’s help on %i columns', async (columns) => {
+    const stdout: string[] = []
+    const io = {
+      stdout: { write: (line: string) => stdout.push(line), isTTY: true, columns },
+      stderr: { write: () => true },
+      env: { LANG: 'C.UTF-8' },
+      signal: new AbortController().signal,
+    }
+    for (const { name } of COMMANDS) await run([name, '--help'], io)
+    const long = stdout
+      .join('')
+      .split('\n')
+      // Commands to copy stay whole.
+      .filter((line) => widthOf(line) > Math.max(columns, 80) && !line.includes('citus-ha '))
+    expect(long).toEqual([])
   })
 
   test('lines', () => {

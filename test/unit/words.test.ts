@@ -109,6 +109,20 @@ describe('messages for people', () => {
   })
 })
 
+test('errors that functions of the schema raise have none of the words that docs/style.md replaces', async () => {
+  const directory = new URL('../../sql/functions/', import.meta.url)
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql'))
+  const raised = await Promise.all(
+    names.map(async (name) =>
+      [...(await readFile(new URL(name, directory), 'utf8')).matchAll(/RAISE EXCEPTION '([^']*)'/g)].map(
+        ([, text = '']) => `${name}: ${text}`,
+      ),
+    ),
+  )
+  expect(raised.flat().length).toBeGreaterThan(20)
+  expect(raised.flat().filter((text) => INSTEAD.some(([word]) => word.test(text)))).toEqual([])
+})
+
 describe('pages', () => {
   const ROOT = new URL('../../', import.meta.url)
   /** What a page may say that a message may not: a machine is what a program runs on, and an apostrophe may be straight. */
