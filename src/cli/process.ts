@@ -37,13 +37,17 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
+/** Where readline has the terminal, Ctrl-C is a key: it is to be what it is everywhere else. */
+const interrupt = () => void process.kill(process.pid, 'SIGINT')
+
 /** @returns whether somebody typed y or yes */
 async function ask(question: string): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises')
   const lines = createInterface({ input: process.stdin, output: process.stderr })
+  lines.once('SIGINT', interrupt)
   try {
     const answer = lines.question(question, { signal: interrupted.signal })
-    // Ctrl-C, Ctrl-D, a terminal that goes away: nothing was said.
+    // Ctrl-D, a terminal that goes away: nothing was said.
     const ended = once(lines, 'close').then(() => '')
     const said = await Promise.race([answer.catch(() => ''), ended])
     interrupted.signal.throwIfAborted()
@@ -59,6 +63,7 @@ async function askUnseen(question: string): Promise<string> {
     input: process.stdin,
     output: process.stderr,
     signal: interrupted.signal,
+    interrupt,
   })
 }
 
