@@ -79,7 +79,12 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
     return exitCode
   } catch (error) {
     // Commander has said what is wrong, or printed the help that was asked for.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    if (error instanceof CommanderError) {
+      // `--config status`: the name was taken for the file's.
+      const isWithout = error.code === 'commander.help' && args[0]?.startsWith('-')
+      if (isWithout) io.stderr.write('citus-ha: no command was given\n')
+      return error.exitCode === 0 ? 0 : 2
+    }
     const { failureOf } = await import('./failure.ts')
     const { lines, exitCode: code } = failureOf(error, io.signal)
     for (const line of lines) io.stderr.write(`citus-ha: ${plain(line)}\n`)

@@ -129,7 +129,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     if (isFriend) request.raw.socket.setTimeout(options.silenceMs ?? REQUEST_MS)
     if (refusal) return refuse(reply, refusal)
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1')
-      return say(reply, 400, 'the header host is missing')
+      return say(reply.header('connection', 'close'), 400, 'the header host is missing')
     if (methods.includes(request.method)) return
     reply.header('allow', methods.join(', '))
     return say(reply, 405, 'method not allowed')

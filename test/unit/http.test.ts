@@ -213,6 +213,7 @@ describe('what never becomes a request is answered as one', () => {
     await waitUntil('it is answered', () => text.endsWith('}\n'))
     socket.destroy()
     const [head = '', body = ''] = text.split('\r\n\r\n')
+    expect(head).toMatch(/connection: close/i)
     expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
     for (const header of [
       'cache-control: no-store',
