@@ -1,78 +1,16 @@
 #!/usr/bin/env node
-import { once } from 'node:events'
-import './navigator.ts'
-import { exitCodeOfInterruption, Interrupted } from './cli/interrupted.ts'
-import { run } from './cli/program.ts'
+import { writeSync } from 'node:fs'
+import { tooManyFiles } from './model/too-many-files.ts'
 
 // A password inside a URL would be there for everybody to see in the list of processes.
 process.title = 'citus-ha'
 
-// `citus-ha rules | head` closes the pipe early: that is no error. A full disk is one, which ends no change that is under way.
-let isCutOff = false
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE' || isCutOff) return
-  isCutOff = true
-  process.stderr.write(`citus-ha: the output is not complete: ${error.message}\n`)
-})
-process.stderr.on('error', () => undefined)
-process.on('exit', (code) => {
-  if (isCutOff && code === 0) process.exitCode = 1
-})
-
-// The first signal asks the command to come to an end: a change under way is finished or rolled back. The second
-// one ends the process at once, wherever it is.
-const interrupted = new AbortController()
-const inFlight = new Set<string>()
-const lastWords = { say: (line: string) => void process.stderr.write(`citus-ha: ${line}\n`) }
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    if (!interrupted.signal.aborted) return interrupted.abort(new Interrupted(signal))
-    const left =
-      inFlight.size > 0
-        ? `prepared transactions may remain: ${[...inFlight].join(', ')}`
-        : 'nothing was prepared'
-    lastWords.say(
-      `ended during a change; ${left}. Run: citus-ha recover (any later run of reconcile or watch also does it)`,
-    )
-    process.exit(signal === 'SIGINT' ? 130 : 143)
-  })
+// Loaded from here, and not before this file: what keeps a part of the program from being read is an error like any other.
+try {
+  await import('./cli/process.ts')
+} catch (error) {
+  const line = tooManyFiles(error)
+  if (line === null) throw error
+  writeSync(2, `citus-ha: ${line}\n`)
+  process.exit(2)
 }
-
-/** @returns whether somebody typed y or yes */
-async function ask(question: string): Promise<boolean> {
-  const { createInterface } = await import('node:readline/promises')
-  const lines = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    const answer = lines.question(question, { signal: interrupted.signal })
-    // Ctrl-C, Ctrl-D, a terminal that goes away: nothing was said.
-    const ended = once(lines, 'close').then(() => '')
-    const said = await Promise.race([answer.catch(() => ''), ended])
-    interrupted.signal.throwIfAborted()
-    return /^y(es)?$/i.test(said.trim())
-  } finally {
-    lines.close()
-  }
-}
-
-async function askUnseen(question: string): Promise<string> {
-  const { askSecret } = await import('./cli/ask-secret.ts')
-  return await askSecret(question, {
-    input: process.stdin,
-    output: process.stderr,
-    signal: interrupted.signal,
-  })
-}
-
-const exitCode = await run(process.argv.slice(2), {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  env: process.env,
-  signal: interrupted.signal,
-  inFlight,
-  lastWords,
-  ...(process.stdin.isTTY && { ask, askSecret: askUnseen }),
-})
-
-// What was given up may still wait for a node that is silent.
-if (exitCode === exitCodeOfInterruption(interrupted.signal)) process.exit(exitCode)
-process.exitCode = exitCode

@@ -99,7 +99,7 @@ BEGIN
   SELECT * INTO last FROM citus_ha.epoch;
   IF change_epoch > last.epoch + 1000000
      OR change_timeline > (CASE last.coordinator_timeline WHEN 0 THEN 100000 ELSE last.coordinator_timeline + 1000 END) THEN
-    RAISE EXCEPTION 'epoch % of coordinator timeline % can’t follow epoch % of %', change_epoch, change_timeline,
+    RAISE EXCEPTION 'epoch % of coordinator timeline % cannot follow epoch % of %', change_epoch, change_timeline,
       last.epoch, last.coordinator_timeline USING ERRCODE = 'HA004';
   END IF;
   UPDATE citus_ha.epoch e SET coordinator_timeline = change_timeline, epoch = change_epoch

@@ -48,7 +48,7 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = (proof ->> 'group')::int) THEN
       RAISE EXCEPTION 'citus_ha.record_lineage() does nothing here: there is no group %', proof ->> 'group' USING ERRCODE = 'HA005';
     ELSIF (proof ->> 'timeline')::int > 1000 + (SELECT l.timeline FROM citus_ha.lineage l WHERE l.groupid = (proof ->> 'group')::int) THEN
-      RAISE EXCEPTION 'timeline % of group % can’t follow the one on record', proof ->> 'timeline', proof ->> 'group'
+      RAISE EXCEPTION 'timeline % of group % cannot follow the one on record', proof ->> 'timeline', proof ->> 'group'
         USING ERRCODE = 'HA004';
     END IF;
   END LOOP;

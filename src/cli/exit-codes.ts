@@ -6,6 +6,7 @@ export const EXIT_CODES = [
   [3, 'refused: the evidence does not allow a change'],
   [4, 'blocked: locks or nodes blocked the change until the deadline; nothing was changed'],
   [5, 'committed, but not yet verified on every node, or an old primary is not fenced (the report names it)'],
+  [129, 'interrupted by SIGHUP: its terminal was closed'],
   [130, 'interrupted by Ctrl-C'],
   [143, 'interrupted by SIGTERM'],
 ] as const

@@ -1,6 +1,6 @@
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
+const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
 
-/** Why the work was given up: a person's Ctrl-C, or a service manager's SIGTERM. */
+/** Why the work was given up: a person's Ctrl-C, a service manager's SIGTERM, or a terminal's end. */
 export class Interrupted extends Error {
   override readonly name = 'AbortError'
   /** 128 and the signal's number, as a shell tells it. */

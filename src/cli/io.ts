@@ -17,7 +17,7 @@ export interface Io {
   readonly verbosity?: { level: Verbosity }
   /** Shows whom the command waits for. */
   readonly waiting?: Waiting
-  /** Aborted by Ctrl-C or SIGTERM, with an `Interrupted`. */
+  /** Aborted by Ctrl-C, SIGTERM or SIGHUP, with an `Interrupted`. */
   readonly signal: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */
   readonly ask?: (question: string) => Promise<boolean>

@@ -43,7 +43,8 @@ export function groupsOption(text: string, before: readonly number[] = []): numb
 }
 
 export function countOption(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('expected a whole number of at least 1.')
+  if (!/^[1-9]\d{0,5}$/.test(text))
+    throw new InvalidArgumentError('expected a whole number from 1 to 999999.')
   return Number(text)
 }
 

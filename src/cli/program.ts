@@ -2,10 +2,14 @@ import { Command, CommanderError, Help } from 'commander'
 import { takeOptionsBefore } from './cluster-options.ts'
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
-import { type Io, inLocale, plain } from './io.ts'
+import { fittedHelp } from './help.ts'
+import { type Io, inLocale, plain, widthFor } from './io.ts'
 import { addColorOption, addOutputOptions } from './output-options.ts'
 import { packageVersion } from './version.ts'
 import { Waiting } from './waiting.ts'
+
+/** Columns of a help text in a file or a pipe. */
+const PIPED_WIDTH = 80
 
 /**
  * The command line. `exit` is told the exit code of a command that came to an outcome.
@@ -21,11 +25,12 @@ export async function buildProgram(
     .version(packageVersion())
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
+      writeOut: (text) => io.stdout.write(fittedHelp(text, widthFor(io.stdout, io.env))),
       writeErr: (text) => io.stderr.write(text),
+      getOutHelpWidth: () => widthFor(io.stdout, io.env) ?? PIPED_WIDTH,
       outputError: (text, write) => write(text.replace(/^error: /, 'citus-ha: ')),
     })
-    .configureHelp({ subcommandTerm })
+    .configureHelp({ subcommandTerm, minWidthToWrap: 20 })
     .showHelpAfterError('(see: citus-ha --help)')
     .addHelpText(
       'after',
@@ -74,7 +79,12 @@ export async function run(args: readonly string[], given: Io): Promise<number> {
     return exitCode
   } catch (error) {
     // Commander has said what is wrong, or printed the help that was asked for.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    if (error instanceof CommanderError) {
+      // `--config status`: the name was taken for the file's.
+      const isWithout = error.code === 'commander.help' && args[0]?.startsWith('-')
+      if (isWithout) io.stderr.write('citus-ha: no command was given\n')
+      return error.exitCode === 0 ? 0 : 2
+    }
     const { failureOf } = await import('./failure.ts')
     const { lines, exitCode: code } = failureOf(error, io.signal)
     for (const line of lines) io.stderr.write(`citus-ha: ${plain(line)}\n`)

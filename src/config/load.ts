@@ -164,17 +164,40 @@ async function readYaml(path: string, text: string): Promise<Record<string, unkn
   const document: Document.Parsed = parseDocument(text, { prettyErrors: true })
   const file = redact(path)
   const language = /\.json$/i.test(path) ? 'JSON' : 'YAML'
-  // The parser's own messages quote the source, a password perhaps: only the place and the kind are passed on.
-  const problems = [...document.errors, ...document.warnings].map(({ linePos, code }) => {
+  const problems = flawsIn(document).map(({ linePos, code }) => {
     const [at] = linePos ?? []
     const place = at ? `${at.line}:${at.col}` : '?'
-    return `${file}:${place}: not ${language}: ${code.toLowerCase().replaceAll('_', ' ')}`
+    return `${file}:${place}: not ${language}: ${SYNTAX[code] ?? code.toLowerCase().replaceAll('_', ' ')}`
   })
-  if (problems.length > 0) throw new ConfigError([...new Set(problems)])
+  if (problems.length > 0) throw new ConfigError(problems)
   const value = plain(document, file)
   if (value === null || value === undefined) return {}
   if (typeof value === 'object' && !Array.isArray(value)) return withoutEmpty(value)
   throw new ConfigError(`${file}: expected keys such as "coordinators:", got ${kindOf(value)}`)
+}
+
+type Flaw = Document.Parsed['errors'][number] | Document.Parsed['warnings'][number]
+
+/** Keys that stand twice; or else the first error alone, since the parser guesses from there on. */
+function flawsIn({ errors, warnings }: Document.Parsed): readonly Flaw[] {
+  const all = [...errors, ...warnings]
+  const [first, ...others] = all.filter(({ code }) => code !== 'DUPLICATE_KEY')
+  if (!first) return all
+  // Of what is not closed the parser says first that it is not indented.
+  const same = others.find(({ pos }) => pos[0] === first.pos[0])
+  return [first.code === 'BAD_INDENT' && same ? same : first]
+}
+
+/** The parser's own messages quote the source, a password perhaps: only the place and the kind are passed on. */
+const SYNTAX: Readonly<Record<string, string>> = {
+  BAD_INDENT: 'the indentation does not fit',
+  BLOCK_AS_IMPLICIT_KEY: 'a value with “: ” in it needs quotes',
+  DUPLICATE_KEY: 'this key stands here twice',
+  MISSING_CHAR: 'a quote, comma, colon or closing bracket is missing',
+  MULTIPLE_DOCS: 'a second document begins here',
+  TAB_AS_INDENT: 'a tab as indentation: use spaces',
+  TAG_RESOLVE_FAILED: 'an unknown tag: text that begins with ! needs quotes',
+  UNEXPECTED_TOKEN: 'this does not belong here',
 }
 
 /** A section with nothing under it means its defaults; some are off until they are named. */

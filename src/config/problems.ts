@@ -113,25 +113,34 @@ const KINDS: Readonly<Record<string, string>> = {
   boolean: 'true or false',
 }
 
-/** Never shows the value: it may be a password in the wrong place. */
-function messageOf(issue: Issue): string {
+/** What is counted, where it is no number. */
+const COUNTED: Readonly<Record<string, string>> = { string: ' characters', array: ' entries' }
+
+/**
+ * What an issue of `safeParse(…, { reportInput: true })` says, in our words. Never shows the value: it may be a password in the
+ * wrong place.
+ */
+export function messageOf(issue: Issue): string {
   if (issue.code === 'invalid_type') {
     const quotes =
       issue.expected === 'string' && /^(number|boolean|bigint)$/.test(typeof issue.input)
         ? ': put it in quotes'
         : ''
-    return `expected ${KINDS[issue.expected] ?? issue.expected}, got ${kindOf(issue.input)}${quotes}`
+    const got =
+      issue.expected === 'int' && typeof issue.input === 'number' ? 'a fraction' : kindOf(issue.input)
+    return `expected ${KINDS[issue.expected] ?? issue.expected}, got ${got}${quotes}`
   }
   if (issue.code === 'invalid_value') return `expected one of ${issue.values.join(', ')}`
   if (issue.code === 'too_small' && issue.origin !== 'string' && issue.origin !== 'array') {
     return `expected ${issue.minimum} or more`
   }
-  if (issue.code === 'too_big') return `expected ${issue.maximum} or less`
+  if (issue.code === 'too_big') return `expected ${issue.maximum}${COUNTED[issue.origin] ?? ''} or less`
   return issue.message
 }
 
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return 'nothing'
   if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'boolean') return String(value)
   return KINDS[typeof value] ?? typeof value
 }

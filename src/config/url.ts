@@ -92,6 +92,8 @@ function addressesOf(
   env: Environment,
 ): HostPort[] {
   const pieces = authority.split(',').map((piece) => /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(piece))
+  if (authority.split(',').some((piece) => /^\[[^\]]*$/.test(piece)))
+    throw refuse(url, 'an IPv6 address without its "]"')
   const inQuery = (given.get('host') ?? (authority === '' ? given.get('hostaddr') : undefined))?.split(',')
   const portsInQuery = given.get('port')?.split(',')
   const inUrl = inQuery ?? pieces.map((piece) => decode(url, piece?.[1] ?? ''))

@@ -58,6 +58,8 @@ const BODY_BYTES = 16 * 1024
 const STRANGERS = 100
 const FRIENDS = 100
 
+const JSON_TYPE = 'application/json; charset=utf-8'
+
 /** Of every answer, where a route says nothing else. */
 const SAFE = {
   'cache-control': 'no-store',
@@ -69,7 +71,7 @@ const SAFE = {
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const { listen, methods, routes, guard, problem } = options
   // Loaded here: only a watcher that is asked for HTTP should pay for it.
-  const [{ fastify }, { createServer }, tls] = await Promise.all([
+  const [{ fastify }, { createServer, STATUS_CODES }, tls] = await Promise.all([
     import('fastify'),
     import('node:http'),
     options.tls ? import('node:https') : null,
@@ -85,6 +87,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     const secure =
       options.tls && tls ? tls.createServer({ ...TIMES, ...secured(options.tls) }, handler) : null
     const server = secure ?? createServer(TIMES, handler)
+    // Node itself would refuse such a request, without a word. Whatever it expects, it is answered.
+    server.on('checkExpectation', handler)
     server.setTimeout(REQUEST_MS)
     places.follow(server)
     return server
@@ -100,6 +104,21 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     bodyLimit: BODY_BYTES,
     forceCloseConnections: true,
     frameworkErrors: (_, request, reply) => void malformed(request, reply),
+    clientErrorHandler: ({ code = '' }, socket) => {
+      if (socket.writable) {
+        const [status, error] = UNREADABLE[code] ?? [400, 'this is not an HTTP request']
+        const body = textOf({ error })
+        const headers = {
+          ...SAFE,
+          'content-type': JSON_TYPE,
+          'content-length': Buffer.byteLength(body),
+          connection: 'close',
+        }
+        const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+        socket.write([`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', body].join('\r\n'))
+      }
+      socket.destroy()
+    },
     serverFactory: newServer,
   }) as unknown as FastifyInstance
   app.addHook('onRequest', async (request, reply) => {
@@ -109,14 +128,16 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     places.is(request.raw.socket, isFriend ? 'friend' : 'stranger')
     if (isFriend) request.raw.socket.setTimeout(options.silenceMs ?? REQUEST_MS)
     if (refusal) return refuse(reply, refusal)
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1')
+      return say(reply.header('connection', 'close'), 400, 'the header host is missing')
     if (methods.includes(request.method)) return
     reply.header('allow', methods.join(', '))
     return say(reply, 405, 'method not allowed')
   })
   app.setNotFoundHandler(async (_, reply) => say(reply, 404, 'not found'))
-  app.setErrorHandler<Error & { statusCode?: number }>(async (error, request, reply) => {
+  app.setErrorHandler<Error & { statusCode?: number; code?: string }>(async (error, request, reply) => {
     const status = error.statusCode ?? 500
-    if (status < 500) return say(reply, status, error.message)
+    if (status < 500) return say(reply, status, UNFIT[error.code ?? ''] ?? error.message)
     problem(`${request.method} ${request.routeOptions.url ?? '?'}: ${redact(error.message)}`)
     return say(reply, 500, 'internal error')
   })
@@ -138,7 +159,32 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   return { address: { host: listen.host, port: portOf(app) }, close: async () => await app.close() }
 }
 
+/** What is wrong with a request’s body, by the code of the framework’s error. */
+const UNFIT: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: 'the body is not JSON',
+  FST_ERR_CTP_BODY_TOO_LARGE: `the body is longer than ${BODY_BYTES} bytes`,
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'the content type must be application/json',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'the body is not as long as the header content-length says',
+}
+
+/** What never becomes a request, by the code of Node’s error. */
+const UNREADABLE: Readonly<Record<string, readonly [status: number, error: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'the request line and its headers are too long'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request was not complete in time'],
+}
+
+/** A request that is not carried out, with the status and the line that answer it. */
+export class RefusedRequest extends Error {
+  readonly statusCode: number
+
+  constructor(statusCode: number, message: string) {
+    super(message)
+    this.statusCode = statusCode
+  }
+}
+
 const TIMES: ServerOptions = {
+  requireHostHeader: false,
   headersTimeout: HEADERS_MS,
   requestTimeout: REQUEST_MS,
   keepAliveTimeout: IDLE_MS,
@@ -154,7 +200,7 @@ function secured({ cert, key, clientCa }: TlsMaterial): TlsOptions {
 export function answer(reply: FastifyReply, status: number, body: object | string): FastifyReply {
   return reply
     .code(status)
-    .type('application/json; charset=utf-8')
+    .type(JSON_TYPE)
     .send(typeof body === 'string' ? body : textOf(body))
 }
 

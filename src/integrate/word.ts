@@ -18,7 +18,7 @@ export type Word =
 export function misused(tool: string, expected: string, args: readonly string[]): CitusHaError {
   return new CitusHaError(
     'usage',
-    `${tool}: expected ${expected}, got ${args.length} arguments: ${shown(args)}`,
+    `${tool}: expected ${expected}, got ${args.length} ${args.length === 1 ? 'argument' : 'arguments'}: ${shown(args)}`,
   )
 }
 

@@ -4,7 +4,9 @@ import { describeIntent, intentsIn } from '../model/intent.ts'
 import { kindOf, strangersIn } from '../model/kinds.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
+import { refusal } from '../model/refusal.ts'
 import { distinctServers } from '../model/servers.ts'
+import { shellWord } from '../model/shell.ts'
 
 /** What `citus-ha relearn` would write down in one database, and where. */
 export interface Relearning {
@@ -16,7 +18,7 @@ export interface Relearning {
   readonly nodes: readonly Answered[]
   /** From which the order of changes goes on, above everything that any copy has seen. */
   readonly epoch: number
-  /** Why it must not be done, one line each, with what to do. */
+  /** Why it must not be done, one line each, with the next command. */
   readonly refusals: readonly string[]
 }
 
@@ -59,12 +61,15 @@ export function relearning(survey: Survey, coordinator: Answered): Relearning {
   refusals.push(
     ...others.map((node) => {
       const does = node.retired ? 'is retired and still running' : 'takes writes as well'
-      return `${formatAddress(node.address)} ${does}, as group ${node.citus?.localGroup}, and is in no primary’s row: stop it`
+      const why = `${formatAddress(node.address)} ${does}, as group ${node.citus?.localGroup}, and is in no primary’s row`
+      return refusal(why, stop(formatAddress(node.address)))
     }),
-    ...intentsIn(nodes).map((intent) => `${describeIntent(intent)}: citus-ha recover`),
+    ...intentsIn(nodes).map((intent) => refusal(describeIntent(intent), 'citus-ha recover')),
     ...copies
       .filter(({ prepared }) => prepared.length > 0)
-      .map(({ address }) => `${formatAddress(address)}: a change is in doubt there; run: citus-ha recover`),
+      .map(({ address }) =>
+        refusal(`${formatAddress(address)}: a change is in doubt there`, 'citus-ha recover'),
+      ),
   )
   const lines = learnt.map(lineOf)
   const recorded = coordinator.installed?.lineage ?? []
@@ -80,10 +85,17 @@ export function relearning(survey: Survey, coordinator: Answered): Relearning {
 const byGroup = (one: Answered, other: Answered): number =>
   (one.citus?.localGroup ?? 0) - (other.citus?.localGroup ?? 0)
 
+const DOCTOR = 'citus-ha doctor'
+const stop = (which: string) =>
+  `pg_ctl stop -m fast -D DATA_DIRECTORY   # on ${which}; then: citus-ha relearn`
+
 function silent({ group }: Pick<CatalogRow, 'group'>, { address }: Answered): string {
-  return group === COORDINATOR_GROUP
-    ? `it does not answer, and ${formatAddress(address)} is the coordinator; run citus-ha reconcile --promoted ${formatAddress(address)}`
-    : 'it does not answer: start it, or run citus-ha doctor'
+  if (group !== COORDINATOR_GROUP) return refusal('it does not answer', DOCTOR)
+  const leading = formatAddress(address)
+  return refusal(
+    `it does not answer, and ${leading} is the coordinator`,
+    `citus-ha reconcile --promoted ${shellWord(leading)}`,
+  )
 }
 
 function whyNotLearnt(
@@ -91,17 +103,31 @@ function whyNotLearnt(
   { group }: Pick<CatalogRow, 'group'>,
   coordinator: Answered,
 ): string | null {
-  if (node.inRecovery) return 'it is a standby: promote the right server first, then run citus-ha reconcile'
-  if (node.retired) return 'it is retired: another server has replaced it'
+  if (node.inRecovery)
+    return refusal('it is a standby', 'citus-ha reconcile   # once the right server is promoted')
+  if (node.retired) return refusal('it is retired: another server has replaced it', 'citus-ha status')
   if (node.citus?.localGroup !== group)
-    return `it does not belong to this group: its pg_dist_local_group says ${node.citus?.localGroup ?? 'nothing'}`
+    return refusal(
+      `it does not belong to this group: its pg_dist_local_group says ${node.citus?.localGroup ?? 'nothing'}`,
+      DOCTOR,
+    )
   if (group === COORDINATOR_GROUP && node.instance !== coordinator.instance)
-    return `it takes writes, and so does the coordinator ${formatAddress(coordinator.address)}: stop the one that is not the coordinator`
+    return refusal(
+      `it takes writes, and so does the coordinator ${formatAddress(coordinator.address)}`,
+      stop('the one that is not the coordinator'),
+    )
   if (node.untrusted.length > 0)
-    return `its schema citus_ha was not made by citus-ha: ${node.untrusted.join('; ')}`
-  if (!node.superuser) return 'relearn needs a superuser; connect as one, for example postgres'
+    return refusal(`its schema citus_ha was not made by citus-ha: ${node.untrusted.join('; ')}`, DOCTOR)
+  if (!node.superuser)
+    return refusal(
+      'relearn needs a superuser there',
+      'citus-ha relearn --user postgres   # or another superuser',
+    )
   if (node.timeline === null || node.history === null)
-    return `its timeline${node.timeline === null ? '' : ` ${node.timeline}`} or its history file (pg_wal/*.history) could not be read`
+    return refusal(
+      `its timeline${node.timeline === null ? '' : ` ${node.timeline}`} or its history file (pg_wal/*.history) could not be read`,
+      DOCTOR,
+    )
   return null
 }
 

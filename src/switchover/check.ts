@@ -5,13 +5,13 @@ import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { type CopyPlan, changesNothing, type Plan, type RowChange } from '../model/plan.ts'
+import { refusal } from '../model/refusal.ts'
 import { streamsFrom } from '../model/server-state.ts'
 import { psql } from '../model/shell.ts'
 import { type Entries, entriesOf } from '../walk/fence.ts'
 import type { View } from '../walk/look.ts'
 import { nextOfRefusal } from '../walk/next-step.ts'
 import type { SwitchoverOrder } from './order.ts'
-import { refusal } from './refusal.ts'
 
 /** One group: who is its primary, and who is to be. */
 export interface Move {

@@ -3,8 +3,8 @@ import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal, statement } from '../db/sql.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import { refusal } from '../model/refusal.ts'
 import { psqlAsSuperuser, shellWord } from '../model/shell.ts'
-import { refusal } from './refusal.ts'
 
 const ANSWER_MS = 5000
 /** What a client prepares it also ends, within milliseconds as a rule. */

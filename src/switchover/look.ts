@@ -13,6 +13,7 @@ import { intentsIn } from '../model/intent.ts'
 import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
+import { refusal } from '../model/refusal.ts'
 import { psql, psqlAsSuperuser, shellWord } from '../model/shell.ts'
 import { wasAway } from '../observe/failure.ts'
 import type { Access } from '../walk/access.ts'
@@ -25,8 +26,9 @@ import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
 import { judgeClients, readClients } from './clients.ts'
 import type { SwitchoverOrder } from './order.ts'
-import { GRANT, refusal } from './refusal.ts'
 import { rehearse } from './rehearsal.ts'
+
+const GRANT = 'citus-ha install --switchover --user postgres   # or another superuser'
 
 export interface Looked {
   readonly databases: readonly string[]

@@ -6,7 +6,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { coordinatorOf, coordinatorsIn, kindOf } from '../model/kinds.ts'
 import { formatLsn, type Holds, holds, type Point, pointOf } from '../model/line.ts'
 import { formatAddress } from '../model/node.ts'
-import { type Answered, type Survey, type UnreadableCause, willPass } from '../model/observation.ts'
+import { type Answered, type Survey, type Unreadable, willPass } from '../model/observation.ts'
 import { putBack } from '../model/retired.ts'
 
 /**
@@ -24,7 +24,7 @@ export function requireCoordinator(survey: Survey): Answered {
   if (answered.length === 0 && denied?.kind === 'unreadable') {
     throw new CitusHaError(
       'configuration',
-      `${formatAddress(denied.address)}, database ${survey.database}: ${denied.detail}${toOpen(denied.cause)}`,
+      `${formatAddress(denied.address)}, database ${survey.database}: ${denied.detail}${toOpen(denied)}`,
     )
   }
   if (answered.length > 0 && answered.every((node) => kindOf(node) === 'no copy')) {
@@ -40,8 +40,12 @@ export function requireCoordinator(survey: Survey): Answered {
   throw new CitusHaError('no-coordinator', `${noCoordinator(survey)}${retired ? putBack(retired) : ''}`)
 }
 
-function toOpen(cause: UnreadableCause): string {
+function toOpen({ cause, detail }: Unreadable): string {
   if (cause === 'privilege') return '; a superuser grants it with: citus-ha install --user postgres'
+  if (/^role .* does not exist$/.test(detail))
+    return '; give a role that exists there, or create this one: citus-ha install --role NAME --user postgres'
+  if (/^role .* is not permitted to log in$/.test(detail))
+    return '; give another role, or run there as a superuser: ALTER ROLE NAME LOGIN'
   return cause === 'auth' ? '; check pg_hba.conf there, and the password' : ''
 }
 

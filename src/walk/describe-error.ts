@@ -2,6 +2,7 @@ import { ConfigError } from '../config/config-error.ts'
 import { redact } from '../config/redact.ts'
 import { codeOf, SqlState } from '../db/sqlstate.ts'
 import { CitusHaError, exitCodeOfFailure } from '../model/failure.ts'
+import { tooManyFiles } from '../model/too-many-files.ts'
 
 export interface DescribedError {
   readonly line: string
@@ -30,7 +31,8 @@ function describeOne(error: unknown): { readonly line: string; readonly exitCode
   if (error instanceof CitusHaError) return { line, exitCode: exitCodeOfFailure(error.code) }
   if (error instanceof Error && error.name === 'AbortError')
     return { line: 'interrupted; nothing was left unfinished', exitCode: 4 }
-  return { line, exitCode: 1 }
+  const limit = tooManyFiles(error)
+  return limit === null ? { line, exitCode: 1 } : { line: limit, exitCode: 2 }
 }
 
 /** What the role lacks is the configuration's matter (`FailureCode`), wherever a server says so. */

@@ -110,11 +110,15 @@ export function statusOf(view: View, work: ReadActivity | null = null): Status {
   const isShown = ({ group }: { readonly group: number | null }) => group === null || isAbout(group)
   const { groups, others } = nodesOf(view)
   const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)].filter(isShown)
-  // An old primary that has a row, and is not retired yet, is a problem: one line for one thing.
+  const all = warningsOf(view)
+  // One line for one thing: an old primary that has a row, and is not retired yet, is a problem; what one does is said with what
+  // is to be done about it.
   const isTold = ({ code, node }: Remark) =>
-    code === 'old-primary-runs' &&
-    problems.some((each) => each.code === 'secondary-read-only' && each.node === node)
-  const warnings = warningsOf(view).filter((each) => isShown(each) && !isTold(each))
+    (code === 'old-primary-runs' &&
+      problems.some((each) => each.code === 'secondary-read-only' && each.node === node)) ||
+    (code === 'old-primary-writes' &&
+      all.some((each) => each.code === 'old-primary-runs' && each.node === node))
+  const warnings = all.filter((each) => isShown(each) && !isTold(each))
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,6 +32,7 @@ const URLS: readonly Case[] = [
   { args: at('postgres://a@127.0.0.1:99999/app'), says: [/a port that is not between 1 and 65535, in /] },
   { args: at('postgres://a@127.0.0.1:0/app'), says: [/a port that is not between 1 and 65535, in /] },
   { args: at('postgres://a@127.0.0.1:abc/app'), says: [/a port that is not between 1 and 65535, in /] },
+  { args: at('postgres://a@[::1/app'), says: [/an IPv6 address without its "\]", in /] },
   { args: at('postgres://u@x:p@127.0.0.1/app'), says: [/@ : \/ need percent-encoding/] },
   { args: at(`${NOBODY}?sslmode=foo`), says: [/sslmode: expected one of disable, allow, prefer/] },
   { args: at(`${NOBODY}?nope=1`), says: [/unknown parameter "nope"/] },
@@ -81,7 +83,19 @@ const FILES: readonly Case[] = [
   {
     ...withFile('{"coordinators": [}', 'status'),
     name: 'c.json',
-    says: [/c\.json:1:\d+: not JSON: /, /not JSON: /],
+    says: [/c\.json:1:19: not JSON: a quote, comma, colon or closing bracket is missing$/],
+  },
+  {
+    ...withFile('coordinators: [\n  a: b\n}', 'status'),
+    says: [/c\.yaml:3:1: not YAML: the indentation does not fit$/],
+  },
+  {
+    ...withFile('a: 1 2: 3\n\tb: 4', 'status'),
+    says: [/c\.yaml:1:4: not YAML: a value with “: ” in it needs quotes$/],
+  },
+  {
+    ...withFile('a: 1\na: 2\nb: 3\nb: 4', 'status'),
+    says: [/c\.yaml:2:1: not YAML: this key stands here twice$/, /c\.yaml:4:1: /],
   },
   { ...withFile('- a', 'status'), says: [/expected keys such as "coordinators:", got a list/] },
 ]
@@ -95,7 +109,9 @@ const FLAGS: readonly Case[] = [
     args: ['reconcile', '--group', '1', '--group', '2'],
     says: [/group 1 was already given: give one group only/, HINT],
   },
-  { args: ['history', '--limit', '0'], says: [/expected a whole number of at least 1/, HINT] },
+  { args: ['history', '--limit', '0'], says: [/expected a whole number from 1 to 999999/, HINT] },
+  { args: ['history', '--limit', '1000000'], says: [/expected a whole number from 1 to 999999/, HINT] },
+  { args: ['event', 'promoted', 'x'], says: [/expected HOST:PORT, got 1 argument: "x"$/] },
   { args: ['install', '--role', ''], says: [/expected a name/, HINT] },
   { args: ['install', '--role', 'bad role;'], says: [/no spaces, no quotes/, HINT] },
   { args: ['forget'], says: [/missing required argument 'host:port'/, HINT] },
@@ -123,6 +139,13 @@ const DEMO: readonly (readonly [name: string, value: string, says: RegExp])[] = 
   ['TMPDIR', '/nope', /^citus-ha: TMPDIR: no directory can be created in \/nope \(ENOENT\)$/m],
 ]
 
+/** What a process may have open; without a coordinator, and with one. */
+const LIMITS: readonly { readonly files: number; readonly args: readonly string[] }[] = [
+  { files: 24, args: ['status'] },
+  { files: 32, args: ['status'] },
+  { files: 40, args: ['reconcile', '--coordinator', NOBODY] },
+]
+
 describe('bad input is answered in lines that name it, and its code', () => {
   let directory: string
   beforeAll(async () => {
@@ -145,6 +168,16 @@ describe('bad input is answered in lines that name it, and its code', () => {
       expect(ran.stderr).not.toMatch(/\bat .*\.(ts|js):\d+/)
     },
   )
+
+  it.each(LIMITS)('at most $files open files: $args', ({ files, args }) => {
+    const command = `ulimit -n ${files}; exec "$0" dist/bin/citus-ha.js "$@"`
+    const ran = spawnSync('sh', ['-c', command, process.execPath, ...args], { encoding: 'utf8' })
+    expect(ran).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: 'citus-ha: too many open files (EMFILE): raise the limit, for example: ulimit -n 1024\n',
+    })
+  })
 
   it.each(DEMO)('demo with %s=%s', async (name, value, says) => {
     vi.stubEnv(name, value)

@@ -58,8 +58,8 @@ class Program {
     return this.#stderr
   }
 
-  interrupt(): void {
-    this.#child.kill('SIGINT')
+  interrupt(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
   }
 
   /** Waits until the program has printed this. */
@@ -121,14 +121,14 @@ describe('citus-ha demo', () => {
   })
 
   test.each([
-    ['while servers start', 'starting them'],
-    ['while it promotes', 'Promote its standby'],
-    ['while it reconciles', 'reconcile --config'],
-  ])('an interrupt %s leaves nothing', { timeout: 90_000 }, async (_, line) => {
+    ['SIGHUP', 'while servers start', 'starting them', 129],
+    ['SIGINT', 'while it promotes', 'Promote its standby', 130],
+    ['SIGTERM', 'while it reconciles', 'reconcile --config', 143],
+  ] as const)('%s %s leaves nothing', { timeout: 90_000 }, async (signal, _, line, exitCode) => {
     const demo = new Program(['demo'])
     await demo.says(line)
-    demo.interrupt()
-    expect(await demo.ended).not.toBe(0)
+    demo.interrupt(signal)
+    expect(await demo.ended).toBe(exitCode)
     expect(demo.stderr).toBe('citus-ha: interrupted; nothing was left unfinished\n')
     expect(demo.stdout).not.toContain('How long it took')
     await nothingIsLeft()

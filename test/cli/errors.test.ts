@@ -20,7 +20,7 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
       hba: ['host all guarded 127.0.0.1/32 scram-sha-256'],
     })
     await server('coordinator').query(
-      `CREATE ROLE guarded LOGIN PASSWORD 'right-secret'; CREATE ROLE bare LOGIN`,
+      `CREATE ROLE guarded LOGIN PASSWORD 'right-secret'; CREATE ROLE bare LOGIN; CREATE ROLE idle NOLOGIN`,
     )
   })
   afterAll(async () => {
@@ -78,6 +78,19 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
     const refused = /password authentication failed for user "guarded"/
     await fails(['reconcile', '--coordinator', url('guarded', 'wrong-secret')], 2, refused)
     await fails(['reconcile', '--coordinator', url('guarded')], 2, refused)
+  })
+
+  it.each([
+    [
+      'nosuch',
+      /role "nosuch" does not exist; give a role that exists there, or create this one: citus-ha install .*--role NAME --user postgres$/m,
+    ],
+    [
+      'idle',
+      /role "idle" is not permitted to log in; give another role, or run there as a superuser: ALTER ROLE NAME LOGIN$/m,
+    ],
+  ])('a role that cannot log in, %s: not the fault of pg_hba.conf', async (user, message) => {
+    await fails(['reconcile', '--coordinator', url(user)], 2, message)
   })
 
   it('a missing privilege, naming who grants it', async () => {

@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { COMMANDS as ALL } from '../../src/cli/commands.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { timed } from '../support/clients.ts'
 import { start } from '../support/program.ts'
@@ -33,10 +34,15 @@ const COMMANDS: readonly Case[] = [
   { command: ['recover'] },
   { command: ['forget', 'w1b.example:5432'] },
   { command: ['relearn', '--yes'] },
+  { command: ['uninstall', '--yes'] },
   { command: ['history'] },
 ]
 
+/** They ask nobody, or start what they ask, with tests of their own. */
+const ALONE = ['config', 'version', 'rules', 'explain', 'completion', 'demo']
+
 const SIGNALS = [
+  ['SIGHUP', 129],
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const
@@ -82,6 +88,11 @@ describe('whoever interrupts a command does not wait for somebody who is silent'
       name: [...one.command, ...(one.rest ?? [])].join(' '),
     })),
   )
+
+  it('each command is here', () => {
+    const names = new Set([...COMMANDS.map(({ command: [name = ''] }) => name), ...ALONE])
+    expect(ALL.map(({ name }) => name).filter((name) => !names.has(name))).toEqual([])
+  })
 
   it.concurrent.for(cases)(
     '$name, $signal',

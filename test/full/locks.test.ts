@@ -224,6 +224,7 @@ describe('locks that do not come', () => {
     it.each([
       ['SIGINT', 130],
       ['SIGTERM', 143],
+      ['SIGHUP', 129],
     ] as const)('%s: rolled back, exit code %i', async (signal, code) => {
       await transaction('coordinator', pauseNode(2))
       await server('worker-1').kill()
@@ -233,6 +234,8 @@ describe('locks that do not come', () => {
       await waitUntil('a round that fails', () => child.stderr().includes('trying again'))
       const { value: end, ms } = await timed(() => {
         child.process.kill(signal)
+        // A terminal that is closed sends it, and its shell once more.
+        if (signal === 'SIGHUP') child.process.kill(signal)
         return child.ended()
       })
       expect(end, child.stderr()).toMatchObject({ code })

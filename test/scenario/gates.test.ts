@@ -147,7 +147,7 @@ const GATES: readonly Gate[] = [
     call: `SELECT citus_ha.record_lineage(jsonb_build_array(jsonb_build_object('group', groupid,
       'systemIdentifier', system_identifier, 'timeline', 99999, 'history', concat(timeline, E'\\t0/1')))) FROM citus_ha.lineage`,
     on: ['coordinator'],
-    refused: /timeline 99999 of group \d can’t follow the one on record/,
+    refused: /timeline 99999 of group \d cannot follow the one on record/,
   },
   {
     of: 'record_lineage(jsonb)',

@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { putInHba } from '../support/hba.ts'
@@ -93,13 +94,49 @@ describe('install and uninstall --local, where a superuser comes in by the Unix 
       { database: 'aaa' },
     )
     try {
-      for (const command of [['install'], ['uninstall', '--yes']]) {
-        const refused = await citusHa([...command, '--local', '--user', 'postgres'], undefined, where)
-        expect(refused).toMatchObject({ exitCode: 2, stdout: '' })
-        expect(refused.stderr).toMatch(/database aaa: .*the schema citus_ha was not made by citus-ha/)
-      }
+      const refusal = /^citus-ha: database aaa: .*the schema citus_ha was not made by citus-ha.*\n$/
+      const uninstall = await citusHa(
+        ['uninstall', '--yes', '--local', '--user', 'postgres'],
+        undefined,
+        where,
+      )
+      expect(uninstall).toMatchObject({ exitCode: 2, stdout: '' })
+      expect(uninstall.stderr).toMatch(refusal)
+      // It takes nothing from the others.
+      const installed = await local('coordinator')
+      expect(installed).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(refusal) })
+      expect(installed.stdout).toContain(`database ${scenario.cluster.database}: schema citus_ha created\n`)
+      const json = JSON.parse((await local('coordinator', '--json')).stdout)
+      expect(json).toMatchObject({
+        exitCode: 2,
+        databases: [
+          { database: scenario.cluster.database, outcome: 'up to date' },
+          { database: 'aaa', error: expect.stringContaining('was not made by citus-ha'), exitCode: 2 },
+        ],
+      })
     } finally {
       await coordinator.query('DROP DATABASE aaa WITH (FORCE)', [], { database: 'postgres' })
+    }
+  })
+
+  it('says so of a server that another one has replaced', async () => {
+    expect(await local('worker-1')).toMatchObject({ exitCode: 0 })
+    const { port } = server('worker-1')
+    const worker = new pg.Client({
+      host: directory,
+      port,
+      user: 'postgres',
+      database: scenario.cluster.database,
+    })
+    await worker.connect()
+    await worker.query('UPDATE pg_dist_local_group SET groupid = groupid + 1000000000')
+    try {
+      expect((await local('worker-1')).stdout).toContain(
+        'another server has replaced this one as its group’s primary',
+      )
+    } finally {
+      await worker.query('UPDATE pg_dist_local_group SET groupid = groupid - 1000000000')
+      await worker.end()
     }
   })
 

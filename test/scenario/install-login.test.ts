@@ -83,14 +83,24 @@ describe('install as a superuser who logs in by himself', () => {
   })
 
   it.each([
-    ['Ctrl-C', '\x03'],
-    ['Ctrl-D', '\x04'],
-  ])('does nothing after %s', async (_, keys) => {
+    ['Ctrl-C', '\x03', 130, 'citus-ha: interrupted; nothing was left unfinished'],
+    ['Ctrl-D', '\x04', 2, 'no password was given'],
+  ])('does nothing after %s', async (_, keys, exitCode, says) => {
     const terminal = atTerminal('install', '--config', file, '-U', 'dba')
     await terminal.shows('Password for user dba: ')
     terminal.type(keys)
-    expect(await terminal.ended(), terminal.shown()).toBe(2)
-    expect(terminal.shown()).toContain('no password was given')
+    expect(await terminal.ended(), terminal.shown()).toBe(exitCode)
+    expect(terminal.shown()).toContain(says)
+  })
+
+  it.each([
+    ['Ctrl-C', '\x03', 130],
+    ['Ctrl-D', '\x04', 4],
+  ])('and asked to confirm, removes nothing after %s', async (_, keys, exitCode) => {
+    const terminal = atTerminal('uninstall', '--config', file, '-U', 'postgres')
+    await terminal.shows('[y/N]')
+    terminal.type(keys)
+    expect(await terminal.ended(), terminal.shown()).toBe(exitCode)
   })
 
   it('what doctor says to type of an address that is not allowed does it, as it is printed', async () => {

@@ -309,7 +309,7 @@ export const NODE_AILMENTS: readonly NodeAilment[] = [
     },
   },
   {
-    name: 'made anew by initdb',
+    name: 'made again by initdb',
     inflict: async ({ scenario, server }) => {
       await makeAnew(scenario, server)
       return () => undefined

@@ -189,6 +189,38 @@ export const NAMES: readonly Ailment[] = [
     },
   },
   {
+    id: 'H060',
+    name: 'a name of this machine, beside one of the network',
+    finds: {
+      nodes: [cn({ catalog: [primaryRow(1, 0, { at: '127.0.0.1' }), primaryRow(2, 1, { at: 'w1a' })] })],
+    },
+    mend: /citus_set_coordinator_host\('NAME', 5432\)/,
+    misses: 'the name that a remedy has lent to a row, all of them on one machine',
+    near: {
+      nodes: [
+        cn({
+          catalog: [
+            primaryRow(2, 1, { at: '127.0.0.1' }),
+            secondaryRow(6, 1, { at: '[::ffff:127.0.0.1]:5432' }),
+          ],
+          installed: installed({
+            lineage: KNOWN_LINES,
+            remedies: [
+              {
+                nodeid: 6,
+                group: 1,
+                address: address('127.0.0.1:5433'),
+                rack: 'default',
+                isactive: true,
+                given: address('[::ffff:127.0.0.1]:5432'),
+              },
+            ],
+          }),
+        }),
+      ],
+    },
+  },
+  {
     id: 'H061',
     name: 'no row of group 0',
     finds: { nodes: [cn({ catalog: TWO_WORKERS.filter((row) => row.group !== 0) })] },

@@ -198,6 +198,7 @@ describe('options before the command', () => {
     ],
     [['--coordinator', 'postgres://a:0/a', 'rules'], /^citus-ha: rules does not take --coordinator\n/],
     [['--nosuch', 'status'], /^citus-ha: unknown option '--nosuch'\n/],
+    [['--config', 'status'], /\ncitus-ha: no command was given\n$/],
   ])('%j', async (args, expected) => {
     const typed = args.map((arg) => arg.replace(/[a-z]+\.yaml$/, at))
     const ran = await citusHa(typed)

@@ -244,7 +244,7 @@ describe('what is wrong is said in one line', () => {
     ['detect: { interval: 30d }', `detect.interval: ${DURATION}, got "30d"`],
     ['detect: { intervall: 1s }', 'detect.intervall: unknown key; did you mean interval?'],
     ['detect: { confirm: 0 }', 'detect.confirm: expected 1 or more'],
-    ['detect: { confirm: 1.5 }', 'detect.confirm: expected a whole number, got a number'],
+    ['detect: { confirm: 1.5 }', 'detect.confirm: expected a whole number, got a fraction'],
     ['detect: 3', 'detect: expected a mapping, got a number'],
     ['detekt: {}', 'detekt: unknown key; did you mean detect?'],
     ['nosuch: {}', 'nosuch: unknown key'],
@@ -252,7 +252,7 @@ describe('what is wrong is said in one line', () => {
     ['timeout: 1s', 'timeout: unknown key; did you mean detect.timeout or notify.timeout?'],
     ['connection: { pasword: 1 }', 'connection.pasword: unknown key; did you mean password?'],
     ['connection: { password: 12345 }', 'connection.password: expected text, got a number: put it in quotes'],
-    ['connection: { user: true }', 'connection.user: expected text, got true or false: put it in quotes'],
+    ['connection: { user: true }', 'connection.user: expected text, got true: put it in quotes'],
     [
       'apply: { force: always }',
       `apply.force: expected never or a duration such as 200ms, 10s or 5m, got "always"`,
@@ -296,9 +296,9 @@ describe('what is wrong is said in one line', () => {
     [`${ONE}detect: { interval: 1s\n`, /^citus-ha\.yaml:3:1: not YAML: /],
     [
       `${ONE}detect: {}\ndetect: {}\nlog: {}\nlog: {}\n`,
-      /^citus-ha\.yaml:3:1: not YAML: duplicate key; citus-ha\.yaml:5:1: not YAML: duplicate key$/,
+      /^citus-ha\.yaml:3:1: not YAML: this key stands here twice; citus-ha\.yaml:5:1: not YAML: this key stands here twice$/,
     ],
-    [`${ONE}detect: {}\ndetect: {}\n`, /^citus-ha\.yaml:3:1: not YAML: duplicate key$/],
+    [`${ONE}detect: {}\ndetect: {}\n`, /^citus-ha\.yaml:3:1: not YAML: this key stands here twice$/],
     ['- coordinators', /^citus-ha\.yaml: expected keys such as "coordinators:", got a list$/],
     [
       'coordinators: [postgres://cn1/app]',

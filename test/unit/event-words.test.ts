@@ -79,7 +79,7 @@ describe('what a tool says', () => {
     ['a host without a port', readPromoted, ['w1b']],
     ['two nodes', readPromoted, ['w1a:5432', 'w1b:5432']],
   ])('refuses %s', (_, read, args) => {
-    expect(() => read(args)).toThrow(/^(patroni|repmgr|pgpool|promoted): expected .*, got \d+ arguments: /)
+    expect(() => read(args)).toThrow(/^(patroni|repmgr|pgpool|promoted): expected .*, got \d+ arguments?: /)
   })
 })
 

@@ -170,6 +170,64 @@ describe('what is not offered', () => {
   })
 })
 
+describe('what never becomes a request is answered as one', () => {
+  const LONG = 'x'.repeat(20_000)
+  test.each([
+    ['no HTTP', 'GARBAGE\r\n\r\n', 400, 'this is not an HTTP request'],
+    ['no method of HTTP', 'BREW / HTTP/1.1\r\nhost: x\r\n\r\n', 400, 'this is not an HTTP request'],
+    [
+      'two lengths',
+      'GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n',
+      400,
+      'this is not an HTTP request',
+    ],
+    ['no host', 'GET /healthz HTTP/1.1\r\n\r\n', 400, 'the header host is missing'],
+    [
+      'a path that is too long',
+      `GET /${LONG} HTTP/1.1\r\nhost: x\r\n\r\n`,
+      431,
+      'the request line and its headers are too long',
+    ],
+    [
+      'a header that is too long',
+      `GET / HTTP/1.1\r\nhost: x\r\nx: ${LONG}\r\n\r\n`,
+      431,
+      'the request line and its headers are too long',
+    ],
+    ['an end that does not come', 'GET / HTTP/1.1\r\nhost', 408, 'the request was not complete in time'],
+    [
+      'something that it expects',
+      'GET /nothing HTTP/1.1\r\nhost: x\r\nexpect: tea\r\nconnection: close\r\n\r\n',
+      404,
+      'not found',
+    ],
+  ])('%s', { timeout: 30_000 }, async (_, sent, status, error) => {
+    const { listener, problems } = await start(() => [stateOf()])
+    const socket = connect(listener.address)
+    let text = ''
+    socket.setEncoding('utf8').on('data', (piece: string) => {
+      text += piece
+    })
+    socket.on('error', () => undefined)
+    socket.write(sent)
+    await waitUntil('it is answered', () => text.endsWith('}\n'))
+    socket.destroy()
+    const [head = '', body = ''] = text.split('\r\n\r\n')
+    expect(head).toMatch(/connection: close/i)
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+    for (const header of [
+      'cache-control: no-store',
+      'x-content-type-options: nosniff',
+      'content-security-policy: ',
+    ]) {
+      expect(head.toLowerCase()).toContain(header)
+    }
+    expect(head).toMatch(/content-type: application\/json/i)
+    expect(JSON.parse(body)).toEqual({ error })
+    expect(problems).toEqual([])
+  })
+})
+
 test('an error of ours is a line for us, and says nothing to whoever asks', async () => {
   const { ask, problems } = await start(() => {
     throw new Error('postgres://u:hunter2@cn1/app broke')

@@ -73,7 +73,7 @@ describe('what would be learnt anew', () => {
       worker('w2', 2),
     )
     expect(refusals).toEqual([
-      'group 0: cn:5432: it does not answer, and cn2:5432 is the coordinator; run citus-ha reconcile --promoted cn2:5432',
+      'group 0: cn:5432: it does not answer, and cn2:5432 is the coordinator; next: citus-ha reconcile --promoted cn2:5432',
     ])
   })
 
@@ -116,12 +116,15 @@ describe('what would be learnt anew', () => {
       'a change in doubt',
       [worker('w1', 1, { prepared: ['citus_ha_x'] })],
       {},
-      /^w1:5432: a change is in doubt there; run: citus-ha recover/,
+      /^w1:5432: a change is in doubt there; next: citus-ha recover$/,
     ],
   ]
   it.each(REFUSED)('is refused for %s', (_, others, cn, why) => {
     const { refusals } = learn(coordinator(cn), ...others, worker('w2', 2))
     expect(refusals).toHaveLength(1)
     expect(refusals[0]).toMatch(why)
+    expect(refusals[0]).toMatch(
+      /; next: (?:citus-ha (?:doctor|recover|reconcile|relearn|status)\b|pg_ctl stop -m fast -D DATA_DIRECTORY)/,
+    )
   })
 })

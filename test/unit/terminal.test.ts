@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { COMMANDS } from '../../src/cli/commands.ts'
+import { fittedHelp } from '../../src/cli/help.ts'
 import { exitCodeOfInterruption, Interrupted, unlessInterrupted } from '../../src/cli/interrupted.ts'
 import { type ColorMode, hasColors, heightFor, inLocale, printJson, widthFor } from '../../src/cli/io.ts'
 import { isUtf8 } from '../../src/cli/locale.ts'
 import { commonEnd } from '../../src/cli/names.ts'
+import { run } from '../../src/cli/program.ts'
 import { inTable, widthOf } from '../../src/cli/table.ts'
 import type { Environment } from '../../src/config/url.ts'
 import { plannedText } from '../../src/model/outcome.ts'
@@ -79,6 +82,48 @@ describe('room', () => {
     expect(widthFor(sink(isTTY, columns), env)).toBe(width)
   })
 
+  test('a help text: paragraphs and codes are wrapped, commands to copy are not', () => {
+    const first =
+      'Refused while a watcher runs, a change or a switchover is running or unresolved, a fence is'
+    const command = '  citus-ha uninstall --config citus-ha.yaml --user postgres --dry-run'
+    const text = [
+      first,
+      'held.',
+      'Exit codes:',
+      '  5      committed, but not yet verified on every node',
+      '',
+      command,
+    ]
+    expect(fittedHelp(text.join('\n'), 50).split('\n')).toEqual([
+      'Refused while a watcher runs, a change or a',
+      'switchover is running or unresolved, a fence is',
+      'held.',
+      'Exit codes:',
+      '  5      committed, but not yet verified on every',
+      '         node',
+      '',
+      command,
+    ])
+    expect(fittedHelp(text.join('\n'), null)).toBe(text.join('\n'))
+  })
+
+  test.each([60, 80, 120, 300])('each command’s help on %i columns', async (columns) => {
+    const stdout: string[] = []
+    const io = {
+      stdout: { write: (line: string) => stdout.push(line), isTTY: true, columns },
+      stderr: { write: () => true },
+      env: { LANG: 'C.UTF-8' },
+      signal: new AbortController().signal,
+    }
+    for (const { name } of COMMANDS) await run([name, '--help'], io)
+    const long = stdout
+      .join('')
+      .split('\n')
+      // Commands to copy stay whole.
+      .filter((line) => widthOf(line) > Math.max(columns, 80) && !line.includes('citus-ha '))
+    expect(long).toEqual([])
+  })
+
   test('lines', () => {
     expect(heightFor(sink(true, 80), {})).toBe(50)
     expect(heightFor(sink(true, 80), { LINES: '20' })).toBe(20)
@@ -122,25 +167,26 @@ describe('room', () => {
 })
 
 describe('an interruption', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)(
-    '%s gives up what has only looked, and nothing else',
-    async (signal) => {
-      const stop = new AbortController()
-      const never = new Promise<string>(() => undefined)
-      const given = unlessInterrupted(never, stop.signal, () => true)
-      let resolve: (text: string) => void = () => undefined
-      const change = new Promise<string>((made) => {
-        resolve = made
-      })
-      const kept = unlessInterrupted(change, stop.signal, () => false)
-      const reason = new Interrupted(signal)
-      stop.abort(reason)
-      await expect(given).rejects.toBe(reason)
-      resolve('made')
-      expect(await kept).toBe('made')
-      expect(exitCodeOfInterruption(stop.signal)).toBe(signal === 'SIGINT' ? 130 : 143)
-    },
-  )
+  test.each([
+    ['SIGHUP', 129],
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s gives up what has only looked, and nothing else', async (signal, code) => {
+    const stop = new AbortController()
+    const never = new Promise<string>(() => undefined)
+    const given = unlessInterrupted(never, stop.signal, () => true)
+    let resolve: (text: string) => void = () => undefined
+    const change = new Promise<string>((made) => {
+      resolve = made
+    })
+    const kept = unlessInterrupted(change, stop.signal, () => false)
+    const reason = new Interrupted(signal)
+    stop.abort(reason)
+    await expect(given).rejects.toBe(reason)
+    resolve('made')
+    expect(await kept).toBe('made')
+    expect(exitCodeOfInterruption(stop.signal)).toBe(code)
+  })
 })
 
 const row = { group: 1, nodeid: 2, from: 'a:1', to: 'b:1', kind: 'primary-moved', why: '' } as const

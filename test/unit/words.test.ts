@@ -108,3 +108,58 @@ describe('messages for people', () => {
     for (const [, instead] of INSTEAD) expect(page).toContain(instead)
   })
 })
+
+test('errors that functions of the schema raise have none of the words that docs/style.md replaces', async () => {
+  const directory = new URL('../../sql/functions/', import.meta.url)
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql'))
+  const raised = await Promise.all(
+    names.map(async (name) =>
+      [...(await readFile(new URL(name, directory), 'utf8')).matchAll(/RAISE EXCEPTION '([^']*)'/g)].map(
+        ([, text = '']) => `${name}: ${text}`,
+      ),
+    ),
+  )
+  expect(raised.flat().length).toBeGreaterThan(20)
+  expect(raised.flat().filter((text) => INSTEAD.some(([word]) => word.test(text)))).toEqual([])
+})
+
+describe('pages', () => {
+  const ROOT = new URL('../../', import.meta.url)
+  /** What a page may say that a message may not: a machine is what a program runs on, and an apostrophe may be straight. */
+  const NOT_HERE = ['is still running', 'the apostrophe ’']
+  const FOR_PAGES = INSTEAD.filter(([, instead]) => !NOT_HERE.includes(instead))
+  /** Lines that name a test, an alert or a code by its name. */
+  const NAMES = /-told|nobodyleads|^### |\(in the code\)/
+
+  const blank = (text: string) => text.replace(/[^\n]/g, ' ')
+  const flawsOf = (page: string, name: string): string[] =>
+    page
+      .replace(/```.*?```/gs, blank)
+      .replace(/`[^`\n]*`|"[^"\n]*"/g, blank)
+      .split('\n')
+      .flatMap((line, i) =>
+        FOR_PAGES.filter(([word]) => word.test(line) && !NAMES.test(line)).map(
+          ([word, instead]) => `${name}:${i + 1}: “${word.exec(line)?.[0]}”: write ${instead}`,
+        ),
+      )
+
+  test.each([
+    ['Whoever carries it out', 1],
+    ['`nobody` has a shell', 0],
+    ['"wakes nobody when it commits"', 0],
+  ])('%s has %i words that docs/style.md replaces', (page, flaws) => {
+    expect(flawsOf(page, 'a.md')).toHaveLength(flaws)
+  })
+
+  test('have none of the words that docs/style.md replaces', async () => {
+    const inDocs = (await readdir(new URL('docs/', ROOT), { recursive: true }))
+      .filter((name) => name.endsWith('.md') && name !== 'style.md')
+      .map((name) => `docs/${name}`)
+    expect(inDocs.length).toBeGreaterThan(30)
+    const names = [...inDocs, 'README.md', 'CONTRIBUTING.md', 'SECURITY.md']
+    const flaws = await Promise.all(
+      names.map(async (name) => flawsOf(await readFile(new URL(name, ROOT), 'utf8'), name)),
+    )
+    expect(flaws.flat().sort()).toEqual([])
+  })
+})

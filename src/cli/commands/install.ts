@@ -10,6 +10,7 @@ import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
 import { Clock } from '../../walk/clock.ts'
+import { eachDatabase } from '../../walk/each-database.ts'
 import { allowedOf, installOne, ownNodes, recordProofs } from '../../walk/install.ts'
 import { installHere } from '../../walk/install-here.ts'
 import { observe, type View, view } from '../../walk/look.ts'
@@ -67,7 +68,7 @@ export function installCommand(command: Command, io: Io, exit: (code: number) =>
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(async (options: InstallOptions) => {
-      if (options.local) return await installLocally(options, io)
+      if (options.local) return exit(await installLocally(options, io))
       const found = await withCluster({ ...options, login: options }, io, async (session) => {
         const done: Done[] = []
         for (const database of await databasesOf(session))
@@ -167,13 +168,13 @@ async function installDatabase(session: Session, options: InstallOptions, io: Io
   return { database, parts, dryRun, recorded, left, warnings }
 }
 
-/** On the one server at the socket; nothing is known of the others but their rows. */
-async function installLocally(options: InstallOptions, io: Io): Promise<void> {
+/** On the one server at the socket; nothing is known of the others but their rows. @returns the exit code */
+async function installLocally(options: InstallOptions, io: Io): Promise<number> {
   const dryRun = options.dryRun === true
   const order = { role: options.role, switchover: options.switchover ? 'grant' : 'leave' } as const
-  const databases = await withLocal(options, io, async ({ config, access, look }) => {
-    const done: object[] = []
-    for (const each of await look()) {
+  const { done, failed, exitCode } = await withLocal(options, io, async ({ config, access, look }) => {
+    const tell = (_: string, line: string) => void io.stderr.write(`citus-ha: ${plain(line)}\n`)
+    return await eachDatabase({ all: await look(), signal: io.signal, failed: tell }, async (each) => {
       const { node, database } = each
       const request = requestOf({ config, access, database }, io)
       const installing = installHere(access, each, request, order, dryRun ? 'rehearse' : 'install')
@@ -184,17 +185,21 @@ async function installLocally(options: InstallOptions, io: Io): Promise<void> {
         }),
       )
       const parts = [{ node, database, proofs: [], ...prepared }]
-      const document = documentOf({ database, parts, dryRun, recorded: [], left: [], warnings: [] })
-      done.push({ ...document, others: stillTo(each) })
-      if (options.json) continue
+      const others = stillTo(each)
+      const warnings = node.retired ? [RETIRED] : []
       const where = `${formatAddress(node.address)}, database ${database}`
-      for (const line of [...linesOf(prepared, options, dryRun), ...stillLines(stillTo(each))])
-        io.stdout.write(`${plain(`${where}: ${line}`)}\n`)
-    }
-    return done
+      if (!options.json)
+        for (const line of [...linesOf(prepared, options, dryRun), ...stillLines(others), ...warnings])
+          io.stdout.write(`${plain(`${where}: ${line}`)}\n`)
+      return { ...documentOf({ database, parts, dryRun, recorded: [], left: [], warnings }), others }
+    })
   })
-  if (options.json) printJson(io, { exitCode: 0, databases })
+  if (options.json) printJson(io, { exitCode, databases: [...done, ...failed] })
+  return exitCode
 }
+
+const RETIRED =
+  'another server has replaced this one as its group’s primary: run the same command on the machine of that one (SELECT * FROM citus_ha.retired names it)'
 
 function leftOut(seen: View): Done['left'] {
   return seen.diagnoses

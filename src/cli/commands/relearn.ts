@@ -6,6 +6,7 @@ import { Clock } from '../../walk/clock.ts'
 import { lookToRelearn, relearn } from '../../walk/relearn.ts'
 import {
   addClusterOptions,
+  asTyped,
   type ClusterOptions,
   databasesOf,
   requestOf,
@@ -13,8 +14,9 @@ import {
   withCluster,
 } from '../cluster.ts'
 import { type Io, plain, printJson } from '../io.ts'
+import { addLoginOptions, type Login } from '../login.ts'
 
-interface RelearnOptions extends ClusterOptions {
+interface RelearnOptions extends ClusterOptions, Login {
   readonly dryRun?: boolean
   readonly yes?: boolean
   readonly json?: boolean
@@ -26,11 +28,11 @@ clone of it. The records of the old servers are replaced, so a server that lacks
 Exit codes: 0 recorded, or nothing to record; 3 refused (the output says why); 4 a node blocked it.
 
 Examples:
-  citus-ha relearn --coordinator postgres://postgres@cn1.example/app --dry-run
-  citus-ha relearn --coordinator postgres://postgres@cn1.example/app --yes`
+  citus-ha relearn --config citus-ha.yaml --user postgres --dry-run
+  citus-ha relearn --config citus-ha.yaml --user postgres`
 
 export function relearnCommand(command: Command, io: Io, exit: (code: number) => void): void {
-  addClusterOptions(command)
+  addLoginOptions(addClusterOptions(command))
     .option('--dry-run', 'show what would be recorded; change nothing')
     .option('--yes', 'do not ask')
     .option('--json', 'one JSON document on stdout')
@@ -38,11 +40,16 @@ export function relearnCommand(command: Command, io: Io, exit: (code: number) =>
     .action(async (options: RelearnOptions) => {
       if (!(options.yes || options.dryRun || io.ask))
         throw new CitusHaError('usage', 'there is no terminal to ask for confirmation: give --yes')
-      const lines = await withCluster(options, io, (session) => everywhere(session, options, io), 'person')
+      const lines = await withCluster(
+        { ...options, login: options },
+        io,
+        (session) => everywhere(session, options, io),
+        'person',
+      )
       const exitCode = Math.max(...lines.map(({ outcome }) => EXIT_CODES[outcome]))
       exit(exitCode)
       if (options.json) printJson(io, { exitCode, databases: lines })
-      else for (const line of lines) io.stdout.write(render(line))
+      else for (const line of lines) io.stdout.write(render(line, asTyped(options)))
     })
 }
 
@@ -100,8 +107,11 @@ const SAYS: Readonly<Record<Line['outcome'], string>> = {
   'not confirmed': 'not confirmed; nothing was changed',
 }
 
-function render({ database, outcome, nodes, changes, refusals }: Line): string {
+function render(
+  { database, outcome, nodes, changes, refusals }: Line,
+  typed: (text: string) => string,
+): string {
   const where = outcome === 'learnt' || outcome === 'planned' ? ` ${nodes.join(', ')}` : ''
-  const told = [...changes, ...refusals].map((line) => `  ${plain(line)}`)
+  const told = [...changes, ...refusals.map(typed)].map((line) => `  ${plain(line)}`)
   return `${[`${database}: ${SAYS[outcome]}${where}`, ...told].join('\n')}\n`
 }

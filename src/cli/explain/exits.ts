@@ -30,7 +30,7 @@ export const EXIT_EXPLANATIONS: Readonly<Record<(typeof EXIT_CODES)[number][0], 
   },
   3: {
     meanwhile:
-      'The primary of the group that is named was not changed; other groups were changed if they needed it. `status`: it found a problem; `doctor`: it found an error; `switchover`, `uninstall`, `relearn`: nothing was changed; `install`: a group was left out.',
+      'The primary of the group that is named was not changed; other groups were changed if they needed it. Two servers that both take writes are refused also by the run that retires the old one of them; the next run ends with 0, and a warning if clients still write there. `status`: it found a problem; `doctor`: it found an error; `switchover`, `uninstall`, `relearn`: nothing was changed; `install`: a group was left out.',
     todo: ['read the explanation of the rule or check that the message names: `citus-ha explain D…`'],
     page: `${RUNBOOKS}#refused`,
   },
@@ -53,6 +53,14 @@ export const EXIT_EXPLANATIONS: Readonly<Record<(typeof EXIT_CODES)[number][0], 
       'if an old primary is not fenced, stop it; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
     ],
     page: `${RUNBOOKS}#a-copy-differs`,
+  },
+  129: {
+    meanwhile: 'A running change is first finished or rolled back, and then its own exit code counts.',
+    todo: [
+      'see the state: `citus-ha status`',
+      'run the same command again, in `tmux` or `screen` if the connection may break',
+    ],
+    page: COMMANDS,
   },
   130: {
     meanwhile: 'A running change is first finished or rolled back, and then its own exit code counts.',

@@ -20,7 +20,12 @@ export const NAME_CHECKS: readonly Check[] = [
       const rows = catalogOf(facts)
       // On another port it leads nowhere, which the nodes say themselves; a cluster on one machine may well call itself so.
       const others = (row: CatalogRow) =>
-        rows.filter((each) => !LOOPBACK.test(each.address.host) && each.address.port === row.address.port)
+        rows.filter(
+          (each) =>
+            !LOOPBACK.test(each.address.host) &&
+            each.address.port === row.address.port &&
+            !isLent(facts, each),
+        )
       return rows
         .filter((row) => LOOPBACK.test(row.address.host) && others(row).length > 0 && !isLent(facts, row))
         .map((row) => ({

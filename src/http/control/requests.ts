@@ -1,5 +1,8 @@
 import { z } from 'zod'
 import { parseDuration } from '../../config/duration.ts'
+import { messageOf } from '../../config/problems.ts'
+import { similarTo } from '../../config/similar.ts'
+import { CitusHaError } from '../../model/failure.ts'
 import { parseAddress } from '../../model/node.ts'
 
 /** What may be asked, field by field; a field that is not named here is refused. */
@@ -30,7 +33,11 @@ const node = z
 
 const groupNumber = z.int().min(0).max(999_999_999)
 const group = groupNumber.meta({ description: 'Citus’s groupid.' })
-const database = z.string().min(1).max(63).meta({ description: 'Default: every database that is watched.' })
+const database = z
+  .string()
+  .min(1, 'expected a name')
+  .max(63)
+  .meta({ description: 'Default: every database that is watched.' })
 const wait = duration.meta({
   description: 'How long to wait for a promotion that is still running. Default: 10s.',
 })
@@ -125,14 +132,29 @@ export const groupPath = z.strictObject({
     .meta({ description: 'Citus’s groupid.', examples: ['1'] }),
 })
 
-/** The first thing that is wrong, in one line that shows nothing of what was given. */
-export function lineOf({ issues }: z.ZodError): string {
-  const [issue] = issues
-  if (!issue) return 'invalid value'
-  const at = issue.path.map(String).join('.')
+/**
+ * Checks what was sent.
+ * @throws CitusHaError with the first thing that is wrong, in one line that shows nothing of what was given
+ */
+export function read<Schema extends z.ZodObject>(schema: Schema, given: unknown): z.output<Schema> {
+  const result = schema.safeParse(given, { reportInput: true })
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new CitusHaError('usage', issue ? lineOf(issue, Object.keys(schema.shape)) : 'invalid value')
+}
+
+function lineOf(issue: z.core.$ZodIssue, fields: readonly string[]): string {
   if (issue.code === 'unrecognized_keys') {
     const keys = issue.keys.map((key) => JSON.stringify(key).slice(0, 66)).join(', ')
-    return `${at === '' ? '' : `${at}: `}unknown field ${keys}`
+    const meant = issue.keys.map((key) => similarTo(key, fields)).find((field) => field !== null)
+    return `unknown field ${keys}${meant ? `; did you mean "${meant}"?` : ''}`
   }
-  return at === '' ? issue.message : `${at}: ${issue.message}`
+  return [...issue.path.map(String), messageOf(issue)].join(': ')
+}
+
+/** @returns the field that JSON without nested objects has twice: one reader takes the first, another one the last */
+export function repeatedField(text: string): string | null {
+  const fields = [...text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?/g)].filter(([, , colon]) => colon)
+  const names = fields.map(([, name = '""']) => String(JSON.parse(name)))
+  return names.find((name, i) => names.indexOf(name) !== i) ?? null
 }

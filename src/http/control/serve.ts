@@ -1,19 +1,18 @@
 import { createSecureContext } from 'node:tls'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { z } from 'zod'
 import { type Control, type ControlTls, tokenProblem } from '../../config/control.ts'
 import { readGiven, whyUnreadable } from '../../config/read-file.ts'
 import { readSecret } from '../../config/secret-file.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import type { HostPort } from '../../model/node.ts'
 import type { WatchEvent } from '../../watch/event.ts'
-import { answer, type Listener, openListener, type TlsMaterial } from '../listener.ts'
+import { answer, type Listener, openListener, RefusedRequest, type TlsMaterial } from '../listener.ts'
 import type { ControlActions } from './actions.ts'
 import { ENDPOINTS, type Endpoint } from './endpoints.ts'
 import { failedOrder } from './failures.ts'
 import { callerOf, guardBy } from './guard.ts'
 import { openApi } from './openapi.ts'
-import { lineOf, nothing } from './requests.ts'
+import { nothing, read, repeatedField } from './requests.ts'
 import { ControlStreams } from './streams.ts'
 
 export interface ControlOptions {
@@ -55,7 +54,15 @@ export async function serveControl(options: ControlOptions): Promise<ControlList
     silenceMs: 0,
     ...(tls && { tls }),
     routes: async (app) => {
-      await app.register(fastifyRateLimit, { max: CALLS_A_MINUTE, timeWindow: '1 minute' })
+      await app.register(fastifyRateLimit, {
+        max: CALLS_A_MINUTE,
+        timeWindow: '1 minute',
+        errorResponseBuilder: (_, { after }) =>
+          new RefusedRequest(
+            429,
+            `more than ${CALLS_A_MINUTE} calls within a minute: call again in ${after}`,
+          ),
+      })
       takeJsonAlone(app)
       for (const endpoint of ENDPOINTS) addEndpoint(app, endpoint, options)
       addOthers(app, options, streams)
@@ -103,8 +110,14 @@ function takeJsonAlone(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, {})
-    else void parse(request, String(body), done)
+    const text = String(body)
+    if (text === '') return done(null, {})
+    void parse(request, text, (error, value) => {
+      const repeated = error ? null : repeatedField(text)
+      if (repeated === null) return done(error, value)
+      const name = JSON.stringify(repeated).slice(0, 66)
+      done(new RefusedRequest(400, `field ${name} is given twice`))
+    })
   })
 }
 
@@ -118,7 +131,7 @@ function addEndpoint(app: FastifyInstance, endpoint: Endpoint, options: ControlO
       const given = {
         parameters: read(parameters, request.params),
         query: read(query, request.query),
-        body: read(body ?? nothing, request.body ?? {}),
+        body: read(body ?? nothing, request.body === undefined ? {} : request.body),
       }
       return await run(given, { actions, caller })
     })
@@ -149,13 +162,6 @@ async function outcomeOf(work: () => Promise<object>): Promise<Outcome> {
 function wordOf(status: number, document: object): string {
   if ('error' in document) return `${status}: ${document.error}`
   return 'outcome' in document ? String(document.outcome) : 'done'
-}
-
-/** @throws CitusHaError in one line */
-function read<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
-  const result = schema.safeParse(given)
-  if (result.success) return result.data
-  throw new CitusHaError('usage', lineOf(result.error))
 }
 
 function addOthers(app: FastifyInstance, { version }: ControlOptions, streams: ControlStreams): void {
