@@ -303,7 +303,10 @@ class Run {
       }
       await side.demoted(() => runCommand(demoteCommand, side.move, COMMAND_MS))
     } catch (error) {
-      this.#warnings.push(`${at} could not be demoted: ${messageOf(error)}`)
+      // A command that stops it by itself, as that of an HA tool, leaves it with what was set before the promotion.
+      this.#warnings.push(
+        `${at} could not be demoted: ${messageOf(error)}; if it returns as a standby without pg_rewind or pg_basebackup, it stays read-only even when it is promoted: citus-ha doctor (H150) then says how to reset that`,
+      )
     }
   }
 
