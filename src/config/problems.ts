@@ -66,11 +66,11 @@ function linesOf(issue: Issue, tree: SchemaNode | null, file: string, override: 
   return [typeof blamed === 'string' ? `${blamed}: ${messageOf(issue)}` : line(issue.path, messageOf(issue))]
 }
 
-/** A key of the same place that is written much like it; else those of the same name elsewhere. */
+/** A key of the same place that is written much like it; else those of the same name elsewhere, or of one much like it. */
 function meant(tree: SchemaNode | null, path: readonly PropertyKey[], key: string): string {
   if (tree === null) return ''
   const here = similarTo(key, Object.keys(nodeAt(tree, path)?.properties ?? {}))
-  const meant = here === null ? pathsTo(tree, bare(key)) : [here]
+  const meant = here === null ? elsewhere(tree, key) : [here]
   return meant.length === 0 ? '' : `; did you mean ${meant.join(' or ')}?`
 }
 
@@ -81,6 +81,17 @@ function nodeAt(tree: SchemaNode, path: readonly PropertyKey[]): SchemaNode | un
     const named = properties && Object.hasOwn(properties, key) ? properties[String(key)] : undefined
     return named ?? (typeof additionalProperties === 'object' ? additionalProperties : undefined)
   }, tree)
+}
+
+function elsewhere(tree: SchemaNode, key: string): string[] {
+  const same = pathsTo(tree, bare(key))
+  const near = same.length === 0 ? similarTo(key, namesIn(tree)) : null
+  return near === null ? same : pathsTo(tree, bare(near))
+}
+
+function namesIn({ properties = {}, items }: SchemaNode): string[] {
+  const below = Object.entries(properties).flatMap(([name, node]) => [name, ...namesIn(node)])
+  return [...below, ...(items ? namesIn(items) : [])]
 }
 
 function pathsTo({ properties = {}, items }: SchemaNode, wanted: string): string[] {

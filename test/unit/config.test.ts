@@ -251,6 +251,8 @@ describe('what is wrong is said in one line', () => {
     ['lock_timeout: 1s', 'lock_timeout: unknown key; did you mean apply.lockTimeout?'],
     ['timeout: 1s', 'timeout: unknown key; did you mean detect.timeout or notify.timeout?'],
     ['connection: { pasword: 1 }', 'connection.pasword: unknown key; did you mean password?'],
+    ['pasword: x', 'pasword: unknown key; did you mean connection.password?'],
+    ['lisen: x', 'lisen: unknown key; did you mean http.listen or control.listen?'],
     ['connection: { password: 12345 }', 'connection.password: expected text, got a number: put it in quotes'],
     ['connection: { user: true }', 'connection.user: expected text, got true: put it in quotes'],
     [
