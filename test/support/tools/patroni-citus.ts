@@ -9,7 +9,8 @@ import { Scenario } from '../scenario.ts'
 import { Etcd } from './etcd.ts'
 import { killServer, put, Tool, tell, type Workshop, workshopIn } from './process.ts'
 
-const SCOPE = 'shop'
+/** Whether Patroni's section `citus` is on: then it writes `pg_dist_node`; else each group is a Patroni cluster by itself. */
+export type PatroniMode = 'with its Citus mode' | 'without its Citus mode'
 
 /** Where Patroni's programs are, if not on the PATH: of a release that is not this system's. */
 export const PATRONI_BINDIR = process.env.CITUS_HA_PATRONI_BINDIR ?? '/usr/bin'
@@ -30,22 +31,24 @@ interface Member {
   readonly file: string
 }
 
-/** A Citus cluster of six servers whose `pg_dist_node` Patroni writes: its `citus:` section is on in every group. */
+/** A Citus cluster of six servers, two a group, that Patroni manages. */
 export class PatroniCitus {
   readonly scenario: Scenario
   readonly shop: Workshop
   readonly #ports = new PortPool()
   readonly #members: Member[] = []
   readonly #running = new Map<Server, Tool>()
+  readonly #isCitus: boolean
   #etcd: Etcd | null = null
 
-  private constructor(scenario: Scenario, shop: Workshop) {
+  private constructor(scenario: Scenario, shop: Workshop, mode: PatroniMode) {
     this.scenario = scenario
     this.shop = shop
+    this.#isCitus = mode === 'with its Citus mode'
   }
 
   /** Hands the running servers over to Patroni, and waits until it leads every group and has its standbys stream. */
-  static async start(): Promise<PatroniCitus> {
+  static async start(mode: PatroniMode = 'with its Citus mode'): Promise<PatroniCitus> {
     const scenario = await Scenario.start({
       workers: [{ standbys: [{}] }, { standbys: [{}] }],
       coordinatorStandbys: [{ kind: 'standby' }],
@@ -53,7 +56,7 @@ export class PatroniCitus {
     })
     const { cluster } = scenario
     const shop = await workshopIn(cluster.directory, [PATRONI_BINDIR, cluster.binaries.bindir])
-    const patroni = new PatroniCitus(scenario, shop)
+    const patroni = new PatroniCitus(scenario, shop, mode)
     try {
       await patroni.#takeOver()
       return patroni
@@ -71,7 +74,8 @@ export class PatroniCitus {
       ...cluster.workers.map(({ primary, standbys }) => [primary, ...standbys]),
     ]
     for (const [group, servers] of groups.entries()) {
-      await this.#etcd.put(`/service/${SCOPE}/${group}/config`, JSON.stringify(dynamic))
+      const key = this.#isCitus ? `${this.#scope(group)}/${group}` : this.#scope(group)
+      await this.#etcd.put(`/service/${key}/config`, JSON.stringify(dynamic))
       for (const server of servers) this.#members.push(await this.#configure(server, group))
     }
     for (const { server } of [...this.#members].reverse()) await server.stop()
@@ -90,9 +94,9 @@ export class PatroniCitus {
     const superuser = { username: 'postgres' }
     const address = `127.0.0.1:${server.port}`
     const text = stringify({
-      scope: SCOPE,
+      scope: this.#scope(group),
       name: server.name,
-      citus: { group, database: cluster.database },
+      ...(this.#isCitus && { citus: { group, database: cluster.database } }),
       etcd3: { host: `127.0.0.1:${this.#etcd?.port}` },
       restapi: { listen: rest, connect_address: rest },
       postgresql: {
@@ -137,9 +141,22 @@ export class PatroniCitus {
 
   /** `patronictl switchover`. It returns when the new primary leads. */
   async switchover(from: Server, to: Server): Promise<void> {
-    const { file, group } = this.#member(to)
-    const who = ['--group', String(group), '--leader', from.name, '--candidate', to.name]
-    await tell(this.shop, 'patronictl', '-c', file, 'switchover', SCOPE, ...who, '--force')
+    await this.#patronictl(to, 'switchover', '--leader', from.name, '--candidate', to.name)
+  }
+
+  /** `patronictl restart` of a server, which keeps its role. */
+  async restart(server: Server): Promise<void> {
+    await this.#patronictl(server, 'restart', server.name)
+  }
+
+  async #patronictl(server: Server, command: string, ...args: readonly string[]): Promise<void> {
+    const { file, group } = this.#member(server)
+    const of = this.#isCitus ? ['--group', String(group)] : []
+    await tell(this.shop, 'patronictl', '-c', file, command, this.#scope(group), ...of, ...args, '--force')
+  }
+
+  #scope(group: number): string {
+    return this.#isCitus ? 'shop' : `shop-${group}`
   }
 
   /** Patroni and its server at once, as with the machine. */
