@@ -60,7 +60,7 @@ describe.skipIf(!upgrades)('a cluster that pg_upgrade has made anew', () => {
     const role = await scenario.run('relearn', '--yes')
     expect(role).toMatchObject({
       exitCode: 3,
-      stdout: expect.stringContaining('connect as one, for example postgres'),
+      stdout: expect.stringContaining('relearn needs a superuser there; next: citus-ha relearn'),
     })
     const dry = await relearn('--dry-run')
     expect(dry.exitCode, dry.stdout).toBe(0)
