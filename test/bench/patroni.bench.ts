@@ -1,10 +1,10 @@
 import { cpus, loadavg } from 'node:os'
-import { afterAll, beforeAll, it } from 'vitest'
+import { afterAll, beforeAll, describe, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { keysOf, shareOf, standin } from '../support/clients.ts'
 import { client } from '../support/scenario.ts'
-import { PatroniCitus, patroniVersion } from '../support/tools/patroni-citus.ts'
+import { PatroniCitus, type PatroniMode, patroniVersion } from '../support/tools/patroni-citus.ts'
 import { installed } from '../support/tools/process.ts'
 import { SteadyWriter } from '../support/tools/writer.ts'
 import { WatchProcess } from '../support/watch-process.ts'
@@ -19,12 +19,6 @@ const present = !standin && version !== null && (await installed('Patroni', ['et
 
 let patroni: PatroniCitus
 const server = (name: string): Server => patroni.scenario.cluster.server(name)
-beforeAll(async () => {
-  if (present) patroni = await PatroniCitus.start()
-})
-afterAll(async () => {
-  await patroni?.stop()
-})
 
 /** Milliseconds after the promotion, each by a session of its own on that node; and what clients noticed. */
 interface Seen {
@@ -133,23 +127,41 @@ async function beside(apply: object, pair: readonly [Server, Server]): Promise<S
   }
 }
 
-const ARMS: Readonly<Record<string, (pair: readonly [Server, Server]) => Promise<Seen>>> = {
-  alone: (pair) => switchover(...pair),
-  'citus-ha watch beside it': (pair) => beside({}, pair),
-  'the same, apply.force: 0s': (pair) => beside({ force: '0s' }, pair),
-}
+type Arm = (pair: readonly [Server, Server]) => Promise<Seen>
 
-it.skipIf(!present)('a switchover by Patroni’s Citus mode, alone and with a watcher beside it', async () => {
-  const pair: [Server, Server] = [server('worker-1'), server('worker-1-standby')]
-  const seen = new Map<string, Seen[]>(Object.keys(ARMS).map((arm) => [arm, []]))
-  for (let n = 0; n < REPETITIONS; n++)
-    for (const [arm, run] of Object.entries(ARMS)) {
-      seen.get(arm)?.push(await run(pair))
-      pair.reverse()
-    }
-  const load = loadavg()[0]?.toFixed(1)
-  process.stdout.write(
-    `\n${patroni.scenario.cluster.describe()}; Patroni ${version?.join('.')}; ${REPETITIONS} each; 2 writers; ${cpus().length} cores, load ${load}\n\n`,
-  )
-  for (const [arm, all] of seen) process.stdout.write(table(arm, all))
+const MODES: readonly { readonly mode: PatroniMode; readonly arms: Readonly<Record<string, Arm>> }[] = [
+  {
+    mode: 'with its Citus mode',
+    arms: {
+      alone: (pair) => switchover(...pair),
+      'citus-ha watch beside it': (pair) => beside({}, pair),
+      'the same, apply.force: 0s': (pair) => beside({ force: '0s' }, pair),
+    },
+  },
+  { mode: 'without its Citus mode', arms: { 'citus-ha watch instead of it': (pair) => beside({}, pair) } },
+]
+
+describe.skipIf(!present).each(MODES)('a switchover by Patroni $mode', ({ mode, arms }) => {
+  beforeAll(async () => {
+    patroni = await PatroniCitus.start(mode)
+  })
+  afterAll(async () => {
+    await patroni?.stop()
+  })
+
+  it('under inserts through two nodes', async () => {
+    const pair: [Server, Server] = [server('worker-1'), server('worker-1-standby')]
+    const seen = new Map<string, Seen[]>(Object.keys(arms).map((arm) => [arm, []]))
+    for (let n = 0; n < REPETITIONS; n++)
+      for (const [arm, run] of Object.entries(arms)) {
+        seen.get(arm)?.push(await run(pair))
+        pair.reverse()
+      }
+    const load = loadavg()[0]?.toFixed(1)
+    const { cluster } = patroni.scenario
+    process.stdout.write(
+      `\n${cluster.describe()}; Patroni ${version?.join('.')} ${mode}; ${REPETITIONS} each; ${cpus().length} cores, load ${load}\n\n`,
+    )
+    for (const [arm, all] of seen) process.stdout.write(table(arm, all))
+  })
 })
