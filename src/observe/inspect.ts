@@ -64,8 +64,7 @@ async function inspectOn(
     session: settings,
     clock: await clockOf(session),
     prepared: await look('probe/prepared', preparedRow),
-    attached: await look('probe/attached', attachedRow),
-    managers: await look('probe/managers', managersRow),
+    ...(await attachedTo(session)),
     daemons: await look('probe/daemons', daemonsRow),
     slots: await look('probe/slots', slotsRow),
     missingRights: usable
@@ -92,6 +91,13 @@ async function lookAt<T>(
   } catch (error) {
     return { kind: 'unseen', why: messageOf(error) }
   }
+}
+
+async function attachedTo(session: SessionLike): Promise<Pick<Inspection, 'attached' | 'managers'>> {
+  const seen = await lookAt(session, 'probe/attached', attachedRow)
+  if (seen.kind === 'unseen') return { attached: seen, managers: seen }
+  const { standbys, managers } = seen.value
+  return { attached: { kind: 'seen', value: standbys }, managers: { kind: 'seen', value: managers } }
 }
 
 async function clockOf(session: SessionLike): Promise<Inspection['clock']> {
@@ -152,10 +158,6 @@ const settingsRow = z
   })
   .transform(({ has_pools, ...rest }) => ({ ...rest, hasPools: has_pools }))
 
-const managersRow = z
-  .object({ programs: z.array(z.enum(['Patroni', 'pg_auto_failover'])) })
-  .transform(({ programs }) => programs)
-
 const preparedRow = z
   .object({
     in_use: z.number().int(),
@@ -181,10 +183,15 @@ const preparedRow = z
 const attachedRow = z
   .object({
     standbys: z.array(z.object({ application_name: z.string(), client_host: z.string().nullable() })),
+    managers: z.array(z.enum(['Patroni', 'pg_auto_failover'])),
   })
-  .transform(({ standbys }) =>
-    standbys.map((each) => ({ applicationName: each.application_name, clientHost: each.client_host })),
-  )
+  .transform(({ standbys, managers }) => ({
+    managers,
+    standbys: standbys.map((each) => ({
+      applicationName: each.application_name,
+      clientHost: each.client_host,
+    })),
+  }))
 
 const daemonsRow = z
   .object({

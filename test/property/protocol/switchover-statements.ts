@@ -36,7 +36,10 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
     "SELECT pg_catalog.current_setting('max_prepared_transactions')",
     ({ data }) => [{ free: 100 - data.prepared.size }],
   ],
-  ["SELECT coalesce(jsonb_agg(jsonb_build_object('application_name'", () => [{ standbys: [] }]],
+  [
+    "SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('application_name'",
+    () => [{ standbys: [], managers: [] }],
+  ],
   [
     "SELECT coalesce(jsonb_agg(jsonb_build_object(\n                  'name', a.application_name",
     () => [{ daemons: [] }],
