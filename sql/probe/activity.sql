@@ -3,7 +3,8 @@
 -- A watcher that does not lead asks for the lead in its last statement; in a comment each says who it is (src/watch/leadership.ts).
 -- Of fences: a group to whose every shard that session keeps the writers from coming (Citus's shard-metadata locks: objsubid
 -- 4 by shard, 8 by index and colocation group).
--- Patroni gives the sessions of its Citus mode, and no others, the name "Patroni citus" (patroni/postgresql/mpp/citus.py).
+-- Patroni gives the sessions of its Citus mode, and no others, the name "Patroni citus" (patroni/postgresql/mpp/citus.py). They are
+-- a superuser's: any client may have that name.
 -- Parameters: none. Privileges: pg_read_all_stats for sessions of other roles; EXECUTE on citus_ha.rewrite is asked about.
 WITH held AS (
   SELECT l.pid, l.locktype, l.relation, l.mode, l.objsubid, l.classid::bigint AS class, l.objid::bigint AS object
@@ -23,11 +24,12 @@ WITH held AS (
          to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
          coalesce(m.leads, false) AS leads, coalesce(m.changes, false) AS changes, coalesce(m.fences, false) AS fences,
          coalesce(a.query LIKE 'SELECT citus_ha.take_lead()%' AND a.xact_start IS NOT NULL, false) AS asks,
-         CASE a.application_name WHEN 'Patroni citus' THEN 'Patroni' END AS program
+         CASE WHEN r.rolsuper AND a.application_name = 'Patroni citus' THEN 'Patroni' END AS program
     FROM pg_stat_activity a
+    JOIN pg_roles r ON r.oid = a.usesysid
     LEFT JOIN marked m ON m.pid = a.pid
    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-     AND (a.application_name = 'Patroni citus'
+     AND ((r.rolsuper AND a.application_name = 'Patroni citus')
           OR has_function_privilege(a.usesysid, 'citus_ha.rewrite(int, bigint, jsonb, int[])', 'EXECUTE'))
 ), shards AS (
   SELECT DISTINCT p.groupid, CASE WHEN s.hashed THEN 8 ELSE 4 END AS objsubid,

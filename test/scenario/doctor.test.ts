@@ -1,3 +1,4 @@
+import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import type { Server } from '../../src/demo/server.ts'
@@ -65,6 +66,33 @@ describe('doctor', () => {
     expect(ran).toMatchObject({ exitCode: 0 })
     expect(ran.stdout).toMatch(/^app {2}coordinator .*6 servers examined\nno problem found/)
     expect(await scenario.footprint()).toEqual(before)
+  })
+
+  it('takes nobody for Patroni or pg_auto_failover who only calls himself so', async () => {
+    const { database } = scenario.cluster
+    await everywhere(
+      `SET citus.enable_ddl_propagation = off; CREATE ROLE pretender LOGIN REPLICATION CONNECTION LIMIT 5`,
+    )
+    const names = ['Patroni', 'Patroni heartbeat', 'Patroni citus', 'pgautofailover_standby_1']
+    const urls = ['coordinator', 'worker-1'].flatMap((name) =>
+      names.map((application) => {
+        const url = new URL(server(name).url(database, 'pretender'))
+        url.searchParams.set('application_name', application)
+        // A WAL sender's session, where the name is one of a standby's.
+        if (application.startsWith('pgauto')) url.searchParams.set('replication', 'database')
+        return url.href
+      }),
+    )
+    const sessions = urls.map((connectionString) => new pg.Client({ connectionString }))
+    try {
+      await Promise.all(sessions.map((session) => session.connect()))
+      expect(found(await doctor()).filter((line) => /^H07[23]/.test(line))).toEqual([])
+      const { stdout } = await scenario.run('status')
+      expect(stdout).not.toContain('Patroni')
+    } finally {
+      await Promise.all(sessions.map((session) => session.end()))
+      await everywhere(`SET citus.enable_ddl_propagation = off; DROP ROLE pretender`)
+    }
   })
 
   it('finds what was done to the metadata, the role and its rights', async () => {
