@@ -20,17 +20,17 @@ describe('a switchover that somebody at a terminal asks for', () => {
   })
 
   it.each([
-    ['n', 'n\r', 'blocked: nothing was changed'],
-    ['Enter alone', '\r', 'it was not confirmed'],
-    ['the end of input', '\x04', 'it was not confirmed'],
-    ['Ctrl-C', '\x03', 'it was not confirmed'],
-  ])('does nothing after %s', async (_, keys, told) => {
+    ['n', 'n\r', 4, 'blocked: nothing was changed'],
+    ['Enter alone', '\r', 4, 'it was not confirmed'],
+    ['the end of input', '\x04', 4, 'it was not confirmed'],
+    ['Ctrl-C', '\x03', 130, ''],
+  ])('does nothing after %s', async (_, keys, exitCode, told) => {
     const before = await scenario.footprint()
     const terminal = atTerminal(...command())
     await terminal.shows(QUESTION)
     expect(terminal.shown()).toContain(`${switching.at('worker-1-standby')} becomes the primary`)
     terminal.type(keys)
-    expect(await terminal.ended(), terminal.shown()).toBe(4)
+    expect(await terminal.ended(), terminal.shown()).toBe(exitCode)
     expect(terminal.shown()).toContain(told)
     expect(await scenario.footprint()).toEqual(before)
     await switching.expectUntouched()

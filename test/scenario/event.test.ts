@@ -255,7 +255,7 @@ describe('an event that concerns no primary', () => {
     expect(await citusHa(['event', 'patroni', 'on_stop'])).toMatchObject({
       exitCode: 2,
       stderr:
-        'citus-ha: patroni: expected ACTION ROLE SCOPE, as Patroni appends them, got 1 arguments: "on_stop"\n',
+        'citus-ha: patroni: expected ACTION ROLE SCOPE, as Patroni appends them, got 1 argument: "on_stop"\n',
     })
   })
 })
