@@ -7,7 +7,8 @@ process.title = 'citus-ha'
 
 // Loaded from here, and not before this file: what keeps a part of the program from being read is an error like any other.
 try {
-  await import('./cli/process.ts')
+  const { runProcess } = await import('./cli/process.ts')
+  await runProcess((code) => process.exit(code))
 } catch (error) {
   const line = tooManyFiles(error)
   if (line === null) throw error

@@ -1,3 +1,4 @@
+import type { Manager } from './manager.ts'
 import type { HostPort } from './node.ts'
 import type { Answered } from './observation.ts'
 
@@ -95,9 +96,6 @@ export interface Reach {
   /** What Citus said when it did not, for people; null where it said nothing. */
   readonly says: string | null
 }
-
-/** A program that stops, starts and promotes a server by its own judgement. */
-export type Manager = 'Patroni' | 'pg_auto_failover'
 
 /** As GRANT names them. */
 export interface SwitchoverRights {

@@ -3,6 +3,7 @@ import type { Parameters, SessionLike } from '../db/pg.ts'
 import { statement } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import type { Inspection, Look, Reach } from '../model/inspection.ts'
+import { MANAGERS, type Manager } from '../model/manager.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { reachesRow } from './rows.ts'
@@ -183,7 +184,7 @@ const preparedRow = z
 const attachedRow = z
   .object({
     standbys: z.array(z.object({ application_name: z.string(), client_host: z.string().nullable() })),
-    managers: z.array(z.enum(['Patroni', 'pg_auto_failover'])),
+    managers: z.array(z.enum(Object.keys(MANAGERS) as Manager[])),
   })
   .transform(({ standbys, managers }) => ({
     managers,

@@ -8,7 +8,6 @@ import { errorsAfter } from '../doctor/after.ts'
 import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
 import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
 import { CitusHaError } from '../model/failure.ts'
-import type { Inspection, Manager } from '../model/inspection.ts'
 import { intentsIn } from '../model/intent.ts'
 import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
@@ -25,6 +24,7 @@ import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
 import { judgeClients, readClients } from './clients.ts'
+import { managed } from './managed.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { rehearse } from './rehearsal.ts'
 
@@ -325,23 +325,6 @@ async function askDoctor(
       } else if (slot.type === 'physical') told.plan.push(`${at}: ${what} stays there`)
     }
   }
-}
-
-/** How a person tells each of them to switch over. */
-const SWITCH_BY: Readonly<Record<Manager, string>> = {
-  Patroni: 'patronictl switchover',
-  pg_auto_failover: 'pg_autoctl perform switchover',
-}
-
-/** Patroni stops a server that was promoted behind its back, with all that it has accepted; others are left with a wrong picture. */
-function managed(servers: readonly Inspection[], group: number): string[] {
-  const seen = servers.flatMap(({ managers }) => (managers.kind === 'seen' ? managers.value : []))
-  return [...new Set(seen)].map((program) =>
-    refusal(
-      `group ${group}: ${program} decides who its primary is, and may stop a server that it did not promote`,
-      `${SWITCH_BY[program]}   # with its own options; citus-ha writes down who was promoted`,
-    ),
-  )
 }
 
 const SLOTS = 'SELECT slot_name, slot_type, active FROM pg_replication_slots'

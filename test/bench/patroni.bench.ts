@@ -64,26 +64,29 @@ async function switchover(from: Server, to: Server): Promise<Seen> {
   const writers = ['coordinator', 'worker-2'].map(
     (entry, n) => new SteadyWriter(server(entry), cluster.database, shareOf(keys, n, 2)),
   )
-  const began = performance.now()
-  await waitUntil('they write', () => writers.every((writer) => writer.since(began) > 20))
-  const asked = performance.now()
-  const [promoted, coordinator, other, own] = await Promise.all([
-    promotedAt(to),
-    rightAt(cluster.coordinator, to),
-    rightAt(server('worker-2'), to),
-    rightAt(to, to),
-    patroni.switchover(from, to),
-  ])
-  const done = performance.now()
-  await waitUntil('they go on', () => writers.every((writer) => writer.since(done) > 20), LIMIT)
-  await Promise.all(writers.map((writer) => writer.stop()))
-  await patroni.follows(from)
-  return {
-    coordinator: coordinator - promoted,
-    other: other - promoted,
-    promoted: own - promoted,
-    gapMs: Math.max(...writers.map((writer) => writer.longestGapMs(asked))),
-    failed: writers.reduce((sum, { failures }) => sum + failures, 0),
+  try {
+    const began = performance.now()
+    await waitUntil('they write', () => writers.every((writer) => writer.since(began) > 20))
+    const asked = performance.now()
+    const [promoted, coordinator, other, own] = await Promise.all([
+      promotedAt(to),
+      rightAt(cluster.coordinator, to),
+      rightAt(server('worker-2'), to),
+      rightAt(to, to),
+      patroni.switchover(from, to),
+    ])
+    const done = performance.now()
+    await waitUntil('they go on', () => writers.every((writer) => writer.since(done) > 20), LIMIT)
+    await patroni.follows(from)
+    return {
+      coordinator: coordinator - promoted,
+      other: other - promoted,
+      promoted: own - promoted,
+      gapMs: Math.max(...writers.map((writer) => writer.longestGapMs(asked))),
+      failed: writers.reduce((sum, { failures }) => sum + failures, 0),
+    }
+  } finally {
+    await Promise.all(writers.map((writer) => writer.stop()))
   }
 }
 

@@ -104,8 +104,8 @@ describe.skipIf(standin)('beside a tool that holds its own change of pg_dist_nod
       { database },
     )
     await scenario.settle()
-    const tool = await client(coordinator, database)
     const daemon = await daemonOf(coordinator, database)
+    const tool = await client(coordinator, database)
     let committed = 0
     try {
       await tool.query('BEGIN')

@@ -23,17 +23,7 @@ describe.skipIf(!present)('pg_auto_failover, with docs/pg_auto_failover.md', () 
   })
 
   it('citus-ha switchover is refused: pg_auto_failover would not know of it', async () => {
-    const [a, b] = trial.nodes
-    await trial.scenario.install('--switchover')
-    await trial.follows(b, a)
-    const ran = await trial.scenario.run('switchover', '--group', '1', '--yes', '--json')
-    expect(ran, ran.stderr).toMatchObject({ exitCode: 3 })
-    expect(JSON.parse(ran.stdout).refusals).toContainEqual(
-      expect.stringMatching(
-        /^group 1: pg_auto_failover decides who its primary is.*; next: pg_autoctl perform switchover/,
-      ),
-    )
-    expect([await a.isInRecovery(), await b.isInRecovery()]).toEqual([false, true])
+    await trial.expectRefusedSwitchover('pg_auto_failover', 'pg_autoctl perform switchover')
   })
 
   it('fails over beside a watcher, and switches over and back beside a loop that asks the monitor', {

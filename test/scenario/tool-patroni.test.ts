@@ -20,15 +20,7 @@ describe.skipIf(!present)('Patroni, with docs/patroni.md', () => {
   })
 
   it('citus-ha switchover is refused: Patroni would not know of it', async () => {
-    const [a, b] = trial.nodes
-    await trial.scenario.install('--switchover')
-    await trial.follows(b, a)
-    const ran = await trial.scenario.run('switchover', '--group', '1', '--yes', '--json')
-    expect(ran, ran.stderr).toMatchObject({ exitCode: 3 })
-    expect(JSON.parse(ran.stdout).refusals).toContainEqual(
-      expect.stringMatching(/^group 1: Patroni decides who its primary is.*; next: patronictl switchover/),
-    )
-    expect([await a.isInRecovery(), await b.isInRecovery()]).toEqual([false, true])
+    await trial.expectRefusedSwitchover('Patroni', 'patronictl switchover')
   })
 
   it('fails over, and switches over and back, and starts beside a primary: every copy right, nothing acknowledged lost', {

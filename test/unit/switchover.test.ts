@@ -3,10 +3,13 @@ import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { errorsAfter } from '../../src/doctor/after.ts'
 import type { Catalog } from '../../src/model/catalog.ts'
+import type { Inspection } from '../../src/model/inspection.ts'
 import type { Intent } from '../../src/model/intent.ts'
+import type { Manager } from '../../src/model/manager.ts'
 import type { Answered, Observation } from '../../src/model/observation.ts'
 import { check } from '../../src/switchover/check.ts'
 import { type Clients, judgeClients } from '../../src/switchover/clients.ts'
+import { managed } from '../../src/switchover/managed.ts'
 import { senders, setting } from '../support/ailment.ts'
 import {
   address,
@@ -22,7 +25,7 @@ import {
   TWO_WORKERS,
   writable,
 } from '../support/builders.ts'
-import { type Case, factsOf, KNOWN_LINES } from '../support/examined.ts'
+import { type Case, factsOf, inspected, KNOWN_LINES, look, unlooked } from '../support/examined.ts'
 import { viewed } from '../support/planned.ts'
 
 describe('what doctor would say of the servers of a switchover, as they will be', () => {
@@ -128,6 +131,40 @@ describe('what would write on a read-only primary', () => {
         expect.stringContaining('unlogged tables are empty on every standby (a, b, c, d, e, and 1 more)'),
       ],
     })
+  })
+})
+
+describe('a group that another program manages', () => {
+  const PATRONI =
+    /^group 1: Patroni decides who its primary is \(it is connected to .*\).*; next: patronictl switchover/
+  const AUTO = /^group 1: pg_auto_failover decides .*monitor.*; next: pg_autoctl perform switchover/
+  const [w1a, w1b] = [writable('w1a', 1), standby('w1b', 1, 'w1a')]
+  const by = (node: Answered, programs: readonly Manager[]) => inspected(node, { managers: look(programs) })
+  const blind = writable('w1a', 1, { readsStatistics: false })
+  const cases: readonly { what: string; servers: readonly Inspection[]; refused: readonly RegExp[] }[] = [
+    { what: 'nobody', servers: [inspected(w1a), inspected(w1b)], refused: [] },
+    { what: 'on the primary', servers: [by(w1a, ['Patroni']), inspected(w1b)], refused: [PATRONI] },
+    { what: 'on the standby alone', servers: [inspected(w1a), by(w1b, ['Patroni'])], refused: [PATRONI] },
+    {
+      what: 'on both: one line that names both',
+      servers: [by(w1a, ['Patroni']), by(w1b, ['Patroni'])],
+      refused: [/w1a:5432 and w1b:5432/],
+    },
+    { what: 'another one', servers: [by(w1a, ['pg_auto_failover']), inspected(w1b)], refused: [AUTO] },
+    {
+      what: 'not known: it could not be read',
+      servers: [inspected(w1a, { managers: unlooked('no answer') }), inspected(w1b)],
+      refused: [/^w1a:5432: whether .* could not be read: no answer; next: citus-ha doctor$/],
+    },
+    {
+      what: 'not known: the role sees its own sessions only',
+      servers: [inspected(blind), inspected(w1b)],
+      refused: [/^w1a:5432: whether .*pg_read_all_stats is missing/],
+    },
+  ]
+
+  it.each(cases)('$what', ({ servers, refused }) => {
+    expect(managed(servers, 1)).toEqual(refused.map((line) => expect.stringMatching(line)))
   })
 })
 

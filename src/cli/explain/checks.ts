@@ -171,14 +171,14 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     meanwhile:
       'The cluster works. Both programs write the same rows: what one of them has written, the other finds right.',
     todo: [
-      'switch over with `patronictl switchover`: `citus-ha switchover` promotes a standby behind Patroni’s back',
+      'switch over with `patronictl switchover`: `citus-ha switchover` is refused there (H073)',
       'read what to configure: docs/patroni.md, “Beside Patroni’s Citus mode”',
     ],
     page: 'docs/patroni.md#beside-patronis-citus-mode',
   },
   H073: {
     meanwhile:
-      'The group works. Patroni stops a server that it did not promote, with all that this server has accepted by then, so `citus-ha switchover` is refused without `--promote-command`.',
+      'The group works. Patroni stops a server that it did not promote, with all that this server has accepted by then; the monitor of pg_auto_failover continues to name the old primary. So `citus-ha switchover` is refused without `--promote-command`.',
     todo: ['switch over by that program: `patronictl switchover`, or `pg_autoctl perform switchover`'],
     page: 'docs/switchover.md#what-refuses-it',
   },

@@ -1,7 +1,8 @@
 import type { Activity, OtherWriter } from '../../model/activity.ts'
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
-import type { Inspection, Manager, PoolRow } from '../../model/inspection.ts'
+import type { Inspection, PoolRow } from '../../model/inspection.ts'
 import { kindOf } from '../../model/kinds.ts'
+import { MANAGERS } from '../../model/manager.ts'
 import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
@@ -63,7 +64,7 @@ export const METADATA_CHECKS: readonly Check[] = [
             ({ pid, user, client }) =>
               `session ${pid} of role ${user} from ${client ?? 'the same machine'} has its name`,
           ),
-          'switch over with patronictl: citus-ha switchover would promote a standby behind Patroni’s back',
+          'switch over with patronictl: citus-ha switchover is refused there (H073)',
         ],
         next: look(
           onCoordinator(
@@ -78,7 +79,7 @@ export const METADATA_CHECKS: readonly Check[] = [
     code: 'managed',
     severity: 'info',
     says: 'Patroni or pg_auto_failover decides who the primary of a group is: citus-ha switchover is refused there',
-    when: (facts) => managedGroups(facts),
+    when: managedGroups,
   },
   {
     id: 'H080',
@@ -330,11 +331,6 @@ function distinctPrograms(
   }))
 }
 
-const SHOWN_BY: Readonly<Record<Manager, string>> = {
-  Patroni: 'patronictl list',
-  pg_auto_failover: 'pg_autoctl show state',
-}
-
 /** One line a program and group. */
 function managedGroups({ inspections }: Facts): Found[] {
   const seen = inspections.flatMap(({ node, managers }) =>
@@ -351,7 +347,7 @@ function managedGroups({ inspections }: Facts): Found[] {
       node: null,
       summary: `${program} decides who the primary of ${group === null ? 'a server without Citus' : `group ${group}`} is`,
       evidence: own.map(({ node }) => `${formatAddress(node.address)}: ${program} is connected to it`),
-      next: look(`${SHOWN_BY[program]}   # with its own options`),
+      next: look(`${MANAGERS[program].shows}   # with its own options`),
     }
   })
 }

@@ -23,8 +23,13 @@ export class Etcd {
     const peers = ['--listen-peer-urls', url(peer), '--initial-advertise-peer-urls', url(peer)]
     const cluster = ['--initial-cluster', `e=${url(peer)}`]
     const tool = Tool.start(shop, 'etcd', 'etcd', [...own, ...listen, ...peers, ...cluster])
-    await waitUntil('etcd answers', async () => (await fetch(`${url(client)}/health`)).ok)
-    return new Etcd(shop, client, tool)
+    try {
+      await waitUntil('etcd answers', async () => (await fetch(`${url(client)}/health`)).ok)
+      return new Etcd(shop, client, tool)
+    } catch (error) {
+      await tool.stop()
+      throw error
+    }
   }
 
   async put(key: string, value: string): Promise<void> {

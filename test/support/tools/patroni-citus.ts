@@ -55,7 +55,12 @@ export class PatroniCitus {
       settings: { wal_log_hints: 'on', full_page_writes: 'on' },
     })
     const { cluster } = scenario
-    const shop = await workshopIn(cluster.directory, [PATRONI_BINDIR, cluster.binaries.bindir])
+    const shop = await workshopIn(cluster.directory, [PATRONI_BINDIR, cluster.binaries.bindir]).catch(
+      async (error: unknown) => {
+        await scenario.stop()
+        throw error
+      },
+    )
     const patroni = new PatroniCitus(scenario, shop, mode)
     try {
       await patroni.#takeOver()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import type { Server } from '../../../src/demo/server.ts'
 import { waitUntil } from '../../../src/demo/wait.ts'
+import type { Manager } from '../../../src/model/manager.ts'
 import { formatAddress } from '../../../src/model/node.ts'
 import { keysOf, shareOf, standin } from '../clients.ts'
 import { lentTo, Scenario } from '../scenario.ts'
@@ -145,6 +146,21 @@ export class Trial {
 
   get #failures(): number {
     return this.#writers.reduce((sum, writer) => sum + writer.failures, 0)
+  }
+
+  /** `citus-ha switchover` of group 1, which a program manages: nothing is touched, and the program's own command is printed. */
+  async expectRefusedSwitchover(program: Manager, command: string): Promise<void> {
+    const [primary, standby] = this.nodes
+    await this.scenario.install('--switchover')
+    await this.follows(standby, primary)
+    const ran = await this.scenario.run('switchover', '--group', '1', '--yes', '--json')
+    expect(ran, ran.stderr).toMatchObject({ exitCode: 3 })
+    const why = `group 1: ${program} decides who its primary is`
+    const told: readonly string[] = JSON.parse(ran.stdout).refusals
+    const [line] = told.filter((each) => each.startsWith(why))
+    expect(line, told.join('\n')).toContain(this.at(primary))
+    expect(line).toContain(`; next: ${command}`)
+    expect([await primary.isInRecovery(), await standby.isInRecovery()]).toEqual([false, true])
   }
 
   truth(primary: Server, standby: Server): string[] {
