@@ -22,7 +22,8 @@ END $$;
 
 -- On an old primary that is still alive: no write to any of its shards from now on, by whomever. Reads that its
 -- transactions did before take no lock that would show. Taken after the metadata fences. Fewer than are placed here is an
--- error: whoever asks has to know that there is no write to any.
+-- error: whoever asks has to know that there is no write to any. Nor does citus-ha, whoever runs it, write anything down here
+-- that its successor would not have: how far servers are, remedies, pauses.
 -- An autovacuum gives way to whoever has waited for deadlock_timeout: its default, a second, is more than we wait.
 CREATE OR REPLACE FUNCTION citus_ha.lock_shards() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -32,7 +33,7 @@ DECLARE
   locked int := 0;
   placed int;
 BEGIN
-  LOCK TABLE citus_ha.retired IN EXCLUSIVE MODE;
+  LOCK TABLE citus_ha.retired, citus_ha.lineage, citus_ha.remedy, citus_ha.pause IN EXCLUSIVE MODE;
   PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true);
   FOR shard IN SELECT * FROM citus_ha.own_shards() LOOP
     EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', shard);

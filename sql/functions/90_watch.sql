@@ -9,8 +9,9 @@ SET session_replication_role = origin AS $$
 DECLARE
   changed boolean;
 BEGIN
-  PERFORM citus_ha.require('coordinator', 'pause_changes');
   LOCK TABLE citus_ha.pause IN SHARE ROW EXCLUSIVE MODE;
+  -- Looked at with the lock: whoever waited for a switchover may be on an old primary by now.
+  PERFORM citus_ha.require('coordinator', 'pause_changes');
   INSERT INTO citus_ha.pause (groupid, by, why)
   VALUES (of_group, format('%s as %s from %s', made_by, session_user, coalesce(host(inet_client_addr()), 'local')),
           pause_changes.why)
@@ -29,8 +30,9 @@ SET session_replication_role = origin AS $$
 DECLARE
   ended jsonb;
 BEGIN
-  PERFORM citus_ha.require('coordinator', 'resume_changes');
   LOCK TABLE citus_ha.pause IN SHARE ROW EXCLUSIVE MODE;
+  -- Looked at with the lock: whoever waited for a switchover may be on an old primary by now.
+  PERFORM citus_ha.require('coordinator', 'resume_changes');
   DELETE FROM citus_ha.pause p WHERE p.groupid IS NOT DISTINCT FROM of_group RETURNING to_jsonb(p) INTO ended;
   RETURN jsonb_build_object('changed', ended IS NOT NULL, 'pause', ended,
     'pauses', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.groupid NULLS FIRST), '[]') FROM citus_ha.pause p));

@@ -32,13 +32,13 @@ export async function recordPositions(access: Access, request: WalkRequest, view
   if (request.mode !== 'apply') return
   const { coordinator, plan } = view
   const seen = seenOf(view)
-  const first = { node: coordinator, seen, line: null }
+  const first = isGivingUp(coordinator) ? [] : [{ node: coordinator, seen, line: null }]
   const ofCoordinators = seen.filter(({ group }) => group === COORDINATOR_GROUP)
   const others = distinctServers([...ownNodes(view), ...(plan.leader?.vouched ? membersOf(view) : [])])
-    .filter((node) => node.instance !== coordinator.instance)
+    .filter((node) => node.instance !== coordinator.instance && !isGivingUp(node))
     .map((node) => ({ node, seen: ofCoordinators, line: plan.leader }))
   await Promise.all(
-    [first, ...others]
+    [...first, ...others]
       .filter(
         ({ node }) => (node.installed?.migration ?? 0) >= access.migration && node.installed?.mayExecute,
       )
@@ -56,6 +56,11 @@ export async function recordPositions(access: Access, request: WalkRequest, view
         await write(access, request, node, sql.join('; '))
       }),
   )
+}
+
+/** A switchover promotes another in its place: what is written down there meanwhile is not replayed, or is waited for. */
+function isGivingUp({ citus, installed }: Answered): boolean {
+  return installed?.intents.some(({ group }) => group === citus?.localGroup) === true
 }
 
 /** What a person vouched for may contradict what is there: that takes the copy's lock. */

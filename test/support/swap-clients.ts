@@ -64,6 +64,9 @@ export interface Late {
 
 const LARGE_OBJECT = `SELECT lo_from_bytea(0, 'what a read-only transaction writes')`
 
+/** Of a group of which nothing is on record there. */
+const NEW_LINE = '[{"group": 1, "systemIdentifier": "1", "timeline": 1, "history": ""}]'
+
 export const LATE: readonly Late[] = [
   ...(['an idle session', 'a new session'] as const).map(
     (by): Late => ({ says: 'a large object', sql: LARGE_OBJECT, database: null, by, outcome: 'not made' }),
@@ -89,6 +92,23 @@ export const LATE: readonly Late[] = [
     by: 'a new session',
     outcome: 'told',
   },
+  // A watcher that is at work meanwhile: what it writes down is no client's, and nobody is to hear of data loss for it.
+  ...(
+    [
+      ['how far a server is', `SELECT citus_ha.record_positions('[{"group": 0}]')`],
+      ['a timeline history', `SELECT citus_ha.record_lineage('${NEW_LINE}')`],
+    ] as const
+  ).flatMap(([says, sql]) =>
+    (['an idle session', 'a new session'] as const).map(
+      (by): Late => ({
+        says: `${says}, as citus-ha writes it down`,
+        sql: `BEGIN READ WRITE; ${sql}; COMMIT`,
+        database: null,
+        by,
+        outcome: 'not made',
+      }),
+    ),
+  ),
 ]
 
 const acknowledged = (work: Promise<unknown>, ids: readonly number[]): Promise<readonly number[]> =>
