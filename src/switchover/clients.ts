@@ -40,12 +40,36 @@ export async function readClients(session: SessionLike): Promise<Clients> {
   }
 }
 
+interface Judged {
+  readonly refusals: readonly string[]
+  readonly warnings: readonly string[]
+}
+
+/**
+ * A database of an old primary that this role can't look into. Pure.
+ * @param why of the role, as `has no right to connect`
+ * @param hasDaemon Citus's daemon runs there: somebody has used Citus in it since the server was started
+ */
+export function judgeUnseen(node: HostPort, database: string, why: string, hasDaemon: boolean): Judged {
+  const at = `${formatAddress(node)}: database ${shellWord(database)}`
+  if (!hasDaemon)
+    return {
+      refusals: [],
+      warnings: [
+        `${at}: this role ${why}, so it is not known whether it has Citus (Citus’s daemon does not run there); its clients are waited for like all others`,
+      ],
+    }
+  const next = `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration, and a line for it in pg_hba.conf there`
+  return { refusals: [refusal(`${at} also has Citus, and this role ${why}`, next)], warnings: [] }
+}
+
 /** What of it refuses a switchover, a line each with what is to be done; and what is only worth knowing. Pure. */
 export function judgeClients(
   node: HostPort,
   { overriding, subscriptions, prepared, closed, unlogged }: Clients,
-): { readonly refusals: readonly string[]; readonly warnings: readonly string[] } {
+): Judged {
   const at = formatAddress(node)
+  const unseen = closed.map(({ name, citus }) => judgeUnseen(node, name, 'has no right to connect', citus))
   return {
     refusals: [
       ...overriding.map(({ role, database }) => {
@@ -70,22 +94,10 @@ export function judgeClients(
           `${psqlAsSuperuser(node, database, `ROLLBACK PREPARED ${literal(gid)}`)}   # or COMMIT PREPARED: ${shellWord(owner)} decides`,
         ),
       ),
-      ...closed
-        .filter(({ citus }) => citus)
-        .map(({ name }) =>
-          refusal(
-            `${at}: database ${shellWord(name)} also has Citus, and this role may not connect to it`,
-            `citus-ha install --user postgres   # with ${shellWord(name)} under "databases" of the configuration`,
-          ),
-        ),
+      ...unseen.flatMap(({ refusals }) => refusals),
     ],
     warnings: [
-      ...closed
-        .filter(({ citus }) => !citus)
-        .map(
-          ({ name }) =>
-            `${at}: this role may not connect to database ${name}: it is not known whether it has Citus; its clients are waited for like all others`,
-        ),
+      ...unseen.flatMap(({ warnings }) => warnings),
       ...(unlogged.length === 0
         ? []
         : [

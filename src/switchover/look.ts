@@ -23,7 +23,7 @@ import { settleIntents } from '../walk/intents.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
-import { judgeClients, readClients } from './clients.ts'
+import { judgeClients, judgeUnseen, readClients } from './clients.ts'
 import { managed } from './managed.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { rehearse } from './rehearsal.ts'
@@ -83,7 +83,7 @@ async function lookAtAll(
     surveys.push(seen.survey)
     ailing.push(await rehearsed(access, request, own, order, told))
     told.refusals.push(...own.refusals, ...namesToFollow(request, own.moves))
-    told.refusals.push(...(await leftOut(access, requests, own.moves)))
+    await lookElsewhere(access, requests, own.moves, told)
     told.warnings.push(...own.warnings)
     for (const move of own.moves) await askServers(access, request, move, told)
     await askDoctor(access, request, seen, own.moves, order, told)
@@ -126,37 +126,32 @@ async function rehearsed(
 }
 
 /** Databases of the old primaries that have Citus and are not switched: their rows would name a read-only server. */
-async function leftOut(
+async function lookElsewhere(
   access: Access,
   requests: readonly WalkRequest[],
   moves: readonly Move[],
-): Promise<string[]> {
+  told: Told,
+): Promise<void> {
   const switched = requests.map(({ database }) => database)
   const others = moves.flatMap(({ from }) =>
     from.databases.filter((name) => !switched.includes(name)).map((name) => ({ from, name })),
   )
-  const found = await Promise.all(
-    others.map(async ({ from, name }) => {
-      const seen = await access.prober(name).probe(from.address)
-      const at = `${formatAddress(from.address)}: database ${shellWord(name)}`
-      if (seen.kind === 'answered') {
-        const isNode = (seen.citus?.catalog.length ?? 0) > 0
-        const why = `${at} also has Citus but would not be switched`
-        return isNode
-          ? [
-              refusal(
-                why,
-                `citus-ha config check   # once ${shellWord(name)} is under "databases" of the configuration`,
-              ),
-            ]
-          : []
-      }
-      return seen.cause === 'no-database'
-        ? []
-        : [refusal(`${at} cannot be read (${seen.cause})`, commandOf(ask(from.address, name)))]
-    }),
-  )
-  return found.flat()
+  const looks = others.map(async ({ from, name }) => {
+    const seen = await access.prober(name).probe(from.address)
+    const at = `${formatAddress(from.address)}: database ${shellWord(name)}`
+    if (seen.kind === 'answered') {
+      if ((seen.citus?.catalog.length ?? 0) === 0) return
+      const next = `citus-ha config check   # once ${shellWord(name)} is under "databases" of the configuration`
+      told.refusals.push(refusal(`${at} also has Citus but would not be switched`, next))
+    } else if (seen.cause === 'auth' || seen.cause === 'privilege') {
+      const why = `is not let in (${seen.detail})`
+      const { refusals, warnings } = judgeUnseen(from.address, name, why, from.citusDatabases.includes(name))
+      told.refusals.push(...refusals)
+      told.warnings.push(...warnings)
+    } else if (seen.cause !== 'no-database')
+      told.refusals.push(refusal(`${at} cannot be read (${seen.cause})`, commandOf(ask(from.address, name))))
+  })
+  await Promise.all(looks)
 }
 
 async function look(access: Access, request: WalkRequest, order: SwitchoverOrder): Promise<View> {

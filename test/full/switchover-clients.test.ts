@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { standin } from '../support/clients.ts'
+import { putInHba } from '../support/hba.ts'
 import { citusHa } from '../support/scenario.ts'
-import { addNotes, KINDS, LATE } from '../support/swap-clients.ts'
+import { addNotes, KINDS, LATE, PLAIN } from '../support/swap-clients.ts'
 import { Switching } from '../support/switching.ts'
 
 const LONG_MS = 300_000
@@ -96,6 +97,20 @@ describe.skipIf(standin)('clients of an old primary', () => {
     await switching.server('worker-1').query(sql, [], { database })
     const { stdout } = await switching.scenario.run('switchover', '--group', '1', '--dry-run')
     expect(stdout).toContain('unlogged tables are empty on every standby (public.passing)')
+  })
+
+  it('says of a database that pg_hba.conf keeps it from that it is not known, and goes on', async () => {
+    const undo = await putInHba(switching.server('worker-1'), [`host ${PLAIN} all 127.0.0.1/32 reject`])
+    try {
+      const { report } = await switching.switched('--group', '1')
+      expect(report.warnings).toContainEqual(
+        expect.stringMatching(
+          /database plain: this role is not let in \(.*pg_hba\.conf.*\), so it is not known whether it has Citus/,
+        ),
+      )
+    } finally {
+      await undo()
+    }
   })
 
   /** What was acknowledged, and the new primary does not have. */
