@@ -1,6 +1,6 @@
 import { diagnose } from '../diagnose/diagnose.ts'
 import { groupOfVouched } from '../diagnose/facts.ts'
-import type { Diagnosis } from '../model/diagnosis.ts'
+import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'
@@ -97,16 +97,16 @@ export function view(
     ailing: request.ailing,
     migration: access.migration,
   }
-  const believed = diagnoses.map((diagnosis) => withoutUnconfirmed(diagnosis, request.unconfirmed))
+  const believed = diagnoses.map((diagnosis) => withDown(diagnosis, request.believedDown))
   return { survey: seen, coordinator, diagnoses, plan: plan(seen, believed, options), groups, aliases }
 }
 
-/** For a plan that leaves the reads of these secondaries as they are. */
-function withoutUnconfirmed(diagnosis: Diagnosis, unconfirmed: readonly number[]): Diagnosis {
-  const secondaries = diagnosis.secondaries.map((secondary) =>
-    secondary.state === 'down' && unconfirmed.includes(secondary.nodeid)
-      ? { ...secondary, state: 'silent' as const }
-      : secondary,
+/** For a plan that leaves the reads of all other secondaries as they are. */
+function withDown(diagnosis: Diagnosis, believed: WalkRequest['believedDown']): Diagnosis {
+  const isDoubted = ({ state, nodeid }: SecondaryState) =>
+    state === 'down' && believed?.includes(nodeid) === false
+  const secondaries = diagnosis.secondaries.map((each) =>
+    isDoubted(each) ? { ...each, state: 'silent' as const } : each,
   )
   return { ...diagnosis, secondaries }
 }

@@ -24,7 +24,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     silence: null,
     fenceOf: () => null,
     quiesced: [],
-    unconfirmed: [],
+    believedDown: null,
     ailing: [],
     claims: {
       ...NO_CLAIMS,

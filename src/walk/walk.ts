@@ -68,8 +68,8 @@ export interface WalkRequest {
   readonly quiesced: readonly string[]
   /** Copies that are known to fail their part of a change: it is made without them. */
   readonly ailing: readonly Ailing[]
-  /** Secondaries of which a survey has shown that they are down, and which the caller does not believe yet: their nodeids. */
-  readonly unconfirmed: readonly number[]
+  /** The nodeids of the secondaries that the caller believes to be down, when surveys show that they are; null: any. */
+  readonly believedDown: readonly number[] | null
   /** What was seen just now, with the same claims, with which to begin; null: the walk makes its own survey. */
   readonly seen: Seen | null
   /** Nodes that were silent a moment ago, and need not be waited for as long again; null: none is known. */

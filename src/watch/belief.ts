@@ -1,18 +1,24 @@
 import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 
+/** An absence that surveys have shown, and that is not believed yet. */
+interface Doubt {
+  /** The primary, or a secondary by its nodeid. */
+  readonly of: 'the primary' | number
+  /** So many surveys in a row, an interval apart, have shown it, */
+  readonly surveys: number
+  /** the last of them at this moment. */
+  readonly at: number
+}
+
 /** What is believed of one group. Times are `performance.now()`, milliseconds. */
 export interface Belief {
   readonly group: number
   /** The diagnosis that is believed; null: none yet, the first one waits for confirmation. */
   readonly diagnosis: Diagnosis | null
-  /** How many surveys in a row, an interval apart, have shown an absence that is not believed yet. */
-  readonly doubts: number
-  /** When the last of them was. */
-  readonly doubtedAt: number
-  /** What they showed to be absent: the primary, or which secondaries. */
-  readonly doubted: string | null
-  /** Secondaries, by nodeid, that alone were doubted, and are not believed to be down yet. */
-  readonly unconfirmed: readonly number[]
+  /** Secondaries, by nodeid, that are believed to be down. */
+  readonly down: readonly number[]
+  /** Absences that are not believed yet, each by itself. */
+  readonly doubts: readonly Doubt[]
   /** Tries in a row that did not come to their end. */
   readonly failures: number
   /** Before this moment the group is left alone: it was changed a short while ago, or could not be. */
@@ -31,19 +37,12 @@ const OF_ABSENCE: ReadonlySet<DiagnosisCode> = new Set([
   'primary-unknown',
   'primary-alive-elsewhere',
   'primary-in-recovery',
-  'secondary-down',
   'read-only',
 ])
 
-/** What is absent, as text: of secondaries, which; null: nothing. Another absence is believed by itself. */
-function absenceOf({ code, secondaries }: Diagnosis): string | null {
-  if (!OF_ABSENCE.has(code)) return null
-  if (code !== 'secondary-down') return code
-  return `${code} ${downIn({ secondaries }).join(' ')}`
-}
-
-function downIn({ secondaries }: Pick<Diagnosis, 'secondaries'>): number[] {
-  return secondaries.filter(({ state }) => state === 'down').map(({ nodeid }) => nodeid)
+function absencesIn({ code, secondaries }: Diagnosis): Doubt['of'][] {
+  const down = secondaries.filter(({ state }) => state === 'down').map(({ nodeid }) => nodeid)
+  return [...(OF_ABSENCE.has(code) ? (['the primary'] as const) : []), ...down]
 }
 
 /** What it takes to believe in an absence. */
@@ -69,7 +68,7 @@ export function believe(
 
 function unknown(group: number): Belief {
   const rest = { failures: 0, restUntil: 0, restingFor: 'cooldown', failingSince: null } as const
-  return { group, diagnosis: null, doubts: 0, doubtedAt: 0, doubted: null, unconfirmed: [], ...rest }
+  return { group, diagnosis: null, down: [], doubts: [], ...rest }
 }
 
 function weigh(
@@ -77,25 +76,28 @@ function weigh(
   diagnosis: Diagnosis,
   { surveys, apartMs }: Confirmation,
   now: number,
-): Pick<Belief, 'diagnosis' | 'doubts' | 'doubtedAt' | 'doubted' | 'unconfirmed'> {
-  const absence = absenceOf(diagnosis)
-  const believed = known.diagnosis && absenceOf(known.diagnosis)
-  const settled = { diagnosis, doubts: 0, doubtedAt: 0, doubted: null, unconfirmed: [] }
-  if (absence === null || absence === believed) return settled
-  const doubted = diagnosis.code === 'secondary-down' ? absence : 'the primary'
-  const before = known.doubted === doubted ? known.doubts : 0
-  const wereDown = known.diagnosis ? downIn(known.diagnosis) : []
-  const isDown = diagnosis.code === 'secondary-down' ? downIn(diagnosis) : []
-  const unconfirmed = isDown.filter((nodeid) => !wereDown.includes(nodeid))
-  if (before > 0 && now - known.doubtedAt < apartMs) return { ...known, unconfirmed }
-  const doubts = before + 1
-  if (doubts >= surveys) return settled
-  return { diagnosis: known.diagnosis, doubts, doubtedAt: now, doubted, unconfirmed }
+): Pick<Belief, 'diagnosis' | 'down' | 'doubts'> {
+  const isBelieved = (of: Doubt['of']) =>
+    of === 'the primary' ? known.diagnosis?.code === diagnosis.code : known.down.includes(of)
+  const shown = (of: Doubt['of']): Doubt => {
+    const before = known.doubts.find((doubt) => doubt.of === of)
+    if (before && now - before.at < apartMs) return before
+    return { of, surveys: (before?.surveys ?? 0) + 1, at: now }
+  }
+  const absences = absencesIn(diagnosis)
+  const doubts = absences
+    .filter((of) => !isBelieved(of))
+    .map(shown)
+    .filter((doubt) => doubt.surveys < surveys)
+  const isDoubted = (of: Doubt['of']) => doubts.some((doubt) => doubt.of === of)
+  const down = absences.filter((of) => of !== 'the primary').filter((of) => !isDoubted(of))
+  const isInDoubt = diagnosis.code === 'secondary-down' ? down.length === 0 : isDoubted('the primary')
+  return { diagnosis: isInDoubt ? known.diagnosis : diagnosis, down, doubts }
 }
 
 /** Whether another survey is wanted soon, to confirm or to clear up what one showed. */
 export function isUnsettled(beliefs: readonly Belief[]): boolean {
-  return beliefs.some((belief) => belief.doubts > 0)
+  return beliefs.some((belief) => belief.doubts.length > 0)
 }
 
 const FIRST_PAUSE_MS = 500

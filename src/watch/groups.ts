@@ -36,9 +36,9 @@ export class Groups {
     return isUnsettled(this.#beliefs)
   }
 
-  /** Secondaries, by nodeid, that are not believed to be down yet. */
-  get unconfirmed(): readonly number[] {
-    return this.#beliefs.flatMap((belief) => belief.unconfirmed)
+  /** Secondaries, by nodeid, that are believed to be down. */
+  get down(): readonly number[] {
+    return this.#beliefs.flatMap((belief) => belief.down)
   }
 
   /** A group for which nothing may be done, and a person should know. */

@@ -110,10 +110,10 @@ function isRepair({ changes, registrations }: Plan, group: number): boolean {
   return own.length > 0 && repairs && !registrations.some((each) => each.group === group)
 }
 
-/** Whether all that would be done comes of an absence that is not believed yet; of a primary's, everything may. */
-function isInDoubt({ doubts, unconfirmed }: Belief, changes: readonly RowChange[]): boolean {
-  if (doubts === 0) return false
-  return unconfirmed.length === 0 || changes.every(({ nodeid }) => unconfirmed.includes(nodeid))
+/** Whether all that would be done may come of an absence that is not believed yet; of a primary's, everything may. */
+function isInDoubt({ doubts }: Belief, changes: readonly RowChange[]): boolean {
+  const isDoubted = (of: 'the primary' | number) => doubts.some((doubt) => doubt.of === of)
+  return isDoubted('the primary') || (changes.length > 0 && changes.every(({ nodeid }) => isDoubted(nodeid)))
 }
 
 function judge(group: number, beliefs: readonly Belief[], given: Circumstances, plan?: Plan): Judgement {

@@ -317,8 +317,9 @@ export class Watcher {
     this.#tried.abort()
     this.#tried = new AbortController()
     const began = this.#groups.tryingSince(groups, performance.now())
-    const { unconfirmed } = this.#groups
-    const request = { ...this.request, signal, began, groups, seen, silence: this.#silence, unconfirmed }
+    const silence = this.#silence
+    const believedDown = this.#groups.down
+    const request = { ...this.request, signal, began, groups, seen, silence, believedDown }
     const done = await (intent.kind === 'recovery'
       ? recover(this.#access, request, seen)
       : attempt(this.#access, request, this.#promotions))

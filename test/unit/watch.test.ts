@@ -113,13 +113,39 @@ describe('a secondary that is down', () => {
   const surveys = (...seen: readonly Diagnosis[]) =>
     seen.reduce<Belief[]>((beliefs, each, n) => believe(beliefs, [each], CONFIRM, 1000 * n), [])
 
-  it.each<[string, readonly Diagnosis[], number]>([
-    ['is believed after three surveys', [down(), down(3), down(3), down(3)], 0],
-    ['is not before', [down(), down(3), down(3)], 2],
-    ['makes no second one believed', [down(), down(3), down(3), down(3), down(3, 4)], 1],
-    ['counts by itself', [down(), down(3), down(4), down(3)], 1],
-  ])('%s', (_, seen, doubts) => {
-    expect(surveys(...seen)[0]?.doubts).toBe(doubts)
+  it.each<{ what: string; seen: readonly Diagnosis[]; is: readonly number[]; doubted?: readonly number[] }>([
+    { what: 'is believed after three surveys', seen: [down(), down(3), down(3), down(3)], is: [3] },
+    { what: 'is not before', seen: [down(), down(3), down(3)], is: [], doubted: [3] },
+    {
+      what: 'makes no second one believed',
+      seen: [down(3), down(3), down(3), down(3, 4)],
+      is: [3],
+      doubted: [4],
+    },
+    { what: 'counts by itself', seen: [down(3), down(4), down(3)], is: [], doubted: [3] },
+    { what: 'is not kept by one that flaps', seen: [down(3), down(3, 4), down(3)], is: [3] },
+    {
+      what: 'nor believed for one',
+      seen: [down(3), down(3), down(3, 4), down(3), down(3, 4)],
+      is: [3],
+      doubted: [4],
+    },
+    { what: 'is forgotten with an answer', seen: [down(3), down(3), down(3), down()], is: [] },
+    {
+      what: 'counts beside a promotion',
+      seen: [down(3), { ...down(3), code: 'promoted' }, { ...down(3), code: 'promoted' }],
+      is: [3],
+    },
+    {
+      what: 'is not believed at once with a promotion',
+      seen: [down(), { ...down(3), code: 'promoted' }],
+      is: [],
+      doubted: [3],
+    },
+  ])('$what', ({ seen, is, doubted = [] }) => {
+    const [belief] = surveys(...seen)
+    expect(belief?.down).toEqual(is)
+    expect(belief?.doubts.map(({ of }) => of)).toEqual(doubted)
   })
 })
 
@@ -155,7 +181,7 @@ describe('what a watcher does next', () => {
     ['follows', { leadership: 'following' }, beliefs, 'following'],
     ['is paused for the cluster', { pauses: [pause(null)] }, beliefs, 'paused'],
     ['is paused for the group', { pauses: [pause(1)] }, beliefs, 'paused'],
-    ['is not sure', {}, believe(beliefs, [diagnosis(1, 'secondary-down')], CONFIRM, 1000), 'unconfirmed'],
+    ['is not sure', {}, believe(beliefs, [diagnosis(1, 'primary-down')], CONFIRM, 1000), 'unconfirmed'],
     ['cools down', {}, afterSuccess(beliefs, [1], [1], 5000), 'cooldown'],
   ])('says what it would do while it %s', (_, given, held, why) => {
     const intent = intentOf(plan, held, { ...leading, ...given })

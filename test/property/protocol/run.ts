@@ -192,7 +192,7 @@ export function requestOf(world: World, { vouched, name, maxLag }: Instance): Wa
     silence: null,
     fenceOf: () => null,
     quiesced: [],
-    unconfirmed: [],
+    believedDown: null,
     ailing: [],
     mode: 'apply',
     madeBy: name,
