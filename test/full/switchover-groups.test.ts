@@ -52,6 +52,21 @@ describe.skipIf(standin)('a switchover of several groups', () => {
     await switching.expectPrimary(3, 'worker-2-standby', { copies: ['worker-1-standby'] })
   })
 
+  it('loses no pause that is asked for meanwhile: it is there afterwards, or was refused', async () => {
+    const { scenario } = switching
+    const { database } = scenario.cluster
+    const pause = `BEGIN READ WRITE; SELECT citus_ha.pause_changes(NULL, 'a test', 'disks are moved'); COMMIT`
+    const asked: Promise<string>[] = []
+    const reached = async (step: string) => {
+      if (step !== 'promoting') return
+      const answer = switching.server('coordinator').query(pause, [], { database })
+      asked.push(answer.then(() => 'made', String))
+    }
+    const ran = await scenario.runWith({ reached }, 'switchover', '--yes', '--json', '--group', '0')
+    expect(ran.exitCode, ran.stdout + ran.stderr).toBe(0)
+    expect(await Promise.all(asked)).toEqual([expect.stringMatching(/terminating|is no coordinator/)])
+  })
+
   it('notes at the new coordinator what was refused beside it: nobody promotes that later', async () => {
     const standby = switching.server('coordinator-standby')
     const promote = `if test $CITUS_HA_GROUP = 1; then exit 3; fi; touch ${standby.directory}/promote && kill -USR1 ${standby.pid}`
