@@ -33,7 +33,7 @@ export class Machine {
     }
     const main = join(process.cwd(), 'dist/bin/citus-ha.js')
     await program('citus-ha', `exec ${process.execPath} ${main} "$@"`)
-    await program('ssh', 'shift; exec sh -c "$*"')
+    await program('ssh', 'test "$1" != -- || shift; shift; exec sh -c "$*"')
     const own = `cd /; export PGUSER=postgres LC_ALL=C; exec ${as}${bindir}`
     for (const name of ['pg_rewind', 'pg_basebackup']) await program(name, `${own}/${name} "$@"`)
     const log = join(cluster.directory, 'machine.log')
