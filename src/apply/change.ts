@@ -4,6 +4,7 @@ import type { Ailing } from '../model/ailing.ts'
 import { formatGid } from '../model/gid.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
+import { STOP_SERVER } from '../model/server-commands.ts'
 import type { ChangeContext } from './context.ts'
 import { commitDecision, type Decided, type Decision } from './decision.ts'
 import { type LockedCopy, Outdated } from './locking.ts'
@@ -173,7 +174,7 @@ async function requireClosed(
   const open = 'session' in old && why === null ? await shutOldPrimary(old, madeBy, context) : why
   if (open === null) return
   const [node, at] = [out.node, old.node].map(formatAddress)
-  const text = `${node} takes no part (${out.why}) and would still send writes to ${at}, which is running and cannot be closed (${open}): stop ${at}, there: pg_ctl stop -m fast; then run: citus-ha reconcile`
+  const text = `${node} takes no part (${out.why}) and would still send writes to ${at}, which is running and cannot be closed (${open}): stop ${at}, there: ${STOP_SERVER}; then run: citus-ha reconcile`
   throw new ParticipantError(old.successor, 'close', new Error(text))
 }
 

@@ -2,6 +2,7 @@ import { jsonLiteral } from '../db/sql.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
 import { isNotInstalled } from '../model/ailing.ts'
 import { formatAddress } from '../model/node.ts'
+import { STOP_SERVER } from '../model/server-commands.ts'
 import type { ChangeContext } from './context.ts'
 import { withinRound } from './locking.ts'
 import { idleLimit, notFenced, type OldPrimary } from './participants.ts'
@@ -113,5 +114,5 @@ async function recoveryEnds({ session }: OldPrimary, limitMs: number): Promise<b
 }
 
 function dataLossAt(at: string, why: string): string {
-  return `${at}, the old primary, is still running and could not be retired: ${why}. Data loss is possible until it is stopped (there: pg_ctl stop -m fast): its Citus may roll back what the new primary prepares on other nodes`
+  return `${at}, the old primary, is still running and could not be retired: ${why}. Data loss is possible until it is stopped (there: ${STOP_SERVER}): its Citus may roll back what the new primary prepares on other nodes`
 }

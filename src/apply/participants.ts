@@ -5,6 +5,7 @@ import { isNotInstalled } from '../model/ailing.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyPlan, CopyRole, OldPrimaryPlan, Plan } from '../model/plan.ts'
+import { STOP_SERVER } from '../model/server-commands.ts'
 import { asParticipant, SeveralFailed } from './participant-error.ts'
 import type { Begun } from './statements.ts'
 
@@ -107,7 +108,7 @@ function unfenceable({ node }: OldPrimaryPlan, error: unknown): string {
 }
 
 export function notFenced(node: HostPort, error: unknown): string {
-  return `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)} (${codeOf(error)}); stop it, there: pg_ctl stop -m fast; or install the schema there, as a superuser: citus-ha install`
+  return `${formatAddress(node)} takes writes and could not be fenced: ${messageOf(error)} (${codeOf(error)}); stop it, there: ${STOP_SERVER}; or install the schema there, as a superuser: citus-ha install`
 }
 
 /** Closes what was opened for the change; a fence's sessions are closed with the fence. */

@@ -1,6 +1,7 @@
 import type { DiagnosisCode, SecondaryState } from './diagnosis.ts'
 import { formatAddress, type HostPort } from './node.ts'
 import type { ReasonCode, WarningCode } from './remark.ts'
+import { START_SERVER, START_STANDBY, STOP_SERVER } from './server-commands.ts'
 import { databaseWord, psql, shellWord } from './shell.ts'
 
 /**
@@ -48,9 +49,6 @@ const receiver = ({ node }: About) =>
   node &&
   look(psql(node, 'postgres', 'SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver'))
 
-/** On a server that is down; the one who owns it knows by what it is started. */
-const start = (node: string, then: string) => mend(`pg_ctl start -D DATA_DIRECTORY   # on ${node}; ${then}`)
-
 /** By these a server is told from one of another system, or of another line. */
 const IDENTITY =
   'SELECT system_identifier, timeline_id, checkpoint_lsn FROM pg_control_system(), pg_control_checkpoint()'
@@ -63,9 +61,7 @@ const identity = ({ node, database }: About, which: string) =>
 const members = (about: About) => identity(about, 'HOST:PORT: each server that the evidence names')
 
 const stopOne = (about: About) =>
-  mend(
-    `pg_ctl stop -m fast -D DATA_DIRECTORY   # on the one that must not take writes; then: ${reconcile(about)}`,
-  )
+  mend(`${STOP_SERVER}   # on the one that must not take writes; then: ${reconcile(about)}`)
 
 type StepOf = (about: About) => Step | null
 const nothing: StepOf = () => null
@@ -76,9 +72,8 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   // Each secondary, and each old primary, has a line of its own.
   'secondary-down': ({ node, group }) =>
     node &&
-    start(
-      shellWord(formatAddress(node)),
-      `if it is gone for good: citus-ha forget ${shellWord(formatAddress(node))}${of({ group })}`,
+    mend(
+      `${START_STANDBY}   # on ${shellWord(formatAddress(node))}; if it is gone for good: citus-ha forget ${shellWord(formatAddress(node))}${of({ group })}`,
     ),
   'old-primary-writes': nothing,
   promoted: (about) => mend(reconcile(about)),
@@ -87,7 +82,9 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'metadata-differs': (about) => mend(reconcile(about)),
   'secondary-read-only': (about) => mend(reconcile(about)),
   'primary-down': (about) =>
-    start(primaryOf(about), `or promote a standby (pg_promote(), your HA tool), then: ${reconcile(about)}`),
+    mend(
+      `${START_SERVER}   # on ${primaryOf(about)}; or promote a standby (pg_promote(), your HA tool), then: ${reconcile(about)}`,
+    ),
   'primary-in-recovery': (about) =>
     mend(
       `psql -h HOST -p PORT -d postgres -U postgres -c "SELECT pg_promote()" && ${reconcile(about)}   # HOST:PORT: the member that is to be the primary`,

@@ -3,7 +3,8 @@ import type { Diagnosis } from './diagnosis.ts'
 import { coordinatorOf } from './kinds.ts'
 import { formatAddress, sameAddress } from './node.ts'
 import type { Answered, Survey } from './observation.ts'
-import { conninfo, shellWord } from './shell.ts'
+import { START_SERVER, STOP_SERVER } from './server-commands.ts'
+import { conninfo, psqlAsSuperuser, shellWord } from './shell.ts'
 
 /**
  * What a switchover sets on the old primary, by ALTER SYSTEM, before anything is promoted. All take effect at a reload.
@@ -88,10 +89,20 @@ export function putBack({ retired, inRecovery, address }: Answered): string {
   return `. Only if no other server has replaced ${formatAddress(address)} (SELECT * FROM citus_ha.retired there names the new primary), undo this there, as a superuser in each database: ${sql}`
 }
 
-/** What makes a standby of it, run where it lives. */
+/** Until PostgreSQL 16 `pg_rewind` goes by the source’s last checkpoint, which may be older than its promotion. */
+const SEES_PROMOTIONS = 160_000
+
+/** What makes a standby of it, run where it lives; each part only after the one before: it must not start as a primary. */
 export function rejoinCommand({ primary }: Retired, database: string): string {
   const source = shellWord(conninfo(primary.address, database))
-  return `pg_ctl stop -m fast -D DATA_DIRECTORY && pg_rewind -D DATA_DIRECTORY -R --source-server=${source} && pg_ctl start -D DATA_DIRECTORY`
+  return [
+    STOP_SERVER,
+    ...(primary.serverVersion < SEES_PROMOTIONS
+      ? [psqlAsSuperuser(primary.address, database, 'CHECKPOINT')]
+      : []),
+    `pg_rewind -D DATA_DIRECTORY -R --source-server=${source}`,
+    START_SERVER,
+  ].join(' && ')
 }
 
 export function describeRetired(retired: Retired, database: string): string {

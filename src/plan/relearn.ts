@@ -5,6 +5,7 @@ import { kindOf, strangersIn } from '../model/kinds.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'
 import { refusal } from '../model/refusal.ts'
+import { STOP_SERVER } from '../model/server-commands.ts'
 import { distinctServers } from '../model/servers.ts'
 import { shellWord } from '../model/shell.ts'
 
@@ -86,8 +87,7 @@ const byGroup = (one: Answered, other: Answered): number =>
   (one.citus?.localGroup ?? 0) - (other.citus?.localGroup ?? 0)
 
 const DOCTOR = 'citus-ha doctor'
-const stop = (which: string) =>
-  `pg_ctl stop -m fast -D DATA_DIRECTORY   # on ${which}; then: citus-ha relearn`
+const stop = (which: string) => `${STOP_SERVER}   # on ${which}; then: citus-ha relearn`
 
 function silent({ group }: Pick<CatalogRow, 'group'>, { address }: Answered): string {
   if (group !== COORDINATOR_GROUP) return refusal('it does not answer', DOCTOR)

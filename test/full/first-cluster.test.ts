@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -14,10 +15,21 @@ const exec = promisify(execFile)
 const MACHINES = ['cn1', 'cn2', 'w1a', 'w1b', 'w2a', 'w2b'] as const
 type Machine = (typeof MACHINES)[number]
 
-/** Debian's own, of which the page uses these actions alone: here a server has its configuration and data in its own place. */
+/** Where Debian's own is not at hand: the actions that the page uses, with configuration and data in places of their own. */
 const PG_CTLCLUSTER = `
 unset \${!PG@}
-exec pg_ctl "$3" -w -m fast -D "$HOME/data" -l "$HOME/log" -o "-c config_file=$HOME/etc/postgresql.conf"`
+case "$3" in
+start) set -- start -l "$HOME/log" -o "-c config_file=$HOME/etc/15/main/postgresql.conf" ;;
+restart) set -- restart -m fast -l "$HOME/log" ;;
+*) set -- stop -m fast "\${@:4}" ;;
+esac
+exec pg_ctl "$@" -w -D "$HOME/data"`
+
+/** What `pg_createcluster` does. */
+const INITDB = `
+mkdir -p "$HOME/etc/15/main/conf.d"
+initdb -D "$HOME/data" -U postgres -A trust --no-sync
+for file in postgresql pg_hba pg_ident; do mv "$HOME/data/$file.conf" "$HOME/etc/15/main/"; done`
 
 /** As the unit starts and stops it: \`enable --now\`, \`disable --now\`. */
 const systemctl = (directory: string) => `
@@ -30,6 +42,11 @@ disable) kill "$(cat $pid)"; while kill -0 "$(cat $pid)" 2> /dev/null; do :; don
 esac`
 
 const binaries: Binaries = await findBinaries()
+/** What Debian's programs run: then they make, start and stop the servers, and PostgreSQL's own are not in the PATH. */
+const isDebians =
+  binaries.bindir === `/usr/lib/postgresql/${binaries.major}/bin` &&
+  existsSync('/usr/bin/pg_createcluster') &&
+  (await serverAccount()) !== null
 const why = binaries.citus === null ? 'needs Citus' : binaries.major < 15 ? 'needs PostgreSQL 15' : null
 
 describe.skipIf(why !== null)('docs/first-cluster.md', () => {
@@ -39,14 +56,16 @@ describe.skipIf(why !== null)('docs/first-cluster.md', () => {
   const pool = new PortPool()
   const ports = new Map<Machine, number>()
   const home = (machine: string) => join(directory, machine)
+  const version = isDebians ? `${binaries.major}` : '15'
   const portOf = (machine: Machine): number => ports.get(machine) ?? 0
 
   /** Of a machine, or of the one that runs citus-ha. */
   function environment(machine: Machine | 'ha'): NodeJS.ProcessEnv {
     const own = {
-      PATH: `${bin}:${binaries.bindir}:${process.env.PATH}`,
+      PATH: [bin, ...(isDebians ? [] : [binaries.bindir]), process.env.PATH].join(':'),
       LC_ALL: 'C.UTF-8',
       HOME: home(machine),
+      PG_CLUSTER_CONF_ROOT: join(home(machine), 'etc'),
     }
     return machine === 'ha'
       ? { ...own, CITUS_HA_CONFIG: join(directory, 'citus-ha/citus-ha.yaml') }
@@ -56,33 +75,45 @@ describe.skipIf(why !== null)('docs/first-cluster.md', () => {
   /** What Debian's package leaves: a server that nobody but its own machine reaches. */
   async function makeMachine(machine: Machine): Promise<void> {
     ports.set(machine, await pool.take())
-    const etc = join(home(machine), 'etc')
-    await mkdir(join(etc, 'conf.d'), { recursive: true })
+    await mkdir(home(machine))
+    if (account) await exec('chown', [`${account.uid}:${account.gid}`, home(machine)])
+    const create = `pg_createcluster ${version} main -d "$HOME/data" -p ${portOf(machine)} -s "$HOME" -l "$HOME/log" -- --no-sync`
+    const made = await runBlock(isDebians ? create : INITDB, { account, env: environment(machine) })
+    expect(made.exitCode, made.output).toBe(0)
+    const etc = join(home(machine), 'etc', version, 'main')
     const settings = {
-      data_directory: join(home(machine), 'data'),
-      hba_file: join(etc, 'pg_hba.conf'),
-      include_dir: 'conf.d',
-      port: `${portOf(machine)}`,
-      unix_socket_directories: home(machine),
+      ...(!isDebians && {
+        data_directory: join(home(machine), 'data'),
+        hba_file: join(etc, 'pg_hba.conf'),
+        port: `${portOf(machine)}`,
+        unix_socket_directories: home(machine),
+      }),
+      // Debian's would be the same file for each of these.
+      external_pid_file: join(home(machine), 'pid'),
       ssl: 'off',
       shared_buffers: '16MB',
       dynamic_shared_memory_type: 'mmap',
       fsync: 'off',
     }
     const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value}'\n`)
-    await writeFile(join(etc, 'postgresql.conf'), lines.join('').replace('include_dir = ', 'include_dir '))
-    await writeFile(join(etc, 'pg_hba.conf'), 'local all postgres trust\n')
-    if (account) await exec('chown', ['-R', `${account.uid}:${account.gid}`, home(machine)])
-    const init = `initdb -D "$HOME/data" -U postgres -A trust --no-sync && pg_ctlcluster 15 main start`
-    const made = await runBlock(init, { account, env: environment(machine) })
-    expect(made.exitCode, made.output).toBe(0)
+    const set = [...lines, `include_dir 'conf.d'\n`].join('')
+    // Debian's pg_ctlcluster empties the environment; the account's own home has no password of these.
+    const start = `echo "HOME = '$HOME'" >> "${etc}/environment"
+cat >> "${etc}/postgresql.conf" <<'EOF'
+${set}EOF
+pg_ctlcluster 15 main start`
+    const started = await runBlock(forHere(start, machine), { account, env: environment(machine) })
+    expect(started.exitCode, started.output).toBe(0)
   }
 
   beforeAll(async () => {
     account = await serverAccount()
     directory = await mkdtemp(join(tmpdir(), 'citus-ha-first-'))
-    bin = await programs(directory, { pg_ctlcluster: PG_CTLCLUSTER, systemctl: systemctl(directory) })
-    for (const name of ['citus-ha', 'credstore', 'ha']) await mkdir(join(directory, name))
+    bin = await programs(directory, {
+      systemctl: systemctl(directory),
+      ...(!isDebians && { pg_ctlcluster: PG_CTLCLUSTER }),
+    })
+    for (const name of ['citus-ha', 'ha']) await mkdir(join(directory, name))
     if (account) await exec('chown', ['-R', `${account.uid}:${account.gid}`, directory])
     for (const machine of MACHINES) await makeMachine(machine)
   }, 180_000)
@@ -91,7 +122,7 @@ describe.skipIf(why !== null)('docs/first-cluster.md', () => {
     const pid = Number(await readFile(join(directory, 'watch.pid'), 'utf8').catch(() => '0'))
     if (pid > 0) process.kill(pid)
     for (const machine of MACHINES)
-      await runBlock('pg_ctl stop -m immediate -D "$HOME/data" || true', {
+      await runBlock(`${binaries.bindir}/pg_ctl stop -m immediate -D "$HOME/data" || true`, {
         account,
         env: environment(machine),
       })
@@ -111,7 +142,9 @@ describe.skipIf(why !== null)('docs/first-cluster.md', () => {
       text,
     )
     const here = named
-      .replaceAll('/etc/postgresql/15/main', join(home(machine), 'etc'))
+      .replaceAll('/etc/postgresql/15/main', join(home(machine), 'etc', version, 'main'))
+      .replaceAll('/usr/lib/postgresql/15/bin', binaries.bindir)
+      .replaceAll('pg_ctlcluster 15 ', `pg_ctlcluster ${version} `)
       .replaceAll('/var/lib/postgresql/15/main', join(home(machine), 'data'))
       .replaceAll('/etc/citus-ha', join(directory, 'citus-ha'))
       .replaceAll('/etc/credstore', join(directory, 'credstore'))

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
-import { type Filled, type Patient, patientForEach } from '../support/mends.ts'
+import { type Filled, type Patient, patientForEach, placesOf } from '../support/mends.ts'
 import { putInRecovery } from '../support/other-servers.ts'
 
 interface Case {
@@ -23,7 +23,7 @@ const remarks = z.object({
 const refusals = z.object({ refusals: z.array(z.object({ reason: z.string(), next: z.string() })) })
 
 const directory = ({ server }: Patient, name: string): Filled => ({
-  fill: { DATA_DIRECTORY: server(name).directory },
+  fill: placesOf(server(name)),
 })
 
 const cases: readonly Case[] = [

@@ -23,7 +23,7 @@ const MACHINES = {
 type Machine = keyof typeof MACHINES
 
 const DATA = '/var/lib/postgresql/15/main'
-const LOG = '/var/log/postgresql/postgresql-15-main.log'
+const CONFIG = '/etc/postgresql/15/main/postgresql.conf'
 const blocks = await markedBlocks('runbooks.md')
 
 /** What brings a symptom about, and what is seen besides. */
@@ -104,10 +104,13 @@ describe.skipIf(standin)('docs/runbooks.md', () => {
     if (machine === undefined) return named
     const { directory, port } = server(MACHINES[machine])
     // Here the configuration is in the data directory, and pg_rewind brings the other server's.
+    const log = join(scenario.cluster.directory, 'page.log')
     return named
-      .replaceAll(`pg_ctl start -D ${DATA}`, `$& -o "-p ${port}"`)
+      .replaceAll('pg_ctlcluster 15 main stop', `pg_ctl stop -m fast -D ${directory}`)
+      .replaceAll('pg_ctlcluster 15 main start', `pg_ctl start -D ${directory} -l ${log} -o "-p ${port}"`)
+      .replaceAll('/usr/lib/postgresql/15/bin', scenario.cluster.binaries.bindir)
+      .replaceAll(CONFIG, join(directory, 'postgresql.conf'))
       .replaceAll(DATA, directory)
-      .replaceAll(LOG, join(scenario.cluster.directory, 'page.log'))
   }
 
   const run = (block: Block) => runBlock(forHere(block), { account, env })

@@ -1,8 +1,8 @@
 import { putInHba } from './hba.ts'
-import type { Mending, Patient } from './mends.ts'
+import { type Mending, type Patient, placesOf } from './mends.ts'
 
 const directory = ({ server }: Patient, name: string) => ({
-  fill: { DATA_DIRECTORY: server(name).directory },
+  fill: placesOf(server(name)),
 })
 
 /** Groups, and the names of nodes. */
@@ -52,6 +52,7 @@ export const GROUP_MENDINGS: readonly Mending[] = [
     id: 'H030',
     name: 'a primary that is down',
     word: 'mend',
+    starts: 'worker-1',
     inflict: async (patient) => {
       await patient.server('worker-1').kill()
       return directory(patient, 'worker-1')
@@ -101,6 +102,7 @@ export const GROUP_MENDINGS: readonly Mending[] = [
     id: 'H041',
     name: 'the only standby is down',
     word: 'mend',
+    starts: 'worker-1-standby',
     inflict: async (patient) => {
       await patient.server('worker-1-standby').kill()
       return directory(patient, 'worker-1-standby')
@@ -119,6 +121,7 @@ export const GROUP_MENDINGS: readonly Mending[] = [
     id: 'H042',
     name: 'one of two standbys is down',
     word: 'mend',
+    starts: 'worker-1-second',
     inflict: async (patient) => {
       const { scenario, server } = patient
       await scenario.cluster.addStandby(server('worker-1'), 'worker-1-second')
@@ -144,7 +147,8 @@ export const GROUP_MENDINGS: readonly Mending[] = [
       const gone = server('worker-2-standby')
       await gone.stop()
       await sql('coordinator', `SELECT citus_remove_node('127.0.0.1', ${gone.port})`)
-      return { fill: { DATA_DIRECTORY: machine.directoryFor(gone, 'made-anew') } }
+      const made = machine.directoryFor(gone, 'made-anew')
+      return { fill: { DATA_DIRECTORY: made, CONFIG_FILE: `${made}/postgresql.conf` } }
     },
   },
   {
@@ -231,6 +235,7 @@ export const GROUP_MENDINGS: readonly Mending[] = [
     id: 'H180',
     name: 'an old primary after a switchover',
     word: 'mend',
+    starts: 'worker-1',
     inflict: async (patient) => {
       await patient.scenario.install('--switchover')
       const ran = await patient.scenario.run('switchover', '--group', '1', '--yes')
@@ -242,6 +247,7 @@ export const GROUP_MENDINGS: readonly Mending[] = [
     id: 'H182',
     name: 'an old primary that is retired and takes writes',
     word: 'mend',
+    starts: 'worker-1',
     inflict: async (patient) => {
       await patient.server('worker-1-standby').promote()
       const ran = await patient.scenario.run('reconcile', '--promoted', patient.at('worker-1-standby'))

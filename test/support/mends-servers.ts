@@ -1,11 +1,11 @@
 import { formatGid } from '../../src/model/gid.ts'
-import type { Mending, Patient } from './mends.ts'
+import { type Mending, type Patient, placesOf } from './mends.ts'
 
 /** Statements on a worker by itself: Citus tells no other node. */
 const HERE = 'SET citus.enable_ddl_propagation = off'
 
 const directory = ({ server }: Patient, name: string) => ({
-  fill: { DATA_DIRECTORY: server(name).directory },
+  fill: placesOf(server(name)),
 })
 
 const prepare = ({ sql }: Patient, name: string, gid: string, work: string) =>

@@ -1,3 +1,5 @@
+import { appendFile, mkdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { z } from 'zod'
 import type { Server } from '../../src/demo/server.ts'
@@ -26,6 +28,32 @@ export interface Mending {
   readonly inflict: (patient: Patient) => Promise<Filled | undefined>
   /** Of the command; 0 where it is not given. */
   readonly exitCode?: number
+  /** The server that the command starts: it is tried with the configuration outside the data directory, too. */
+  readonly starts?: string
+}
+
+/** What is filled in for a server whose configuration is in its data directory. */
+export const placesOf = (server: Server) => ({
+  DATA_DIRECTORY: server.directory,
+  CONFIG_FILE: join(server.directory, 'postgresql.conf'),
+})
+
+/** The same, once its configuration is where Debian has it: no start but one that names it succeeds from then on. */
+export async function inDebiansLayout(server: Server) {
+  const places = { DATA_DIRECTORY: server.directory, CONFIG_FILE: `${server.directory}-etc/postgresql.conf` }
+  const etc = dirname(places.CONFIG_FILE)
+  await rm(etc, { recursive: true, force: true })
+  await mkdir(etc)
+  for (const file of ['postgresql.conf', 'pg_hba.conf', 'pg_ident.conf'])
+    await rename(join(server.directory, file), join(etc, file))
+  const named = {
+    data_directory: server.directory,
+    hba_file: `${etc}/pg_hba.conf`,
+    ident_file: `${etc}/pg_ident.conf`,
+  }
+  const lines = Object.entries(named).map(([name, value]) => `${name} = '${value}'\n`)
+  await appendFile(places.CONFIG_FILE, lines.join(''))
+  return places
 }
 
 export interface Filled {
@@ -85,10 +113,18 @@ export function patientForEach(): () => Patient {
 export function tryMendings(cases: readonly Mending[]): void {
   const patientNow = patientForEach()
 
-  it.each(cases)('$id, $name: $word', async ({ id, word, inflict, exitCode = 0 }) => {
+  const trials = cases.flatMap((each) => [
+    { ...each, debian: '' },
+    ...(each.starts === undefined ? [] : [{ ...each, debian: ', in Debian’s layout' }]),
+  ])
+
+  it.each(trials)('$id, $name$debian: $word', async ({ id, word, inflict, exitCode = 0, starts, debian }) => {
     const patient = patientNow()
     const { scenario, machine } = patient
-    const { fill = {}, options = scenario.options, env = {}, node } = (await inflict(patient)) ?? {}
+    const filled = (await inflict(patient)) ?? {}
+    const { options = scenario.options, env = {}, node } = filled
+    const places = starts !== undefined && debian ? await inDebiansLayout(patient.server(starts)) : {}
+    const fill = { ...filled.fill, ...places }
     const examine = async () => {
       const { stdout, stderr } = await citusHa(['doctor', '--json', ...options], undefined, env)
       expect(stdout, stderr).not.toBe('')

@@ -16,7 +16,7 @@ export const ALERTS: Readonly<Record<string, Alert>> = {
     meanwhile:
       'citus-ha changes nothing for the group; the cluster continues as `pg_dist_node` says, with the registered primary.',
     look: '`citus-ha status`: both servers, with their timelines. Ask the tool that promotes which one it considers the primary.',
-    todo: 'stop the wrong one (`pg_ctl stop -m fast`); the watcher then follows the other. If both have to keep running for now, choose: `citus-ha reconcile --group N --promoted HOST:PORT`. What was written on the one that is not chosen is lost to the cluster: keep its data directory.',
+    todo: 'stop the wrong one (`pg_ctl stop -m fast -D DATA_DIRECTORY`); the watcher then follows the other. If both have to keep running for now, choose: `citus-ha reconcile --group N --promoted HOST:PORT`. What was written on the one that is not chosen is lost to the cluster: keep its data directory.',
   },
   CitusHaTwoPrimaries: {
     part: 'Groups',

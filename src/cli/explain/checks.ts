@@ -1,4 +1,4 @@
-import { type Explanation, RUNBOOKS } from './explanation.ts'
+import { type Explanation, RUNBOOKS, STOP } from './explanation.ts'
 
 const AT_FAILOVER = 'Everything works until the next failover.'
 const AGAIN = 'then run again: `citus-ha doctor`'
@@ -25,10 +25,7 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
   H010: {
     meanwhile:
       'citus-ha changes nothing in the whole cluster. Each client writes on the one to which it is connected.',
-    todo: [
-      'stop the one that is not the coordinator; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
-      'then: `citus-ha status`',
-    ],
+    todo: [`stop the one that is not the coordinator; run there: ${STOP}`, 'then: `citus-ha status`'],
     page: `${RUNBOOKS}#the-coordinator-is-gone`,
   },
   H020: {
@@ -339,7 +336,7 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
     meanwhile:
       'The group works. Only clients that are connected to the old primary directly write there, and those writes are lost.',
     todo: [
-      'stop it; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      `stop it; run there: ${STOP}`,
       'make it a standby, with the command that `citus-ha doctor` prints',
     ],
     page: `${RUNBOOKS}#the-old-primary-came-back`,

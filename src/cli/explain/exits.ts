@@ -1,5 +1,5 @@
 import type { EXIT_CODES } from '../exit-codes.ts'
-import { type Explanation, RUNBOOKS } from './explanation.ts'
+import { type Explanation, RUNBOOKS, STOP } from './explanation.ts'
 
 const COMMANDS = 'docs/reference/commands.md'
 
@@ -50,7 +50,7 @@ export const EXIT_EXPLANATIONS: Readonly<Record<(typeof EXIT_CODES)[number][0], 
     todo: [
       'see which node is not up to date: `citus-ha status`',
       'update it: `citus-ha reconcile`; a running watcher does so by itself',
-      'if an old primary is not fenced, stop it; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      `if an old primary is not fenced, stop it; run there: ${STOP}`,
     ],
     page: `${RUNBOOKS}#a-copy-differs`,
   },

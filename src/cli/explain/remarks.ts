@@ -1,5 +1,5 @@
 import type { ReasonCode, WarningCode } from '../../model/remark.ts'
-import { type Explanation, RUNBOOKS } from './explanation.ts'
+import { type Explanation, RUNBOOKS, STOP } from './explanation.ts'
 
 /** One that is explained as another code is: the id of that rule or check, or the name of that remark. */
 export interface Like {
@@ -92,7 +92,7 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
     meanwhile:
       'The change is made, and queries go to the new primary. The old one may still acknowledge writes, which are lost.',
     todo: [
-      'stop it at once; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      `stop it at once; run there: ${STOP}`,
       'then make it a standby: `pg_rewind`, or a new base backup',
     ],
     page: `${RUNBOOKS}#the-old-primary-came-back`,

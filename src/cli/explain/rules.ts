@@ -1,4 +1,4 @@
-import { type Explanation, RUNBOOKS } from './explanation.ts'
+import { type Explanation, RUNBOOKS, STOP } from './explanation.ts'
 
 const REFUSED =
   'citus-ha does not change the primary of this group: `pg_dist_node` still names the registered one, on every node. Other groups are changed as usual; if this is group 0, no group is changed.'
@@ -54,7 +54,7 @@ const SPLIT_BRAIN: Explanation = {
     'citus-ha does not change the primary of this group. Queries go where `pg_dist_node` sends them: to the registered one. What clients write on the other server is not seen through the cluster.',
   todo: [
     'ask the tool that promotes which of the two it considers the primary',
-    'stop the other one; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+    `stop the other one; run there: ${STOP}`,
     FOLLOW,
     'keep the data directory of the one that was stopped: what was written only there is lost to the cluster',
   ],
@@ -133,7 +133,7 @@ export const RULE_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
       'The group works: reads and writes go to the new primary. Only clients that are connected to the old primary directly still write there, and those writes are lost.',
     todo: [
       'see which clients write there: `SELECT usename, client_addr FROM pg_stat_activity`; point them to the coordinator',
-      'stop it; run there: `pg_ctl stop -m fast -D DATA_DIRECTORY`',
+      `stop it; run there: ${STOP}`,
       'make it a standby, with the command that `citus-ha doctor` prints (H182)',
     ],
     page: `${RUNBOOKS}#the-old-primary-came-back`,
@@ -151,6 +151,7 @@ export const RULE_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
       'Reads and writes of the group continue. Reads through secondaries are served as `routing.secondaryDown` says; the group has one standby fewer to promote.',
     todo: [
       'start it, or rebuild it with `pg_basebackup`',
+      'if it was the primary before a failover: never start it without `standby.signal` in its data directory, because it would take writes; make it a standby with `pg_rewind`',
       'if it will not come back: `citus-ha forget HOST:PORT`',
     ],
     page: 'docs/alerts.md#citushasecondarydown',

@@ -5,11 +5,10 @@ import { kindOf } from '../../model/kinds.ts'
 import { ask, look, mend, nextStep, stepOfState } from '../../model/next-step.ts'
 import { formatAddress, sameAddress } from '../../model/node.ts'
 import { describePause } from '../../model/pause.ts'
+import { START_SERVER, STOP_SERVER } from '../../model/server-commands.ts'
 import { psql, psqlAsSuperuser, shellWord } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { aboutOf, alterSystem, catalogOf, groupOf, nameOf, seenAt, settingOf, writers } from '../servers.ts'
-
-const STOP = 'pg_ctl stop -m fast -D DATA_DIRECTORY'
 
 /** The state of each group, and whether it has somebody to fail over to. */
 export const GROUP_CHECKS: readonly Check[] = [
@@ -21,7 +20,7 @@ export const GROUP_CHECKS: readonly Check[] = [
     when: ({ unclear, coordinator, survey }) => {
       if (unclear === null) return []
       const evidence = survey.nodes.map(show)
-      const next = mend(`${STOP}   # on the one that is not to be the coordinator`)
+      const next = mend(`${STOP_SERVER}   # on the one that is not to be the coordinator`)
       return [{ group: COORDINATOR_GROUP, node: coordinator.address, summary: unclear, evidence, next }]
     },
   },
@@ -157,7 +156,7 @@ function ofDiagnosis(facts: Facts, { group, code, rule, summary, evidence, prima
 function baseBackup(facts: Facts, group: number) {
   const { host, port } = primaryOf(catalogOf(facts), group)?.address ?? { host: 'PRIMARY', port: 5432 }
   return mend(
-    `pg_basebackup -h ${shellWord(host)} -p ${port} -U postgres -R -D DATA_DIRECTORY && pg_ctl start -D DATA_DIRECTORY   # on a machine of its own`,
+    `pg_basebackup -h ${shellWord(host)} -p ${port} -U postgres -R -D DATA_DIRECTORY && ${START_SERVER}   # on a machine of its own`,
   )
 }
 
@@ -208,7 +207,7 @@ function impostorFound(facts: Facts, inspection: ReturnType<typeof impostors>[nu
       next: mend(
         isReader
           ? alterSystem(facts, node, 'citus.recover_2pc_interval', '-1')
-          : `${STOP}   # on ${shellWord(formatAddress(node.address))}`,
+          : `${STOP_SERVER}   # on ${shellWord(formatAddress(node.address))}`,
       ),
     },
   ]
