@@ -1,10 +1,11 @@
-import type { Document } from 'yaml'
+import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
-import { kindOf, problemsOf } from './problems.ts'
+import { namesIn, problemsOf, schemaTree } from './problems.ts'
 import { isMissing, readGiven, readRegular, whyUnreadable } from './read-file.ts'
 import { redact } from './redact.ts'
 import { type Config, configSchema } from './schema.ts'
 import type { Environment } from './url.ts'
+import { readYaml } from './yaml.ts'
 
 /** Where the configuration comes from; what stands first wins: flags, environment, file. */
 export interface ConfigSources {
@@ -48,13 +49,14 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
  */
 export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
   const found = await findFile(sources)
-  const written = found === null ? {} : await readYaml(found.path, found.text)
-  const override = coordinatorsOf(sources, written)
   const schema = configSchema(sources.env)
+  const file = found && (await readYaml(found.path, found.text, keysOf(schema)))
+  const written = file?.value ?? {}
+  const override = coordinatorsOf(sources, written)
   const result = schema.safeParse({ ...written, ...override?.value }, { reportInput: true })
   if (!result.success) {
-    const file = found === null ? 'configuration' : redact(found.path)
-    throw new ConfigError(problemsOf(result.error, schema, file, override?.source ?? null))
+    const name = found === null ? 'configuration' : redact(found.path)
+    throw new ConfigError(problemsOf(result.error, schema, { name, ...file }, override?.source ?? null))
   }
   if (sources.env.PGSERVICE && (override?.source === 'PGHOST' || result.data.coordinators.length === 0))
     throw new ConfigError(
@@ -158,73 +160,29 @@ function noCoordinator(found: Found | null, { defaultFiles = [] }: ConfigSources
   return `${where}no coordinator: give --coordinator URL, --config FILE or CITUS_HA_COORDINATOR${missing}`
 }
 
-async function readYaml(path: string, text: string): Promise<Record<string, unknown>> {
-  // Loaded here: most calls have no file.
-  const { parseDocument } = await import('yaml')
-  const document: Document.Parsed = parseDocument(text, { prettyErrors: true })
-  const file = redact(path)
-  const language = /\.json$/i.test(path) ? 'JSON' : 'YAML'
-  const problems = flawsIn(document).map(({ linePos, code }) => {
-    const [at] = linePos ?? []
-    const place = at ? `${at.line}:${at.col}` : '?'
-    return `${file}:${place}: not ${language}: ${SYNTAX[code] ?? code.toLowerCase().replaceAll('_', ' ')}`
-  })
-  if (problems.length > 0) throw new ConfigError(problems)
-  const value = plain(document, file)
-  if (value === null || value === undefined) return {}
-  if (typeof value === 'object' && !Array.isArray(value)) return withoutEmpty(value)
-  throw new ConfigError(`${file}: expected keys such as "coordinators:", got ${kindOf(value)}`)
-}
+/** Every name that stands anywhere in the file. */
+const keysOf = (schema: z.ZodType) => () => new Set(namesIn(schemaTree(schema)))
 
-type Flaw = Document.Parsed['errors'][number] | Document.Parsed['warnings'][number]
-
-/** Keys that stand twice; or else the first error alone, since the parser guesses from there on. */
-function flawsIn({ errors, warnings }: Document.Parsed): readonly Flaw[] {
-  const all = [...errors, ...warnings]
-  const [first, ...others] = all.filter(({ code }) => code !== 'DUPLICATE_KEY')
-  if (!first) return all
-  // Of what is not closed the parser says first that it is not indented.
-  const same = others.find(({ pos }) => pos[0] === first.pos[0])
-  return [first.code === 'BAD_INDENT' && same ? same : first]
-}
-
-/** The parser's own messages quote the source, a password perhaps: only the place and the kind are passed on. */
-const SYNTAX: Readonly<Record<string, string>> = {
-  BAD_INDENT: 'the indentation does not fit',
-  BLOCK_AS_IMPLICIT_KEY: 'a value with “: ” in it needs quotes',
-  DUPLICATE_KEY: 'this key stands here twice',
-  MISSING_CHAR: 'a quote, comma, colon or closing bracket is missing',
-  MULTIPLE_DOCS: 'a second document begins here',
-  TAB_AS_INDENT: 'a tab as indentation: use spaces',
-  TAG_RESOLVE_FAILED: 'an unknown tag: text that begins with ! needs quotes',
-  UNEXPECTED_TOKEN: 'this does not belong here',
-}
-
-/** A section with nothing under it means its defaults; some are off until they are named. */
-function withoutEmpty(value: object): Record<string, unknown> {
-  const entries = Object.entries(value).map(([key, section]) =>
-    OFF_UNTIL_NAMED.has(key) && section === null ? [key, {}] : [key, section],
-  )
-  return Object.fromEntries(entries.filter(([, section]) => section !== null))
-}
-
-const OFF_UNTIL_NAMED = new Set(['http', 'control'])
-
-function plain(document: Document.Parsed, file: string): unknown {
-  try {
-    return document.toJS()
-  } catch {
-    // Text that begins with * is an alias to YAML, and there is no anchor of that name.
-    throw new ConfigError(`${file}: not YAML: text that begins with * or & needs quotes`)
-  }
-}
-
-function warningsOf({ path, isPublic }: Found, written: object): string[] {
+function warningsOf({ path, isPublic, text }: Found, written: object): string[] {
   const [secret] = isPublic ? secretsIn(written, '') : []
-  if (secret === undefined) return []
+  const file = redact(path)
   return [
-    `${redact(path)} has world access and holds a secret (${secret}); permissions should be u=rw,g=r (0640) or less`,
+    ...(secret === undefined
+      ? []
+      : [
+          `${file} has world access and holds a secret (${secret}); permissions should be u=rw,g=r (0640) or less`,
+        ]),
+    ...cutShort(text).map(
+      (line) =>
+        `${file}:${line}: what follows “ #” is a comment, and no part of the value: text with “ #” in it needs quotes`,
+    ),
   ]
+}
+
+/** Lines of secrets that a `#` ends; with a blank after it, it is most likely meant as a comment. */
+function cutShort(text: string): number[] {
+  const secret = /^\s*(?:-\s+)?(?:\w*[pP]assword|token|secret|routingKey):\s+[^\s"'#][^"'#]*\s#\S/
+  return text.split('\n').flatMap((line, i) => (secret.test(line) ? [i + 1] : []))
 }
 
 /** Keys beside which another one names a file instead, and `password`. */

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { redact } from './redact.ts'
 import { bare, similarTo } from './similar.ts'
+import type { Slip } from './slips.ts'
+import type { Place, Written } from './yaml.ts'
 
 /** What of JSON Schema the configuration's has. */
 export interface SchemaNode {
@@ -36,39 +38,85 @@ type Issue = z.core.$ZodIssue
 /** Key of a custom issue's `params`: what is to blame, where it is not what the issue's path leads to. */
 export const BLAMED = 'blamed'
 
+/** A file that is to blame. */
+export interface Blamed {
+  readonly name: string
+  readonly placeOf?: Written['placeOf']
+  readonly slips?: Written['slips']
+}
+
 /**
- * Everything that a schema found wrong, a line each: `file: key: expected X, got Y`. Keys that are unknown come first: such a
- * one is often why another is missing.
+ * Everything that a schema found wrong, a line each: `file:line:column: key: expected X, got Y`; where a value was mistyped as
+ * something else, what was mistyped. Keys that are unknown come first: such a one is often why another is missing.
  * @param file where it stands
  * @param override what gave `coordinators` instead of the file
  */
 export function problemsOf(
   { issues }: z.ZodError,
   schema: z.ZodType,
-  file: string,
+  file: Blamed,
   override: string | null,
 ): string[] {
   const unknown = issues.filter(({ code }) => code === 'unrecognized_keys')
   const others = issues.filter(({ code }) => code !== 'unrecognized_keys')
-  const tree = unknown.length === 0 ? null : schemaTree(schema)
-  return [...unknown, ...others].flatMap((issue) => linesOf(issue, tree, file, override))
+  const tree = schemaTree(schema)
+  return [...new Set([...unknown, ...others].flatMap((issue) => linesOf(issue, tree, file, override)))]
 }
 
-function linesOf(issue: Issue, tree: SchemaNode | null, file: string, override: string | null): string[] {
-  const overridden = override !== null && issue.path[0] === 'coordinators'
-  const where = overridden ? override : file
-  const line = (path: readonly PropertyKey[], message: string) =>
-    [where, overridden ? '' : pathOf(path), message].filter((part) => part !== '').join(': ')
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => line([...issue.path, key], `unknown key${meant(tree, issue.path, key)}`))
-  }
+function linesOf(issue: Issue, tree: SchemaNode, file: Blamed, override: string | null): string[] {
   const blamed = issue.code === 'custom' ? issue.params?.[BLAMED] : undefined
-  return [typeof blamed === 'string' ? `${blamed}: ${messageOf(issue)}` : line(issue.path, messageOf(issue))]
+  if (typeof blamed === 'string') return [`${blamed}: ${messageOf(issue)}`]
+  if (override !== null && issue.path[0] === 'coordinators')
+    return messagesOf(issue, tree).map(({ message }) => `${override}: ${message}`)
+  return messagesOf(issue, tree).map(({ path, message }) => {
+    const place = file.placeOf?.(path) ?? null
+    const slip = place && mistyped(issue, place, file.slips ?? [])
+    const at = slip ?? place
+    const parts = [
+      at ? `${file.name}:${at.line}:${at.col}` : file.name,
+      slip ? '' : pathOf(path),
+      slip?.says ?? message,
+    ]
+    return parts.filter((part) => part !== '').join(': ')
+  })
+}
+
+interface Message {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+}
+
+function messagesOf(issue: Issue, tree: SchemaNode): readonly Message[] {
+  if (issue.code !== 'unrecognized_keys')
+    return [{ path: issue.path, message: `${messageOf(issue)}${asWritten(issue, tree)}` }]
+  return issue.keys.map((key) => ({
+    path: [...issue.path, key],
+    message: `unknown key${meant(tree, issue.path, key)}`,
+  }))
+}
+
+/** What was mistyped where the wrong thing stands: then that is to be said, and not what it was taken for. */
+function mistyped({ code }: Issue, { line, end }: Place, slips: readonly Slip[]): Slip | null {
+  // Of several lines all may be well written, where it is their sense that is wrong.
+  const isForm = code === 'invalid_type' || code === 'unrecognized_keys'
+  if (!isForm && line !== end) return null
+  return slips.find((slip) => slip.line >= line && slip.line <= end) ?? null
+}
+
+/** How a list or a mapping is written, for who has written something else. */
+function asWritten(issue: Issue, tree: SchemaNode): string {
+  if (issue.code !== 'invalid_type' || issue.input === undefined || issue.input === null) return ''
+  if (issue.expected === 'string' && typeof issue.input === 'object')
+    return ': text that begins with { or [ needs quotes'
+  if (issue.expected === 'array') return ': begin each entry with “- ”'
+  if (issue.expected !== 'object' && issue.expected !== 'record') return ''
+  if (Array.isArray(issue.input)) return ': write its keys without “- ”'
+  const [key] = Object.keys(nodeAt(tree, issue.path)?.properties ?? {})
+  return key === undefined ? '' : `: write keys, such as “${key}: …”`
 }
 
 /** A key of the same place that is written much like it; else those of the same name elsewhere, or of one much like it. */
-function meant(tree: SchemaNode | null, path: readonly PropertyKey[], key: string): string {
-  if (tree === null) return ''
+function meant(tree: SchemaNode, path: readonly PropertyKey[], key: string): string {
   const here = similarTo(key, Object.keys(nodeAt(tree, path)?.properties ?? {}))
   const meant = here === null ? elsewhere(tree, key) : [here]
   return meant.length === 0 ? '' : `; did you mean ${meant.join(' or ')}?`
@@ -89,7 +137,8 @@ function elsewhere(tree: SchemaNode, key: string): string[] {
   return near === null ? same : pathsTo(tree, bare(near))
 }
 
-function namesIn({ properties = {}, items }: SchemaNode): string[] {
+/** The names of all keys, those below as well. */
+export function namesIn({ properties = {}, items }: SchemaNode): string[] {
   const below = Object.entries(properties).flatMap(([name, node]) => [name, ...namesIn(node)])
   return [...below, ...(items ? namesIn(items) : [])]
 }

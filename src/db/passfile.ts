@@ -14,6 +14,8 @@ export interface PassfileAnswer {
   readonly password: string | undefined
   /** Why the file was ignored though it is there, as libpq warns. */
   readonly warning: string | undefined
+  /** Why it has no password for this; '' where it has one. */
+  readonly lacks: string
 }
 
 /**
@@ -28,7 +30,8 @@ export async function lookUpPassfile(
   credentials?: string,
 ): Promise<PassfileAnswer> {
   // As for libpq: what is out of reach is not there.
-  if ((await stat(path).catch(() => null)) === null) return ignored(undefined)
+  if ((await stat(path).catch(() => null)) === null)
+    return { password: undefined, warning: undefined, lacks: `there is no password file ${path}` }
   try {
     const { bytes, stats } = await readRegular(path)
     const closed = credentials !== undefined && dirname(path) === credentials ? 0o007 : 0o077
@@ -36,14 +39,17 @@ export async function lookUpPassfile(
       return ignored(
         `password file ${path} has group or world access; permissions should be u=rw (0600) or less`,
       )
-    return { password: passwordIn(bytes.toString(), query), warning: undefined }
+    const password = passwordIn(bytes.toString(), query)
+    const { host, port, database, user } = query
+    const lacks = `no line of ${path} has one for ${host}:${port}:${database}:${user}`
+    return { password, warning: undefined, lacks: password === undefined ? lacks : '' }
   } catch (error) {
     return ignored(`password file ${path}: ${whyUnreadable(error)}`)
   }
 }
 
-function ignored(warning: string | undefined): PassfileAnswer {
-  return { password: undefined, warning }
+function ignored(warning: string): PassfileAnswer {
+  return { password: undefined, warning, lacks: warning }
 }
 
 /** The password of the first line of `text` that fits; undefined where none does, or it is empty. */

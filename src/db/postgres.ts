@@ -10,7 +10,7 @@ import {
 } from './preparation.ts'
 import { literal } from './sql.ts'
 import { codeOf, SqlState } from './sqlstate.ts'
-import { postgresOptions, type Target } from './target.ts'
+import { postgresOptions, type Target, withoutPassword } from './target.ts'
 
 /** A lazily connecting connection to one database of one node, for short read-only statements. */
 export interface ProbeConnection {
@@ -113,7 +113,7 @@ export function openProbe(target: Target, statementMs: number): ProbeConnection 
     } catch (error) {
       const code = codeOf(error)
       if (!isAnswered && ENDINGS.includes(code ?? '')) throw EndedEarly.of(error, code, version)
-      if (code !== SqlState.undefinedObject) throw describeRefusal(error)
+      if (code !== SqlState.undefinedObject) throw describeRefusal(withoutPassword(error, target))
       throw droppedSettings((await sql.unsafe(READ_SETTINGS))[0]) ?? error
     }
   }

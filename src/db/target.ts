@@ -8,6 +8,7 @@ import type { HostPort } from '../model/node.ts'
 import type { Onlooker } from './onlooker.ts'
 import { lookUpPassfile } from './passfile.ts'
 import { sessionOptions } from './preparation.ts'
+import { codeOf, SqlState } from './sqlstate.ts'
 import { NO_SSL, planSsl, type SslPlan } from './ssl.ts'
 import { ServerStream } from './stream.ts'
 
@@ -16,6 +17,8 @@ export interface Target extends HostPort {
   readonly user: string
   readonly database: string
   readonly password: Secret | undefined
+  /** Where one was looked for, and why none was found; '' where there is one. */
+  readonly noPassword: string
   readonly ssl: SslPlan
   /** Milliseconds for TCP, TLS and authentication together. */
   readonly connectTimeoutMs: number
@@ -50,9 +53,12 @@ export async function resolveTarget(
   const passfile = settings.passfile ?? (env.PGPASSFILE || join(home, '.pgpass'))
   const query = { host, port, user, database: named }
   const found = given ? null : await lookUpPassfile(passfile, query, env.CREDENTIALS_DIRECTORY)
+  const password =
+    given ?? (found?.password === undefined ? settings.typedPassword : new Secret(found.password))
   return {
     ...query,
-    password: given ?? (found?.password === undefined ? settings.typedPassword : new Secret(found.password)),
+    password,
+    noPassword: password === undefined ? `PGPASSWORD is not set, and ${found?.lacks}` : '',
     ssl,
     connectTimeoutMs: settings.connectTimeoutMs || timeoutOf(env) || CONNECT_TIMEOUT_MS,
     options: settings.options ?? (env.PGOPTIONS || undefined),
@@ -148,7 +154,7 @@ export function postgresOptions(target: Target): PostgresOptions {
     port: [port],
     user,
     database,
-    // Never throws: in this driver that would be an unhandled rejection. The server refuses an empty one.
+    // Never throws: in this driver that would be an unhandled rejection. The server refuses an empty one (`withoutPassword`).
     pass: () => password?.reveal() ?? '',
     socket: () => new ServerStream(target).connect(),
     ssl: false,
@@ -159,6 +165,13 @@ export function postgresOptions(target: Target): PostgresOptions {
   }
 }
 
+/** What a connection failed with: its own error, or, where the server wanted a password and none is known, that. */
+export function withoutPassword(error: unknown, target: Target): unknown {
+  // Servers have this code for the methods with a password of their own alone: those that ask for one.
+  const wanted = codeOf(error) === SqlState.invalidPassword && target.password === undefined
+  return wanted ? new NoPassword(target) : error
+}
+
 /** Whether a connection failed for want of a password. */
 export function isNoPassword(error: unknown): boolean {
   return error instanceof NoPassword
@@ -167,8 +180,8 @@ export function isNoPassword(error: unknown): boolean {
 /** The server asks for a password and there is none; coded as the server would say it, invalid_password. */
 class NoPassword extends Error {
   override readonly name = 'NoPassword'
-  readonly code = '28P01'
-  constructor({ user, host, port }: Target) {
-    super(`no password found for ${user} on ${host}:${port}, and the server asks for one`)
+  readonly code = SqlState.invalidPassword
+  constructor({ user, noPassword }: Target) {
+    super(`the server asks for a password for ${user}, and none is known: ${noPassword}`)
   }
 }

@@ -46,6 +46,8 @@ function toOpen({ cause, detail }: Unreadable): string {
     return '; give a role that exists there, or create this one: citus-ha install --role NAME --user postgres'
   if (/^role .* is not permitted to log in$/.test(detail))
     return '; give another role, or run there as a superuser: ALTER ROLE NAME LOGIN'
+  // Which says by itself where one was looked for.
+  if (/^the server asks for a password /.test(detail)) return ''
   return cause === 'auth' ? '; check pg_hba.conf there, and the password' : ''
 }
 

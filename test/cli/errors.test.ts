@@ -1,5 +1,8 @@
 import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
@@ -27,8 +30,13 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
     await scenario?.stop()
   })
 
-  async function fails(args: readonly string[], exitCode: number, message: RegExp): Promise<void> {
-    const ran = await citusHa(args)
+  async function fails(
+    args: readonly string[],
+    exitCode: number,
+    message: RegExp,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    const ran = await citusHa(args, undefined, env)
     expect(ran.stderr).toMatch(message)
     expect(ran).toMatchObject({ exitCode, stdout: '' })
     expect(ran.stderr.trim().split('\n')).toHaveLength(1)
@@ -74,10 +82,45 @@ describe('bad input: one clear line, the documented exit code, no stack trace, n
     await fails(['reconcile', '--coordinator', `${plain}/nowhere`], 2, /database "nowhere" does not exist/)
   })
 
-  it('a wrong password, and none', async () => {
-    const refused = /password authentication failed for user "guarded"/
+  it('a wrong password', async () => {
+    const refused =
+      /password authentication failed for user "guarded"; check pg_hba.conf there, and the password$/m
     await fails(['reconcile', '--coordinator', url('guarded', 'wrong-secret')], 2, refused)
-    await fails(['reconcile', '--coordinator', url('guarded')], 2, refused)
+    await fails(['reconcile', '--coordinator', url('guarded')], 2, refused, { PGPASSWORD: 'wrong-secret' })
+  })
+
+  it.each([
+    { name: 'there is no file', lines: null, lacks: /there is no password file FILE$/m },
+    {
+      name: 'no line fits',
+      lines: '*:*:*:postgres:right-secret\n',
+      lacks: /no line of FILE has one for 127\.0\.0\.1:\d+:app:guarded$/m,
+    },
+    {
+      name: 'its password is empty',
+      lines: '*:*:*:guarded:\n',
+      lacks: /no line of FILE has one for 127\.0\.0\.1:\d+:app:guarded$/m,
+    },
+    {
+      name: 'others may read the file',
+      lines: '*:*:*:guarded:right-secret\n',
+      mode: 0o644,
+      lacks: /password file FILE has group or world access; permissions should be u=rw \(0600\) or less$/m,
+    },
+  ])('no password: $name', async ({ lines, mode = 0o600, lacks }) => {
+    const home = await mkdtemp(join(tmpdir(), 'citus-ha-home-'))
+    const file = join(home, '.pgpass')
+    if (lines !== null) await writeFile(file, lines, { mode })
+    const args = ['--coordinator', url('guarded')]
+    const said = new RegExp(
+      `the server asks for a password for guarded, and none is known: PGPASSWORD is not set, and ${lacks.source.replace('FILE', file)}`,
+      'm',
+    )
+    for (const command of ['status', 'doctor', 'reconcile', 'history'])
+      await expect
+        .soft(citusHa([command, ...args], undefined, { HOME: home }))
+        .resolves.toMatchObject({ exitCode: 2, stderr: expect.stringMatching(said) })
+    await rm(home, { recursive: true })
   })
 
   it.each([

@@ -114,49 +114,55 @@ export function tryMendings(cases: readonly Mending[]): void {
   const patientNow = patientForEach()
 
   const trials = cases.flatMap((each) => [
-    { ...each, debian: '' },
-    ...(each.starts === undefined ? [] : [{ ...each, debian: ', in Debian’s layout' }]),
+    { ...each, isDebians: false },
+    ...(each.starts === undefined
+      ? []
+      : [{ ...each, name: `${each.name}, in Debian’s layout`, isDebians: true }]),
   ])
 
-  it.each(trials)('$id, $name$debian: $word', async ({ id, word, inflict, exitCode = 0, starts, debian }) => {
-    const patient = patientNow()
-    const { scenario, machine } = patient
-    const filled = (await inflict(patient)) ?? {}
-    const { options = scenario.options, env = {}, node } = filled
-    const places = starts !== undefined && debian ? await inDebiansLayout(patient.server(starts)) : {}
-    const fill = { ...filled.fill, ...places }
-    const examine = async () => {
-      const { stdout, stderr } = await citusHa(['doctor', '--json', ...options], undefined, env)
-      expect(stdout, stderr).not.toBe('')
-      return findings.parse(JSON.parse(stdout)).findings
-    }
-    const isIt = (each: { id: string; node: string | null }) =>
-      each.id === id && (node === undefined || each.node === node)
-    const found = await waitUntil(`${id} is found`, async () => (await examine()).find(isIt))
-    expect(found).toMatchObject({
-      mend: word === 'mend' ? expect.stringMatching(/\S/) : null,
-      look: word === 'look' ? expect.stringMatching(/\S/) : null,
-    })
-    const line = found[word] ?? ''
-    const text = (await citusHa(['doctor', ...options], undefined, env)).stdout
-    // By what is filled in, a finding of a moment later may tell of another pid.
-    expect(text).toContain(`         ${word}: ${line}\n`)
-    const before = word === 'look' ? await scenario.footprint() : null
-    const ran = await machine.run(line, fill)
-    expect(ran, `${line}\n${ran.stdout}\n${ran.stderr}`).toMatchObject({ exitCode })
-    if (word === 'look') {
-      if (exitCode === 0) expect(ran.stdout).toMatch(/\S/)
-      expect(await scenario.footprint()).toEqual(before)
-      return
-    }
-    const isSame = (each: { id: string; node: string | null; group: number | null }) =>
-      each.id === id && each.node === found.node && each.group === found.group
-    let after = await examine()
-    await waitUntil(`${id} is gone`, async () => {
-      after = await examine()
-      return !after.some(isSame)
-    }).catch((error: unknown) => {
-      throw new Error(`${line}\n${ran.stdout}\n${JSON.stringify(after.filter(isSame))}`, { cause: error })
-    })
-  })
+  it.each(trials)(
+    '$id, $name: $word',
+    { timeout: 180_000 },
+    async ({ id, word, inflict, exitCode = 0, starts, isDebians }) => {
+      const patient = patientNow()
+      const { scenario, machine } = patient
+      const filled = (await inflict(patient)) ?? {}
+      const { options = scenario.options, env = {}, node } = filled
+      const places = starts !== undefined && isDebians ? await inDebiansLayout(patient.server(starts)) : {}
+      const fill = { ...filled.fill, ...places }
+      const examine = async () => {
+        const { stdout, stderr } = await citusHa(['doctor', '--json', ...options], undefined, env)
+        expect(stdout, stderr).not.toBe('')
+        return findings.parse(JSON.parse(stdout)).findings
+      }
+      const isIt = (each: { id: string; node: string | null }) =>
+        each.id === id && (node === undefined || each.node === node)
+      const found = await waitUntil(`${id} is found`, async () => (await examine()).find(isIt))
+      expect(found).toMatchObject({
+        mend: word === 'mend' ? expect.stringMatching(/\S/) : null,
+        look: word === 'look' ? expect.stringMatching(/\S/) : null,
+      })
+      const line = found[word] ?? ''
+      const text = (await citusHa(['doctor', ...options], undefined, env)).stdout
+      // By what is filled in, a finding of a moment later may tell of another pid.
+      expect(text).toContain(`         ${word}: ${line}\n`)
+      const before = word === 'look' ? await scenario.footprint() : null
+      const ran = await machine.run(line, fill)
+      expect(ran, `${line}\n${ran.stdout}\n${ran.stderr}`).toMatchObject({ exitCode })
+      if (word === 'look') {
+        if (exitCode === 0) expect(ran.stdout).toMatch(/\S/)
+        expect(await scenario.footprint()).toEqual(before)
+        return
+      }
+      const isSame = (each: { id: string; node: string | null; group: number | null }) =>
+        each.id === id && each.node === found.node && each.group === found.group
+      let after = await examine()
+      await waitUntil(`${id} is gone`, async () => {
+        after = await examine()
+        return !after.some(isSame)
+      }).catch((error: unknown) => {
+        throw new Error(`${line}\n${ran.stdout}\n${JSON.stringify(after.filter(isSame))}`, { cause: error })
+      })
+    },
+  )
 }

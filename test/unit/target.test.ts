@@ -47,6 +47,7 @@ describe('a target', () => {
       user: userInfo().username,
       database: userInfo().username,
       password: undefined,
+      noPassword: `PGPASSWORD is not set, and there is no password file ${home}/.pgpass`,
       ssl: expect.objectContaining({
         mode: 'prefer',
         verify: 'nothing',
