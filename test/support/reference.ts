@@ -61,6 +61,7 @@ const PARTS: readonly { readonly kind: Kind; readonly title: string }[] = [
   { kind: 'rule', title: 'Rules' },
   { kind: 'check', title: 'Checks of doctor' },
   { kind: 'remark', title: 'Other codes of JSON' },
+  { kind: 'term', title: 'Words that are printed' },
 ]
 
 /** docs/reference/explanations.md */

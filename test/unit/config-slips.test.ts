@@ -87,7 +87,11 @@ const SLIPS: readonly [name: string, yaml: string, ...says: readonly string[]][]
     `4:12: ${NOT}${NO_BLANK}: “interval: …”`,
   ],
   ['no blank after a URL’s key', `coordinators:\n  - url:${URL}\n`, `2:9: ${NO_BLANK}: “url: …”`],
-  ['no blank before a bracket', `${GOOD}addresses:\n  w1b:5432:{ connect: "w1b:1" }\n`, `4:12: ${NOT}${NO_BLANK}`],
+  [
+    'no blank before a bracket',
+    `${GOOD}addresses:\n  w1b:5432:{ connect: "w1b:1" }\n`,
+    `4:12: ${NOT}${NO_BLANK}`,
+  ],
   ['a key twice', `${GOOD}detect: {}\ndetect: {}\n`, `4:1: ${NOT}this key stands here twice`],
   ['a second document', `${GOOD}---\ndetect: {}\n`, `3:1: ${NOT}a second document begins here`],
   [

@@ -8,8 +8,8 @@ import { inTable, wrapped } from '../table.ts'
 import { packageFile } from '../version.ts'
 
 const HELP = `
-CODE is the id or the name of a rule or of a check, an exit code, a code of --json, or an alert of Prometheus. Without
-CODE it lists the kinds of codes. It asks no server, and reads no configuration. Exit code 0, or 2 for an unknown code.
+CODE is the id or the name of a rule or of a check, an exit code, a code of --json, an alert of Prometheus, or a word
+that is printed, such as retired. Without CODE it lists the kinds of codes. It asks no server, and reads no configuration. Exit code 0, or 2 for an unknown code.
 
 Examples:
   citus-ha explain D041
@@ -53,6 +53,11 @@ const KINDS: readonly { readonly kind: Kind; readonly says: string; readonly lis
   },
   { kind: 'remark', says: 'a code of --json: copy-stale', list: 'docs/codes.md' },
   { kind: 'alert', says: 'an alert of Prometheus: CitusHaSplitBrain', list: 'docs/alerts.md' },
+  {
+    kind: 'term',
+    says: 'a word that is printed: retired, remedy, CONFIG_FILE',
+    list: 'docs/reference/explanations.md',
+  },
 ]
 
 function listKinds(io: Io, json: boolean): void {

@@ -9,13 +9,14 @@ import { EXIT_EXPLANATIONS } from './exits.ts'
 import type { Explanation } from './explanation.ts'
 import { type Like, REMARK_EXPLANATIONS } from './remarks.ts'
 import { RULE_EXPLANATIONS } from './rules.ts'
+import { TERMS } from './terms.ts'
 
-export type Kind = 'rule' | 'check' | 'exit code' | 'remark' | 'alert'
+export type Kind = 'rule' | 'check' | 'exit code' | 'remark' | 'alert' | 'term'
 
 /** One code with all that is to be said of it. */
 export interface Explained {
   readonly kind: Kind
-  /** What is typed: an id (`D063`, `H064`), the number of an exit code, a remark’s code, an alert’s name. */
+  /** What is typed: an id (`D063`, `H064`), the number of an exit code, a remark’s code, an alert’s name, a word. */
   readonly code: string
   /** The name of a rule or check; null: it has none. */
   readonly name: string | null
@@ -50,6 +51,7 @@ export function everything(): Explained[] {
         page: `docs/alerts.md#${name.toLowerCase()}`,
       }),
     ),
+    ...Object.entries(TERMS).map(([word, said]) => explained('term', word, null, null, said.means, said)),
   ]
 }
 
@@ -82,6 +84,14 @@ const bare = (text: string) => text.replace(/\[([^\]]+)\]\([^)]+\)/g, '$1')
 
 const lower = (text: string) => text.toLowerCase()
 
+/** As words are compared: `Expand coordinators` is `expand-coordinator`, `remedies in force` are `remedy`. */
+const compared = (text: string) =>
+  lower(text)
+    .replace(/ in force$/, '')
+    .replaceAll(/[\s_]+/g, '-')
+    .replace(/ies$/, 'y')
+    .replace(/([^s])s$/, '$1')
+
 /** What `words` of a command line name: several where a name is that of a rule and of a remark, or of several rules. */
 export type Found =
   | { readonly kind: 'found'; readonly explained: readonly Explained[] }
@@ -95,10 +105,15 @@ export type Found =
 export function find(words: readonly string[]): Found {
   const all = everything()
   const explained = new Set<Explained>()
-  for (const word of words.filter((each, n) => !(lower(each) === 'exit' && n < words.length - 1))) {
-    const found = all.filter(({ code, name }) =>
-      [code, name].some((each) => each !== null && lower(each) === lower(word)),
+  const matching = (word: string) =>
+    all.filter(({ code, name }) =>
+      [code, name].some((each) => each !== null && compared(each) === compared(word)),
     )
+  // A label of several words, as it is printed.
+  const whole = words.length > 1 ? matching(words.join(' ')) : []
+  if (whole.length > 0) return { kind: 'found', explained: whole }
+  for (const word of words.filter((each, n) => !(lower(each) === 'exit' && n < words.length - 1))) {
+    const found = matching(word)
     if (found.length === 0) return { kind: 'unknown', word, like: similarTo(word, namesIn(all)) }
     for (const each of found) explained.add(each)
   }
