@@ -13,6 +13,8 @@ interface Case {
   /** After its command: `gone`, the problem is; `shown`: nothing has changed. */
   readonly effect: 'gone' | 'shown'
   readonly exitCode?: number
+  /** What has to be so as well once it is gone. */
+  readonly ended?: (patient: Patient) => Promise<void>
   /** A group for which `reconcile` refuses to write, and says the same. */
   readonly isRefused?: boolean
 }
@@ -124,6 +126,21 @@ const cases: readonly Case[] = [
     },
   },
   {
+    code: 'secondary-down',
+    name: 'an old primary that crashed is never started as one',
+    effect: 'gone',
+    inflict: async (patient) => {
+      const { scenario, server } = patient
+      await server('worker-1').kill()
+      await server('worker-1-standby').promote()
+      expect(await scenario.reconcile()).toMatchObject({ exitCode: 0 })
+      return directory(patient, 'worker-1')
+    },
+    ended: async ({ sql }) => {
+      expect(await sql('worker-1', 'SELECT pg_is_in_recovery()')).toMatchObject([{ pg_is_in_recovery: true }])
+    },
+  },
+  {
     code: 'secondary-silent',
     name: 'a secondary is silent towards us alone',
     effect: 'shown',
@@ -165,7 +182,8 @@ const cases: readonly Case[] = [
 describe.skipIf(standin)('the next command of status, run as it is printed', () => {
   const patientNow = patientForEach()
 
-  it.each(cases)('$name ($code): $effect', async ({ code, inflict, effect, exitCode = 0, isRefused }) => {
+  it.each(cases)('$name ($code): $effect', { timeout: 180_000 }, async (each) => {
+    const { code, inflict, effect, exitCode = 0, isRefused, ended } = each
     const patient = patientNow()
     const { scenario, machine } = patient
     const { fill = {}, options } = (await inflict(patient)) ?? {}
@@ -175,7 +193,7 @@ describe.skipIf(standin)('the next command of status, run as it is printed', () 
       expect(stdout, stderr).not.toBe('')
       return remarks.parse(JSON.parse(stdout)).remarks
     }
-    const found = await waitUntil(code, async () => (await look()).find((each) => each.code === code))
+    const found = await waitUntil(code, async () => (await look()).find((other) => other.code === code))
     expect((await scenario.run('status', ...given)).stdout).toContain(`  next: ${found.next}\n`)
     const refused = await scenario.run('reconcile', '--dry-run', '--json', ...given)
     const said = refusals.parse(JSON.parse(refused.stdout)).refusals.filter(({ reason }) => reason === code)
@@ -190,7 +208,8 @@ describe.skipIf(standin)('the next command of status, run as it is printed', () 
       return
     }
     await waitUntil(`${code} is gone`, async () => {
-      return !(await look()).some((each) => each.code === code && each.node === found.node)
+      return !(await look()).some((other) => other.code === code && other.node === found.node)
     })
+    await ended?.(patient)
   })
 })

@@ -29,7 +29,7 @@ import { viewed } from '../support/planned.ts'
 import { CASES } from '../support/situations.ts'
 
 /** Something that can be typed. */
-const COMMAND = /^(citus-ha [a-z]+|psql -h|pg_ctl (start|stop)|getent hosts|ssh) ?/
+const COMMAND = /^(citus-ha [a-z]+|psql -h|pg_ctl (start|stop)|touch DATA_DIRECTORY|getent hosts|ssh) ?/
 
 const about: About = {
   database: 'app',

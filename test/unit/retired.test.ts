@@ -170,4 +170,14 @@ describe('the command that makes a standby of it', () => {
     const retired = { group: 1, node: writable('w1', 1, { readOnly: true }), primary: writable('w1s', 1) }
     expect(rejoinCommand(retired, database)).toContain(source)
   })
+
+  it.each([
+    { serverVersion: 150_020, has: true },
+    { serverVersion: 160_000, has: false },
+  ])('has a checkpoint first on $serverVersion: $has, and starts nothing by itself', ({ serverVersion, has }) => {
+    const primary = writable('w1s', 1, { serverVersion })
+    const command = rejoinCommand({ group: 1, node: writable('w1', 1, { readOnly: true }), primary }, 'app')
+    expect(command.includes('CHECKPOINT && pg_rewind')).toBe(has)
+    expect(command).toMatch(/^[^;\n]*pg_rewind [^;\n]* && pg_ctl start [^;\n]*$/)
+  })
 })

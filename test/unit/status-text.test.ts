@@ -109,7 +109,7 @@ describe('status, as text', () => {
       2      healthy       primary    w2a:5432  writable                 1       ok
                            secondary  w2b:5432  streaming                1  0 B
       ! group 1: primary-down (D071): w1a:5432 is down, and no standby has been promoted
-        next: pg_ctl start -D DATA_DIRECTORY   # on w1a:5432; or promote a standby (pg_promote(), your HA tool), then: citus-ha reconcile --group 1
+        next: pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"   # on w1a:5432; or promote a standby (pg_promote(), your HA tool), then: citus-ha reconcile --group 1
       ! group 1: secondary w1b:5432 is standby, not streaming
         next: psql -h w1b -p 5432 -d postgres -c "SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver"
       "
@@ -163,7 +163,7 @@ describe('status, as text', () => {
                       secondary  w1b:5432  retired    1
       ! pg_dist_node is out of date on at least one node: citus-ha reconcile would change it
         next: citus-ha reconcile
-      ! group 1: w1b:5432, an old primary, is still running (read-only). To make it a standby, run there: pg_ctl stop -m fast -D DATA_DIRECTORY && pg_rewind -D DATA_DIRECTORY -R --source-server="host=w1a port=5432 dbname=app" && pg_ctl start -D DATA_DIRECTORY   # or rebuild it by pg_basebackup
+      ! group 1: w1b:5432, an old primary, is still running (read-only). To make it a standby, run there: pg_ctl stop -m fast -D DATA_DIRECTORY && psql -h w1a -p 5432 -d app -U postgres -c CHECKPOINT && pg_rewind -D DATA_DIRECTORY -R --source-server="host=w1a port=5432 dbname=app" && pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"   # or rebuild it by pg_basebackup
       reconcile would do:
         group 1, node 3: w1b:5432 -> W1A:5432  (remedy: down: its reads go to the primary, w1a:5432, by another name)
         cn1:5432 (coordinator): node 3: w1b:5432 -> W1A:5432; node 3: noderack south -> north

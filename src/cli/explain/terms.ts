@@ -179,18 +179,18 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
     'run `citus-ha reconcile` again',
   ),
   error: term(
-    'a finding that would make the next failover fail, or fails now',
+    'a finding with which the next failover, or the change after it, would fail or do harm',
     'Exit code 3 of `citus-ha doctor`.',
     'docs/reference/checks.md',
     'run the command after `mend:` or `look:`',
   ),
   warning: term(
-    'a finding that costs something at the next failover, or soon',
+    'a finding with which the next failover, or the change after it, may fail or do harm',
     'The cluster works.',
     'docs/reference/checks.md',
     'run the command after `mend:` or `look:`',
   ),
-  info: term('a finding that is good to know', 'The cluster works.', 'docs/reference/checks.md'),
+  info: term('a finding that is worth knowing', 'The cluster works.', 'docs/reference/checks.md'),
   coordinator: term(
     'the server that clients of Citus connect to: it has group 0, and takes writes',
     'It has the copy of pg_dist_node that counts.',
@@ -198,7 +198,7 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
   ),
   'standby-coordinator': term('a standby of the coordinator', 'Its copy follows by replay.', WORDS_PAGE),
   'expand-coordinator': term(
-    'a copy of the coordinator with `citus.use_secondary_nodes = always`, which sends reads to secondaries',
+    'a coordinator that reads through secondaries only (`citus.use_secondary_nodes = always`)',
     'Its copy of pg_dist_node is kept up to date by itself where it is writable.',
     WORDS_PAGE,
   ),
@@ -270,7 +270,7 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
   ),
   leader: term(
     'the one watcher that acts; the others wait to take over',
-    'It is chosen by a lock on the coordinator.',
+    'It holds a lock on the coordinator; when that is gone, another watcher takes over.',
     'docs/design.md#who-leads-and-who-is-paused',
   ),
   'stand-in': term(
