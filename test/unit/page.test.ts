@@ -155,7 +155,11 @@ describe('the cluster as it is shown', () => {
     const heard = ['cn1', 'w2a'].map((witness) => testimony(witness, 'w1b', 'down'))
     const view = clusterView(statusOf(viewOf(surveyOf(withOther(silent('w1b')), heard))))
     expect(view.problems).toMatchObject([
-      { code: 'secondary-down', command: 'touch DATA_DIRECTORY/standby.signal && pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"' },
+      {
+        code: 'secondary-down',
+        command:
+          'touch DATA_DIRECTORY/standby.signal && pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"',
+      },
       {},
     ])
     expect(view.problems[0]?.hint).toBe(

@@ -174,10 +174,13 @@ describe('the command that makes a standby of it', () => {
   it.each([
     { serverVersion: 150_020, has: true },
     { serverVersion: 160_000, has: false },
-  ])('has a checkpoint first on $serverVersion: $has, and starts nothing by itself', ({ serverVersion, has }) => {
-    const primary = writable('w1s', 1, { serverVersion })
-    const command = rejoinCommand({ group: 1, node: writable('w1', 1, { readOnly: true }), primary }, 'app')
-    expect(command.includes('CHECKPOINT && pg_rewind')).toBe(has)
-    expect(command).toMatch(/^[^;\n]*pg_rewind [^;\n]* && pg_ctl start [^;\n]*$/)
-  })
+  ])(
+    'has a checkpoint first on $serverVersion: $has, and starts nothing by itself',
+    ({ serverVersion, has }) => {
+      const primary = writable('w1s', 1, { serverVersion })
+      const command = rejoinCommand({ group: 1, node: writable('w1', 1, { readOnly: true }), primary }, 'app')
+      expect(command.includes('CHECKPOINT && pg_rewind')).toBe(has)
+      expect(command).toMatch(/^[^;\n]*pg_rewind [^;\n]* && pg_ctl start [^;\n]*$/)
+    },
+  )
 })
