@@ -89,7 +89,7 @@ export function putBack({ retired, inRecovery, address }: Answered): string {
   return `. Only if no other server has replaced ${formatAddress(address)} (SELECT * FROM citus_ha.retired there names the new primary), undo this there, as a superuser in each database: ${sql}`
 }
 
-/** Until PostgreSQL 16 `pg_rewind` goes by the source’s last checkpoint, which may be older than its promotion. */
+/** Before PostgreSQL 16 `pg_rewind` goes by the source’s last checkpoint, which may be older than its promotion. */
 const SEES_PROMOTIONS = 160_000
 
 /** What makes a standby of it, run where it lives; each part only after the one before: it must not start as a primary. */
