@@ -1,9 +1,11 @@
 import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 
+/** What a survey does not find: a secondary, by its nodeid, or the primary, by the diagnosis that says how. */
+type Absence = number | DiagnosisCode
+
 /** An absence that surveys have shown, and that is not believed yet. */
 interface Doubt {
-  /** The primary, or a secondary by its nodeid. */
-  readonly of: 'the primary' | number
+  readonly of: Absence
   /** So many surveys in a row, an interval apart, have shown it, */
   readonly surveys: number
   /** the last of them at this moment. */
@@ -15,8 +17,8 @@ export interface Belief {
   readonly group: number
   /** The diagnosis that is believed; null: none yet, the first one waits for confirmation. */
   readonly diagnosis: Diagnosis | null
-  /** Secondaries, by nodeid, that are believed to be down. */
-  readonly down: readonly number[]
+  /** Absences that are believed. */
+  readonly absences: readonly Absence[]
   /** Absences that are not believed yet, each by itself. */
   readonly doubts: readonly Doubt[]
   /** Tries in a row that did not come to their end. */
@@ -40,10 +42,15 @@ const OF_ABSENCE: ReadonlySet<DiagnosisCode> = new Set([
   'read-only',
 ])
 
-function absencesIn({ code, secondaries }: Diagnosis): Doubt['of'][] {
+function absencesIn({ code, secondaries }: Diagnosis): Absence[] {
   const down = secondaries.filter(({ state }) => state === 'down').map(({ nodeid }) => nodeid)
-  return [...(OF_ABSENCE.has(code) ? (['the primary'] as const) : []), ...down]
+  return [...(OF_ABSENCE.has(code) ? [code] : []), ...down]
 }
+
+const isOfPrimary = (of: Absence) => typeof of !== 'number'
+
+/** By what it is counted: whether a primary that does not answer is down, the witnesses may see now so, now so. */
+const countedAs = (of: Absence): Absence => (of === 'primary-unknown' ? 'primary-down' : of)
 
 /** What it takes to believe in an absence. */
 export interface Confirmation {
@@ -68,7 +75,7 @@ export function believe(
 
 function unknown(group: number): Belief {
   const rest = { failures: 0, restUntil: 0, restingFor: 'cooldown', failingSince: null } as const
-  return { group, diagnosis: null, down: [], doubts: [], ...rest }
+  return { group, diagnosis: null, absences: [], doubts: [], ...rest }
 }
 
 function weigh(
@@ -76,23 +83,39 @@ function weigh(
   diagnosis: Diagnosis,
   { surveys, apartMs }: Confirmation,
   now: number,
-): Pick<Belief, 'diagnosis' | 'down' | 'doubts'> {
-  const isBelieved = (of: Doubt['of']) =>
-    of === 'the primary' ? known.diagnosis?.code === diagnosis.code : known.down.includes(of)
-  const shown = (of: Doubt['of']): Doubt => {
-    const before = known.doubts.find((doubt) => doubt.of === of)
+): Pick<Belief, 'diagnosis' | 'absences' | 'doubts'> {
+  const shown = (of: Absence): Doubt => {
+    const before = known.doubts.find((doubt) => doubt.of === countedAs(of))
     if (before && now - before.at < apartMs) return before
-    return { of, surveys: (before?.surveys ?? 0) + 1, at: now }
+    return { of: countedAs(of), surveys: (before?.surveys ?? 0) + 1, at: now }
   }
-  const absences = absencesIn(diagnosis)
-  const doubts = absences
-    .filter((of) => !isBelieved(of))
+  const all = absencesIn(diagnosis)
+  const doubts = all
+    .filter((of) => !known.absences.includes(of))
     .map(shown)
     .filter((doubt) => doubt.surveys < surveys)
-  const isDoubted = (of: Doubt['of']) => doubts.some((doubt) => doubt.of === of)
-  const down = absences.filter((of) => of !== 'the primary').filter((of) => !isDoubted(of))
-  const isInDoubt = diagnosis.code === 'secondary-down' ? down.length === 0 : isDoubted('the primary')
-  return { diagnosis: isInDoubt ? known.diagnosis : diagnosis, down, doubts }
+  const isDoubted = (of: Absence) => doubts.some((doubt) => doubt.of === countedAs(of))
+  // One that is shown by another name now is still believed by its own.
+  const kept = known.absences.filter((of) => all.some((each) => countedAs(each) === countedAs(of)))
+  const absences = [...new Set([...kept, ...all.filter((of) => !isDoubted(of))])]
+  return {
+    diagnosis: isInDoubt(diagnosis, all, isDoubted, known) ? known.diagnosis : diagnosis,
+    absences,
+    doubts,
+  }
+}
+
+/** Whether what was believed before is to stand. */
+function isInDoubt(
+  { code }: Diagnosis,
+  all: readonly Absence[],
+  isDoubted: (of: Absence) => boolean,
+  known: Belief,
+): boolean {
+  if (code !== 'secondary-down') return all.some((of) => isOfPrimary(of) && isDoubted(of))
+  // The primary answers: what was believed of its absence is over.
+  const wasAbsent = known.diagnosis !== null && OF_ABSENCE.has(known.diagnosis.code)
+  return !wasAbsent && all.length > 0 && all.every(isDoubted)
 }
 
 /** Whether another survey is wanted soon, to confirm or to clear up what one showed. */
@@ -131,4 +154,9 @@ export function afterFailure(beliefs: readonly Belief[], tried: readonly number[
 /** Something new was seen of the cluster: what failed before may work now. A cooldown goes on. */
 export function withFreshHope(beliefs: readonly Belief[]): Belief[] {
   return beliefs.map((belief) => (belief.restingFor === 'failure' ? { ...belief, restUntil: 0 } : belief))
+}
+
+/** Secondaries, by nodeid, that are believed to be down. */
+export function believedDown(beliefs: readonly Belief[]): number[] {
+  return beliefs.flatMap(({ absences }) => absences.filter((of) => typeof of === 'number'))
 }

@@ -6,6 +6,7 @@ import {
   afterSuccess,
   type Belief,
   believe,
+  believedDown,
   type Confirmation,
   isUnsettled,
   withFreshHope,
@@ -38,7 +39,7 @@ export class Groups {
 
   /** Secondaries, by nodeid, that are believed to be down. */
   get down(): readonly number[] {
-    return this.#beliefs.flatMap((belief) => belief.down)
+    return believedDown(this.#beliefs)
   }
 
   /** A group for which nothing may be done, and a person should know. */

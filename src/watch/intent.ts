@@ -112,8 +112,8 @@ function isRepair({ changes, registrations }: Plan, group: number): boolean {
 
 /** Whether all that would be done may come of an absence that is not believed yet; of a primary's, everything may. */
 function isInDoubt({ doubts }: Belief, changes: readonly RowChange[]): boolean {
-  const isDoubted = (of: 'the primary' | number) => doubts.some((doubt) => doubt.of === of)
-  return isDoubted('the primary') || (changes.length > 0 && changes.every(({ nodeid }) => isDoubted(nodeid)))
+  if (doubts.some(({ of }) => typeof of !== 'number')) return true
+  return changes.length > 0 && changes.every(({ nodeid }) => doubts.some(({ of }) => of === nodeid))
 }
 
 function judge(group: number, beliefs: readonly Belief[], given: Circumstances, plan?: Plan): Judgement {

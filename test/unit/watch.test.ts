@@ -7,6 +7,7 @@ import {
   afterSuccess,
   type Belief,
   believe,
+  believedDown,
   isUnsettled,
   withFreshHope,
 } from '../../src/watch/belief.ts'
@@ -53,9 +54,19 @@ describe('what a watcher believes', () => {
       'healthy',
     ],
     [
-      'counts a secondary’s absence apart',
-      ['healthy', 'secondary-down', 'secondary-down', 'primary-down'],
+      'takes a primary that answers for none that is down',
+      ['healthy', 'read-only', 'read-only', 'primary-down'],
       'healthy',
+    ],
+    [
+      'believes no absence of a primary that has answered',
+      ['primary-down', 'primary-down', 'primary-down', 'healthy', 'primary-down', 'primary-down'],
+      'healthy',
+    ],
+    [
+      'keeps what it believes where witnesses see now so, now so',
+      ['primary-down', 'primary-down', 'primary-down', 'primary-unknown', 'primary-down'],
+      'primary-down',
     ],
     ['believes a promotion at once', ['healthy', 'primary-down', 'promoted'], 'promoted'],
     ['believes two writable members at once', ['healthy', 'split-brain'], 'split-brain'],
@@ -113,39 +124,97 @@ describe('a secondary that is down', () => {
   const surveys = (...seen: readonly Diagnosis[]) =>
     seen.reduce<Belief[]>((beliefs, each, n) => believe(beliefs, [each], CONFIRM, 1000 * n), [])
 
-  it.each<{ what: string; seen: readonly Diagnosis[]; is: readonly number[]; doubted?: readonly number[] }>([
-    { what: 'is believed after three surveys', seen: [down(), down(3), down(3), down(3)], is: [3] },
-    { what: 'is not before', seen: [down(), down(3), down(3)], is: [], doubted: [3] },
+  const promoted = (...nodeids: number[]): Diagnosis => ({ ...down(...nodeids), code: 'promoted' })
+  const dead = diagnosis(1, 'primary-down')
+  // A remedy's node that answers, and does not stream yet: nothing is absent.
+  const notBack = { ...down(), code: 'secondary-down' as const }
+
+  it.each<{
+    what: string
+    seen: readonly Diagnosis[]
+    is: readonly number[]
+    doubted?: readonly unknown[]
+    code: DiagnosisCode | null
+  }>([
+    {
+      what: 'is believed after three surveys',
+      seen: [down(), down(3), down(3), down(3)],
+      is: [3],
+      code: 'secondary-down',
+    },
+    { what: 'is not before', seen: [down(), down(3), down(3)], is: [], doubted: [3], code: 'healthy' },
     {
       what: 'makes no second one believed',
       seen: [down(3), down(3), down(3), down(3, 4)],
       is: [3],
       doubted: [4],
+      code: 'secondary-down',
     },
-    { what: 'counts by itself', seen: [down(3), down(4), down(3)], is: [], doubted: [3] },
-    { what: 'is not kept by one that flaps', seen: [down(3), down(3, 4), down(3)], is: [3] },
+    { what: 'counts by itself', seen: [down(3), down(4), down(3)], is: [], doubted: [3], code: null },
+    {
+      what: 'is not kept by one that flaps',
+      seen: [down(3), down(3, 4), down(3)],
+      is: [3],
+      code: 'secondary-down',
+    },
     {
       what: 'nor believed for one',
       seen: [down(3), down(3), down(3, 4), down(3), down(3, 4)],
       is: [3],
       doubted: [4],
+      code: 'secondary-down',
     },
-    { what: 'is forgotten with an answer', seen: [down(3), down(3), down(3), down()], is: [] },
+    {
+      what: 'is forgotten with an answer',
+      seen: [down(3), down(3), down(3), down()],
+      is: [],
+      code: 'healthy',
+    },
     {
       what: 'counts beside a promotion',
-      seen: [down(3), { ...down(3), code: 'promoted' }, { ...down(3), code: 'promoted' }],
+      seen: [down(3), promoted(3), promoted(3)],
       is: [3],
+      code: 'promoted',
     },
     {
       what: 'is not believed at once with a promotion',
-      seen: [down(), { ...down(3), code: 'promoted' }],
+      seen: [down(), promoted(3)],
       is: [],
       doubted: [3],
+      code: 'promoted',
     },
-  ])('$what', ({ seen, is, doubted = [] }) => {
-    const [belief] = surveys(...seen)
-    expect(belief?.down).toEqual(is)
-    expect(belief?.doubts.map(({ of }) => of)).toEqual(doubted)
+    {
+      what: 'counts beside a primary that is down',
+      seen: [down(3), down(3), dead],
+      is: [],
+      doubted: ['primary-down'],
+      code: null,
+    },
+    {
+      what: 'that answers, and is not back yet, is told at once',
+      seen: [notBack],
+      is: [],
+      code: 'secondary-down',
+    },
+    {
+      what: 'that is doubted shows that the primary answers',
+      seen: [dead, dead, dead, down(3)],
+      is: [],
+      doubted: [3],
+      code: 'secondary-down',
+    },
+    {
+      what: 'leaves a second absence of the primary as doubtful as the first',
+      seen: [dead, dead, dead, down(3), down(4), dead],
+      is: [],
+      doubted: ['primary-down'],
+      code: 'secondary-down',
+    },
+  ])('$what', ({ seen, is, doubted = [], code }) => {
+    const beliefs = surveys(...seen)
+    expect(believedDown(beliefs)).toEqual(is)
+    expect(beliefs[0]?.doubts.map(({ of }) => of)).toEqual(doubted)
+    expect(beliefs[0]?.diagnosis?.code ?? null).toBe(code)
   })
 })
 
