@@ -34,7 +34,8 @@ SELECT current_setting('server_version_num')::int                             AS
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN ''
             ELSE current_setting('synchronous_standby_names') END             AS synchronous_names,
        (SELECT coalesce(jsonb_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
-         WHERE d.datallowconn AND NOT d.datistemplate AND has_database_privilege(d.oid, 'CONNECT')) AS databases,
+         WHERE d.datallowconn AND d.datname NOT IN ('template0', 'template1')
+           AND has_database_privilege(d.oid, 'CONNECT'))                      AS databases,
        -- Citus's daemon runs there, whether we may look for ourselves or not.
        (SELECT coalesce(jsonb_agg(DISTINCT a.datname ORDER BY a.datname), '[]') FROM pg_stat_activity a
          WHERE a.application_name = 'Citus Maintenance Daemon'

@@ -1,7 +1,7 @@
 -- What could go on writing on this primary while it is read-only by default, whatever is waited for: settings of roles and
--- databases that say otherwise, subscriptions, and what is prepared; the databases that this role can't look into; and the
+-- databases that say otherwise, subscriptions, and what is prepared; the databases that this role may not connect to; and the
 -- unlogged tables of this database that have something in them, which no standby has (shards with their visibility on).
--- Parameters: none. Privileges: pg_read_all_stats for the last one's "citus".
+-- Parameters: none. Privileges: none.
 SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'database', d.datname)
                         ORDER BY r.rolname, d.datname), '[]')
           FROM pg_db_role_setting s
@@ -18,9 +18,7 @@ SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.rolname, 'databas
        (SELECT coalesce(jsonb_agg(jsonb_build_object('gid', p.gid, 'owner', p.owner, 'database', p.database)
                         ORDER BY p.prepared), '[]')
           FROM pg_prepared_xacts p)                                            AS prepared,
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.datname, 'citus', EXISTS (
-                          SELECT FROM pg_stat_activity a
-                           WHERE a.datid = d.oid AND a.backend_type LIKE 'Citus Maintenance Daemon%')) ORDER BY d.datname), '[]')
+       (SELECT coalesce(jsonb_agg(d.datname ORDER BY d.datname), '[]')
           FROM pg_database d
          WHERE d.datallowconn AND NOT has_database_privilege(d.oid, 'CONNECT')) AS closed,
        (SELECT coalesce(jsonb_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text), '[]')

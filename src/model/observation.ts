@@ -154,7 +154,7 @@ export interface Answered {
   readonly lookalikes: readonly { readonly gid: string; readonly owner: string }[]
   /** Age of the oldest of `prepared` by the node's own clock, in milliseconds; null where there is none. */
   readonly oldestPreparedMs: number | null
-  /** Other databases of this server that may be connected to. */
+  /** The databases of this server that may be connected to, but PostgreSQL’s own templates. */
   readonly databases: readonly string[]
   /** Databases in which Citus's daemon runs, those that may not be connected to as well. */
   readonly citusDatabases: readonly string[]

@@ -2,7 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal, statement } from '../db/sql.ts'
+import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered, Observation } from '../model/observation.ts'
 import { refusal } from '../model/refusal.ts'
 import { psqlAsSuperuser, shellWord } from '../model/shell.ts'
 
@@ -17,7 +19,7 @@ const clientsRow = z.object({
   overriding: z.array(z.object({ role: z.string().nullable(), database: z.string().nullable() })),
   subscriptions: z.array(z.object({ name: z.string(), database: z.string() })),
   prepared: z.array(z.object({ gid: z.string(), owner: z.string(), database: z.string() })),
-  closed: z.array(z.object({ name: z.string(), citus: z.boolean() })),
+  closed: z.array(z.string()),
   unlogged: z.array(z.string()),
 })
 
@@ -40,36 +42,66 @@ export async function readClients(session: SessionLike): Promise<Clients> {
   }
 }
 
-interface Judged {
+export interface Judged {
   readonly refusals: readonly string[]
   readonly warnings: readonly string[]
 }
 
 /**
- * A database of an old primary that this role can't look into. Pure.
- * @param why of the role, as `has no right to connect`
- * @param hasDaemon Citus's daemon runs there: somebody has used Citus in it since the server was started
+ * Another database of an old primary: with Citus it has to be switched too. Pure.
+ * @param here what a look into it gave
+ * @param isNamed whether the coordinator's rows in the database of that name may name this server; null: not known
  */
-export function judgeUnseen(node: HostPort, database: string, why: string, hasDaemon: boolean): Judged {
-  const at = `${formatAddress(node)}: database ${shellWord(database)}`
-  if (!hasDaemon)
-    return {
-      refusals: [],
-      warnings: [
-        `${at}: this role ${why}, so it is not known whether it has Citus (Citus’s daemon does not run there); its clients are waited for like all others`,
-      ],
-    }
-  const next = `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration, and a line for it in pg_hba.conf there`
-  return { refusals: [refusal(`${at} also has Citus, and this role ${why}`, next)], warnings: [] }
+export function judgeDatabase(
+  { address, citusDatabases }: Answered,
+  database: string,
+  here: Observation,
+  isNamed: boolean | null,
+): Judged {
+  const at = `${formatAddress(address)}: database ${shellWord(database)}`
+  const refused = (why: string, next: string): Judged => ({ refusals: [refusal(why, next)], warnings: [] })
+  const listed = `citus-ha config check   # once ${shellWord(database)} is under "databases" of the configuration`
+  if (here.kind === 'unreadable' && here.cause === 'no-database') return NOTHING
+  if (here.kind === 'answered') {
+    if (here.citus === null || (here.citus.catalog.length === 0 && isNamed === false)) return NOTHING
+    if (here.citus.catalog.length > 0 || isNamed === true)
+      return refused(`${at} also has Citus but would not be switched`, listed)
+  }
+  const why = whyUnseen(here)
+  if (why === null)
+    return refused(`${at} cannot be read (${causeOf(here)})`, commandOf(ask(address, database)))
+  if (isNamed === false) return NOTHING
+  if (isNamed === true || citusDatabases.includes(database))
+    return refused(
+      `${at} also has Citus, and ${why}`,
+      `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration, and a line for it in pg_hba.conf there`,
+    )
+  return {
+    refusals: [],
+    warnings: [
+      `${at}: ${why}, so it is not known whether it is to be switched too (Citus’s daemon does not run there); its clients are waited for like all others`,
+    ],
+  }
+}
+
+const NOTHING: Judged = { refusals: [], warnings: [] }
+
+const causeOf = (node: Observation) => (node.kind === 'answered' ? '' : node.cause)
+
+/** null: it may be seen by asking again. */
+function whyUnseen(here: Observation): string | null {
+  if (here.kind === 'answered')
+    return 'has no rows of its own, and the coordinator’s rows there cannot be read'
+  if (here.cause === 'privilege') return 'this role has no right to connect'
+  return here.cause === 'auth' ? `this role is not let in (${here.detail})` : null
 }
 
 /** What of it refuses a switchover, a line each with what is to be done; and what is only worth knowing. Pure. */
 export function judgeClients(
   node: HostPort,
-  { overriding, subscriptions, prepared, closed, unlogged }: Clients,
+  { overriding, subscriptions, prepared, unlogged }: Omit<Clients, 'closed'>,
 ): Judged {
   const at = formatAddress(node)
-  const unseen = closed.map(({ name, citus }) => judgeUnseen(node, name, 'has no right to connect', citus))
   return {
     refusals: [
       ...overriding.map(({ role, database }) => {
@@ -94,10 +126,8 @@ export function judgeClients(
           `${psqlAsSuperuser(node, database, `ROLLBACK PREPARED ${literal(gid)}`)}   # or COMMIT PREPARED: ${shellWord(owner)} decides`,
         ),
       ),
-      ...unseen.flatMap(({ refusals }) => refusals),
     ],
     warnings: [
-      ...unseen.flatMap(({ warnings }) => warnings),
       ...(unlogged.length === 0
         ? []
         : [

@@ -9,9 +9,8 @@ import { describeSlot, lostSlots } from '../doctor/checks/slots.ts'
 import { type Ailing, nextCommand, whyAiling } from '../model/ailing.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { intentsIn } from '../model/intent.ts'
-import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Survey } from '../model/observation.ts'
+import type { Answered, Observation, Survey } from '../model/observation.ts'
 import { refusal } from '../model/refusal.ts'
 import { psql, psqlAsSuperuser, shellWord } from '../model/shell.ts'
 import { wasAway } from '../observe/failure.ts'
@@ -23,7 +22,7 @@ import { settleIntents } from '../walk/intents.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
-import { judgeClients, judgeUnseen, readClients } from './clients.ts'
+import { type Judged, judgeClients, judgeDatabase, readClients } from './clients.ts'
 import { managed } from './managed.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { rehearse } from './rehearsal.ts'
@@ -83,9 +82,9 @@ async function lookAtAll(
     surveys.push(seen.survey)
     ailing.push(await rehearsed(access, request, own, order, told))
     told.refusals.push(...own.refusals, ...namesToFollow(request, own.moves))
-    await lookElsewhere(access, requests, own.moves, told)
+    await lookElsewhere(access, requests, seen, own.moves, told)
     told.warnings.push(...own.warnings)
-    for (const move of own.moves) await askServers(access, request, move, told)
+    for (const move of own.moves) await askServers(access, seen, move, told)
     await askDoctor(access, request, seen, own.moves, order, told)
     if (own.moves.length > 0) await askCoordinator(access, request, seen, own.moves, told)
   }
@@ -129,29 +128,53 @@ async function rehearsed(
 async function lookElsewhere(
   access: Access,
   requests: readonly WalkRequest[],
+  seen: View,
   moves: readonly Move[],
   told: Told,
 ): Promise<void> {
   const switched = requests.map(({ database }) => database)
-  const others = moves.flatMap(({ from }) =>
-    from.databases.filter((name) => !switched.includes(name)).map((name) => ({ from, name })),
-  )
+  const others = moves.flatMap(({ from }) => {
+    return from.databases.filter((name) => !switched.includes(name)).map((name) => ({ from, name }))
+  })
   const looks = others.map(async ({ from, name }) => {
-    const seen = await access.prober(name).probe(from.address)
-    const at = `${formatAddress(from.address)}: database ${shellWord(name)}`
-    if (seen.kind === 'answered') {
-      if ((seen.citus?.catalog.length ?? 0) === 0) return
-      const next = `citus-ha config check   # once ${shellWord(name)} is under "databases" of the configuration`
-      told.refusals.push(refusal(`${at} also has Citus but would not be switched`, next))
-    } else if (seen.cause === 'auth' || seen.cause === 'privilege') {
-      const why = `is not let in (${seen.detail})`
-      const { refusals, warnings } = judgeUnseen(from.address, name, why, from.citusDatabases.includes(name))
-      told.refusals.push(...refusals)
-      told.warnings.push(...warnings)
-    } else if (seen.cause !== 'no-database')
-      told.refusals.push(refusal(`${at} cannot be read (${seen.cause})`, commandOf(ask(from.address, name))))
+    await judgeOne(access, seen, from, name, await access.prober(name).probe(from.address), told)
   })
   await Promise.all(looks)
+}
+
+async function judgeOne(
+  access: Access,
+  seen: View,
+  from: Answered,
+  name: string,
+  here: Observation,
+  told: Told,
+): Promise<void> {
+  tell(told, judgeDatabase(from, name, here, await namedIn(access, seen, from, name)))
+}
+
+function tell(told: Told, { refusals, warnings }: Judged): void {
+  told.refusals.push(...refusals)
+  told.warnings.push(...warnings)
+}
+
+/**
+ * Whether the coordinator's rows in another database name a server, or may: a worker without metadata has none of its own
+ * there. null: they can't be read.
+ */
+async function namedIn(
+  access: Access,
+  { survey, coordinator }: View,
+  from: Answered,
+  name: string,
+): Promise<boolean | null> {
+  const there = await access.prober(name).probe(coordinator.address)
+  if (there.kind !== 'answered') return null
+  const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
+  return (there.citus?.catalog ?? []).some(({ address }) => {
+    const node = at(address)
+    return node?.kind === 'answered' ? node.instance === from.instance : true
+  })
 }
 
 async function look(access: Access, request: WalkRequest, order: SwitchoverOrder): Promise<View> {
@@ -209,34 +232,30 @@ function namesToFollow({ claims }: WalkRequest, moves: readonly Move[]): string[
     )
 }
 
-async function askServers(
-  access: Access,
-  { database }: WalkRequest,
-  { group, from, to }: Move,
-  told: Told,
-): Promise<void> {
+async function askServers(access: Access, seen: View, { group, from, to }: Move, told: Told): Promise<void> {
+  const { database } = seen.survey
   let targetRecovers = true
   await asking(access, to.address, database, async (session) => {
     const [rows] = await session.run(statement('switchover/target'), LIMIT_MS)
     const at = formatAddress(to.address)
-    const seen = targetRow.parse(rows?.[0])
-    targetRecovers = seen.recovers
-    if (!seen.is_standby)
+    const target = targetRow.parse(rows?.[0])
+    targetRecovers = target.recovers
+    if (!target.is_standby)
       told.refusals.push(
         refusal(`${at}: it has been promoted meanwhile`, `citus-ha reconcile --group ${group}`),
       )
-    if (!seen.may_promote) told.refusals.push(refusal(`${at}: this role may not call pg_promote()`, GRANT))
-    if (seen.replay_paused)
+    if (!target.may_promote) told.refusals.push(refusal(`${at}: this role may not call pg_promote()`, GRANT))
+    if (target.replay_paused)
       told.refusals.push(
         refusal(
           `${at}: its replay is paused`,
           psqlAsSuperuser(to.address, database, 'SELECT pg_wal_replay_resume()'),
         ),
       )
-    if (seen.apply_delay !== null && seen.apply_delay !== '0')
+    if (target.apply_delay !== null && target.apply_delay !== '0')
       told.refusals.push(
         refusal(
-          `${at}: recovery_min_apply_delay is ${seen.apply_delay}`,
+          `${at}: recovery_min_apply_delay is ${target.apply_delay}`,
           altered(to.address, database, 'recovery_min_apply_delay = 0'),
         ),
       )
@@ -264,9 +283,10 @@ async function askServers(
     if (names !== '') told.refusals.push(refusal(`${at}: this role may not set ${names}`, next))
     if (!superuser && !may_reload)
       told.refusals.push(refusal(`${at}: this role may not call pg_reload_conf()`, GRANT))
-    const clients = judgeClients(from.address, await readClients(session))
-    told.refusals.push(...clients.refusals)
-    told.warnings.push(...clients.warnings)
+    const { closed, ...clients } = await readClients(session)
+    tell(told, judgeClients(from.address, clients))
+    const noRight = { kind: 'unreadable', address: from.address, cause: 'privilege', detail: '' } as const
+    await Promise.all(closed.map((name) => judgeOne(access, seen, from, name, noRight, told)))
     const [open] = await session.run('SELECT citus_ha.open_transactions(clock_timestamp()) AS open', LIMIT_MS)
     told.waits.push(...readBlockers(from.address, open?.[0]?.open, access.clientTexts).map(describeBlocker))
   })

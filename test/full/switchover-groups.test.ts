@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openTransaction, standin } from '../support/clients.ts'
+import { citusHa } from '../support/scenario.ts'
 import { Switching } from '../support/switching.ts'
 
 describe.skipIf(standin)('a switchover of several groups', () => {
@@ -179,6 +180,56 @@ describe.skipIf(standin)('a switchover of a cluster with several databases', () 
     for (const clients of both) await switching.expectAll(clients)
     for (const database of ['app', SECOND])
       await switching.expectPrimary(2, 'worker-1-standby', { copies: ['worker-2'], database })
+  })
+})
+
+describe.skipIf(standin)('a switchover of one of two databases', () => {
+  let switching: Switching
+
+  beforeAll(async () => {
+    switching = await Switching.start({ coordinatorStandbys: [], extraDatabases: ['second'] })
+  })
+  beforeEach(async () => {
+    await switching.scenario.restore()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
+
+  const HIDDEN: readonly {
+    what: string
+    hide: (port: number) => string | null
+    on: readonly string[]
+    database: string
+  }[] = [
+    { what: 'as it is', hide: () => null, on: [], database: 'second' },
+    {
+      what: 'whose worker has no metadata',
+      hide: (port) =>
+        `SELECT stop_metadata_sync_to_node(nodename, nodeport) FROM pg_dist_node WHERE nodeport = ${port} AND noderole = 'primary'`,
+      on: ['coordinator'],
+      database: 'second',
+    },
+    {
+      what: 'that is a template',
+      hide: () => 'ALTER DATABASE second IS_TEMPLATE true',
+      on: ['coordinator', 'worker-1', 'worker-2'],
+      // Of a database without Citus: a worker’s Citus would leave it to the coordinator.
+      database: 'postgres',
+    },
+  ]
+
+  it.each(HIDDEN)('is refused: the other one has Citus too ($what)', async ({ hide, on, database }) => {
+    const { scenario } = switching
+    const sql = hide(switching.server('worker-1').port)
+    for (const name of on) await switching.server(name).query(sql ?? '', [], { database })
+    const config = await scenario.configFile({ databases: [scenario.cluster.database] })
+    const options = [...scenario.options, '--config', config]
+    const ran = await citusHa(['switchover', ...options, '--group', '1', '--dry-run', '--json'])
+    expect(ran.exitCode, ran.stdout + ran.stderr).toBe(3)
+    expect(JSON.parse(ran.stdout).refusals).toContainEqual(
+      expect.stringContaining('database second also has Citus but would not be switched'),
+    )
   })
 })
 

@@ -162,7 +162,6 @@ describe('a command that mends', () => {
       overriding: [{ role: name, database: name }],
       subscriptions: [{ name, database: name }],
       prepared: [{ gid: name, owner: name, database: name }],
-      closed: [],
       unlogged: [],
     })
     const lines = [...doctors, ...refusals.map((line) => line.slice(line.lastIndexOf('; next: psql ') + 8))]

@@ -6,9 +6,9 @@ import type { Catalog } from '../../src/model/catalog.ts'
 import type { Inspection } from '../../src/model/inspection.ts'
 import type { Intent } from '../../src/model/intent.ts'
 import type { Manager } from '../../src/model/manager.ts'
-import type { Answered, Observation } from '../../src/model/observation.ts'
+import type { Answered, Observation, UnreadableCause } from '../../src/model/observation.ts'
 import { check } from '../../src/switchover/check.ts'
-import { type Clients, judgeClients } from '../../src/switchover/clients.ts'
+import { type Clients, judgeClients, judgeDatabase } from '../../src/switchover/clients.ts'
 import { managed } from '../../src/switchover/managed.ts'
 import { senders, setting } from '../support/ailment.ts'
 import {
@@ -92,7 +92,7 @@ describe('what doctor would say of the servers of a switchover, as they will be'
 })
 
 describe('what would write on a read-only primary', () => {
-  const none: Clients = { overriding: [], subscriptions: [], prepared: [], closed: [], unlogged: [] }
+  const none = { overriding: [], subscriptions: [], prepared: [], unlogged: [] }
   const cases: readonly { given: Partial<Clients>; refused: RegExp }[] = [
     {
       given: { overriding: [{ role: 'a b', database: null }] },
@@ -108,10 +108,6 @@ describe('what would write on a read-only primary', () => {
       given: { prepared: [{ gid: `it's`, owner: 'ann', database: 'app' }] },
       refused: /ann has prepared 'it''s'/,
     },
-    {
-      given: { closed: [{ name: 'second', citus: true }] },
-      refused: /database second also has Citus, and this role has no right/,
-    },
   ]
 
   it.each(cases)('is refused by name: $given', ({ given, refused }) => {
@@ -122,19 +118,96 @@ describe('what would write on a read-only primary', () => {
 
   it('nothing is, where there is nothing; what is not known is said', () => {
     expect(judgeClients(address('w1a'), none)).toEqual({ refusals: [], warnings: [] })
-    const closed = [{ name: 'plain', citus: false }]
-    expect(judgeClients(address('w1a'), { ...none, closed })).toEqual({
-      refusals: [],
-      warnings: [
-        expect.stringMatching(/^\S+: database plain: this role has no right to connect, so it is not known/),
-      ],
-    })
     const unlogged = ['a', 'b', 'c', 'd', 'e', 'f']
     expect(judgeClients(address('w1a'), { ...none, unlogged })).toEqual({
       refusals: [],
       warnings: [
         expect.stringContaining('unlogged tables are empty on every standby (a, b, c, d, e, and 1 more)'),
       ],
+    })
+  })
+})
+
+describe('another database of an old primary', () => {
+  const at = address('w1a')
+  const withCitus = (rows: 'own rows' | 'no rows') => {
+    const { citus } = writable('w1a', 1)
+    return writable('w1a', 1, { citus: citus && { ...citus, ...(rows === 'no rows' && { catalog: [] }) } })
+  }
+  const unread = (cause: UnreadableCause): Observation => ({
+    kind: 'unreadable',
+    address: at,
+    cause,
+    detail: 'why',
+  })
+  const noRight = unread('privilege')
+  const cases: readonly {
+    what: string
+    here: Observation
+    /** Whether the coordinator's rows there name it. */
+    isNamed?: boolean | null
+    /** Citus's daemon runs there. */
+    daemon?: boolean
+    refused?: RegExp
+    warned?: RegExp
+  }[] = [
+    { what: 'without Citus', here: writable('w1a', 1, { citus: null }) },
+    { what: 'that is gone', here: unread('no-database') },
+    { what: 'with Citus', here: withCitus('own rows'), refused: /also has Citus but would not be switched/ },
+    {
+      what: 'of a worker without metadata',
+      here: withCitus('no rows'),
+      isNamed: true,
+      refused: /also has Citus but/,
+    },
+    { what: 'with Citus, in which it is no node', here: withCitus('no rows'), isNamed: false },
+    {
+      what: 'with Citus and no rows, where the coordinator can’t be asked',
+      here: withCitus('no rows'),
+      warned: /^\S+: database second: has no rows of its own, and .*, so it is not known/,
+    },
+    {
+      what: 'the same, and its daemon runs',
+      here: withCitus('no rows'),
+      daemon: true,
+      refused: /also has Citus, and has no rows of its own/,
+    },
+    {
+      what: 'without the right to connect',
+      here: noRight,
+      warned: /this role has no right to connect, so it is not known/,
+    },
+    {
+      what: 'the same, where a daemon runs',
+      here: noRight,
+      daemon: true,
+      refused: /also has Citus, and this role has no right/,
+    },
+    {
+      what: 'the same, where the coordinator names it',
+      here: noRight,
+      isNamed: true,
+      refused: /also has Citus, and this role/,
+    },
+    { what: 'the same, where the coordinator does not', here: noRight, isNamed: false },
+    {
+      what: 'that pg_hba.conf closes',
+      here: unread('auth'),
+      warned: /this role is not let in \(why\), so it is not known/,
+    },
+    {
+      what: 'of a server that is busy',
+      here: unread('too-many-connections'),
+      isNamed: false,
+      refused: /cannot be read/,
+    },
+  ]
+
+  it.each(cases)('$what', ({ here, isNamed = null, daemon = false, refused, warned }) => {
+    const from = writable('w1a', 1, { citusDatabases: daemon ? ['app', 'second'] : ['app'] })
+    expect(judgeDatabase(from, 'second', here, isNamed)).toEqual({
+      refusals: refused ? [expect.stringMatching(refused)] : [],
+      warnings: warned ? [expect.stringMatching(warned)] : [],
     })
   })
 })
