@@ -43,7 +43,7 @@ function headLines(status: Status, { form, colors, width }: Look): string[] {
     `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(plain(citus))}`,
     ...workLines(status).flatMap((line) => wrapped(plain(line), width, '  ')),
     ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
-    paint(text),
+    ...wrapped(text, width, '  ').map(paint),
   ]
 }
 
@@ -81,12 +81,20 @@ const time = (moment: string) => moment.replace(/\.\d+Z$/, 'Z')
 
 type Health = 'well' | 'warned' | 'ill'
 
-/** As the exit code has it: what is only warned of works. */
-function healthOf({ group, code }: GroupStatus, { remarks, problems }: Status): Health {
-  const about = remarks.flatMap((each, n) => (each.group === group ? [n] : []))
-  if (about.some((n) => n < problems.length)) return 'ill'
-  return about.length > 0 || (code !== 'healthy' && code !== 'disabled') ? 'warned' : 'well'
+function problemsAbout({ group }: GroupStatus, { remarks, problems }: Status): number {
+  return remarks.slice(0, problems.length).filter((each) => each.group === group).length
 }
+
+/** As the exit code has it: what is only warned of works. */
+function healthOf(group: GroupStatus, status: Status): Health {
+  const { code } = group
+  if (problemsAbout(group, status) > 0) return 'ill'
+  const about = status.remarks.filter((each) => each.group === group.group)
+  return about.length > 0 || code !== 'healthy' ? 'warned' : 'well'
+}
+
+/** Status claims what it has read, and no more. */
+const LOOKED_AT = 'roles, replication and copies are right; citus-ha doctor checks the rest'
 
 function attention(status: Status): { readonly worst: Health; readonly text: string } {
   const { groups, problems } = status
@@ -102,7 +110,7 @@ function attention(status: Status): { readonly worst: Health; readonly text: str
   if (problems.length > 0) return { worst: 'ill', text: `${goes}; another problem is listed below` }
   if (warned > 0)
     return { worst: 'warned', text: isOne ? `${goes}, with a warning` : `${goes}, ${warned} with a warning` }
-  return { worst: 'well', text: `${all} ${isOne ? 'is' : 'are'} healthy` }
+  return { worst: 'well', text: `${all} ${isOne ? 'is' : 'are'} healthy: ${LOOKED_AT}` }
 }
 
 const COLUMNS: readonly Column[] = [
@@ -138,7 +146,7 @@ function tableLines(status: Status, look: Look): string[] {
       const lines =
         folds && health === 'well' && isPlain(group)
           ? [foldedLine(group, end)]
-          : nodeLines(group, end, health, colors)
+          : nodeLines(group, end, { health, problems: problemsAbout(group, status) }, colors)
       return [...lines, ...status.others.filter(isIn(group)).map((node) => otherLine(node, '', end, colors))]
     }),
     ...status.others
@@ -178,7 +186,7 @@ function foldedLine(group: GroupStatus, end: string): Line {
   return {
     cells: [
       `${group.group}`,
-      stateOf(group),
+      stateOf(group, 0),
       others.length === 0 ? 'primary' : `primary +${others.length}`,
       primary ? shortened(primary.address, end) : '',
       server,
@@ -190,11 +198,16 @@ function foldedLine(group: GroupStatus, end: string): Line {
   }
 }
 
-function nodeLines(group: GroupStatus, end: string, health: Health, colors: Colors): Line[] {
+function nodeLines(
+  group: GroupStatus,
+  end: string,
+  { health, problems }: { readonly health: Health; readonly problems: number },
+  colors: Colors,
+): Line[] {
   return group.nodes.map((node, n) => ({
     cells: [
       n === 0 ? `${group.group}` : '',
-      n === 0 ? stateOf(group) : '',
+      n === 0 ? stateOf(group, problems) : '',
       node.registeredAs ?? '-',
       shortened(node.address, end),
       ...serverCells(node),
@@ -212,7 +225,13 @@ function otherLine(node: NodeStatus, group: string, end: string, colors: Colors)
   }
 }
 
-const stateOf = ({ code, paused }: GroupStatus) => `${code}${paused ? ', paused' : ''}`
+/** The diagnosis is of the primary: a healthy one has no word for what is wrong beside it. */
+function stateOf({ code, paused }: GroupStatus, problems: number): string {
+  const word = code === 'healthy' && problems > 0 ? countOf(problems) : code
+  return `${word}${paused ? ', paused' : ''}`
+}
+
+const countOf = (problems: number) => (problems === 1 ? '1 problem' : `${problems} problems`)
 
 /** The columns SERVER, TL and LAG. */
 function serverCells(node: NodeStatus): string[] {
@@ -223,9 +242,10 @@ function serverCells(node: NodeStatus): string[] {
   ]
 }
 
-function noteOf({ active, cluster }: NodeStatus): string {
+function noteOf({ active, cluster, isAlias }: NodeStatus): string {
+  const also = isAlias ? ', second name of the primary' : ''
   const where = cluster === null || cluster === 'default' ? '' : `, cluster ${plain(cluster)}`
-  return `${active === false ? ', inactive' : ''}${where}`
+  return `${also}${active === false ? ', inactive' : ''}${where}`
 }
 
 /** Whether reads and writes of the group work from everywhere. A write that is refused before it is sent is meant to be. */
@@ -250,16 +270,16 @@ function remarkLines({ remarks, problems }: Status, { colors, width }: Look): st
 
 function wideLines(status: Status, colors: Colors): string[] {
   return [
-    ...status.groups.flatMap((group) => groupLines(group, colors)),
+    ...status.groups.flatMap((group) => groupLines(group, problemsAbout(group, status), colors)),
     ...(status.others.length > 0 ? ['not in pg_dist_node', ...tree(status.others, colors)] : []),
   ]
 }
 
-function groupLines(group: GroupStatus, colors: Colors): string[] {
-  const paint = group.code === 'healthy' ? colors.green : colors.red
+function groupLines(group: GroupStatus, problems: number, colors: Colors): string[] {
+  const paint = group.code === 'healthy' && problems === 0 ? colors.green : colors.red
   const paused = group.paused ? `  ${colors.yellow('paused')}` : ''
   return [
-    `group ${group.group}  ${paint(group.code)}${paused}`,
+    `group ${group.group}  ${paint(stateOf({ ...group, paused: false }, problems))}${paused}`,
     ...tree(group.nodes, colors),
     ...routeLines(group.routes, colors),
   ]
@@ -318,6 +338,7 @@ function tree(nodes: readonly NodeStatus[], colors: Colors): string[] {
     node.lagBytes === null ? '' : `lag ${sizeOf(node.lagBytes)}`,
     node.upstream === null ? '' : `from ${node.upstream}`,
     node.kind === null ? '' : node.kind,
+    node.isAlias ? 'second name of the primary' : '',
     node.active === false ? 'inactive' : '',
     node.cluster === null || node.cluster === 'default' ? '' : `cluster ${node.cluster}`,
   ])

@@ -1,3 +1,5 @@
+import { inOneLine } from '../model/one-line.ts'
+
 /** The SQLSTATEs on which something is decided; texts never are. */
 export const SqlState = {
   connectionFailure: '08006',
@@ -87,5 +89,5 @@ export function patienceWith(code: string | null): Patience {
 }
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return inOneLine(error instanceof Error ? error.message : String(error))
 }

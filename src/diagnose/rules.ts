@@ -379,12 +379,12 @@ const BY_ADDRESS: readonly Rule[] = [
     id: 'D071',
     code: 'primary-down',
     standing: 'refused',
-    says: 'the registered primary is down and no member takes writes',
+    says: 'the registered primary is down, and no server of its group that pg_dist_node or the configuration names takes writes',
     when: (facts) => {
       const { isDown, evidence } = witnesses(facts)
       return isDown && facts.writable.length === 0
         ? {
-            summary: `${registeredAt(facts)} is down, and no standby has been promoted`,
+            summary: `${registeredAt(facts)} is down, and no other server of its group that pg_dist_node or the configuration names takes writes`,
             evidence: [show(facts.registered), ...evidence],
           }
         : null

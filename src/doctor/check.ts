@@ -77,13 +77,6 @@ export function findingOf({ id, code, severity }: Check, { node, next, ...found 
   return { id, code, severity, ...found, ...next, node: node && formatAddress(node) }
 }
 
-/** An SQL string constant, for a command that somebody else will run. */
-export function quoted(text: string): string {
-  // Whatever `standard_conforming_strings` is there: the owner of a database may set it.
-  const constant = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
-  return text.includes('\\') ? `E${constant}` : constant
-}
-
 /** An SQL name, for a command that somebody else will run. */
 export function named(text: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`

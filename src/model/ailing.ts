@@ -1,5 +1,5 @@
 import { formatAddress, type HostPort } from './node.ts'
-import { psql } from './shell.ts'
+import { psql, psqlAsSuperuser } from './shell.ts'
 
 /**
  * What a participant of a change was at, in the order of the change. `close`: of a new primary, its old one, which lives.
@@ -36,6 +36,9 @@ const NEXT: Readonly<Record<string, string>> = {
     'SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid = $$pg_dist_node$$::regclass AND NOT tgisinternal',
 }
 
+/** Others get no connection there any more, or may not see it. */
+const AS_SUPERUSER: ReadonlySet<string> = new Set(['53300', '53100'])
+
 /** Nothing of ours is there, or not as it should be. */
 const INSTALL: ReadonlySet<string> = new Set(['3F000', '42883', '42P01', '42501', 'HA003'])
 
@@ -49,7 +52,7 @@ export function nextCommand({ node, code }: Pick<Ailing, 'node' | 'code'>, datab
   if (isNotInstalled(code)) return 'citus-ha install'
   const sql = code === null ? undefined : NEXT[code]
   if (sql === undefined) return 'citus-ha doctor'
-  return psql(node, database, sql)
+  return AS_SUPERUSER.has(code ?? '') ? psqlAsSuperuser(node, database, sql) : psql(node, database, sql)
 }
 
 /** What was seen, without the node's name: that stands before it. */

@@ -65,7 +65,7 @@ export interface SecondaryState {
   readonly address: HostPort
   /**
    * As `serverState` says, and: `alias`: another name of the group's primary (a remedy); `down`: silent, and a witness says
-   * so too; `silent`: towards us only; `unknown`: not asked, or not readable.
+   * so too; `silent`: towards us only; `unknown`: it answers and could not be read, or was not asked.
    */
   readonly state:
     | Exclude<AnsweredCode, 'streams-elsewhere'>

@@ -1,8 +1,8 @@
-import type { DiagnosisCode, SecondaryState } from './diagnosis.ts'
+import type { Diagnosis, DiagnosisCode, SecondaryState } from './diagnosis.ts'
 import { formatAddress, type HostPort } from './node.ts'
 import type { ReasonCode, WarningCode } from './remark.ts'
 import { START_SERVER, START_STANDBY, STOP_SERVER } from './server-commands.ts'
-import { databaseWord, psql, shellWord } from './shell.ts'
+import { databaseWord, psql, psqlAsSuperuser, shellWord } from './shell.ts'
 
 /**
  * What a person does next: one line for a shell. Words in CAPITALS are to be filled in; what stands behind `#` is a condition,
@@ -45,9 +45,11 @@ const doctor = () => look('citus-ha doctor   # names what is wrong, with the com
 /** Whether it answers, and if not, why. */
 export const ask = (node: HostPort, database: string) => look(psql(node, database, 'SELECT 1'))
 
+/** A standby that receives nothing has no row in `pg_stat_wal_receiver`: what it tries is in its settings. */
+const RECEIVER = `SELECT (SELECT status FROM pg_stat_wal_receiver) AS receiver, pg_last_wal_replay_lsn(), current_setting('primary_conninfo', true) AS primary_conninfo`
+
 const receiver = ({ node }: About) =>
-  node &&
-  look(psql(node, 'postgres', 'SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver'))
+  node && look(`${psqlAsSuperuser(node, 'postgres', RECEIVER)}   # its log says why it receives nothing`)
 
 /** By these a server is told from one of another system, or of another line. */
 const IDENTITY =
@@ -83,7 +85,7 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'secondary-read-only': (about) => mend(reconcile(about)),
   'primary-down': (about) =>
     mend(
-      `${START_SERVER}   # on ${primaryOf(about)}; or promote a standby (pg_promote(), your HA tool), then: ${reconcile(about)}`,
+      `${START_SERVER}   # on ${primaryOf(about)}; or promote a standby (pg_promote(), your HA tool), then: ${reconcile(about)}; if what was promoted has no row: ${reconcile(about)} --promoted HOST:PORT`,
     ),
   'primary-in-recovery': (about) =>
     mend(
@@ -113,6 +115,7 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
       `psql -h HOST -p PORT -d ${databaseWord(database)} -c "SELECT 1"   # HOST:PORT: the node that was named as promoted`,
     ),
   'secondary-silent': ({ node, database }) => node && ask(node, database),
+  'secondary-unknown': ({ node, database }) => node && ask(node, database),
   'secondary-foreign': (about) => identity(about, 'HOST:PORT: that server'),
   'secondary-not-streaming': receiver,
   'stale-entry': receiver,
@@ -123,15 +126,23 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'not-registered': doctor,
 }
 
-const AILING = ['down', 'silent', 'foreign', 'writable', 'read-only', 'not-streaming'] as const
+const AILING = ['down', 'silent', 'unknown', 'foreign', 'writable', 'read-only', 'not-streaming'] as const
 
 /** Whether something is wrong with a secondary in this state: `secondary-STATE` is its code. */
 export function isAiling(state: SecondaryState['state']): state is (typeof AILING)[number] {
   return AILING.some((each) => each === state)
 }
 
-/** Of a secondary in this state; null: nothing is to be done, or nothing is known of it. */
-export function stepOfState(state: SecondaryState['state'], about: About): Step | null {
+/**
+ * Of a secondary in this state; null: nothing is to be done. A standby that receives nothing because its group has no primary to
+ * receive from has the step of its group.
+ */
+export function stepOfSecondary(
+  { code, standing }: Pick<Diagnosis, 'code' | 'standing'>,
+  state: SecondaryState['state'],
+  about: About,
+): Step | null {
+  if (state === 'not-streaming' && standing !== 'sound') return nextStep(code, about)
   return isAiling(state) ? nextStep(`secondary-${state}`, about) : null
 }
 

@@ -30,6 +30,7 @@ export const WARNINGS = {
   'no-alias': 'a node has no second name (alias), so no second row can name it',
   'row-taken': 'the promoted node has a row in another group',
   'not-registered': 'a listed standby gets no row',
+  'without-row': 'the promoted server had no row, and the old primary has none any more',
   'left-for-later': 'the next run does this',
   paused: 'a person paused it',
   'does-not-follow':
@@ -58,6 +59,8 @@ export const REASONS = {
     'a standby or expand coordinator does not follow the coordinator that leads, and uses old metadata',
   'secondary-down': 'a secondary is down: it does not answer citus-ha, nor a witness',
   'secondary-silent': 'a secondary does not answer citus-ha',
+  'secondary-unknown':
+    'a secondary answers and could not be read: whether it follows its primary is not known',
   'secondary-foreign': 'the server at a secondary’s address belongs to another system or group',
   'secondary-writable': 'a secondary takes writes',
   'secondary-read-only': 'a secondary is an old primary that is read-only and not retired yet',

@@ -21,6 +21,13 @@ function inAnsiC(char: string): string {
   return [...Buffer.from(char)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
 }
 
+/** An SQL string constant, for a command that somebody else will run. */
+export function quoted(text: string): string {
+  // Whatever `standard_conforming_strings` is there: the owner of a database may set it.
+  const constant = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
+  return text.includes('\\') ? `E${constant}` : constant
+}
+
 /** SQL to be run on a node, as a command, as whoever runs it. */
 export function psql(node: HostPort, database: string, sql: string): string {
   return `${connected(node, database)} -c ${shellWord(sql)}`

@@ -7,6 +7,7 @@ import {
   type UnreadableCause,
   willPass,
 } from '../model/observation.ts'
+import { inOneLine } from '../model/one-line.ts'
 
 const UNREACHABLE: Readonly<Record<string, UnreachableCause>> = {
   ECONNREFUSED: 'refused',
@@ -55,7 +56,7 @@ export function wasAway(error: unknown): boolean {
  */
 export function observationOf(error: unknown, address: HostPort): Observation {
   const code = codeOf(error)
-  const detail = error instanceof Error && error.message ? error.message : String(code ?? error)
+  const detail = inOneLine(error instanceof Error && error.message ? error.message : String(code ?? error))
   const unreachable = code === undefined ? undefined : UNREACHABLE[code]
   if (unreachable) return { kind: 'unreachable', address, cause: unreachable, detail }
   const tls = code !== undefined && /^ERR_(TLS|SSL)|CERT|^UNABLE_TO_VERIFY/.test(code)

@@ -6,6 +6,7 @@ import type { Inspection, Look, Reach } from '../model/inspection.ts'
 import { MANAGERS, type Manager } from '../model/manager.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
+import { inOneLine } from '../model/one-line.ts'
 import { reachesRow } from './rows.ts'
 
 export interface InspectOptions {
@@ -118,7 +119,7 @@ async function reachesOf(
   const until = performance.now() + REACHES_MS
   let notice: string | null = null
   session.onNotice?.((text) => {
-    notice = text
+    notice = inOneLine(text)
   })
   const reaches: Reach[] = []
   for (const to of targets) {

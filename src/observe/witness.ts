@@ -3,6 +3,7 @@ import type { ProbeConnection } from '../db/postgres.ts'
 import { statement } from '../db/sql.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Testimony } from '../model/observation.ts'
+import { inOneLine } from '../model/one-line.ts'
 import { type Asked, proves, SIGHTS, type Sight, testify } from '../model/sight.ts'
 import { messagesRow, reachesRow } from './rows.ts'
 import { type Notice, sightOf } from './sight.ts'
@@ -32,7 +33,7 @@ export async function askWitness(
       let saw = sightOf(reached, notices)
       if (saw === 'not-understood' && (await untranslate(connection, messages)))
         saw = sightOf((await ask(to)).reached, notices)
-      const said = notices.map(({ message }) => message.replace(/\s+/g, ' ')).join('; ')
+      const said = notices.map(({ message }) => inOneLine(message)).join('; ')
       return { saw, why: saw === 'reached' ? 'reaches it' : `${SIGHTS[saw].says}${said && ` (${said})`}` }
     }
     const { saw, why } = await look(asked.about)

@@ -28,6 +28,14 @@ export function aliasOf(address: HostPort, configured: readonly AliasOf[]): Host
   return flipped === host ? null : { host: flipped, port }
 }
 
+/**
+ * Wherever one is printed beside the other: in capitals, or as IPv6, it looks like a mistake.
+ * @param alias of the server that `address` names
+ */
+export function describeSecondName(alias: HostPort, address: HostPort): string {
+  return `${formatAddress(alias)} is a second name of ${formatAddress(address)}, since no two rows of pg_dist_node may have one address`
+}
+
 /** Are two addresses texts for one, by the rules by which aliases are derived or by the configuration? */
 export function isAliasOf(alias: HostPort, address: HostPort, configured: readonly AliasOf[]): boolean {
   const derived = aliasOf(address, configured)

@@ -3,7 +3,7 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import { remark } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
-import { aliasOf } from './alias.ts'
+import { aliasOf, describeSecondName } from './alias.ts'
 import { type Draft, lend } from './draft.ts'
 import { best } from './order.ts'
 import type { TargetInput } from './target.ts'
@@ -33,7 +33,8 @@ export function degrade(draft: Draft, input: TargetInput, { group, code }: Diagn
     draft.remarks.push(remark('no-alias', text, { group, node: stand.address }))
     return
   }
-  const why = `down: reads go to ${formatAddress(stand.address)} by another name; writes fail until a standby is promoted`
+  const given = primaryOf(draft.catalog, group)?.address ?? stand.address
+  const why = `down: reads go to a standby (${describeSecondName(given, stand.address)}); writes fail until a standby is promoted`
   draft.why.set(primary.nodeid, { kind: 'degraded', why })
 }
 

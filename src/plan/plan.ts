@@ -124,6 +124,8 @@ function targetInput(
 ): TargetInput {
   const seen = expandNodes(survey).map((node) => node.citus?.clusterName ?? 'default')
   return {
+    coordinator: coordinator.address,
+    database: survey.database,
     catalog: coordinator.citus?.catalog ?? [],
     diagnoses,
     remedies: coordinator.installed?.remedies ?? [],

@@ -2,7 +2,7 @@ import { type CatalogRow, primaryOf, secondariesOf } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import { remark } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
-import { aliasOf } from './alias.ts'
+import { aliasOf, describeSecondName } from './alias.ts'
 import { type Draft, deactivate, lend } from './draft.ts'
 import type { TargetInput } from './target.ts'
 
@@ -97,7 +97,8 @@ function lendOne(draft: Draft, input: TargetInput, missing: readonly CatalogRow[
     draft.remarks.push(remark('no-alias', text, { group: row.group, node: primary.address }))
     return null
   }
-  const why = `down: its reads go to the primary, ${formatAddress(primary.address)}, by another name`
+  const given = draft.catalog.find(({ nodeid }) => nodeid === row.nodeid)?.address ?? primary.address
+  const why = `down: its reads go to the primary: ${describeSecondName(given, primary.address)}`
   draft.why.set(row.nodeid, { kind: 'remedy', why })
   return row
 }

@@ -1,10 +1,11 @@
-import { type Catalog, primaryOf } from '../model/catalog.ts'
+import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Remedy, Testimony } from '../model/observation.ts'
 import type { RowChange } from '../model/plan.ts'
 import { type Remark, remark, type WarningCode } from '../model/remark.ts'
 import { isStale, remedyOf, withoutRemedies } from '../model/remedy.ts'
+import { psqlAsSuperuser, quoted } from '../model/shell.ts'
 import type { AliasOf } from './alias.ts'
 import type { Conditions } from './conditions.ts'
 import { degrade } from './degrade.ts'
@@ -31,6 +32,9 @@ export interface Routing {
 
 /** What the target of a change is made from. */
 export interface TargetInput {
+  /** Where it is, and the database, for a command that somebody types. */
+  readonly coordinator: HostPort
+  readonly database: string
   /** The coordinator's copy as it is. */
   readonly catalog: Catalog
   readonly diagnoses: readonly Diagnosis[]
@@ -85,14 +89,19 @@ function isSettled({ standing, code }: Diagnosis, { primaryDown }: Routing): boo
 
 function settle(draft: Draft, input: TargetInput, diagnosis: Diagnosis): void {
   const { standing, primary, group } = diagnosis
-  if (standing === 'proved' && primary) failOver(draft, diagnosis, primary.address)
+  if (standing === 'proved' && primary) failOver(draft, input, diagnosis, primary.address)
   else if (standing === 'sound') endDegraded(draft, input, group)
   settleSecondaries(draft, input, group)
   if (standing === 'refused') degrade(draft, input, diagnosis)
 }
 
 /** The primary's row moves to the new primary; the row that had its address, if any, gets the old one. */
-function failOver(draft: Draft, { group, summary }: Diagnosis, promoted: HostPort): void {
+function failOver(
+  draft: Draft,
+  { coordinator, database }: TargetInput,
+  { group, summary }: Diagnosis,
+  promoted: HostPort,
+): void {
   const old = primaryOf(draft.catalog, group)
   if (!old) return
   const swapped = draft.catalog.find((row) => row.nodeid !== old.nodeid && sameAddress(row.address, promoted))
@@ -107,6 +116,12 @@ function failOver(draft: Draft, { group, summary }: Diagnosis, promoted: HostPor
   if (swapped) {
     edit(draft, swapped, { address: old.address, rack: old.rack })
     draft.why.set(swapped.nodeid, { kind: 'secondary-moved', why: 'takes the old primary’s address' })
+  } else if (group !== COORDINATOR_GROUP) {
+    // A standby of the coordinator is known from the configuration, and commonly has no row.
+    const [was, is] = [old.address, promoted]
+    const sql = `SELECT citus_add_secondary_node(${quoted(was.host)}, ${was.port}, ${quoted(is.host)}, ${is.port})`
+    const text = `group ${group}: ${formatAddress(was)}, the old primary, is in no row any more, and status does not show it: its row names ${formatAddress(is)}, which had none. Once it is a standby of that, give it a row: ${psqlAsSuperuser(coordinator, database, sql)}`
+    draft.remarks.push(remark('without-row', text, { group, node: was }))
   }
 }
 

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { inOneLine } from '../model/one-line.ts'
 import type { Move } from './check.ts'
 
 const TAIL = 500
@@ -50,7 +51,7 @@ export async function runCommand(command: string, { group, from, to }: Move, lim
       const how = signal ? `signal ${signal}` : `exit code ${code}`
       const tell = () => {
         clearTimeout(words)
-        const tail = said.trim().replace(/\s+/g, ' ')
+        const tail = inOneLine(said)
         done(new Error(`“${command}”: ${how}${tail ? `: ${tail}` : ''}`))
       }
       const words = setTimeout(tell, WORDS_MS)

@@ -12,6 +12,7 @@ import { isHeld } from '../model/intent.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { changesNothing, type Plan } from '../model/plan.ts'
+import { shellWord } from '../model/shell.ts'
 import type { Access } from './access.ts'
 import { isDispensable, partOf } from './ailments.ts'
 import type { Clock } from './clock.ts'
@@ -19,7 +20,7 @@ import { dryRun } from './dry-run.ts'
 import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
 import { type LeftBehind, type Settled, settleLeftBehind } from './intents.ts'
-import type { View } from './look.ts'
+import { clusterName, type View } from './look.ts'
 import { recordPositions } from './positions.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
@@ -75,11 +76,6 @@ export interface Again {
   readonly unasked: readonly string[]
   /** Whose part in the change failed, and with what. */
   readonly ailing: readonly Ailing[]
-}
-
-/** As in gids, where the configuration gives no name: short, and the same on every run. */
-export function clusterName(request: WalkRequest, coordinator: Answered): string {
-  return request.cluster ?? `c${BigInt(coordinator.systemIdentifier).toString(36)}`
 }
 
 export async function act(
@@ -151,13 +147,14 @@ async function keepRecords(
 }
 
 /** @throws CitusHaError naming what a superuser has to allow first */
-function requireAllowed({ plan }: View): void {
+function requireAllowed({ plan, coordinator, survey }: View): void {
   const [first] = plan.forbidden
   if (!first) return
   const address = formatAddress(first.address)
+  const asSuperuser = `postgres://postgres@${formatAddress(coordinator.address)}/${encodeURIComponent(survey.database)}`
   throw new CitusHaError(
     'configuration',
-    `group ${first.group} may not be given the address ${address} by this role; name ${address} under "standbys" or "addresses" of the configuration, then run as a superuser: citus-ha install`,
+    `group ${first.group} may not be given the address ${address} by this role. Name ${address} under "standbys" or "addresses" of the configuration, then run as a superuser: citus-ha install; or make this change once as a superuser: citus-ha reconcile --group ${first.group} --promoted ${shellWord(address)} --coordinator ${shellWord(asSuperuser)}`,
   )
 }
 

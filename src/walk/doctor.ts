@@ -3,7 +3,6 @@ import { diagnose } from '../diagnose/diagnose.ts'
 import type { Facts, Finding } from '../doctor/check.ts'
 import { examine } from '../doctor/examine.ts'
 import { CALLABLE } from '../install/grants.ts'
-import { CitusHaError } from '../model/failure.ts'
 import type { Inspection } from '../model/inspection.ts'
 import { coordinatorOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
@@ -13,12 +12,12 @@ import { distinctServers } from '../model/servers.ts'
 import { inspect } from '../observe/inspect.ts'
 import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
-import { clusterName } from './act.ts'
 import { readActivity } from './activity.ts'
-import { requireCoordinator, requireLeading } from './checks.ts'
+import { requireCoordinator } from './checks.ts'
 import { Clock } from './clock.ts'
 import { copiesOf } from './copies.ts'
-import { observe, type View } from './look.ts'
+import { factsOf } from './facts.ts'
+import { givenOf, observe, type View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
 /** What `citus-ha doctor` found in one database. */
@@ -59,7 +58,7 @@ export async function examineDatabase(
       inspectAll(access, request, survey, waiting),
       readActivity(access, coordinator, request.database),
     ])
-    const findings = examine({ ...factsOf(access, request, view, inspections, maxLagBytes), activity })
+    const findings = examine({ ...factsOf(view, inspections, maxLagBytes), activity })
     return {
       database: request.database,
       coordinator: formatAddress(coordinator.address),
@@ -86,7 +85,8 @@ async function settledView(access: Access, request: WalkRequest): Promise<View> 
 }
 
 /** As for a walk, but that two coordinators are something to tell of, and no reason to stop. */
-function viewOf(survey: Survey, access: Access, { claims, aliases, routing }: WalkRequest): View {
+function viewOf(survey: Survey, access: Access, request: WalkRequest): View {
+  const { claims, aliases, routing } = request
   const coordinator = coordinatorOf(survey.nodes) ?? requireCoordinator(survey)
   const diagnoses = diagnose(survey, claims)
   const { following } = claims
@@ -99,33 +99,9 @@ function viewOf(survey: Survey, access: Access, { claims, aliases, routing }: Wa
     ailing: [],
     migration: access.migration,
   }
-  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, options), groups: null, aliases }
-}
-
-function factsOf(
-  access: Access,
-  request: WalkRequest,
-  view: View,
-  inspections: readonly Inspection[],
-  maxLagBytes: number,
-): Facts {
-  const { survey, coordinator, diagnoses } = view
-  const { claims, seeds, aliases } = request
-  return {
-    survey,
-    coordinator,
-    unclear: unclearness(view),
-    diagnoses,
-    copies: copiesOf(view),
-    inspections,
-    activity: null,
-    claims,
-    seeds,
-    aliases,
-    cluster: clusterName(request, coordinator),
-    migration: access.migration,
-    maxLagBytes,
-  }
+  const made = plan(survey, diagnoses, options)
+  const given = givenOf(access, request, coordinator)
+  return { survey, coordinator, diagnoses, plan: made, groups: null, aliases, given }
 }
 
 /**
@@ -142,18 +118,7 @@ export async function factsAbout(
   const open = (address: HostPort) => access.open(address, request.database)
   const options = { open, targets: [], functions: CALLABLE, signal: request.signal }
   const inspections = await Promise.all(distinctServers(servers).map((node) => inspect(node, options)))
-  return factsOf(access, request, view, inspections, maxLagBytes)
-}
-
-function unclearness({ survey, coordinator, diagnoses }: View): string | null {
-  try {
-    requireCoordinator(survey)
-    requireLeading(coordinator, diagnoses)
-    return null
-  } catch (error) {
-    if (error instanceof CitusHaError) return error.message
-    throw error
-  }
+  return factsOf(view, inspections, maxLagBytes)
 }
 
 async function inspectAll(

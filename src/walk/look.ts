@@ -1,6 +1,8 @@
 import { diagnose } from '../diagnose/diagnose.ts'
-import { groupOfVouched } from '../diagnose/facts.ts'
+
+import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
+
 import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'
@@ -23,6 +25,28 @@ export interface View {
   readonly groups: readonly number[] | null
   /** Other names that the configuration gives nodes. */
   readonly aliases: readonly AliasOf[]
+  readonly given: Given
+}
+
+/** What the caller said, and what this citus-ha is, beside the survey. */
+export interface Given {
+  readonly claims: Claims
+  /** Coordinator candidates. */
+  readonly seeds: readonly HostPort[]
+  /** The cluster's name in gids. */
+  readonly cluster: string
+  /** The migration that this citus-ha needs. */
+  readonly migration: number
+}
+
+/** As in gids, where the configuration gives no name: short, and the same on every run. */
+export function clusterName(request: WalkRequest, coordinator: Answered): string {
+  return request.cluster ?? `c${BigInt(coordinator.systemIdentifier).toString(36)}`
+}
+
+export function givenOf(access: Access, request: WalkRequest, coordinator: Answered): Given {
+  const { claims, seeds } = request
+  return { claims, seeds, cluster: clusterName(request, coordinator), migration: access.migration }
 }
 
 /** @param promoting who is to be promoted, as far as the claims don't say so */
@@ -98,7 +122,9 @@ export function view(
     migration: access.migration,
   }
   const believed = diagnoses.map((diagnosis) => withDown(diagnosis, request.believedDown))
-  return { survey: seen, coordinator, diagnoses, plan: plan(seen, believed, options), groups, aliases }
+  const made = plan(seen, believed, options)
+  const given = givenOf(access, request, coordinator)
+  return { survey: seen, coordinator, diagnoses, plan: made, groups, aliases, given }
 }
 
 /** For a plan that leaves the reads of all other secondaries as they are. */

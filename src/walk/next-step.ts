@@ -25,7 +25,7 @@ export function nextOfRefusal({ group, code }: Diagnosis, view: View): string {
   return step === null ? 'citus-ha doctor' : commandOf(step)
 }
 
-function aboutIn({ survey, coordinator }: View, group: number | null, node: HostPort | null): About {
+export function aboutIn({ survey, coordinator }: View, group: number | null, node: HostPort | null): About {
   const { database } = survey
   const row = group === null ? undefined : primaryOf(coordinator.citus?.catalog ?? [], group)
   return { database, coordinator: coordinator.address, group, node, primary: row?.address ?? null }

@@ -5,9 +5,8 @@ import type { Answered } from '../model/observation.ts'
 import { distinctServers } from '../model/servers.ts'
 import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../recover/recover.ts'
 import type { Access } from './access.ts'
-import { clusterName } from './act.ts'
 import type { Clock } from './clock.ts'
-import type { View } from './look.ts'
+import { clusterName, type View } from './look.ts'
 import type { WalkRequest } from './walk.ts'
 
 const LIMIT_MS = 5_000

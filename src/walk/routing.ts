@@ -5,6 +5,7 @@ import type { Answered } from '../model/observation.ts'
 import { type ReasonCode, type Remark, remark, type WarningCode } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
 import { isBehind } from '../model/server-state.ts'
+import { describeSecondName, isAliasOf } from '../plan/alias.ts'
 import { entriesOf, type Route, readRoute, writeRoute } from '../plan/routes.ts'
 import type { View } from './look.ts'
 
@@ -77,7 +78,10 @@ function isStale({ coordinator, diagnoses }: View, node: Answered): boolean {
 }
 
 /** What was altered to keep reads working, and what that can't keep working, a line each. */
-export function remediesTold({ coordinator }: View): { readonly group: number; readonly text: string }[] {
+export function remediesTold({ coordinator, aliases }: View): {
+  readonly group: number
+  readonly text: string
+}[] {
   const remedies = coordinator.installed?.remedies ?? []
   return (coordinator.citus?.catalog ?? []).flatMap((row) => {
     const remedy = remedyOf(row, remedies)
@@ -85,11 +89,16 @@ export function remediesTold({ coordinator }: View): { readonly group: number; r
     const { group } = row
     const own = formatAddress(remedy.address)
     const given = formatAddress(row.address)
+    const rows = coordinator.citus?.catalog ?? []
+    const named = rows.find(
+      (each) => each.group === row.group && isAliasOf(row.address, each.address, aliases),
+    )
+    const explained = named ? ` (${describeSecondName(row.address, named.address)})` : ''
     const text =
       row.role === 'primary'
-        ? `degraded: ${own} is down; reads go to ${given}, writes fail until a promotion`
+        ? `degraded: ${own} is down; reads go to ${given}, writes fail until a promotion${explained}`
         : row.isactive
-          ? `reads of secondary ${own} go to ${given} until it is back`
+          ? `reads of secondary ${own} go to ${given} until it is back${explained}`
           : `secondary ${own} is set inactive until it is back`
     return [{ group, text: `group ${group}: ${text}` }]
   })

@@ -3,7 +3,7 @@ import { primaryOf } from '../model/catalog.ts'
 import type { Diagnosis, DiagnosisCode } from '../model/diagnosis.ts'
 import { untrustedSchema } from '../model/failure.ts'
 import { describeIntent, intentsIn } from '../model/intent.ts'
-import { isAiling } from '../model/next-step.ts'
+import { commandOf, isAiling, type StepCode, stepOfSecondary } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { type Pause, pausedBy } from '../model/pause.ts'
@@ -16,7 +16,7 @@ import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { ReadActivity } from './activity.ts'
 import type { View } from './look.ts'
-import { type NextStep, withNext } from './next-step.ts'
+import { aboutIn, type NextStep, withNext } from './next-step.ts'
 import {
   describeKind,
   type EntryStatus,
@@ -25,6 +25,7 @@ import {
   remediesTold,
   staleTold,
 } from './routing.ts'
+import { isWrong, type Wrong, wrongIn } from './wrong.ts'
 
 /** One registered row, or one node that no row names, with what was seen there. */
 export interface NodeStatus {
@@ -88,7 +89,7 @@ export interface Status {
   readonly pending: readonly string[]
   readonly warnings: readonly string[]
   /** Each of the problems, then each of the warnings, for programs. */
-  readonly remarks: readonly (Remark<DiagnosisCode | ReasonCode | WarningCode> & NextStep)[]
+  readonly remarks: readonly (Remark & NextStep)[]
 }
 
 /** Several databases in one document: the first one's status at the top, as scripts for one database expect it. */
@@ -104,21 +105,18 @@ export function statusDocument(statuses: readonly Status[]): StatusDocument {
  * @param work who is at work; null: that was not looked at
  */
 export function statusOf(view: View, work: ReadActivity | null = null): Status {
-  const { survey, coordinator, diagnoses, plan } = view
+  const { survey, coordinator, plan } = view
   const isAbout = (group: number | null) =>
     view.groups === null || (group !== null && view.groups.includes(group))
   const isShown = ({ group }: { readonly group: number | null }) => group === null || isAbout(group)
   const { groups, others } = nodesOf(view)
-  const problems = [...problemsOf(diagnoses, plan), ...staleTold(view)].filter(isShown)
-  const all = warningsOf(view)
-  // One line for one thing: an old primary that has a row, and is not retired yet, is a problem; what one does is said with what
-  // is to be done about it.
+  const { wrong, told: all } = wrongIn(view, [...warningsOf(view), ...unreadTold(view, work)])
+  const problems = [...problemsOf(view), ...staleTold(view), ...wrong, ...all.filter(isWrong)].filter(isShown)
+  // One line for one thing: an old primary that has a row, and is not retired yet, is a problem.
   const isTold = ({ code, node }: Remark) =>
-    (code === 'old-primary-runs' &&
-      problems.some((each) => each.code === 'secondary-read-only' && each.node === node)) ||
-    (code === 'old-primary-writes' &&
-      all.some((each) => each.code === 'old-primary-runs' && each.node === node))
-  const warnings = all.filter((each) => isShown(each) && !isTold(each))
+    code === 'old-primary-runs' &&
+    problems.some((each) => each.code === 'secondary-read-only' && each.node === node)
+  const warnings = all.filter((each) => isShown(each) && !isWrong(each) && !isTold(each))
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),
@@ -138,11 +136,26 @@ export function statusOf(view: View, work: ReadActivity | null = null): Status {
       ...plan.registrations.map(describeRegistration),
     ],
     warnings: textsOf(warnings),
-    remarks: [...problems, ...warnings].map((each) => withNext(each, view)),
+    remarks: [...problems, ...warnings].map((each) => nextTo(each, view)),
   }
 }
 
-/** What is not wrong, and should be known all the same. */
+/** A check of doctor brings its own command. */
+function nextTo(each: Remark<StepCode> | Wrong, view: View): Remark & NextStep {
+  if (!('step' in each)) return withNext(each, view)
+  const { step, ...said } = each
+  return { ...said, next: step && commandOf(step) }
+}
+
+/** What could not be read of whoever is at work: that it is nobody is not known then. */
+function unreadTold({ coordinator }: View, work: ReadActivity | null): Remark<WarningCode>[] {
+  // Without the schema, or the right to it, that is what is wrong (H140).
+  if (work?.unread == null || !coordinator.installed?.mayExecute) return []
+  const text = `who watches, changes or holds a fence could not be read: ${work.unread}`
+  return [remark('can-not-look', text, { node: coordinator.address })]
+}
+
+/** What is said beside the diagnoses; some of it is a problem (`isWrong`). */
 export function warningsOf(view: View): Remark<WarningCode>[] {
   const { survey, diagnoses, plan } = view
   return [
@@ -257,22 +270,25 @@ function instanceAt({ nodes }: View['survey'], address: HostPort): string | null
 
 type Problem = Remark<DiagnosisCode | ReasonCode>
 
-function problemsOf(diagnoses: readonly Diagnosis[], plan: View['plan']): Problem[] {
+function problemsOf(view: View): (Problem | Wrong)[] {
+  const { diagnoses, plan } = view
   const groups = diagnoses
-    .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only')
+    .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only' || code === 'disabled')
     .map(
       ({ group, code, rule, summary }): Problem =>
         remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }),
     )
-  const secondaries = diagnoses.flatMap(({ group, standing, primary, secondaries: all }) =>
-    all.flatMap(({ address, state, detail }): Problem[] => {
+  const secondaries = diagnoses.flatMap((diagnosis) => {
+    const { group, standing, primary, secondaries: all } = diagnosis
+    return all.flatMap(({ address, state, detail }): Wrong[] => {
       // The one that was promoted is what the group's own line tells of.
       if (standing === 'proved' && primary && sameAddress(address, primary.address)) return []
       if (!isAiling(state)) return []
       const text = `group ${group}: secondary ${formatAddress(address)} is ${detail}`
-      return [remark(`secondary-${state}`, text, { group, node: address })]
-    }),
-  )
+      const step = stepOfSecondary(diagnosis, state, aboutIn(view, group, address))
+      return [{ ...remark(`secondary-${state}`, text, { group, node: address }), step }]
+    })
+  })
   const pending = changesNothing(plan)
     ? []
     : [

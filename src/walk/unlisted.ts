@@ -1,4 +1,5 @@
 import { CHECKS } from '../doctor/checks.ts'
+import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import { factsAbout } from './doctor.ts'
@@ -20,6 +21,15 @@ export async function unlistedStandbys(access: Access, request: WalkRequest, vie
       group === 0
         ? 'under coordinators (--coordinator replaces those: give it once for each)'
         : `under standbys, as { group: ${group}, address: HOST:PORT },`
-    return `${summary} (${evidence.join(', ')}); name it in the configuration ${listed} and run citus-ha install again`
+    // An address that an earlier install allowed is not asked unless this one was given it, too.
+    const allowed = (view.coordinator.installed?.spareAddresses ?? [])
+      .filter((each) => each.group === group)
+      .map(({ address }) => formatAddress(address))
+      .filter((address) => !view.survey.nodes.some((node) => formatAddress(node.address) === address))
+    const unless =
+      allowed.length === 0
+        ? ''
+        : `; if it is ${allowed.join(' or ')}, which an earlier install allowed and this command was not given, nothing is to be done`
+    return `${summary} (${evidence.join(', ')}); name it in the configuration ${listed} and run citus-ha install again${unless}`
   })
 }

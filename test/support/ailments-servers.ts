@@ -214,7 +214,10 @@ export const SERVERS: readonly Ailment[] = [
   {
     id: 'H150',
     name: 'a role that is read-only by default',
-    finds: setting('w1a', 'default_transaction_read_only', 'on'),
+    finds: {
+      ...setting('w1a', 'default_transaction_read_only', 'on'),
+      nodes: [writable('w1a', 1, { readOnly: true })],
+    },
     mend: /psql -h w1a .*BEGIN READ WRITE; .*ALTER ROLE citus_ha RESET default_transaction_read_only; COMMIT/,
     misses: 'the same on a standby, from its primary',
     near: setting('w1b', 'default_transaction_read_only', 'on'),

@@ -18,6 +18,7 @@ import type {
 import { type Sight, testify } from '../../src/model/sight.ts'
 import type { PlanOptions } from '../../src/plan/plan.ts'
 import type { SwitchoverOrder } from '../../src/switchover/order.ts'
+import type { Given } from '../../src/walk/look.ts'
 
 /** System identifier of the group's servers: every group is a database system of its own. */
 export const systemOf = (group: number): string => `70000000000000000${String(group).padStart(2, '0')}`
@@ -218,6 +219,11 @@ export function named(at: string, group: number | null = null): Claims {
 
 export function fileStandby(group: number, at: string): Claims {
   return { ...NO_CLAIMS, standbys: [{ group, address: address(at) }] }
+}
+
+/** What a caller adds to a survey. */
+export function givenIn(parts: Partial<Given> = {}): Given {
+  return { claims: NO_CLAIMS, seeds: [address('cn1')], cluster: 'c1', migration: MIGRATION, ...parts }
 }
 
 export const OPTIONS: PlanOptions = {

@@ -9,6 +9,7 @@ import { type PlanOptions, plan } from '../../src/plan/plan.ts'
 import { simulate } from '../../src/plan/simulate.ts'
 import type { View } from '../../src/walk/look.ts'
 import {
+  givenIn,
   installed,
   left,
   lineage,
@@ -59,7 +60,8 @@ export function viewed({
   if (first?.kind !== 'answered') throw new Error('the coordinator is silent')
   const diagnoses = diagnose(survey, claims)
   const made = plan(survey, diagnoses, { ...OPTIONS, ...options })
-  return { survey, coordinator: first, diagnoses, plan: made, groups: null, aliases: [] }
+  const given = givenIn({ claims })
+  return { survey, coordinator: first, diagnoses, plan: made, groups: null, aliases: [], given }
 }
 
 export function planned(given: Given): Plan {

@@ -8,7 +8,7 @@ import { plan } from '../../src/plan/plan.ts'
 import type { View } from '../../src/walk/look.ts'
 import type { Acted, Diagnosed } from '../../src/watch/event.ts'
 import type { GroupState, PulseState, WatchState } from '../../src/watch/state.ts'
-import { address, installed, lineage, OPTIONS, standby, surveyOf, writable } from './builders.ts'
+import { address, givenIn, installed, lineage, OPTIONS, standby, surveyOf, writable } from './builders.ts'
 
 const LINEAGE = installed({ lineage: [0, 1, 2].map((group) => lineage(group)) })
 
@@ -26,7 +26,8 @@ export function viewOf(survey: Survey = surveyOf(SOUND)): View {
   const coordinator = coordinatorOf(survey.nodes)
   if (!coordinator) throw new Error('the survey has no coordinator')
   const diagnoses = diagnose(survey, NO_CLAIMS)
-  return { survey, coordinator, diagnoses, plan: plan(survey, diagnoses, OPTIONS), groups: null, aliases: [] }
+  const made = plan(survey, diagnoses, OPTIONS)
+  return { survey, coordinator, diagnoses, plan: made, groups: null, aliases: [], given: givenIn() }
 }
 
 /** A watcher that leads, and whose loop came round just now. */

@@ -72,6 +72,15 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
     todo: ['see why it gets no row: `citus-ha doctor`'],
     page: 'README.md#registering-secondaries',
   },
+  'without-row': {
+    meanwhile:
+      'The group works. The old primary is in no row, so citus-ha neither shows it nor sees it promoted, and no reads go to it.',
+    todo: [
+      'make it a standby of the new primary: `pg_rewind` or `pg_basebackup`',
+      "give it a row: `SELECT citus_add_secondary_node('HOST', PORT, 'PRIMARY', PRIMARY_PORT)` on the coordinator, as a superuser; or list it under `standbys` with `register: true`",
+    ],
+    page: 'README.md#registering-secondaries',
+  },
   'left-for-later': {
     meanwhile: 'What was done stays. A running watcher does the rest by itself.',
     todo: ['without a watcher: `citus-ha reconcile`'],
@@ -179,6 +188,15 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
       'see why this machine does not reach it: `psql -h HOST -p PORT -U citus_ha -d DATABASE -c "SELECT 1"`',
     ],
     page: 'docs/witnesses.md',
+  },
+  'secondary-unknown': {
+    meanwhile:
+      'The group works. Whether that secondary follows its primary, and could be promoted, is not known: it answers, and citus-ha cannot read it.',
+    todo: [
+      'the line names the cause: `auth` is pg_hba.conf or a password there, `privilege` is a right that is missing, `starting` passes by itself',
+      'see the same error: `psql -h HOST -p PORT -U citus_ha -d DATABASE -c "SELECT 1"`',
+    ],
+    page: 'docs/install.md#passwords',
   },
   'secondary-foreign': {
     meanwhile:

@@ -5,6 +5,9 @@ const REFUSED =
 const OTHERS = 'Reads and writes of the other groups continue.'
 const PROMOTE =
   'start the old primary, or promote a standby: with your HA tool, or `SELECT pg_promote()` on the standby'
+/** A server that nobody has named is not asked. */
+const UNLISTED =
+  'if you have promoted a standby that has no row and is not in the configuration: `citus-ha reconcile --group N --promoted HOST:PORT`; for a new address once as a superuser, or after `citus-ha install`'
 const FOLLOW = 'a running watcher follows by itself; without one: `citus-ha reconcile --group N`'
 
 const ANOTHER_LINE: Explanation = {
@@ -192,7 +195,7 @@ export const RULE_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
   },
   D071: {
     meanwhile: `${REFUSED} Reads and writes of this group fail, except reads through a secondary (with \`routing.primaryDown: secondary\` all reads go there). ${OTHERS} citus-ha promotes no server.`,
-    todo: [PROMOTE, FOLLOW],
+    todo: [PROMOTE, FOLLOW, UNLISTED],
     page: `${RUNBOOKS}#writes-fail-after-a-failover`,
   },
   D090: {

@@ -2,7 +2,7 @@ import { show } from '../../diagnose/witnesses.ts'
 import { COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Diagnosis, SecondaryState } from '../../model/diagnosis.ts'
 import { kindOf } from '../../model/kinds.ts'
-import { ask, look, mend, nextStep, stepOfState } from '../../model/next-step.ts'
+import { ask, look, mend, nextStep, stepOfSecondary } from '../../model/next-step.ts'
 import { formatAddress, sameAddress } from '../../model/node.ts'
 import { describePause } from '../../model/pause.ts'
 import { START_SERVER, STOP_SERVER } from '../../model/server-commands.ts'
@@ -240,7 +240,8 @@ function standbysOf({ secondaries }: Diagnosis): readonly Standby[] {
 
 const usable = (diagnosis: Diagnosis) => standbysOf(diagnosis).filter(({ state }) => state === 'streaming')
 
-function unusableFound(facts: Facts, { group }: Diagnosis, standbys: readonly Standby[]): Found {
+function unusableFound(facts: Facts, diagnosis: Diagnosis, standbys: readonly Standby[]): Found {
+  const { group } = diagnosis
   const names = standbys.map(({ address, detail }) => `${formatAddress(address)} is ${detail}`)
   const [first] = standbys
   return {
@@ -248,13 +249,14 @@ function unusableFound(facts: Facts, { group }: Diagnosis, standbys: readonly St
     node: first?.address ?? null,
     summary: `group ${group}: ${names.join(', ')}`,
     evidence: standbys.map(({ address }) => show(seenAt(facts, address))),
-    next: nextOfStandby(facts, group, first),
+    next: nextOfStandby(facts, diagnosis, first),
   }
 }
 
 /** As `status` has it. */
-function nextOfStandby(facts: Facts, group: number, standby: Standby | undefined) {
-  const step = standby && stepOfState(standby.state, aboutOf(facts, group, standby.address))
+function nextOfStandby(facts: Facts, diagnosis: Diagnosis, standby: Standby | undefined) {
+  const step =
+    standby && stepOfSecondary(diagnosis, standby.state, aboutOf(facts, diagnosis.group, standby.address))
   return step ?? ask(standby?.address ?? facts.coordinator.address, facts.survey.database)
 }
 

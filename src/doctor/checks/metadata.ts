@@ -6,8 +6,8 @@ import { MANAGERS } from '../../model/manager.ts'
 import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
-import { psql, psqlAsSuperuser } from '../../model/shell.ts'
-import { type Check, type Facts, type Found, quoted } from '../check.ts'
+import { psql, psqlAsSuperuser, quoted } from '../../model/shell.ts'
+import type { Check, Facts, Found } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, seenIn, systemsOf, writers } from '../servers.ts'
 
 /** What the copies say, and whether it fits what is there. */

@@ -2,9 +2,9 @@ import { type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catal
 import type { Inspection } from '../../model/inspection.ts'
 import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
-import { psqlAsSuperuser, shellWord } from '../../model/shell.ts'
+import { psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { isAliasOf } from '../../plan/alias.ts'
-import { type Check, type Facts, type Found, quoted } from '../check.ts'
+import type { Check, Facts, Found } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, writerOf } from '../servers.ts'
 
 const LOOPBACK = /^(|localhost|127\.\d+\.\d+\.\d+|::1|\/.*)$/i

@@ -3,18 +3,9 @@ import { kindOf } from '../../model/kinds.ts'
 import { INSTALL, look, mend, type Step } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
 import { retiredIn } from '../../model/retired.ts'
-import { psqlAsSuperuser, shellWord } from '../../model/shell.ts'
+import { psql, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
-import {
-  alterSystem,
-  members,
-  nameOf,
-  seenIn,
-  serverFound,
-  settingOf,
-  writerOf,
-  writers,
-} from '../servers.ts'
+import { alterSystem, members, nameOf, seenIn, serverFound, writerOf, writers } from '../servers.ts'
 
 /** Clocks that disagree by more make ages and logs useless, in milliseconds. */
 const APART_MS = 2_000
@@ -164,19 +155,30 @@ function isInherited(facts: Facts, node: Inspection['node']): boolean {
 
 /** Set for the role or the database, and so told of on the primary. */
 function isOfPrimary(facts: Facts, { node, session }: Inspection, name: string): boolean {
-  const source = seenIn(session)?.settings[name]?.source ?? ''
-  return ['user', 'database', 'database user'].includes(source) && isInherited(facts, node)
+  if (!isInherited(facts, node)) return false
+  const source = seenIn(session)?.settings[name]?.source
+  if (source === undefined) return writerOf(facts, node).readOnly
+  return ['user', 'database', 'database user'].includes(source)
 }
 
 function readOnly(facts: Facts, inspection: Inspection): Found[] {
   const name = 'default_transaction_read_only'
-  if (settingOf(inspection, name) !== 'on' || isOfPrimary(facts, inspection, name)) return []
+  if (!inspection.node.readOnly || isOfPrimary(facts, inspection, name)) return []
   // Meant to be so: an old primary after a switchover.
   if (retiredIn(facts.survey, facts.diagnoses).some(({ node }) => node.instance === inspection.node.instance))
     return []
-  const source = seenIn(inspection.session)?.settings[name]?.source ?? 'unknown'
-  const next = mend(writesOn(facts, inspection, name, source))
-  return [serverFound(facts, inspection.node, `${name} is on`, [`set by: ${source}`], next)]
+  const source = seenIn(inspection.session)?.settings[name]?.source ?? null
+  const next =
+    source === null
+      ? look(
+          psql(
+            nameOf(facts, inspection.node),
+            facts.survey.database,
+            `SELECT setting, source, sourcefile FROM pg_settings WHERE name = ${quoted(name)}`,
+          ),
+        )
+      : mend(writesOn(facts, inspection, name, source))
+  return [serverFound(facts, inspection.node, `${name} is on`, [`set by: ${source ?? 'not seen'}`], next)]
 }
 
 /** Where it was set: `pg_settings.source`. The session that takes it back is read-only by default itself. */

@@ -1,8 +1,8 @@
 import type { Inspection, ReplicationSlot } from '../../model/inspection.ts'
 import { look } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
-import { psql, shellWord } from '../../model/shell.ts'
-import { type Check, type Facts, quoted } from '../check.ts'
+import { psql, quoted, shellWord } from '../../model/shell.ts'
+import type { Check, Facts } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
 /** What a promotion does to those who read a server's changes. */

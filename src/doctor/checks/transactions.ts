@@ -6,9 +6,9 @@ import { look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
 import { readLocalGroup } from '../../model/retired.ts'
-import { psql, psqlAsSuperuser, shellWord } from '../../model/shell.ts'
+import { psql, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
-import { ageOf, type Check, type Facts, type Found, quoted } from '../check.ts'
+import { ageOf, type Check, type Facts, type Found } from '../check.ts'
 import { alterSystem, groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
 
 /** What passes between PREPARE and its end takes milliseconds, whoever does it; in milliseconds. */
