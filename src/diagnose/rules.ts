@@ -384,7 +384,7 @@ const BY_ADDRESS: readonly Rule[] = [
       const { isDown, evidence } = witnesses(facts)
       return isDown && facts.writable.length === 0
         ? {
-            summary: `${registeredAt(facts)} is down, and no other server of its group that pg_dist_node or the configuration names takes writes`,
+            summary: `${registeredAt(facts)} is down, and no other server of its group known to citus-ha takes writes`,
             evidence: [show(facts.registered), ...evidence],
           }
         : null

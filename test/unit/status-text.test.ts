@@ -84,7 +84,7 @@ describe('status, as text', () => {
     expect(renderStatus(statusOf(viewOf(), read(WATCHED)), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
-      all 3 groups are healthy
+      all 3 groups are healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
       GROUP  STATE    ROLE       NODE      SERVER     TL    LAG  ROUTES
       0      healthy  primary    cn1:5432  writable    1         ok
       1      healthy  primary    w1a:5432  writable    1         ok
@@ -108,10 +108,9 @@ describe('status, as text', () => {
                            secondary  w1b:5432  standby, not streaming   1
       2      healthy       primary    w2a:5432  writable                 1       ok
                            secondary  w2b:5432  streaming                1  0 B
-      ! group 1: primary-down (D071): w1a:5432 is down, and no standby has been promoted
-        next: pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"   # on w1a:5432; or promote a standby (pg_promote(), your HA tool), then: citus-ha reconcile --group 1
+      ! group 1: primary-down (D071): w1a:5432 is down, and no other server of its group known to citus-ha takes writes
+        next: pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"   # on w1a:5432; or promote a standby (pg_promote(), your HA tool), then: citus-ha reconcile --group 1; if what was promoted has no row: citus-ha reconcile --group 1 --promoted HOST:PORT
       ! group 1: secondary w1b:5432 is standby, not streaming
-        next: psql -h w1b -p 5432 -d postgres -c "SELECT status, sender_host, latest_end_time FROM pg_stat_wal_receiver"
       "
     `)
   })
@@ -143,7 +142,7 @@ describe('status, as text', () => {
         next: citus-ha reconcile
       reconcile would do:
         group 1, node 2: w1a:5432 -> w1b:5432  (primary-moved: w1b:5432 was promoted; w1a:5432 is down)
-        group 1, node 3: w1b:5432 -> W1B:5432  (remedy: down: its reads go to the primary, w1b:5432, by another name)
+        group 1, node 3: w1b:5432 -> W1B:5432  (remedy: down: its reads go to the primary: W1B:5432 is a second name of w1b:5432, since no two rows of pg_dist_node may have one address)
         cn1:5432 (coordinator): node 3: w1b:5432 -> W1B:5432; node 2: w1a:5432 -> w1b:5432; node 2: noderack north -> south
         w1b:5432 (promoted): node 3: w1b:5432 -> W1B:5432; node 2: w1a:5432 -> w1b:5432; node 2: noderack north -> south
         w2a:5432 (metadata worker): node 3: w1b:5432 -> W1B:5432; node 2: w1a:5432 -> w1b:5432; node 2: noderack north -> south
@@ -165,7 +164,7 @@ describe('status, as text', () => {
         next: citus-ha reconcile
       ! group 1: w1b:5432, an old primary, is still running (read-only). To make it a standby, run there: pg_ctl stop -m fast -D DATA_DIRECTORY && psql -h w1a -p 5432 -d app -U postgres -c CHECKPOINT && pg_rewind -D DATA_DIRECTORY -R --source-server="host=w1a port=5432 dbname=app" && pg_ctl start -D DATA_DIRECTORY -o "-c config_file=CONFIG_FILE"   # or rebuild it by pg_basebackup
       reconcile would do:
-        group 1, node 3: w1b:5432 -> W1A:5432  (remedy: down: its reads go to the primary, w1a:5432, by another name)
+        group 1, node 3: w1b:5432 -> W1A:5432  (remedy: down: its reads go to the primary: W1A:5432 is a second name of w1a:5432, since no two rows of pg_dist_node may have one address)
         cn1:5432 (coordinator): node 3: w1b:5432 -> W1A:5432; node 3: noderack south -> north
         w1a:5432 (metadata worker): node 3: w1b:5432 -> W1A:5432; node 3: noderack south -> north
         w2a:5432 (metadata worker): node 3: w1b:5432 -> W1A:5432; node 3: noderack south -> north
@@ -177,7 +176,7 @@ describe('status, as text', () => {
     const view = { ...DOWN, groups: [2] }
     expect(renderStatus(statusOf(view), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      the group is healthy
+      the group is healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
       GROUP  STATE    ROLE       NODE      SERVER     TL  LAG  ROUTES
       2      healthy  primary    w2a:5432  writable    1       ok
                       secondary  w2b:5432  streaming   1  0 B
@@ -207,7 +206,7 @@ describe('status, as text', () => {
       fence: writes of group 1 are held by cn2.example (backend 4712) since 2026-01-01T00:00:00Z
       Patroni writes pg_dist_node as well: 10.0.0.8 (backend 4712)
       paused: the cluster since 2026-01-01T00:00:00.000Z by ann: disks
-      all 3 groups are healthy
+      all 3 groups are healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
       GROUP  STATE            ROLE       NODE      SERVER     TL    LAG  ROUTES
       0      healthy, paused  primary    cn1:5432  writable    1         ok
       1      healthy, paused  primary    w1a:5432  writable    1         ok
@@ -276,7 +275,7 @@ describe('status, as text', () => {
       renderStatus(statusOf({ ...viewOf(), groups: [1] }), { ...PLAIN, form: 'wide' }),
     ).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      the group is healthy
+      the group is healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
       group 1  healthy
       ├─ primary    w1a:5432  writable   timeline 1                            metadata worker
       └─ secondary  w1b:5432  streaming  timeline 1  lag 100 B  from w1a:5432  worker standby

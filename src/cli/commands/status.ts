@@ -33,8 +33,8 @@ const DEFAULT_WATCH_MS = 2_000
 
 const HELP = `
 One line per node. On a terminal that is too small a healthy group takes one line, and the domain that all nodes have in common is
-printed once, at the end. In a file or a pipe nothing is cut. Exit code 0 if what status reads was read and is right: who takes writes,
-who replicates, what the copies of pg_dist_node say, the schema citus_ha; else 3. What needs a closer look, citus-ha doctor checks.
+printed once, at the end. In a file or a pipe nothing is cut. Exit code 0 if all of it could be read and no problem was found in it:
+who takes writes, who replicates, what the copies of pg_dist_node say, the schema citus_ha; else 3. What needs a closer look, citus-ha doctor checks.
 
 Examples:
   citus-ha status --coordinator postgres://citus_ha@cn1.example/app

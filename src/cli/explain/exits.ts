@@ -7,7 +7,7 @@ const COMMANDS = 'docs/reference/commands.md'
 export const EXIT_EXPLANATIONS: Readonly<Record<(typeof EXIT_CODES)[number][0], Explanation>> = {
   0: {
     meanwhile:
-      'A standby that is known not to follow (it is down, it did not stream before, its replay is paused or delayed) is named in a warning instead. `status`: what it reads (roles, replication, copies, the schema citus_ha) is right; `doctor`: no error was found. `watch`: a signal stopped it.',
+      'A standby that is known not to follow (it is down, it did not stream before, its replay is paused or delayed) is named in a warning instead. `status`: in what it reads (roles, replication, copies, the schema citus_ha) no problem was found; `doctor`: no error was found. `watch`: a signal stopped it.',
     todo: [],
     page: COMMANDS,
   },

@@ -5,7 +5,7 @@ import { formatAddress } from '../../model/node.ts'
 import { retiredIn } from '../../model/retired.ts'
 import { psql, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
-import { alterSystem, members, nameOf, seenIn, serverFound, writerOf, writers } from '../servers.ts'
+import { alterSystem, members, nameOf, seenIn, serverFound, settingOf, writerOf, writers } from '../servers.ts'
 
 /** Clocks that disagree by more make ages and logs useless, in milliseconds. */
 const APART_MS = 2_000
@@ -163,7 +163,9 @@ function isOfPrimary(facts: Facts, { node, session }: Inspection, name: string):
 
 function readOnly(facts: Facts, inspection: Inspection): Found[] {
   const name = 'default_transaction_read_only'
-  if (!inspection.node.readOnly || isOfPrimary(facts, inspection, name)) return []
+  // Where no session was opened, as the survey has it.
+  const isOn = settingOf(inspection, name) ?? (inspection.node.readOnly ? 'on' : 'off')
+  if (isOn !== 'on' || isOfPrimary(facts, inspection, name)) return []
   // Meant to be so: an old primary after a switchover.
   if (retiredIn(facts.survey, facts.diagnoses).some(({ node }) => node.instance === inspection.node.instance))
     return []
