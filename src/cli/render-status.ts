@@ -94,7 +94,8 @@ function healthOf(group: GroupStatus, status: Status): Health {
 }
 
 /** Status claims what it has read, and no more. */
-const LOOKED_AT = 'roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest'
+const LOOKED_AT =
+  'roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest'
 
 function attention(status: Status): { readonly worst: Health; readonly text: string } {
   const { groups, problems } = status

@@ -141,37 +141,41 @@ const CASES: readonly Case[] = [
 ]
 
 describe('what is known of a server is told alike', () => {
-  test.each(CASES)('$name', async ({ node, state, problem, warns, wrong, role, findings, evidence, isRemedied }) => {
-    const view = viewOf(surveyOf([...SOUND, node]))
-    const status = statusOf(view)
-    const shown = status.groups[1]?.nodes.find(({ address }) => address === 'w1b:5432')
-    const primary = view.diagnoses[1]?.primary ?? null
-    const known = serverState(node, primary)
-    expect(shown).toMatchObject({ state, stateCode: known.code, role: known.role })
-    const problems = status.problems.filter((line) => line.includes('secondary w1b:5432'))
-    expect(problems).toEqual(problem === null ? [] : [`group 1: secondary w1b:5432 ${problem}`])
-    const warnings = status.warnings.filter((line) => line.includes('w1b:5432'))
-    if (warns) expect(warnings.join('\n')).toMatch(warns)
-    if (warns === null) expect(warnings).toEqual([])
-    if (wrong) expect(status.problems.join('\n')).toMatch(wrong)
-    const rows = isRemedied
-      ? ['pg_dist_node is out of date on at least one node: citus-ha reconcile would change it']
-      : []
-    if (role !== 'primary' && role !== 'read-only' && problem === null && !wrong) expect(status.problems).toEqual(rows)
+  test.each(CASES)(
+    '$name',
+    async ({ node, state, problem, warns, wrong, role, findings, evidence, isRemedied }) => {
+      const view = viewOf(surveyOf([...SOUND, node]))
+      const status = statusOf(view)
+      const shown = status.groups[1]?.nodes.find(({ address }) => address === 'w1b:5432')
+      const primary = view.diagnoses[1]?.primary ?? null
+      const known = serverState(node, primary)
+      expect(shown).toMatchObject({ state, stateCode: known.code, role: known.role })
+      const problems = status.problems.filter((line) => line.includes('secondary w1b:5432'))
+      expect(problems).toEqual(problem === null ? [] : [`group 1: secondary w1b:5432 ${problem}`])
+      const warnings = status.warnings.filter((line) => line.includes('w1b:5432'))
+      if (warns) expect(warnings.join('\n')).toMatch(warns)
+      if (warns === null) expect(warnings).toEqual([])
+      if (wrong) expect(status.problems.join('\n')).toMatch(wrong)
+      const rows = isRemedied
+        ? ['pg_dist_node is out of date on at least one node: citus-ha reconcile would change it']
+        : []
+      if (role !== 'primary' && role !== 'read-only' && problem === null && !wrong)
+        expect(status.problems).toEqual(rows)
 
-    const metrics = await Metrics.open({ states: () => [stateOf({ view })], version: '1' })
-    const roles = Object.keys(samplesOf(await metrics.text()))
-      .filter((key) => key.startsWith('citus_ha_node_role') && key.includes('w1b'))
-      .map((key) => /role="([^"]*)"/.exec(key)?.[1])
-    expect(roles).toEqual(role === null ? [] : [role])
+      const metrics = await Metrics.open({ states: () => [stateOf({ view })], version: '1' })
+      const roles = Object.keys(samplesOf(await metrics.text()))
+        .filter((key) => key.startsWith('citus_ha_node_role') && key.includes('w1b'))
+        .map((key) => /role="([^"]*)"/.exec(key)?.[1])
+      expect(roles).toEqual(role === null ? [] : [role])
 
-    const found = examine(factsOf({ nodes: [node] }))
-    const ids = found.filter((each) => each.node === 'w1b:5432' && /^H(04|18)/.test(each.id))
-    expect(ids.map(({ id }) => id)).toEqual(findings)
-    for (const { id, summary } of ids)
-      if (id === 'H041' && problem !== null) expect(summary).toContain(problem)
-    expect(show(node)).toMatch(evidence)
-  })
+      const found = examine(factsOf({ nodes: [node] }))
+      const ids = found.filter((each) => each.node === 'w1b:5432' && /^H(04|18)/.test(each.id))
+      expect(ids.map(({ id }) => id)).toEqual(findings)
+      for (const { id, summary } of ids)
+        if (id === 'H041' && problem !== null) expect(summary).toContain(problem)
+      expect(show(node)).toMatch(evidence)
+    },
+  )
 
   test('a group without a proved primary makes no liar of its standbys', async () => {
     // Two take writes: nobody is proved. The standby streams from the registered one all the same.

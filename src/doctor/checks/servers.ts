@@ -5,7 +5,16 @@ import { formatAddress } from '../../model/node.ts'
 import { retiredIn } from '../../model/retired.ts'
 import { psql, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
-import { alterSystem, members, nameOf, seenIn, serverFound, settingOf, writerOf, writers } from '../servers.ts'
+import {
+  alterSystem,
+  members,
+  nameOf,
+  seenIn,
+  serverFound,
+  settingOf,
+  writerOf,
+  writers,
+} from '../servers.ts'
 
 /** Clocks that disagree by more make ages and logs useless, in milliseconds. */
 const APART_MS = 2_000
