@@ -43,7 +43,7 @@ function headLines(status: Status, { form, colors, width }: Look): string[] {
     `${colors.bold(plain(status.database))}  coordinator ${status.coordinator}  ${colors.dim(plain(citus))}`,
     ...workLines(status).flatMap((line) => wrapped(plain(line), width, '  ')),
     ...status.pauses.map((pause) => colors.yellow(`paused: ${plain(describePause(pause))}`)),
-    ...wrapped(text, width, '  ').map(paint),
+    paint(text),
   ]
 }
 
@@ -93,10 +93,6 @@ function healthOf(group: GroupStatus, status: Status): Health {
   return about.length > 0 || code !== 'healthy' ? 'warned' : 'well'
 }
 
-/** Status claims what it has read, and no more. */
-const LOOKED_AT =
-  'roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest'
-
 function attention(status: Status): { readonly worst: Health; readonly text: string } {
   const { groups, problems } = status
   const count = (health: Health) => groups.filter((group) => healthOf(group, status) === health).length
@@ -111,7 +107,7 @@ function attention(status: Status): { readonly worst: Health; readonly text: str
   if (problems.length > 0) return { worst: 'ill', text: `${goes}; another problem is listed below` }
   if (warned > 0)
     return { worst: 'warned', text: isOne ? `${goes}, with a warning` : `${goes}, ${warned} with a warning` }
-  return { worst: 'well', text: `${all} ${isOne ? 'is' : 'are'} healthy: ${LOOKED_AT}` }
+  return { worst: 'well', text: `${all} ${isOne ? 'is' : 'are'} healthy (citus-ha doctor checks more)` }
 }
 
 const COLUMNS: readonly Column[] = [

@@ -121,7 +121,17 @@ function groups(prometheus: Prometheus, registry: Registry) {
       'How long watch still leaves the group alone (cooldown, or the pause after a failed try); 0: it does not.',
       GROUP,
     ),
-    warnings: gauge('warnings', 'Warnings of citus-ha status, by code; as surveyed.', [...GROUP, 'code']),
+    problems: gauge(
+      'problems',
+      'Problems of citus-ha status, by code; as surveyed. It exits with 3 while there is one.',
+      [...GROUP, 'code'],
+    ),
+    // With those that status calls problems: alerts ask for them by this name.
+    warnings: gauge(
+      'warnings',
+      'What a survey shows beside the diagnoses, by code; some are problems of citus-ha status.',
+      [...GROUP, 'code'],
+    ),
     fenced: gauge(
       'group_fence_seconds',
       'Remaining time of the fence by which this instance holds the writes to the group; 0: it holds none.',

@@ -6,7 +6,7 @@ import type { StateCode } from '../model/server-state.ts'
 import type { TargetState } from '../notify/target.ts'
 import { type CopyState, copiesOf } from '../walk/copies.ts'
 import type { View } from '../walk/look.ts'
-import { type NodeStatus, nodesOf, warningsOf } from '../walk/status.ts'
+import { type NodeStatus, nodesOf, remarksIn, warningsOf } from '../walk/status.ts'
 import type { Acted, Noticed, WatchEvent } from '../watch/event.ts'
 import { allReady } from '../watch/health.ts'
 import type { PulseState, WatchState } from '../watch/state.ts'
@@ -25,12 +25,13 @@ export interface MetricsOptions {
 interface Digest {
   readonly nodes: readonly ShownNode[]
   readonly copies: readonly CopyState[]
+  readonly problems: readonly Remark[]
   readonly warnings: readonly Remark[]
   /** Address of each group's primary. */
   readonly primaries: ReadonlyMap<number, string>
 }
 
-const NOTHING: Digest = { nodes: [], copies: [], warnings: [], primaries: new Map() }
+const NOTHING: Digest = { nodes: [], copies: [], problems: [], warnings: [], primaries: new Map() }
 
 interface ShownNode {
   readonly status: NodeStatus
@@ -134,7 +135,7 @@ export class Metrics {
       const digest = state.view ? this.#digest(state.view) : NOTHING
       this.#readLoop(state)
       this.#readGroups(state)
-      this.#readWarnings(state, digest)
+      this.#readRemarks(state, digest)
       this.#readNodes(state, digest)
     }
   }
@@ -171,10 +172,11 @@ export class Metrics {
     }
   }
 
-  #readWarnings({ database }: WatchState, { warnings }: Digest): void {
-    for (const { code, group } of warnings) {
-      this.#families.warnings.inc({ database, group: group === null ? '' : String(group), code })
-    }
+  #readRemarks({ database }: WatchState, digest: Digest): void {
+    const { problems, warnings } = this.#families
+    const labels = ({ code, group }: Remark) => ({ database, group: group === null ? '' : String(group), code })
+    for (const each of digest.problems) problems.inc(labels(each))
+    for (const each of digest.warnings) warnings.inc(labels(each))
   }
 
   #readNodes({ database, pulses }: WatchState, { nodes, copies, primaries }: Digest): void {
@@ -263,6 +265,7 @@ function digestOf(view: View): Digest {
       ...others.map((status) => shown(status, answers.get(status.address)?.citus?.localGroup)),
     ],
     copies: copiesOf(view),
+    problems: remarksIn(view).problems,
     warnings: warningsOf(view),
     primaries: new Map(primaries),
   }

@@ -106,17 +106,11 @@ export function statusDocument(statuses: readonly Status[]): StatusDocument {
  */
 export function statusOf(view: View, work: ReadActivity | null = null): Status {
   const { survey, coordinator, plan } = view
+  const { problems, warnings } = remarksIn(view, work)
   const isAbout = (group: number | null) =>
     view.groups === null || (group !== null && view.groups.includes(group))
   const isShown = ({ group }: { readonly group: number | null }) => group === null || isAbout(group)
   const { groups, others } = nodesOf(view)
-  const { wrong, told: all } = wrongIn(view, [...warningsOf(view), ...unreadTold(view, work)])
-  const problems = [...problemsOf(view), ...staleTold(view), ...wrong, ...all.filter(isWrong)].filter(isShown)
-  // One line for one thing: an old primary that has a row, and is not retired yet, is a problem.
-  const isTold = ({ code, node }: Remark) =>
-    code === 'old-primary-runs' &&
-    problems.some((each) => each.code === 'secondary-read-only' && each.node === node)
-  const warnings = all.filter((each) => isShown(each) && !isWrong(each) && !isTold(each))
   return {
     database: survey.database,
     coordinator: formatAddress(coordinator.address),
@@ -140,6 +134,32 @@ export function statusOf(view: View, work: ReadActivity | null = null): Status {
   }
 }
 
+interface Remarks {
+  readonly problems: readonly (Remark<StepCode> | Wrong)[]
+  readonly warnings: readonly Remark<StepCode>[]
+}
+
+/** What is wrong, and what is only to be known, of the groups that the view is about. */
+export function remarksIn(view: View, work: ReadActivity | null = null): Remarks {
+  const isShown = ({ group }: Remark) =>
+    view.groups === null || group === null || view.groups.includes(group)
+  const { wrong, told } = wrongIn(view, warningsOf(view))
+  const problems = [...problemsOf(view), ...staleTold(view), ...wrong, ...told.filter(isWrong)].filter(isShown)
+  // One line for one thing: an old primary that has a row, and is not retired yet, is a problem.
+  const isTold = ({ code, node }: Remark) =>
+    code === 'old-primary-runs' &&
+    problems.some((each) => each.code === 'secondary-read-only' && each.node === node)
+  const rest = told.filter((each) => !isWrong(each) && !isTold(each))
+  return { problems, warnings: [...disabledTold(view), ...rest, ...unreadTold(view, work)].filter(isShown) }
+}
+
+/** What somebody did on purpose is no problem. */
+function disabledTold({ diagnoses }: View): Remark<DiagnosisCode>[] {
+  return diagnoses
+    .filter(({ code }) => code === 'disabled')
+    .map(({ group, code, rule, summary }) => remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }))
+}
+
 /** A check of doctor brings its own command. */
 function nextTo(each: Remark<StepCode> | Wrong, view: View): Remark & NextStep {
   if (!('step' in each)) return withNext(each, view)
@@ -147,7 +167,7 @@ function nextTo(each: Remark<StepCode> | Wrong, view: View): Remark & NextStep {
   return { ...said, next: step && commandOf(step) }
 }
 
-/** What could not be read of whoever is at work: that it is nobody is not known then. */
+/** What could not be read of whoever is at work: that it is nobody is not known then. It may be so for a moment only. */
 function unreadTold({ coordinator }: View, work: ReadActivity | null): Remark<WarningCode>[] {
   // Without the schema, or the right to it, that is what is wrong (H140).
   if (work?.unread == null || !coordinator.installed?.mayExecute) return []
@@ -273,7 +293,7 @@ type Problem = Remark<DiagnosisCode | ReasonCode>
 function problemsOf(view: View): (Problem | Wrong)[] {
   const { diagnoses, plan } = view
   const groups = diagnoses
-    .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only' || code === 'disabled')
+    .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only')
     .map(
       ({ group, code, rule, summary }): Problem =>
         remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }),

@@ -97,7 +97,7 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     await primary.promote()
     await exits(0, 'reconcile', '--group', '1', '--promoted', formatAddress(primary))
     const { stdout, exitCode } = await scenario.run('status')
-    expect(exitCode, stdout).toBe(0)
+    expect(exitCode, stdout).toBe(3)
     expect(stdout).toMatch(/^1 +old-primary-writes /m)
     expect(stdout).toMatch(new RegExp(`(secondary|no row) +${formatAddress(old)} +retired`))
     const examined = await scenario.run('doctor')

@@ -148,8 +148,9 @@ describe('nodes', () => {
     expect(now).toMatchObject({
       [`citus_ha_node_role${node('W1A', 1, 'role="alias"')}`]: 1,
       [`citus_ha_node_streaming${node('w2b', 2)}`]: 0,
-      // What the role may not see is said in a warning.
+      // What the role may not see is said.
       'citus_ha_warnings{code="can-not-look",database="app",group=""}': 1,
+      'citus_ha_problems{code="can-not-look",database="app",group=""}': 1,
     })
     expect(now).not.toHaveProperty([`citus_ha_node_streaming${node('w1b', 1)}`])
   })

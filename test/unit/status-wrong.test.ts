@@ -134,19 +134,6 @@ describe('what status has read, and is wrong', () => {
       says: /w1b:5432 is hidden/,
       next: null,
     },
-    {
-      name: 'a primary that was disabled on purpose, and is off',
-      nodes: [
-        writable('cn1', 0, {
-          installed: installed({ lineage: KNOWN_LINES }),
-          catalog: TWO_WORKERS.map((row) => (row.nodeid === 2 ? { ...row, isactive: false } : row)),
-        }),
-        { kind: 'unreachable', address: { host: 'w1a', port: 5432 }, cause: 'refused', detail: '' },
-      ],
-      code: 'disabled',
-      says: /citus_activate_node/,
-      next: null,
-    },
   ]
 
   test.each(cases)('$name: a problem, with what to do', ({ nodes, code, says, next }) => {
@@ -158,7 +145,21 @@ describe('what status has read, and is wrong', () => {
     expect(new Set(remarks.map(({ text }) => text)).size).toBe(remarks.length)
   })
 
-  test('is said of whoever is at work, too, where that could not be read', () => {
+  test('is no problem where it was done on purpose, and said', () => {
+    const { problems, warnings } = statusOfCase({
+      nodes: [
+        writable('cn1', 0, {
+          installed: installed({ lineage: KNOWN_LINES }),
+          catalog: TWO_WORKERS.map((row) => (row.nodeid === 2 ? { ...row, isactive: false } : row)),
+        }),
+        { kind: 'unreachable', address: { host: 'w1a', port: 5432 }, cause: 'refused', detail: '' },
+      ],
+    })
+    expect(problems.filter((text) => /disabled/.test(text))).toEqual([])
+    expect(warnings).toContainEqual(expect.stringMatching(/disabled.*citus_activate_node/))
+  })
+
+  test('is said of whoever is at work, and is no problem, where that could not be read for a moment', () => {
     const unread = { activity: null, unread: 'too many connections' } as const
     const { survey, coordinator, diagnoses } = factsOf({})
     const view = {
@@ -170,7 +171,10 @@ describe('what status has read, and is wrong', () => {
       aliases: [],
       given: givenIn(),
     }
-    expect(statusOf(view, unread).problems).toEqual([expect.stringContaining('too many connections')])
+    expect(statusOf(view, unread)).toMatchObject({
+      problems: [],
+      warnings: [expect.stringContaining('too many connections')],
+    })
     const activity = { watchers: [], leader: null, changes: [], fences: [], otherWriters: [] } as Activity
     expect(statusOf(view, { activity, unread: null }).problems).toEqual([])
   })
