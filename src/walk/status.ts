@@ -291,7 +291,7 @@ function instanceAt({ nodes }: View['survey'], address: HostPort): string | null
 type Problem = Remark<DiagnosisCode | ReasonCode>
 
 function problemsOf(view: View): (Problem | Wrong)[] {
-  const { diagnoses, plan } = view
+  const { survey, diagnoses, plan } = view
   const groups = diagnoses
     .filter(({ standing, code }) => standing !== 'sound' || code === 'read-only')
     .map(
@@ -304,7 +304,7 @@ function problemsOf(view: View): (Problem | Wrong)[] {
       // The one that was promoted is what the group's own line tells of.
       if (standing === 'proved' && primary && sameAddress(address, primary.address)) return []
       if (!isAiling(state)) return []
-      const text = `group ${group}: secondary ${formatAddress(address)} is ${detail}`
+      const text = `group ${group}: secondary ${formatAddress(address)} is ${detail}${refusalOf(survey, address)}`
       const step = stepOfSecondary(diagnosis, state, aboutIn(view, group, address))
       return [{ ...remark(`secondary-${state}`, text, { group, node: address }), step }]
     })
@@ -318,6 +318,12 @@ function problemsOf(view: View): (Problem | Wrong)[] {
         ),
       ]
   return [...groups, ...secondaries, ...pending]
+}
+
+/** What a server said that could not be read: the next command may be run as another role, which it lets in. */
+function refusalOf({ nodes }: View['survey'], address: HostPort): string {
+  const seen = nodes.find((node) => sameAddress(node.address, address))
+  return seen?.kind === 'unreadable' && seen.detail !== '' ? `: ${seen.detail}` : ''
 }
 
 type Seen = Pick<NodeStatus, 'state' | 'stateCode' | 'role' | 'kind' | 'timeline' | 'lagBytes' | 'upstream'>

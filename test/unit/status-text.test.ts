@@ -84,7 +84,7 @@ describe('status, as text', () => {
     expect(renderStatus(statusOf(viewOf(), read(WATCHED)), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
       watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
-      all 3 groups are healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
+      all 3 groups are healthy (citus-ha doctor checks more)
       GROUP  STATE    ROLE       NODE      SERVER     TL    LAG  ROUTES
       0      healthy  primary    cn1:5432  writable    1         ok
       1      healthy  primary    w1a:5432  writable    1         ok
@@ -176,7 +176,7 @@ describe('status, as text', () => {
     const view = { ...DOWN, groups: [2] }
     expect(renderStatus(statusOf(view), PLAIN)).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      the group is healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
+      the group is healthy (citus-ha doctor checks more)
       GROUP  STATE    ROLE       NODE      SERVER     TL  LAG  ROUTES
       2      healthy  primary    w2a:5432  writable    1       ok
                       secondary  w2b:5432  streaming   1  0 B
@@ -206,7 +206,7 @@ describe('status, as text', () => {
       fence: writes of group 1 are held by cn2.example (backend 4712) since 2026-01-01T00:00:00Z
       Patroni writes pg_dist_node as well: 10.0.0.8 (backend 4712)
       paused: the cluster since 2026-01-01T00:00:00.000Z by ann: disks
-      all 3 groups are healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
+      all 3 groups are healthy (citus-ha doctor checks more)
       GROUP  STATE            ROLE       NODE      SERVER     TL    LAG  ROUTES
       0      healthy, paused  primary    cn1:5432  writable    1         ok
       1      healthy, paused  primary    w1a:5432  writable    1         ok
@@ -228,33 +228,33 @@ describe('status, as text', () => {
       "app  coordinator pg-coordinator-a.prod.eu-west-1.internal:5432  13.2-2
       watchers 2, leader cn1.example (backend 4711) since 2026-01-01T00:00:00Z
       1 of 25 groups needs attention
-      GROUP  STATE    ROLE        NODE              SERVER          TL     LAG  ROUTES
-      0      healthy  primary     pg-coordinator-a  writable         1          ok
-      1      healthy  primary +1  pg-worker-1-a     writable         1   100 B  ok
-      2      healthy  primary +1  pg-worker-2-a     writable         1   200 B  ok
-      3      healthy  primary +1  pg-worker-3-a     writable         1   300 B  ok
-      4      healthy  primary +1  pg-worker-4-a     writable         1   400 B  ok
-      5      healthy  primary +1  pg-worker-5-a     writable         1   500 B  ok
-      6      healthy  primary +1  pg-worker-6-a     writable         1   600 B  ok
-      7      healthy  primary +1  pg-worker-7-a     writable         1   700 B  ok
-      8      healthy  primary +1  pg-worker-8-a     writable         1   800 B  ok
-      9      healthy  primary +1  pg-worker-9-a     writable         1   900 B  ok
-      10     healthy  primary +1  pg-worker-10-a    writable         1  1000 B  ok
-      11     healthy  primary +1  pg-worker-11-a    writable         1  1.1 kB  ok
-      12     healthy  primary +1  pg-worker-12-a    writable         1  1.2 kB  ok
-      13     healthy  primary     pg-worker-13-a    writable         1          ok
-                      secondary   pg-worker-13-b    unreachable (~
-      14     healthy  primary +1  pg-worker-14-a    writable         1  1.4 kB  ok
-      15     healthy  primary +1  pg-worker-15-a    writable         1  1.5 kB  ok
-      16     healthy  primary +1  pg-worker-16-a    writable         1  1.6 kB  ok
-      17     healthy  primary +1  pg-worker-17-a    writable         1  1.7 kB  ok
-      18     healthy  primary +1  pg-worker-18-a    writable         1  1.8 kB  ok
-      19     healthy  primary +1  pg-worker-19-a    writable         1  1.9 kB  ok
-      20     healthy  primary +1  pg-worker-20-a    writable         1  2.0 kB  ok
-      21     healthy  primary +1  pg-worker-21-a    writable         1  2.1 kB  ok
-      22     healthy  primary +1  pg-worker-22-a    writable         1  2.1 kB  ok
-      23     healthy  primary +1  pg-worker-23-a    writable         1  2.2 kB  ok
-      24     healthy  primary +1  pg-worker-24-a    writable         1  2.3 kB  ok
+      GROUP  STATE      ROLE        NODE              SERVER        TL     LAG  ROUTES
+      0      healthy    primary     pg-coordinator-a  writable       1          ok
+      1      healthy    primary +1  pg-worker-1-a     writable       1   100 B  ok
+      2      healthy    primary +1  pg-worker-2-a     writable       1   200 B  ok
+      3      healthy    primary +1  pg-worker-3-a     writable       1   300 B  ok
+      4      healthy    primary +1  pg-worker-4-a     writable       1   400 B  ok
+      5      healthy    primary +1  pg-worker-5-a     writable       1   500 B  ok
+      6      healthy    primary +1  pg-worker-6-a     writable       1   600 B  ok
+      7      healthy    primary +1  pg-worker-7-a     writable       1   700 B  ok
+      8      healthy    primary +1  pg-worker-8-a     writable       1   800 B  ok
+      9      healthy    primary +1  pg-worker-9-a     writable       1   900 B  ok
+      10     healthy    primary +1  pg-worker-10-a    writable       1  1000 B  ok
+      11     healthy    primary +1  pg-worker-11-a    writable       1  1.1 kB  ok
+      12     healthy    primary +1  pg-worker-12-a    writable       1  1.2 kB  ok
+      13     1 problem  primary     pg-worker-13-a    writable       1          ok
+                        secondary   pg-worker-13-b    unreachable~
+      14     healthy    primary +1  pg-worker-14-a    writable       1  1.4 kB  ok
+      15     healthy    primary +1  pg-worker-15-a    writable       1  1.5 kB  ok
+      16     healthy    primary +1  pg-worker-16-a    writable       1  1.6 kB  ok
+      17     healthy    primary +1  pg-worker-17-a    writable       1  1.7 kB  ok
+      18     healthy    primary +1  pg-worker-18-a    writable       1  1.8 kB  ok
+      19     healthy    primary +1  pg-worker-19-a    writable       1  1.9 kB  ok
+      20     healthy    primary +1  pg-worker-20-a    writable       1  2.0 kB  ok
+      21     healthy    primary +1  pg-worker-21-a    writable       1  2.1 kB  ok
+      22     healthy    primary +1  pg-worker-22-a    writable       1  2.1 kB  ok
+      23     healthy    primary +1  pg-worker-23-a    writable       1  2.2 kB  ok
+      24     healthy    primary +1  pg-worker-24-a    writable       1  2.3 kB  ok
       names of nodes end in .prod.eu-west-1.internal:5432
       +1: with one streaming secondary; LAG is the largest; -o wide shows every node
       ! group 13: secondary pg-worker-13-b.prod.eu-west-1.internal:5432 is silent
@@ -275,7 +275,7 @@ describe('status, as text', () => {
       renderStatus(statusOf({ ...viewOf(), groups: [1] }), { ...PLAIN, form: 'wide' }),
     ).toMatchInlineSnapshot(`
       "app  coordinator cn1:5432  13.2-2
-      the group is healthy: roles and replication are as registered, copies are up to date; citus-ha doctor checks the rest
+      the group is healthy (citus-ha doctor checks more)
       group 1  healthy
       ├─ primary    w1a:5432  writable   timeline 1                            metadata worker
       └─ secondary  w1b:5432  streaming  timeline 1  lag 100 B  from w1a:5432  worker standby
