@@ -107,6 +107,16 @@ describe('a promoted standby', () => {
     const made = planned({ nodes, claims, coordinator: { installed: spare } })
     expect(afterwards(made).slice(1, 3)).toEqual(['2 w1c north', '3 w1b south'])
     expect(made.forbidden).toEqual([])
+    // The old primary is in no row then, and it is said what gives it one.
+    expect(made.remarks).toContainEqual(
+      expect.objectContaining({
+        code: 'without-row',
+        group: 1,
+        node: 'w1a:5432',
+        text: expect.stringContaining("citus_add_secondary_node('w1a', 5432, 'w1c', 5432)"),
+      }),
+    )
+    expect(planned({ nodes: FAILED_OVER }).remarks.map(({ code }) => code)).not.toContain('without-row')
   })
 
   test('may not be given an address that nobody allowed; a superuser may give it', () => {
