@@ -174,7 +174,11 @@ export class Metrics {
 
   #readRemarks({ database }: WatchState, digest: Digest): void {
     const { problems, warnings } = this.#families
-    const labels = ({ code, group }: Remark) => ({ database, group: group === null ? '' : String(group), code })
+    const labels = ({ code, group }: Remark) => ({
+      database,
+      group: group === null ? '' : String(group),
+      code,
+    })
     for (const each of digest.problems) problems.inc(labels(each))
     for (const each of digest.warnings) warnings.inc(labels(each))
   }

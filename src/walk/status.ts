@@ -141,10 +141,11 @@ interface Remarks {
 
 /** What is wrong, and what is only to be known, of the groups that the view is about. */
 export function remarksIn(view: View, work: ReadActivity | null = null): Remarks {
-  const isShown = ({ group }: Remark) =>
-    view.groups === null || group === null || view.groups.includes(group)
+  const isShown = ({ group }: Remark) => view.groups === null || group === null || view.groups.includes(group)
   const { wrong, told } = wrongIn(view, warningsOf(view))
-  const problems = [...problemsOf(view), ...staleTold(view), ...wrong, ...told.filter(isWrong)].filter(isShown)
+  const problems = [...problemsOf(view), ...staleTold(view), ...wrong, ...told.filter(isWrong)].filter(
+    isShown,
+  )
   // One line for one thing: an old primary that has a row, and is not retired yet, is a problem.
   const isTold = ({ code, node }: Remark) =>
     code === 'old-primary-runs' &&
@@ -157,7 +158,9 @@ export function remarksIn(view: View, work: ReadActivity | null = null): Remarks
 function disabledTold({ diagnoses }: View): Remark<DiagnosisCode>[] {
   return diagnoses
     .filter(({ code }) => code === 'disabled')
-    .map(({ group, code, rule, summary }) => remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }))
+    .map(({ group, code, rule, summary }) =>
+      remark(code, `group ${group}: ${code} (${rule}): ${summary}`, { group }),
+    )
 }
 
 /** A check of doctor brings its own command. */

@@ -27,7 +27,15 @@ export function viewOf(survey: Survey = surveyOf(SOUND)): View {
   if (!coordinator) throw new Error('the survey has no coordinator')
   const diagnoses = diagnose(survey, NO_CLAIMS)
   const made = plan(survey, diagnoses, OPTIONS)
-  return { survey, coordinator, diagnoses, plan: made, groups: null, aliases: [], given: givenIn({ seeds: [coordinator.address] }) }
+  return {
+    survey,
+    coordinator,
+    diagnoses,
+    plan: made,
+    groups: null,
+    aliases: [],
+    given: givenIn({ seeds: [coordinator.address] }),
+  }
 }
 
 /** A watcher that leads, and whose loop came round just now. */
