@@ -93,7 +93,7 @@ describe('what status has read, and is wrong', () => {
       name: 'a standby that pg_hba.conf does not let be read',
       nodes: [mute('w1b', 'auth')],
       code: 'secondary-unknown',
-      says: /^group 1: secondary w1b:5432 is unreadable \(auth\)$/,
+      says: /^group 1: secondary w1b:5432 is unreadable \(auth\): says auth$/,
       next: /^psql -h w1b /,
     },
     {
