@@ -60,8 +60,7 @@ export function wrongIn<R extends Remark>(
 ): { readonly wrong: readonly Wrong[]; readonly told: readonly R[] } {
   const found = [...errorsSeen(view), ...leftPrepared(view)]
   const isAbout = (codes: readonly string[] | undefined, one: Remark, other: Remark) =>
-    codes !== undefined &&
-    codes.includes(other.code) &&
+    codes?.includes(other.code) &&
     (other.node === null || one.node === null || isOneServer(view, one.node, other.node))
   const wrong = found.filter((each) => !remarks.some((other) => isAbout(SAID_BY[each.code], each, other)))
   const told = remarks.filter((other) => !wrong.some((each) => isAbout(SAME[each.code], each, other)))

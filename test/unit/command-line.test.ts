@@ -70,7 +70,7 @@ describe('citus-ha config check', () => {
       { CITUS_HA_COORDINATOR: 'postgres://u@h/a' },
       2,
       '',
-      'citus-ha: bad.yaml: detekt: unknown key; did you mean detect?\ncitus-ha: bad.yaml: logs: unknown key; did you mean log?\n',
+      'citus-ha: bad.yaml:2:1: detekt: unknown key; did you mean detect?\ncitus-ha: bad.yaml:3:1: logs: unknown key; did you mean log?\n',
     ],
     [
       ['files.yaml'],
@@ -184,7 +184,7 @@ describe('what can’t be meant is refused, and not passed over', () => {
 
 describe('options before the command', () => {
   const BAD =
-    /^citus-ha: .*bad\.yaml: detekt: unknown key; did you mean detect\?\ncitus-ha: .*bad\.yaml: logs: unknown key; did you mean log\?\n$/
+    /^citus-ha: .*bad\.yaml:2:1: detekt: unknown key; did you mean detect\?\ncitus-ha: .*bad\.yaml:3:1: logs: unknown key; did you mean log\?\n$/
   const port = (host: string) =>
     `citus-ha: --coordinator: a port that is not between 1 and 65535, in postgres://${host}:0/a\n`
   test.each<[string[], string | RegExp]>([

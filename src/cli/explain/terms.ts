@@ -305,7 +305,7 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
   ),
   DATA_DIRECTORY: term(
     'the data directory of the server: `SHOW data_directory`; on Debian `/var/lib/postgresql/15/main`',
-    'It is filled in by whoever runs the command, on that server’s machine, as the account of PostgreSQL.',
+    'The person who runs the command fills it in, on that server’s machine, as the account of PostgreSQL.',
     BACK,
   ),
   CONFIG_FILE: term(
