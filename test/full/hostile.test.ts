@@ -483,7 +483,10 @@ describe('a hostile user of the database', () => {
     expect(`${refused.stdout}${refused.stderr}`).toContain(
       `${formatAddress(at)}: the schema citus_ha was not installed there: no DDL in the daytime (P0001)`,
     )
-    expect(await scenario.run('status')).toMatchObject({ exitCode: 0 })
+    expect(await scenario.run('status')).toMatchObject({
+      exitCode: 3,
+      stdout: expect.stringContaining('(H140)'),
+    })
     await on(at, 'DROP EVENT TRIGGER no_ddl')
     expect(await citusHa(install)).toMatchObject({ exitCode: 0 })
   })
