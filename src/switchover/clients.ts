@@ -47,34 +47,45 @@ export interface Judged {
   readonly warnings: readonly string[]
 }
 
+/** Whether the coordinator's rows, in its database of the same name, name a server, or may. */
+export type Named = 'yes' | 'no' | 'no such database' | 'unknown'
+
+/** Whether what was seen in a database does not decide by itself: a worker without metadata has no rows of its own. */
+export function needsCoordinator(here: Observation): boolean {
+  if (here.kind === 'answered') return here.citus !== null && here.citus.catalog.length === 0
+  return whyUnseen(here) !== null
+}
+
 /**
  * Another database of an old primary: with Citus it has to be switched too. Pure.
  * @param here what a look into it gave
- * @param isNamed whether the coordinator's rows in the database of that name may name this server; null: not known
+ * @param named looked at where `needsCoordinator` says so
  */
 export function judgeDatabase(
   { address, citusDatabases }: Answered,
   database: string,
   here: Observation,
-  isNamed: boolean | null,
+  named: Named,
 ): Judged {
   const at = `${formatAddress(address)}: database ${shellWord(database)}`
   const refused = (why: string, next: string): Judged => ({ refusals: [refusal(why, next)], warnings: [] })
   const listed = `citus-ha config check   # once ${shellWord(database)} is under "databases" of the configuration`
-  if (here.kind === 'unreadable' && here.cause === 'no-database') return NOTHING
   if (here.kind === 'answered') {
-    if (here.citus === null || (here.citus.catalog.length === 0 && isNamed === false)) return NOTHING
-    if (here.citus.catalog.length > 0 || isNamed === true)
+    if (here.citus === null) return NOTHING
+    if (here.citus.catalog.length > 0 || named === 'yes')
       return refused(`${at} also has Citus but would not be switched`, listed)
-  }
+    if (named === 'no such database') return NOTHING
+  } else if (here.cause === 'no-database') return NOTHING
   const why = whyUnseen(here)
   if (why === null)
     return refused(`${at} cannot be read (${causeOf(here)})`, commandOf(ask(address, database)))
-  if (isNamed === false) return NOTHING
-  if (isNamed === true || citusDatabases.includes(database))
+  if (named === 'no') return NOTHING
+  if (named === 'yes' || citusDatabases.includes(database))
     return refused(
       `${at} also has Citus, and ${why}`,
-      `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration, and a line for it in pg_hba.conf there`,
+      here.kind === 'answered'
+        ? listed
+        : `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration, and a line for it in pg_hba.conf there`,
     )
   return {
     refusals: [],
@@ -91,7 +102,7 @@ const causeOf = (node: Observation) => (node.kind === 'answered' ? '' : node.cau
 /** null: it may be seen by asking again. */
 function whyUnseen(here: Observation): string | null {
   if (here.kind === 'answered')
-    return 'has no rows of its own, and the coordinator’s rows there cannot be read'
+    return 'its pg_dist_node is empty, and that of the coordinator’s database of this name cannot be read'
   if (here.cause === 'privilege') return 'this role has no right to connect'
   return here.cause === 'auth' ? `this role is not let in (${here.detail})` : null
 }

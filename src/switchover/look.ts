@@ -22,7 +22,14 @@ import { settleIntents } from '../walk/intents.ts'
 import { observe, type View, view } from '../walk/look.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
-import { type Judged, judgeClients, judgeDatabase, readClients } from './clients.ts'
+import {
+  type Judged,
+  judgeClients,
+  judgeDatabase,
+  type Named,
+  needsCoordinator,
+  readClients,
+} from './clients.ts'
 import { managed } from './managed.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { rehearse } from './rehearsal.ts'
@@ -150,7 +157,8 @@ async function judgeOne(
   here: Observation,
   told: Told,
 ): Promise<void> {
-  tell(told, judgeDatabase(from, name, here, await namedIn(access, seen, from, name)))
+  const named = needsCoordinator(here) ? await namedIn(access, seen, from, name) : 'unknown'
+  tell(told, judgeDatabase(from, name, here, named))
 }
 
 function tell(told: Told, { refusals, warnings }: Judged): void {
@@ -158,23 +166,21 @@ function tell(told: Told, { refusals, warnings }: Judged): void {
   told.warnings.push(...warnings)
 }
 
-/**
- * Whether the coordinator's rows in another database name a server, or may: a worker without metadata has none of its own
- * there. null: they can't be read.
- */
 async function namedIn(
   access: Access,
   { survey, coordinator }: View,
   from: Answered,
   name: string,
-): Promise<boolean | null> {
+): Promise<Named> {
   const there = await access.prober(name).probe(coordinator.address)
-  if (there.kind !== 'answered') return null
+  if (there.kind === 'unreadable' && there.cause === 'no-database') return 'no such database'
+  if (there.kind !== 'answered') return 'unknown'
   const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
-  return (there.citus?.catalog ?? []).some(({ address }) => {
+  const mayName = (there.citus?.catalog ?? []).some(({ address }) => {
     const node = at(address)
     return node?.kind === 'answered' ? node.instance === from.instance : true
   })
+  return mayName ? 'yes' : 'no'
 }
 
 async function look(access: Access, request: WalkRequest, order: SwitchoverOrder): Promise<View> {

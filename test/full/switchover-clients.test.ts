@@ -105,7 +105,7 @@ describe.skipIf(standin)('clients of an old primary', () => {
       const { report } = await switching.switched('--group', '1')
       expect(report.warnings).toContainEqual(
         expect.stringMatching(
-          /database plain: this role is not let in \(.*pg_hba\.conf.*\), so it is not known whether it has Citus/,
+          /database plain: this role is not let in \(.*pg_hba\.conf.*\), so it is not known whether it is to be switched too/,
         ),
       )
     } finally {

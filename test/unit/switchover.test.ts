@@ -8,7 +8,7 @@ import type { Intent } from '../../src/model/intent.ts'
 import type { Manager } from '../../src/model/manager.ts'
 import type { Answered, Observation, UnreadableCause } from '../../src/model/observation.ts'
 import { check } from '../../src/switchover/check.ts'
-import { type Clients, judgeClients, judgeDatabase } from '../../src/switchover/clients.ts'
+import { type Clients, judgeClients, judgeDatabase, type Named } from '../../src/switchover/clients.ts'
 import { managed } from '../../src/switchover/managed.ts'
 import { senders, setting } from '../support/ailment.ts'
 import {
@@ -145,7 +145,7 @@ describe('another database of an old primary', () => {
     what: string
     here: Observation
     /** Whether the coordinator's rows there name it. */
-    isNamed?: boolean | null
+    named?: Named
     /** Citus's daemon runs there. */
     daemon?: boolean
     refused?: RegExp
@@ -157,20 +157,26 @@ describe('another database of an old primary', () => {
     {
       what: 'of a worker without metadata',
       here: withCitus('no rows'),
-      isNamed: true,
+      named: 'yes',
       refused: /also has Citus but/,
     },
-    { what: 'with Citus, in which it is no node', here: withCitus('no rows'), isNamed: false },
+    { what: 'with Citus, in which it is no node', here: withCitus('no rows'), named: 'no' },
+    {
+      what: 'with Citus and no rows, which the coordinator does not have',
+      here: withCitus('no rows'),
+      named: 'no such database',
+      daemon: true,
+    },
     {
       what: 'with Citus and no rows, where the coordinator can’t be asked',
       here: withCitus('no rows'),
-      warned: /^\S+: database second: has no rows of its own, and .*, so it is not known/,
+      warned: /^\S+: database second: its pg_dist_node is empty, and .*, so it is not known/,
     },
     {
       what: 'the same, and its daemon runs',
       here: withCitus('no rows'),
       daemon: true,
-      refused: /also has Citus, and has no rows of its own/,
+      refused: /also has Citus, and its pg_dist_node is empty, .*; next: citus-ha config check/,
     },
     {
       what: 'without the right to connect',
@@ -186,10 +192,10 @@ describe('another database of an old primary', () => {
     {
       what: 'the same, where the coordinator names it',
       here: noRight,
-      isNamed: true,
+      named: 'yes',
       refused: /also has Citus, and this role/,
     },
-    { what: 'the same, where the coordinator does not', here: noRight, isNamed: false },
+    { what: 'the same, where the coordinator does not', here: noRight, named: 'no' },
     {
       what: 'that pg_hba.conf closes',
       here: unread('auth'),
@@ -198,14 +204,14 @@ describe('another database of an old primary', () => {
     {
       what: 'of a server that is busy',
       here: unread('too-many-connections'),
-      isNamed: false,
+      named: 'no',
       refused: /cannot be read/,
     },
   ]
 
-  it.each(cases)('$what', ({ here, isNamed = null, daemon = false, refused, warned }) => {
+  it.each(cases)('$what', ({ here, named = 'unknown', daemon = false, refused, warned }) => {
     const from = writable('w1a', 1, { citusDatabases: daemon ? ['app', 'second'] : ['app'] })
-    expect(judgeDatabase(from, 'second', here, isNamed)).toEqual({
+    expect(judgeDatabase(from, 'second', here, named)).toEqual({
       refusals: refused ? [expect.stringMatching(refused)] : [],
       warnings: warned ? [expect.stringMatching(warned)] : [],
     })
