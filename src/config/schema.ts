@@ -285,7 +285,11 @@ export function configSchema(env: Environment) {
         .prefault({}),
       apply: z
         .strictObject({
-          lockTimeout: duration.describe('How long one round of locks may hold writers.').prefault('200ms'),
+          lockTimeout: duration
+            .describe(
+              'How long the first round of locks may hold writers. If its locks do not come, the next round is longer, 2s at most.',
+            )
+            .prefault('200ms'),
           deadline: duration
             .describe('How long to keep trying while locks or nodes block the change.')
             .prefault('30s'),

@@ -106,7 +106,9 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
     ),
   'primary-alive-elsewhere': ({ primary, database }) =>
     primary &&
-    look(`${psql(primary, database, 'SELECT 1')}   # others get an answer there: pg_hba.conf, network`),
+    look(
+      `${psql(primary, database, 'SELECT 1')}   # others get an answer there: pg_hba.conf, the network, or it is too busy`,
+    ),
   'lineage-mismatch': members,
   'lineage-unknown': members,
   'less-than-known': members,

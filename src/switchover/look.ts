@@ -19,7 +19,8 @@ import { Clock } from '../walk/clock.ts'
 import { factsAbout } from '../walk/doctor.ts'
 import { requireUsable } from '../walk/install.ts'
 import { settleIntents } from '../walk/intents.ts'
-import { observe, type View, view } from '../walk/look.ts'
+import { type View, view } from '../walk/look.ts'
+import { observePatiently } from '../walk/patience.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import { type Checked, check, lagOf, type Move } from './check.ts'
 import {
@@ -187,7 +188,7 @@ async function look(access: Access, request: WalkRequest, order: SwitchoverOrder
   const acquainted = [...request.acquainted, ...(order.to ? [order.to] : [])]
   const about = { ...request, acquainted, groups: order.host === null ? order.groups : null }
   const observed = async () => {
-    const seen = view(await observe(access, about, new Clock()), access, about)
+    const seen = view(await observePatiently(access, about, new Clock(), { whom: 'all' }), access, about)
     requireUsable(seen.coordinator, access.migration)
     // What is right in every group is asked, not in those alone that change.
     return view(seen.survey, access, { ...about, groups: null })

@@ -12,7 +12,9 @@ import type { Survey } from '../model/observation.ts'
 import { limitsOf, watchOf } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
 import { holdFence } from '../walk/fence.ts'
-import { askedAnew, observe } from '../walk/look.ts'
+import { askedAnew } from '../walk/look.ts'
+import { observePatiently } from '../walk/patience.ts'
+import { LONGEST_ROUND_MS } from '../walk/round-limit.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { SpareSessions } from '../watch/spares.ts'
 import { promotedBeside, whyNotOpened } from './beside.ts'
@@ -158,7 +160,10 @@ export class Stage {
     const instances = targets.map(({ instance }) => instance)
     this.#surveys = await Promise.all(
       this.#scopes.map(async ({ access, request }) => {
-        const seen = await observe(access, request, new Clock(), addresses)
+        const seen = await observePatiently(access, request, new Clock(), {
+          whom: 'all',
+          promoting: addresses,
+        })
         // It is they who will be asked while writes wait: what is asked a second time is planned, and quicker from then on.
         return await askedAnew(access, seen, instances)
       }),
@@ -228,7 +233,8 @@ export class Stage {
         this.waitedFor.push(...seen, ...ended)
         this.ended.push(...ended)
       }
-      const wanted = { groups, ttlMs, reach: 'writes and changes', before, met } as const
+      const longestRoundMs = Math.min(LONGEST_ROUND_MS, this.#order.totalLimitMs / 4)
+      const wanted = { groups, ttlMs, reach: 'writes and changes', before, met, longestRoundMs } as const
       const began = performance.now()
       // Those of the databases before wait already.
       const leftMs = this.#began === null ? request.deadlineMs : Math.max(0, this.until - began)

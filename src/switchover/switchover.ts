@@ -36,6 +36,8 @@ const DRAIN_MS = 1000
 const COMMAND_MS = 60_000
 const SPARE_MS = 2000
 const LOCK_MS = 300
+/** A change that is given up after the promotion costs more than a node that hangs in it: a busy server gets longer than elsewhere. */
+const STATEMENT_MS = 4000
 /** What was checked longer ago is checked again. */
 const OLD_MS = 200
 
@@ -110,6 +112,7 @@ function scopesOf(
     const request = {
       ...given,
       lockTimeoutMs: Math.max(given.lockTimeoutMs, patience),
+      statementMs: Math.max(given.statementMs, STATEMENT_MS),
       ailing: ailing[n] ?? [],
       silence: survey ? silenceIn(survey, Promise.resolve()) : null,
     }

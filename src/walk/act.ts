@@ -237,8 +237,8 @@ async function changeInside(
   }
 }
 
-export function limitsOf({ lockTimeoutMs, decisionWaitMs }: WalkRequest): ChangeLimits {
-  return { lockTimeoutMs, lockAnswerMs: 300, statementMs: 2000, decisionWaitMs }
+export function limitsOf({ lockTimeoutMs, statementMs, decisionWaitMs }: WalkRequest): ChangeLimits {
+  return { lockTimeoutMs, lockAnswerMs: 300, statementMs, decisionWaitMs }
 }
 
 /**

@@ -15,6 +15,7 @@ import { Clock } from './clock.ts'
 import { requireUsable } from './install.ts'
 import { clusterName, observe, type View, view } from './look.ts'
 import { recoverNow } from './recovery.ts'
+import { roundLimit } from './round-limit.ts'
 import { namesOf, pauseOf, type WalkRequest } from './walk.ts'
 
 export interface FenceWanted {
@@ -23,6 +24,8 @@ export interface FenceWanted {
   readonly reach: Reach
   /** As in `FenceOrder`; once for each round. */
   readonly before?: Before
+  /** As for `roundLimit`. */
+  readonly longestRoundMs?: number
   /** Told of each round, however it ended, who was in its way and who was ended for it. */
   readonly met?: (who: Pick<Watch, 'seen' | 'ended'>) => void
 }
@@ -54,7 +57,8 @@ export async function holdFence(access: Access, request: WalkRequest, wanted: Fe
     const survey = known?.survey ?? (await observe(access, about, clock))
     const seen = view(survey, access, about, known?.diagnoses)
     requireUsable(seen.coordinator, access.migration)
-    const tried = await tryOnce(access, about, wanted, seen, clock)
+    const limitMs = roundLimit(request.lockTimeoutMs, attempt, clock.leftMs, wanted.longestRoundMs)
+    const tried = await tryOnce(access, { ...about, lockTimeoutMs: limitMs }, wanted, seen, clock)
     const told = { seen, wanted, clock, ended }
     for (const blocker of tried.ended) ended.add(blocker)
     if (tried.kind === 'fenced') return { fence: tried.fence, report: reportOf(told, tried.fence, [], []) }

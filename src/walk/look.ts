@@ -1,8 +1,6 @@
 import { diagnose } from '../diagnose/diagnose.ts'
-
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
 import type { Diagnosis, SecondaryState } from '../model/diagnosis.ts'
-
 import type { HostPort } from '../model/node.ts'
 import type { Answered, Survey } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'

@@ -46,6 +46,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     waitMs: 0,
     deadlineMs: config.apply.deadline,
     lockTimeoutMs: config.apply.lockTimeout,
+    statementMs: 2000,
     forceAfterMs: config.apply.force === 'never' ? null : config.apply.force,
     began: performance.now(),
     decisionWaitMs: config.apply.decisionWait,

@@ -23,8 +23,10 @@ import { Clock } from './clock.ts'
 import { untilFree } from './in-the-way.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
 import { observe, type Seen, type View, view } from './look.ts'
+import { observePatiently } from './patience.ts'
 import { prove } from './prove.ts'
 import { reportOf } from './report.ts'
+import { roundLimit } from './round-limit.ts'
 
 /** What one walk is asked to do. Times in milliseconds. */
 export interface WalkRequest {
@@ -48,7 +50,10 @@ export interface WalkRequest {
   readonly waitMs: number
   /** How long to go on trying while locks or nodes are in the way, and then to wait for copies to follow. */
   readonly deadlineMs: number
+  /** Of the first round of locks: see `roundLimit`. */
   readonly lockTimeoutMs: number
+  /** As in `ChangeLimits`. */
+  readonly statementMs: number
   /** After how long sessions that are in the way are ended; null: never. */
   readonly forceAfterMs: number | null
   /** `performance.now()` when the call was made. */
@@ -97,7 +102,8 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
   let wereFree = false
   let isOvertime = false
   for (let attempt = 1; ; attempt++) {
-    const now = { ...request, ailing: ailments.out }
+    const lockTimeoutMs = roundLimit(request.lockTimeoutMs, attempt, clock.leftMs)
+    const now = { ...request, lockTimeoutMs, ailing: ailments.out }
     const { seen, acted }: Attempt = await tryOnce(access, now, clock, last)
     for (const blocker of 'ended' in acted ? acted.ended : []) ended.add(blocker)
     if (acted.kind !== 'again') {
@@ -233,7 +239,8 @@ async function lookForPromotion(
   let askedAgain = false
   for (let known = seen; ; known = null) {
     const over = performance.now() >= until
-    const looked = known?.survey ?? (await observe(access, request, clock))
+    const asking = { whom: 'those that live' } as const
+    const looked = known?.survey ?? (await observePatiently(access, request, clock, asking))
     const passes = mayBeCoordinator(looked, request).some(willPass) && clock.leftMs > 0
     const mayWait = passes || (request.claims.vouched !== null && !over)
     let now = viewUnlessEarly(known ?? { survey: looked, diagnoses: null }, access, request, mayWait)

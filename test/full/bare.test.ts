@@ -12,7 +12,6 @@ const SOME = [
   'test/cli/demo',
   'test/contract/routing',
   'test/contract/two-phase',
-  'test/scenario/reconcile',
   'test/scenario/tls',
   'test/scenario/watch.test',
 ]

@@ -48,6 +48,17 @@ describe('a hostile user of the database', () => {
   afterAll(async () => {
     await scenario?.stop()
   })
+  /** How each command ends where nobody is hostile. */
+  const controls = new Map<string, number>()
+  async function control(args: readonly string[]): Promise<number> {
+    const key = args.join(' ')
+    const known = controls.get(key)
+    if (known !== undefined) return known
+    const { exitCode } = await citusHa(args)
+    controls.set(key, exitCode)
+    return exitCode
+  }
+
   beforeEach(async () => {
     await scenario.restore()
     // As before PostgreSQL 15, in everything that follows: whoever gets in by less does so here as well.
@@ -154,14 +165,13 @@ describe('a hostile user of the database', () => {
           ([command]) => n === 0 || (n === 1 && command !== 'install') || command === 'status',
         ).map(([command, ...rest]) => [command, '--coordinator', url, ...rest]),
       )
-      const control: number[] = []
-      for (const args of all) control.push((await citusHa(args)).exitCode)
+      for (const args of all) await control(args)
       await settled(place)
       const caught = new Caught(scenario.cluster.servers)
-      for (const [n, args] of all.entries()) {
+      for (const args of all) {
         const ran = await citusHa(args)
         expect.soft(caught.lines(), args.join(' ')).toEqual([])
-        expect.soft(ran.exitCode, `${args.join(' ')}\n${ran.stdout}${ran.stderr}`).toBe(control[n])
+        expect.soft(ran.exitCode, `${args.join(' ')}\n${ran.stdout}${ran.stderr}`).toBe(await control(args))
       }
       await expectNothingGained()
     }, 180_000)

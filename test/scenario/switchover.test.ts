@@ -213,6 +213,8 @@ describe('switchover', () => {
         cluster,
         ['coordinator', 'worker-2'].map(server),
         ['coordinator-standby', 'coordinator-expand'].map(server),
+        // Without those that start a program for each row: test/full/switchover-clients has them, and needs a machine for it.
+        { kinds: ['insert', 'prepared', 'copied in', 'across'] },
       )
       let [primary, standby] = ['worker-1', 'worker-1-standby']
       for (let n = 0; n < 2; n++) {
@@ -231,6 +233,6 @@ describe('switchover', () => {
       expect(await traffic.halves(server('coordinator'))).toEqual([])
       const { write, read } = traffic.longestMs
       process.stdout.write(`${traffic.statements} statements; longest write ${write} ms, read ${read} ms\n`)
-    })
+    }, 180_000)
   })
 })
