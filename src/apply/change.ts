@@ -75,7 +75,7 @@ export async function change(
   try {
     await hooks.reached('opened')
     const { first, rest, began } = await lockAll(order, coordinator, others, context)
-    const kept = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.began)))
+    const kept = await all(oldPrimaries.map((old) => fenceOldPrimary(old, context, first.locksAsked)))
     await all([...kept, ...unfenceable].map((old) => requireClosed(order, old, context)))
     await hooks.reached('locked')
     const outcome = await carryOut(order, first, rest, context)

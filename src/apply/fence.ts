@@ -105,7 +105,7 @@ async function inOrder(
 ): Promise<Post[]> {
   if (!coordinator) throw new Error('a fence needs the coordinator')
   const first = await work(coordinator, null)
-  return [first, ...(await settled(others.map((post) => work(post, first.began))))]
+  return [first, ...(await settled(others.map((post) => work(post, first.locksAsked))))]
 }
 
 /** Like `Promise.all`, but never leaves one running. */
@@ -143,7 +143,7 @@ export class Fence {
     this.#reach = reach
     this.#open = open
     // From the first lock: before the servers, which count from the last.
-    this.#began = Math.min(...posts.map(({ began }) => began))
+    this.#began = Math.min(...posts.map(({ locksAsked }) => locksAsked))
     this.#until = this.#began + ttlMs
     this.#posts = posts
     this.#arm()

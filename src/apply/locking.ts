@@ -16,6 +16,8 @@ export interface LockedCopy {
   readonly participant: Participant
   /** `performance.now()` when its transaction was begun, at the latest. */
   readonly began: number
+  /** As that: when its locks were asked for; inside a fence that was later. */
+  readonly locksAsked: number
   readonly rows: Catalog
   readonly epoch: number
   readonly epochTimeline: number
@@ -66,11 +68,12 @@ async function lockAndRead(
 ): Promise<LockedCopy> {
   const { copy, session } = participant
   const { limits } = context
-  const began = participant.fencedSince ?? performance.now()
+  const locksAsked = performance.now()
+  const since = { began: participant.fencedSince ?? locksAsked, locksAsked }
   const opening = [beginSql(participant, idleLimit(limits))]
   // Under the locks of the fence, which nobody but us has changed anything under since.
   if (participant.heldCopy !== null && context.fence?.covers(fence))
-    return { ...judge(participant, began, participant.heldCopy), opening }
+    return { ...judge(participant, since, participant.heldCopy), opening }
   const open = roundBegan === null ? [] : opening
   const results = await withinRound({ node: copy.node, session, roundBegan }, context, (limitMs) =>
     session.run(
@@ -78,7 +81,7 @@ async function lockAndRead(
       limitMs + limits.lockAnswerMs,
     ),
   )
-  return { ...judge(participant, began, results.at(-1)?.[0]?.copy), opening: [] }
+  return { ...judge(participant, since, results.at(-1)?.[0]?.copy), opening: [] }
 }
 
 export interface Waiting {
@@ -126,7 +129,11 @@ export async function sendSyncAway(
 }
 
 /** @throws Outdated where the copy is neither what the plan expects nor right already */
-function judge(participant: Participant, began: number, read: unknown): Omit<LockedCopy, 'opening'> {
+function judge(
+  participant: Participant,
+  since: Pick<LockedCopy, 'began' | 'locksAsked'>,
+  read: unknown,
+): Omit<LockedCopy, 'opening'> {
   const { copy, surveyed } = participant
   const seen = copySchema.parse(read)
   const node = formatAddress(copy.node)
@@ -142,8 +149,8 @@ function judge(participant: Participant, began: number, read: unknown): Omit<Loc
   const { epoch, epochTimeline, timeline } = seen
   if (sameCatalog(rows, copy.after)) {
     const steps = copy.steps.filter(({ op, nodeid }) => op === 'first' && !isReadFirst(rows, nodeid))
-    return { participant, began, rows, epoch, epochTimeline, timeline, steps }
+    return { participant, ...since, rows, epoch, epochTimeline, timeline, steps }
   }
   if (!sameCatalog(rows, copy.before)) throw new Outdated(`the copy of ${node} was changed meanwhile`)
-  return { participant, began, rows, epoch, epochTimeline, timeline, steps: copy.steps }
+  return { participant, ...since, rows, epoch, epochTimeline, timeline, steps: copy.steps }
 }

@@ -41,6 +41,8 @@ export interface Post extends FencedSession {
   readonly essential: boolean
   /** Its transaction is open, and keeps changes out. */
   readonly begun: boolean
+  /** When its locks were asked for, `performance.now()`: that may be long after its transaction was begun. */
+  readonly locksAsked: number
 }
 
 export type FenceContext = Pick<ChangeContext, 'limits' | 'watch'> & {
@@ -62,7 +64,8 @@ export async function openPost(
   const session = await openSession(node, role, { ...context, idleMs, isWritten })
   const held = own ?? groups
   const [began, begun, copy] = [performance.now(), false, null]
-  return { node, instance: server.instance, session, essential, groups: held, began, begun, copy }
+  const post = { node, instance: server.instance, session, essential, groups: held }
+  return { ...post, began, begun, locksAsked: began, copy }
 }
 
 /**
@@ -82,7 +85,7 @@ export async function beginPost(post: Post, roundBegan: number | null, context: 
       limitMs + limits.lockAnswerMs,
     ),
   )
-  return { ...post, began, begun: true }
+  return { ...post, began, begun: true, locksAsked: began }
 }
 
 export interface PostLock {
@@ -101,7 +104,7 @@ export async function lockPost(
 ): Promise<Post> {
   const { node, session, groups } = post
   const { limits } = context
-  const began = performance.now()
+  const locksAsked = performance.now()
   // Its copy may be held by Citus's own sync; the others' is left alone by it.
   const mayBeSync = reach === 'writes and changes' && roundBegan === null
   const take = reach === 'writes' ? fenceSql(groups) : lockSql(groups)
@@ -115,7 +118,8 @@ export async function lockPost(
     if (!(await sendSyncAway(session, BACK_TO_BEGUN, limits))) throw error
     return await lock([])
   })
-  return { ...post, began, begun: true, copy: copyIn(results) }
+  const began = post.begun ? post.began : locksAsked
+  return { ...post, began, begun: true, locksAsked, copy: copyIn(results) }
 }
 
 /**

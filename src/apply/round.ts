@@ -45,7 +45,7 @@ export async function lockAll(
   await takeChangeLock(order, [coordinator, ...others], context)
   const first = await lockFirst(coordinator, fence, context)
   const began = performance.now()
-  const rest = await all(others.map((other) => lockCopy(other, fence, context, first.began)))
+  const rest = await all(others.map((other) => lockCopy(other, fence, context, first.locksAsked)))
   return { first, rest, began }
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
@@ -54,6 +55,18 @@ describe('switchover', () => {
     const status = await scenario.run('status', '--json')
     const { groups } = JSON.parse(status.stdout)
     expect(groups.map(({ code }: { code: string }) => code)).toEqual(['healthy', 'secondary-down', 'healthy'])
+  })
+
+  it('keeps its fence for the change, however long it takes to write down what is to be done', async () => {
+    const reached = async (step: string) => {
+      if (step === 'intend') await delay(2500)
+    }
+    const ran = await citusHa(['switchover', '--yes', '--json', '--group', '1', ...scenario.options], {
+      reached,
+    })
+    expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 0 })
+    expect(ran.stderr).not.toContain('trying again')
+    expect(JSON.parse(ran.stdout).pauseMs).toBeLessThan(2500)
   })
 
   it('refuses a coordinator by a name that install was not told of, and touches nothing', async () => {
