@@ -15,6 +15,9 @@ import { CHANGE_MS, type Scope, type Stage } from './stage.ts'
 /** Longer than most changes take: nobody is in their way, and looking costs as well. */
 const HELD_MS = 40
 
+/** Of a round that has lost the fence, in milliseconds: the group takes no writes until one has its locks, whatever that costs. */
+const FORWARD_MS = 5000
+
 interface During {
   readonly stage: Stage
   readonly clock: Clock
@@ -92,6 +95,7 @@ async function changeOne(
     acquainted: [...request.acquainted, ...moves.map(({ to }) => to.address)],
     fenceOf: () => stage.fence(n),
     deadlineMs: CHANGE_MS,
+    longestRoundMs: FORWARD_MS,
     signal: new AbortController().signal,
   })
 }

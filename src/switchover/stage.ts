@@ -14,7 +14,6 @@ import { Clock } from '../walk/clock.ts'
 import { holdFence } from '../walk/fence.ts'
 import { askedAnew } from '../walk/look.ts'
 import { observePatiently } from '../walk/patience.ts'
-import { LONGEST_ROUND_MS } from '../walk/round-limit.ts'
 import type { WalkRequest } from '../walk/walk.ts'
 import type { SpareSessions } from '../watch/spares.ts'
 import { promotedBeside, whyNotOpened } from './beside.ts'
@@ -233,7 +232,7 @@ export class Stage {
         this.waitedFor.push(...seen, ...ended)
         this.ended.push(...ended)
       }
-      const longestRoundMs = Math.min(LONGEST_ROUND_MS, this.#order.totalLimitMs / 4)
+      const longestRoundMs = this.#order.totalLimitMs / 4
       const wanted = { groups, ttlMs, reach: 'writes and changes', before, met, longestRoundMs } as const
       const began = performance.now()
       // Those of the databases before wait already.

@@ -15,7 +15,7 @@ import { Clock } from './clock.ts'
 import { requireUsable } from './install.ts'
 import { clusterName, observe, type View, view } from './look.ts'
 import { recoverNow } from './recovery.ts'
-import { roundLimit } from './round-limit.ts'
+import { LONGEST_FENCE_ROUND_MS, roundLimit } from './round-limit.ts'
 import { namesOf, pauseOf, type WalkRequest } from './walk.ts'
 
 export interface FenceWanted {
@@ -24,7 +24,7 @@ export interface FenceWanted {
   readonly reach: Reach
   /** As in `FenceOrder`; once for each round. */
   readonly before?: Before
-  /** As for `roundLimit`. */
+  /** Of one round; default: see `LONGEST_FENCE_ROUND_MS`. */
   readonly longestRoundMs?: number
   /** Told of each round, however it ended, who was in its way and who was ended for it. */
   readonly met?: (who: Pick<Watch, 'seen' | 'ended'>) => void
@@ -49,6 +49,7 @@ export async function holdFence(access: Access, request: WalkRequest, wanted: Fe
   requireTtl(wanted.ttlMs)
   const clock = new Clock(request.deadlineMs)
   const about = { ...request, groups: wanted.groups }
+  const longestRoundMs = Math.min(LONGEST_FENCE_ROUND_MS, wanted.longestRoundMs ?? LONGEST_FENCE_ROUND_MS)
   const ended = new Set<Blocker>()
   let blockers: readonly Blocker[] = []
   for (let attempt = 1; ; attempt++) {
@@ -57,8 +58,8 @@ export async function holdFence(access: Access, request: WalkRequest, wanted: Fe
     const survey = known?.survey ?? (await observe(access, about, clock))
     const seen = view(survey, access, about, known?.diagnoses)
     requireUsable(seen.coordinator, access.migration)
-    const limitMs = roundLimit(request.lockTimeoutMs, attempt, clock.leftMs, wanted.longestRoundMs)
-    const tried = await tryOnce(access, { ...about, lockTimeoutMs: limitMs }, wanted, seen, clock)
+    const lockTimeoutMs = roundLimit({ ...request, longestRoundMs }, attempt, clock.leftMs)
+    const tried = await tryOnce(access, { ...about, lockTimeoutMs }, wanted, seen, clock)
     const told = { seen, wanted, clock, ended }
     for (const blocker of tried.ended) ended.add(blocker)
     if (tried.kind === 'fenced') return { fence: tried.fence, report: reportOf(told, tried.fence, [], []) }

@@ -3,6 +3,7 @@ import { type ChangeHooks, NO_HOOKS } from '../apply/context.ts'
 import type { Config } from '../config/schema.ts'
 import { NO_CLAIMS } from '../diagnose/facts.ts'
 import { parseAddress } from '../model/node.ts'
+import { LONGEST_ROUND_MS } from './round-limit.ts'
 import type { WalkRequest } from './walk.ts'
 
 export interface Caller {
@@ -46,6 +47,7 @@ export function requestFor(config: Config, database: string, caller: Caller): Wa
     waitMs: 0,
     deadlineMs: config.apply.deadline,
     lockTimeoutMs: config.apply.lockTimeout,
+    longestRoundMs: LONGEST_ROUND_MS,
     statementMs: 2000,
     forceAfterMs: config.apply.force === 'never' ? null : config.apply.force,
     began: performance.now(),

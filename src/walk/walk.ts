@@ -52,6 +52,8 @@ export interface WalkRequest {
   readonly deadlineMs: number
   /** Of the first round of locks: see `roundLimit`. */
   readonly lockTimeoutMs: number
+  /** Of a later one. */
+  readonly longestRoundMs: number
   /** As in `ChangeLimits`. */
   readonly statementMs: number
   /** After how long sessions that are in the way are ended; null: never. */
@@ -102,7 +104,7 @@ export async function walk(access: Access, request: WalkRequest): Promise<Report
   let wereFree = false
   let isOvertime = false
   for (let attempt = 1; ; attempt++) {
-    const lockTimeoutMs = roundLimit(request.lockTimeoutMs, attempt, clock.leftMs)
+    const lockTimeoutMs = roundLimit(request, attempt, clock.leftMs)
     const now = { ...request, lockTimeoutMs, ailing: ailments.out }
     const { seen, acted }: Attempt = await tryOnce(access, now, clock, last)
     for (const blocker of 'ended' in acted ? acted.ended : []) ended.add(blocker)

@@ -139,7 +139,7 @@ describe('a server that does not answer in time', () => {
 })
 
 describe('how long a round may wait for its locks', () => {
-  it.each<[string, Parameters<typeof roundLimit>, number]>([
+  it.each<[string, readonly [number, number, number, number?], number]>([
     ['the first as it was set', [200, 1, 30_000], 200],
     ['the next half as long again', [200, 2, 30_000], 300],
     ['a later one 2 s', [200, 9, 30_000], 2000],
@@ -147,7 +147,7 @@ describe('how long a round may wait for its locks', () => {
     ['none past the deadline', [200, 9, 700], 700],
     ['but the first limit', [200, 9, -1], 200],
     ['none longer than a caller wants', [200, 9, 30_000, 250], 250],
-  ])('%s', (_, args, limitMs) => {
-    expect(roundLimit(...args)).toBe(limitMs)
+  ])('%s', (_, [lockTimeoutMs, n, leftMs, longestRoundMs = 2000], limitMs) => {
+    expect(roundLimit({ lockTimeoutMs, longestRoundMs }, n, leftMs)).toBe(limitMs)
   })
 })

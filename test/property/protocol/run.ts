@@ -182,6 +182,7 @@ export function requestOf(world: World, { vouched, name, maxLag }: Instance): Wa
     waitMs: 300,
     deadlineMs: 1500,
     lockTimeoutMs: 100,
+    longestRoundMs: 2000,
     statementMs: 2000,
     forceAfterMs: null,
     began: performance.now(),
