@@ -11,7 +11,7 @@ import { changesNothing } from '../model/plan.ts'
 import { type ReasonCode, type Remark, remark, textsOf, type WarningCode } from '../model/remark.ts'
 import { describeRetired, retiredIn } from '../model/retired.ts'
 import { type ServerRole, type StateCode, serverState } from '../model/server-state.ts'
-import { distinctServers } from '../model/servers.ts'
+import { distinctServers, instanceAt } from '../model/servers.ts'
 import { describeRegistration } from '../plan/registrations.ts'
 import { renderPlan } from '../plan/render.ts'
 import type { ReadActivity } from './activity.ts'
@@ -241,7 +241,7 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
   const groups = diagnoses.map((diagnosis): GroupNodes => {
     const rows = catalog.filter((row) => row.group === diagnosis.group)
     const primary = primaryOf(catalog, diagnosis.group)
-    const leader = primary && instanceAt(survey, primary.address)
+    const leader = primary && instanceAt(survey.nodes, formatAddress(primary.address))
     const ordered = [...rows].sort(
       (a, b) => Number(b === primary) - Number(a === primary) || a.nodeid - b.nodeid,
     )
@@ -286,11 +286,6 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
 }
 
 /** Of the server that answers there; null: none does. */
-function instanceAt({ nodes }: View['survey'], address: HostPort): string | null {
-  const seen = nodes.find((node) => sameAddress(node.address, address))
-  return seen?.kind === 'answered' ? seen.instance : null
-}
-
 type Problem = Remark<DiagnosisCode | ReasonCode>
 
 function problemsOf(view: View): (Problem | Wrong)[] {

@@ -6,7 +6,7 @@ import { mend, type Step } from '../model/next-step.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { type Remark, remark } from '../model/remark.ts'
-import { distinctServers } from '../model/servers.ts'
+import { distinctServers, instanceAt } from '../model/servers.ts'
 import { factsOf } from './facts.ts'
 import type { View } from './look.ts'
 
@@ -122,9 +122,6 @@ function leftPrepared({ survey, given }: View): Wrong[] {
 
 function isOneServer({ survey }: View, one: string, other: string): boolean {
   if (one === other) return true
-  const at = (address: string) =>
-    survey.nodes.find(
-      (node): node is Answered => node.kind === 'answered' && formatAddress(node.address) === address,
-    )
-  return at(one) !== undefined && at(one)?.instance === at(other)?.instance
+  const instance = instanceAt(survey.nodes, one)
+  return instance !== null && instance === instanceAt(survey.nodes, other)
 }
