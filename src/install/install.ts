@@ -52,10 +52,23 @@ export async function install(session: SessionLike, node: HostPort, order: Insta
   return await within(session, BEGIN, 'COMMIT', async () => {
     await requireSuperuser(session, node)
     const prepared = await prepare(session, node, order)
+    if (prepared.steps.length > 0) await waitForRelease(session)
     for (const { sql } of prepared.steps) for (const text of sql) await session.run(text, LIMIT_MS)
     return prepared
   })
 }
+
+/**
+ * A server whose primary is being replaced keeps this table locked (`citus_ha.lock_shards`) from before the promotion until it is
+ * retired. What is written there meanwhile would be no part of its successor: whoever waits for it is ended, as other writers are.
+ */
+async function waitForRelease(session: SessionLike): Promise<void> {
+  const [rows] = await session.run(HAS_TABLE, LIMIT_MS)
+  if (rows?.[0]?.there === true)
+    await session.run('LOCK TABLE citus_ha.retired IN ROW EXCLUSIVE MODE', LIMIT_MS)
+}
+
+const HAS_TABLE = `SELECT pg_catalog.to_regclass('citus_ha.retired') IS NOT NULL AS there`
 
 /** What `install` would do, in a transaction that can't write. It needs no superuser where the role may look. */
 export async function rehearse(session: SessionLike, node: HostPort, order: InstallOrder): Promise<Prepared> {

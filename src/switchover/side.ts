@@ -355,10 +355,23 @@ export class Side {
    * Lets what still reads from the old primary come to its end, ends the rest and what Citus keeps open there, retires it,
    * and lets its shards go. Its clients lose their connections with that: those that call themselves READ WRITE would write here.
    * @returns who was ended
+   * @throws what kept a session from ending; it is retired all the same
    */
   async close(patienceMs: number, madeBy: string): Promise<Blocker[]> {
     const { group, to } = this.move
     const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: to.address, madeBy })})`
+    try {
+      return await this.#endAll(patienceMs)
+    } finally {
+      await Promise.all(
+        this.#guards.map((guard) =>
+          guard.run(`SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`, ANSWER_MS),
+        ),
+      )
+    }
+  }
+
+  async #endAll(patienceMs: number): Promise<Blocker[]> {
     const began = performance.now()
     const since = await this.now()
     for (;;) {
@@ -370,14 +383,12 @@ export class Side {
       if (open.length === 0 || gone >= patienceMs) {
         await this.sessions.openSince(since, 'end')
         const held = await this.sessions.endHeld()
-        const rest = await this.sessions.endClients('all databases', performance.now() + ANSWER_MS)
-        if (this.#mark) this.late = await writtenSince(this.#control, this.#mark)
-        await Promise.all(
-          this.#guards.map((guard) =>
-            guard.run(`SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`, ANSWER_MS),
-          ),
-        )
-        return [...open, ...held, ...rest.filter(isClient)]
+        try {
+          const rest = await this.sessions.endClients('all databases', performance.now() + ANSWER_MS)
+          return [...open, ...held, ...rest.filter(isClient)]
+        } finally {
+          if (this.#mark) this.late = await writtenSince(this.#control, this.#mark)
+        }
       }
       await pause(POLL_MS)
     }

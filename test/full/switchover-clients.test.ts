@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
 import { putInHba } from '../support/hba.ts'
 import { citusHa } from '../support/scenario.ts'
@@ -90,6 +91,50 @@ describe.skipIf(standin)('clients of an old primary', () => {
     },
     LONG_MS,
   )
+
+  it('an install with something to do, begun just before the promotion: writes nothing there, and says so', async () => {
+    const old = switching.server('worker-1')
+    const { database, coordinator } = switching.scenario.cluster
+    const standbys = [{ group: 1, address: '127.0.0.1:1' }]
+    const file = await switching.scenario.configFile({
+      coordinators: [{ url: coordinator.url(database) }],
+      standbys,
+    })
+    let installing: ReturnType<typeof citusHa> | null = null
+    const reached = async (step: string) => {
+      if (step !== 'promoting') return
+      installing = citusHa(['install', '--config', file])
+      const begun = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha' AND usename = 'postgres'
+        AND xact_start IS NOT NULL AND query ~ 'citus_ha.retired IN ROW EXCLUSIVE'`
+      await Promise.race([
+        installing,
+        waitUntil('it has something to do', async () => (await old.query(begun)).length > 0),
+      ])
+    }
+    const { options } = switching.scenario
+    const ran = await citusHa(['switchover', ...options, '--yes', '--json', '--group', '1'], { reached })
+    expect(ran.exitCode, ran.stdout).toBe(0)
+    const installed = await installing
+    expect(installed).toMatchObject({ exitCode: expect.toSatisfy((code: number) => code > 1) })
+  })
+
+  it('a client whose session does not end: the old primary is retired all the same', async () => {
+    const old = switching.server('worker-1')
+    const { database } = switching.scenario.cluster
+    const session = switching.keep(await old.connect({ database }))
+    session.on('error', () => undefined)
+    const { rows } = await session.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    const pid = rows[0]?.pid ?? 0
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const { report } = await switching.switched('--group', '1')
+      expect(report.warnings).toContainEqual(expect.stringMatching(/could not be demoted: .* did not end/))
+      const retired = await old.query('SELECT count(*)::int AS n FROM citus_ha.retired', [], { database })
+      expect(retired).toEqual([{ n: 1 }])
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+  }, 120_000)
 
   it('names what a standby can’t have', async () => {
     const { database } = switching.scenario.cluster
