@@ -144,7 +144,12 @@ async function whatIsSeen(): Promise<Seen[]> {
     [['CitusHaTwoPrimaries'], 3, seen(writable('w1b', 1))],
     [['CitusHaWritesHang'], 3, seen(hanging)],
     [['CitusHaSwitchoverUnfinished'], 3, seen(interrupted)],
-    [['CitusHaOldPrimaryRuns'], 65, seen(retired)],
+    // Its row should have been changed long ago, too.
+    [['CitusHaOldPrimaryRuns', 'CitusHaProblem'], 65, seen(retired)],
+    [['CitusHaProblem'], 12, seen(writable('w2a', 2, { installed: null }))],
+    // An alert of its own is enough.
+    [['CitusHaWritesHang'], 12, seen(hanging)],
+    [['CitusHaSwitchoverUnfinished'], 12, seen(interrupted)],
     [['CitusHaInDoubt'], 2, seen(holding)],
     [['CitusHaCopyDiffers'], 2, seen(writable('w1a', 1, { catalog: drifted, lsn: 5000n }))],
     [['CitusHaNodeDown'], 2, down],

@@ -107,8 +107,8 @@ describe('the dashboard for Grafana', () => {
       expect(used.length, title).toBeGreaterThan(0)
       for (const name of used) expect(names, title).toContain(name)
       const labels = new Set(['instance', ...used.flatMap((name) => [...labelsOf(name)])])
-      // Of warnings there are none here.
-      if (!used.includes('citus_ha_warnings'))
+      // Of problems and warnings there are none here.
+      if (!used.some((name) => /^citus_ha_(problems|warnings)$/.test(name)))
         for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g))
           expect(labels, title).toContain(label)
     }
@@ -119,9 +119,10 @@ describe('the dashboard for Grafana', () => {
     if (why) return skip(why)
     const text = await exposition()
     // What is shown only while something is wrong has to be well-formed, and shows nothing here.
-    const quiet = queries.filter(({ expr }) => /by .*code!="healthy"|citus_ha_warnings/.test(expr))
+    const quiet = queries.filter(({ expr }) => /by .*code!="healthy"|citus_ha_(problems|warnings)/.test(expr))
     expect(quiet.map(({ title }) => title)).toEqual([
       'What is believed of each group',
+      'Problems of citus-ha status',
       'Warnings of citus-ha status',
     ])
     const asked = queries.map((query) => {
