@@ -14,6 +14,13 @@ export function sameAddress(a: HostPort, b: HostPort): boolean {
   return a.host === b.host && a.port === b.port
 }
 
+const LOOPBACK = /^(|localhost|127\.\d+\.\d+\.\d+|::1|\/.*)$/i
+
+/** Whether a host is whoever looks it up: the machine itself, by name, address or Unix socket. */
+export function isLoopback({ host }: Pick<HostPort, 'host'>): boolean {
+  return LOOPBACK.test(host)
+}
+
 // RFC 1123 labels (underscores are common in container names), or anything an IPv6 literal may contain.
 const LABEL = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?'
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*\\.?$`)

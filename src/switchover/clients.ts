@@ -2,10 +2,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
 import type { SessionLike } from '../db/pg.ts'
 import { identifier, literal, statement } from '../db/sql.ts'
+import type { Catalog } from '../model/catalog.ts'
 import { ask, commandOf } from '../model/next-step.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import { formatAddress, type HostPort, isLoopback } from '../model/node.ts'
 import type { Answered, Observation } from '../model/observation.ts'
 import { refusal } from '../model/refusal.ts'
+import { instanceAt } from '../model/servers.ts'
 import { psqlAsSuperuser, shellWord } from '../model/shell.ts'
 
 const ANSWER_MS = 5000
@@ -50,6 +52,25 @@ export interface Judged {
 /** Whether the coordinator's rows, in its database of the same name, name a server, or may. */
 export type Named = 'yes' | 'no' | 'no such database' | 'unknown'
 
+/**
+ * Whether the coordinator's rows in another database name a server; or may, since nobody was asked at an address of theirs. Its
+ * own row there is often called localhost. Pure.
+ * @param nodes of a survey of a database that is switched
+ */
+export function namedIn(
+  rows: Catalog,
+  from: Answered,
+  coordinator: Answered,
+  nodes: readonly Observation[],
+): 'yes' | 'no' {
+  const isNamed = rows.some(({ address }) => {
+    const isItself = isLoopback(address) && address.port === coordinator.address.port
+    const instance = isItself ? coordinator.instance : instanceAt(nodes, formatAddress(address))
+    return instance === null || instance === from.instance
+  })
+  return isNamed ? 'yes' : 'no'
+}
+
 /** Whether what was seen in a database does not decide by itself: a worker without metadata has no rows of its own. */
 export function needsCoordinator(here: Observation): boolean {
   if (here.kind === 'answered') return here.citus !== null && here.citus.catalog.length === 0
@@ -85,7 +106,7 @@ export function judgeDatabase(
       `${at} also has Citus, and ${why}`,
       here.kind === 'answered'
         ? listed
-        : `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration, and a line for it in pg_hba.conf there`,
+        : `citus-ha install --user postgres   # with ${shellWord(database)} under "databases" of the configuration${here.cause === 'auth' ? ', and a line for it in pg_hba.conf there' : ''}`,
     )
   return {
     refusals: [],

@@ -28,6 +28,7 @@ import {
   judgeClients,
   judgeDatabase,
   type Named,
+  namedIn,
   needsCoordinator,
   readClients,
 } from './clients.ts'
@@ -158,7 +159,7 @@ async function judgeOne(
   here: Observation,
   told: Told,
 ): Promise<void> {
-  const named = needsCoordinator(here) ? await namedIn(access, seen, from, name) : 'unknown'
+  const named = needsCoordinator(here) ? await askCoordinatorsRows(access, seen, from, name) : 'unknown'
   tell(told, judgeDatabase(from, name, here, named))
 }
 
@@ -167,7 +168,7 @@ function tell(told: Told, { refusals, warnings }: Judged): void {
   told.warnings.push(...warnings)
 }
 
-async function namedIn(
+async function askCoordinatorsRows(
   access: Access,
   { survey, coordinator }: View,
   from: Answered,
@@ -176,12 +177,7 @@ async function namedIn(
   const there = await access.prober(name).probe(coordinator.address)
   if (there.kind === 'unreadable' && there.cause === 'no-database') return 'no such database'
   if (there.kind !== 'answered') return 'unknown'
-  const at = (address: HostPort) => survey.nodes.find((node) => sameAddress(node.address, address))
-  const mayName = (there.citus?.catalog ?? []).some(({ address }) => {
-    const node = at(address)
-    return node?.kind === 'answered' ? node.instance === from.instance : true
-  })
-  return mayName ? 'yes' : 'no'
+  return namedIn(there.citus?.catalog ?? [], from, coordinator, survey.nodes)
 }
 
 async function look(access: Access, request: WalkRequest, order: SwitchoverOrder): Promise<View> {

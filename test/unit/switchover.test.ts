@@ -2,13 +2,19 @@ import { describe, expect, it } from 'vitest'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { NO_CLAIMS } from '../../src/diagnose/facts.ts'
 import { errorsAfter } from '../../src/doctor/after.ts'
-import type { Catalog } from '../../src/model/catalog.ts'
+import type { Catalog, CatalogRow } from '../../src/model/catalog.ts'
 import type { Inspection } from '../../src/model/inspection.ts'
 import type { Intent } from '../../src/model/intent.ts'
 import type { Manager } from '../../src/model/manager.ts'
 import type { Answered, Observation, UnreadableCause } from '../../src/model/observation.ts'
 import { check } from '../../src/switchover/check.ts'
-import { type Clients, judgeClients, judgeDatabase, type Named } from '../../src/switchover/clients.ts'
+import {
+  type Clients,
+  judgeClients,
+  judgeDatabase,
+  type Named,
+  namedIn,
+} from '../../src/switchover/clients.ts'
 import { managed } from '../../src/switchover/managed.ts'
 import { senders, setting } from '../support/ailment.ts'
 import {
@@ -17,6 +23,7 @@ import {
   left,
   lineage,
   MIGRATION,
+  primaryRow,
   secondaryRow,
   silent,
   standby,
@@ -187,7 +194,7 @@ describe('another database of an old primary', () => {
       what: 'the same, where a daemon runs',
       here: noRight,
       daemon: true,
-      refused: /also has Citus, and this role has no right/,
+      refused: /also has Citus, and this role has no right.* under "databases" of the configuration$/,
     },
     {
       what: 'the same, where the coordinator names it',
@@ -200,6 +207,12 @@ describe('another database of an old primary', () => {
       what: 'that pg_hba.conf closes',
       here: unread('auth'),
       warned: /this role is not let in \(why\), so it is not known/,
+    },
+    {
+      what: 'the same, where a daemon runs: with what is to be done about both',
+      here: unread('auth'),
+      daemon: true,
+      refused: /also has Citus, and this role is not let in .* a line for it in pg_hba\.conf there$/,
     },
     {
       what: 'of a server that is busy',
@@ -215,6 +228,25 @@ describe('another database of an old primary', () => {
       refusals: refused ? [expect.stringMatching(refused)] : [],
       warnings: warned ? [expect.stringMatching(warned)] : [],
     })
+  })
+})
+
+describe('whether the coordinator’s rows in another database name an old primary', () => {
+  const [coordinator, from] = [writable('cn1', 0), writable('w1a', 1)]
+  const nodes = [coordinator, from, writable('w2a', 2), silent('w3a')]
+  const row = (at: string) => primaryRow(1, 1, { at })
+
+  it.each<[string, readonly CatalogRow[], Answered, 'yes' | 'no']>([
+    ['none', [], from, 'no'],
+    ['its own', [row('w1a')], from, 'yes'],
+    ['others', [row('cn1'), row('w2a')], from, 'no'],
+    ['one that does not answer', [row('w3a')], from, 'yes'],
+    ['one that nobody was asked by', [row('elsewhere')], from, 'yes'],
+    ['the coordinator, as it calls itself', [row('localhost')], from, 'no'],
+    ['the same, which is to be replaced', [row('localhost')], coordinator, 'yes'],
+    ['another server on the coordinator’s machine', [row('localhost:5433')], from, 'yes'],
+  ])('%s', (_, rows, old, named) => {
+    expect(namedIn(rows, old, coordinator, nodes)).toBe(named)
   })
 })
 

@@ -1,13 +1,11 @@
 import { type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../../model/catalog.ts'
 import type { Inspection } from '../../model/inspection.ts'
 import { INSTALL, look, mend } from '../../model/next-step.ts'
-import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
+import { formatAddress, type HostPort, isLoopback, sameAddress } from '../../model/node.ts'
 import { psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { isAliasOf } from '../../plan/alias.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, writerOf } from '../servers.ts'
-
-const LOOPBACK = /^(|localhost|127\.\d+\.\d+\.\d+|::1|\/.*)$/i
 
 /** The names in the rows: whether they mean something, and to whom. */
 export const NAME_CHECKS: readonly Check[] = [
@@ -22,12 +20,10 @@ export const NAME_CHECKS: readonly Check[] = [
       const others = (row: CatalogRow) =>
         rows.filter(
           (each) =>
-            !LOOPBACK.test(each.address.host) &&
-            each.address.port === row.address.port &&
-            !isLent(facts, each),
+            !isLoopback(each.address) && each.address.port === row.address.port && !isLent(facts, each),
         )
       return rows
-        .filter((row) => LOOPBACK.test(row.address.host) && others(row).length > 0 && !isLent(facts, row))
+        .filter((row) => isLoopback(row.address) && others(row).length > 0 && !isLent(facts, row))
         .map((row) => ({
           group: row.group,
           node: row.address,
