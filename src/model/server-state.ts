@@ -42,7 +42,9 @@ export function serverState(node: Observation | undefined, primary: Answered | n
 export function answeredState(node: Answered, primary: Answered | null = null): ServerState<AnsweredCode> {
   if (node.inRecovery) return { ...standbyState(node, primary), role: 'standby' }
   const code = node.retired ? 'retired' : node.readOnly ? 'read-only' : 'writable'
-  return { code, role: code === 'writable' ? 'primary' : code, text: code }
+  // One that a superuser made writable again, or that was never read-only: what is written there is lost.
+  const text = node.retired && !node.readOnly ? 'retired, but takes writes' : code
+  return { code, role: code === 'writable' ? 'primary' : code, text }
 }
 
 /** What a server is by itself, whomever it follows: for lines of evidence. */

@@ -93,12 +93,12 @@ const CASES: readonly Case[] = [
   {
     name: 'an old primary that is retired, and takes writes of its own clients',
     node: writable('w1b', 1, { retired: true }),
-    state: 'retired',
+    state: 'retired, but takes writes',
     problem: null,
     wrong: /w1b:5432: an old primary that is still running, and takes writes of its own.*\(H182\)/,
     role: 'retired',
     findings: ['H182'],
-    evidence: /: retired, /,
+    evidence: /: retired, but takes writes, /,
     isRemedied: true,
   },
   {
