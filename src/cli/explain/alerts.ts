@@ -138,6 +138,15 @@ export const ALERTS: Readonly<Record<string, Alert>> = {
     look: null,
     todo: 'stop it and make it one: `pg_rewind`, or a new base backup. `citus-ha doctor` (H180) prints the command.',
   },
+  CitusHaProblem: {
+    part: 'Groups',
+    means:
+      'For ten minutes a watcher has seen what `citus-ha status` lists as a problem beside the diagnoses of the groups: a server without the schema `citus_ha`, an old primary that takes writes, and others.',
+    meanwhile:
+      'The label `code` says what is wrong: see [codes](codes.md). A change that needs that server may be refused, or be made without it.',
+    look: '`citus-ha status`: it names the server.',
+    todo: 'run the command that `citus-ha status` prints with the problem; `citus-ha explain CODE` says what the code means.',
+  },
   CitusHaInDoubt: {
     part: 'Nodes',
     means:
