@@ -17,8 +17,8 @@ export interface Asking {
 }
 
 /**
- * A survey while nobody is kept waiting: a server that gives no answer within the limit of a probe (`detect.timeout`) is
- * asked again. That limit is for noticing an outage; one whose clients keep every core busy takes longer.
+ * A survey in which a server that gives no answer within the limit of a probe (`detect.timeout`) is asked again, before it is done
+ * without, or refused. That limit is for noticing an outage; one whose clients keep every core busy takes longer.
  */
 export async function observePatiently(
   access: Access,

@@ -285,7 +285,6 @@ export function nodesOf({ survey, coordinator, diagnoses }: Omit<View, 'plan'>):
   return { groups, others }
 }
 
-/** Of the server that answers there; null: none does. */
 type Problem = Remark<DiagnosisCode | ReasonCode>
 
 function problemsOf(view: View): (Problem | Wrong)[] {

@@ -226,7 +226,7 @@ describe('switchover', () => {
         cluster,
         ['coordinator', 'worker-2'].map(server),
         ['coordinator-standby', 'coordinator-expand'].map(server),
-        // Without those that start a program for each row: test/full/switchover-clients has them, and needs a machine for it.
+        // Without those that start a program for each row: test/full/switchover-busy has them, and needs the machine for itself.
         { kinds: ['insert', 'prepared', 'copied in', 'across'] },
       )
       let [primary, standby] = ['worker-1', 'worker-1-standby']
