@@ -71,6 +71,31 @@ BEGIN
   END IF;
 END $$;
 
+-- Autovacuum, VACUUM and ANALYZE are kept from the system catalogs of this database, and nobody else is: what they commit on an
+-- old primary can't be told from what a client does, of whom a switchover reports that his data may be lost. Autovacuum
+-- gives way to whoever has waited for deadlock_timeout, but where it prevents wraparound: such a catalog is left out. So is one
+-- of all databases that another database of a switchover holds already.
+CREATE OR REPLACE FUNCTION citus_ha.hold_catalogs() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET lock_timeout = '40ms' SET deadlock_timeout = '20ms' AS $$
+DECLARE
+  catalog regclass;
+  wait text;
+BEGIN
+  FOR catalog, wait IN
+    SELECT c.oid, CASE WHEN c.relisshared THEN 'NOWAIT' ELSE '' END
+      FROM pg_class c
+     WHERE c.oid < 16384 AND c.relkind = 'r' AND has_table_privilege(c.oid, 'UPDATE')  -- 16384: the first that initdb has not made
+     ORDER BY c.oid
+  LOOP
+    BEGIN
+      EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE %s', catalog, wait);
+    EXCEPTION WHEN lock_not_available THEN
+      CONTINUE;
+    END;
+  END LOOP;
+END $$;
+
 -- The same of those: what a session writes there that calls itself READ WRITE, whatever the server's setting is. And of large
 -- objects: before PostgreSQL 16 a read-only transaction writes them as well. A superuser's alone to lock.
 CREATE OR REPLACE FUNCTION citus_ha.lock_other_tables() RETURNS int
@@ -87,6 +112,7 @@ BEGIN
   IF current_setting('server_version_num')::int < 160000 AND has_table_privilege('pg_catalog.pg_largeobject', 'UPDATE') THEN
     LOCK TABLE pg_catalog.pg_largeobject_metadata, pg_catalog.pg_largeobject IN EXCLUSIVE MODE;
   END IF;
+  PERFORM citus_ha.hold_catalogs();
   RETURN locked;
 END $$;
 

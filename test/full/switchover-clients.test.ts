@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
@@ -104,19 +105,42 @@ describe.skipIf(standin)('clients of an old primary', () => {
     const reached = async (step: string) => {
       if (step !== 'promoting') return
       installing = citusHa(['install', '--config', file])
-      const begun = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha' AND usename = 'postgres'
-        AND xact_start IS NOT NULL AND query ~ 'citus_ha.retired IN ROW EXCLUSIVE'`
+      const waits = `SELECT FROM pg_stat_activity WHERE application_name = 'citus-ha' AND usename = 'postgres'
+        AND wait_event_type = 'Lock' AND query LIKE 'BEGIN %'`
       await Promise.race([
         installing,
-        waitUntil('it has something to do', async () => (await old.query(begun)).length > 0),
+        waitUntil('it has begun there', async () => (await old.query(waits)).length > 0),
       ])
     }
     const { options } = switching.scenario
     const ran = await citusHa(['switchover', ...options, '--yes', '--json', '--group', '1'], { reached })
     expect(ran.exitCode, ran.stdout).toBe(0)
     const installed = await installing
-    expect(installed).toMatchObject({ exitCode: expect.toSatisfy((code: number) => code > 1) })
+    expect(installed).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringMatching(/was not installed there: terminating connection/),
+    })
   })
+
+  it('autovacuum that comes due in the pause: commits nothing there, and nobody is told of data loss', async () => {
+    const old = switching.server('worker-1')
+    const { database } = switching.scenario.cluster
+    await old.configure({ autovacuum: 'off', autovacuum_naptime: '1s', log_autovacuum_min_duration: '0' })
+    for (const other of ['postgres', 'template1', PLAIN]) await old.query('ANALYZE', [], { database: other })
+    for (let n = 0; n < 60; n++) await old.query(`CREATE TABLE due_${n} (id int)`, [], { database })
+    const reached = async (step: string) => {
+      if (step !== 'promoted') return
+      const from = readFileSync(old.logFile, 'utf8').length
+      await old.configure({ autovacuum: 'on' })
+      await waitUntil('autovacuum has come to the catalogs', () =>
+        /(skipping|automatic) (vacuum|analyze) of .*pg_depend"/.test(
+          readFileSync(old.logFile, 'utf8').slice(from),
+        ),
+      )
+    }
+    const ran = await switching.scenario.runWith({ reached }, 'switchover', '--yes', '--json', '--group', '1')
+    expect(ran.exitCode, ran.stdout).toBe(0)
+  }, 120_000)
 
   it('a client whose session does not end: the old primary is retired all the same', async () => {
     const old = switching.server('worker-1')
