@@ -7,7 +7,7 @@ export function renderExamination({ database, coordinator, servers, findings }: 
   const colors = colorsFor(io)
   const lines = [
     `${colors.bold(plain(database))}  coordinator ${coordinator}  ${colors.dim(`${servers.length} servers examined`)}`,
-    ...findings.flatMap((finding) => linesOf(finding, colors)),
+    ...findings.flatMap((finding, n) => linesOf(finding, findings[n + 1], colors)),
     summaryOf(findings, colors),
     ...(findings.length === 0
       ? []
@@ -24,13 +24,22 @@ export function renderChecks(checks: readonly Check[]): string {
     .join('')
 }
 
-function linesOf(finding: Finding, colors: Colors): string[] {
+/** What several in a row have in common is said once, after the last of them. */
+function linesOf(finding: Finding, next: Finding | undefined, colors: Colors): string[] {
   const { id, code, severity, summary, evidence, mend, look } = finding
+  const head = `${paint(severity, colors)(severity.padEnd(7))}  ${id} ${code}: ${plain(summary)}`
+  if (next && sameRest(finding, next)) return [head]
   return [
-    `${paint(severity, colors)(severity.padEnd(7))}  ${id} ${code}: ${plain(summary)}`,
+    head,
     ...evidence.map((line) => colors.dim(`         ${plain(line)}`)),
     mend === null ? `         look: ${plain(look ?? '')}` : `         mend: ${plain(mend)}`,
   ]
+}
+
+function sameRest(one: Finding, other: Finding): boolean {
+  const rest = ({ id, severity, evidence, mend, look }: Finding) =>
+    JSON.stringify([id, severity, evidence, mend, look])
+  return rest(one) === rest(other)
 }
 
 function paint(severity: Severity, colors: Colors): (text: string) => string {

@@ -255,14 +255,49 @@ function routesOf(routes: readonly EntryStatus[]): string {
 }
 
 /** What is wrong, worst first, each with what to do about it. */
-function remarkLines({ remarks, problems }: Status, { colors, width }: Look): string[] {
-  return remarks.flatMap(({ text, next, group }, n) => {
-    const paint = n < problems.length ? colors.red : colors.yellow
+function remarkLines(status: Status, { colors, width }: Look): string[] {
+  const lines = foldedRemarks(status)
+  return lines.flatMap(({ text, next, isProblem, groups }, n) => {
+    const paint = isProblem ? colors.red : colors.yellow
     const said = wrapped(`! ${plain(text)}`, width, '  ').map(paint)
     // As one line, however long: it is to be copied.
-    const isSaid = remarks.slice(0, n).some((each) => each.next === next && each.group === group)
+    const isSaid = lines.slice(0, n).some((each) => each.next === next && `${each.groups}` === `${groups}`)
     return next === null || isSaid ? said : [...said, `  next: ${plain(next)}`]
   })
+}
+
+interface RemarkLine {
+  readonly text: string
+  readonly next: string | null
+  readonly isProblem: boolean
+  readonly groups: readonly (number | null)[]
+}
+
+/** The same of several servers, with the same mend, is one line that names them. */
+function foldedRemarks({ remarks, problems }: Status): RemarkLine[] {
+  const lines = new Map<string, { readonly nodes: string[]; readonly groups: (number | null)[] }>()
+  const said = remarks.map((each, n) => {
+    const { code, text, next, group, node } = each
+    const [isProblem, rest] = [n < problems.length, restOf(each)]
+    const key = JSON.stringify(rest === null ? n : [code, next, isProblem, rest])
+    const line = lines.get(key) ?? { nodes: [], groups: [] }
+    lines.set(key, line)
+    if (node !== null && !line.nodes.includes(node)) line.nodes.push(node)
+    if (!line.groups.includes(group)) line.groups.push(group)
+    return { key, text, rest, next, isProblem }
+  })
+  return [...lines].flatMap(([key, { nodes, groups }]): RemarkLine[] => {
+    const first = said.find((each) => each.key === key)
+    if (!first) return []
+    const where = `${groups.length === 1 ? 'group' : 'groups'} ${groups.join(', ')}: ${nodes.join(', ')}`
+    return [{ ...first, groups, text: nodes.length < 2 ? first.text : `${where}: ${first.rest}` }]
+  })
+}
+
+/** What is said of the server of a group, without their names; null where it does not begin with them. */
+function restOf({ group, node, text }: Status['remarks'][number]): string | null {
+  const names = `group ${group}: ${node}: `
+  return group !== null && node !== null && text.startsWith(names) ? text.slice(names.length) : null
 }
 
 function wideLines(status: Status, colors: Colors): string[] {

@@ -77,6 +77,11 @@ export function findingOf({ id, code, severity }: Check, { node, next, ...found 
   return { id, code, severity, ...found, ...next, node: node && formatAddress(node) }
 }
 
+/** What is about the cluster first, then by group. */
+export function byGroup<About extends { readonly group: number | null }>(found: readonly About[]): About[] {
+  return [...found].sort((a, b) => (a.group ?? -1) - (b.group ?? -1))
+}
+
 /** An SQL name, for a command that somebody else will run. */
 export function named(text: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`

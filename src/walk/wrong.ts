@@ -1,9 +1,9 @@
-import type { Check } from '../doctor/check.ts'
+import { byGroup, type Check } from '../doctor/check.ts'
 import { CHECKS } from '../doctor/checks.ts'
 import { parseGid } from '../model/gid.ts'
 import type { Inspection } from '../model/inspection.ts'
 import { mend, type Step } from '../model/next-step.ts'
-import { formatAddress } from '../model/node.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { type Remark, remark } from '../model/remark.ts'
 import { distinctServers, instanceAt } from '../model/servers.ts'
@@ -45,7 +45,7 @@ export const isWrong = ({ code }: Pick<Remark, 'code'>): boolean => PROMOTED.has
 const SAME: Readonly<Record<string, readonly string[]>> = {
   impostor: ['impostor', 'another-writes'],
   'old-primary-writes': ['old-primary-writes', 'old-primary-runs'],
-  'not-installed': ['schema-not-ours'],
+  'not-installed': ['schema-not-ours', 'takes-no-part'],
 }
 /** The other way round: the remark says it in one line for all servers, or says more. */
 const SAID_BY: Readonly<Record<string, readonly string[]>> = {
@@ -71,18 +71,22 @@ function errorsSeen(view: View): Wrong[] {
   const servers = view.survey.nodes.filter((node): node is Answered => node.kind === 'answered')
   const facts = factsOf(view, distinctServers(servers).map(unlooked), view.given.claims.maxLag)
   const leading = formatAddress(view.coordinator.address)
+  const isLeading = (node: HostPort) => isOneServer(view, formatAddress(node), leading)
   const isOwn = ({ severity, id }: Check) => severity === 'error' && TOLD_OTHERWISE[id] === undefined
   return CHECKS.filter(isOwn).flatMap(({ id, code, when }) =>
-    when(facts).map(({ group, node, summary, next }): Wrong => {
-      // What stands in its schema counts for the cluster.
-      const isBlind =
-        code === 'not-installed' && node !== null && isOneServer(view, formatAddress(node), leading)
-      const unknown = isBlind ? '; which pauses and remedies are in force is not known' : ''
-      const text = `${group === null ? '' : `group ${group}: `}${summary}${unknown} (${id})`
+    byGroup(when(facts)).map(({ group, node, summary, next }): Wrong => {
+      const also = code === 'not-installed' && node !== null ? whatFollows(isLeading(node)) : ''
+      const text = `${group === null ? '' : `group ${group}: `}${summary}${also} (${id})`
       return { ...remark(code, text, { group, node }), step: next }
     }),
   )
 }
+
+/** Of a server whose schema can't be used. What stands in the coordinator's counts for the cluster. */
+const whatFollows = (isLeading: boolean): string =>
+  isLeading
+    ? '; no change is possible, and which pauses and remedies are in force is not known'
+    : '; left out of all changes'
 
 /** Only a survey was made of it. */
 function unlooked(node: Answered): Inspection {

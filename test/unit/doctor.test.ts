@@ -6,13 +6,14 @@ import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { asTyped } from '../../src/cli/cluster-options.ts'
 import { plain } from '../../src/cli/io.ts'
+import { renderExamination } from '../../src/cli/render-examination.ts'
 import { CHECKS } from '../../src/doctor/checks.ts'
 import { examine } from '../../src/doctor/examine.ts'
 import { psql, shellWord } from '../../src/model/shell.ts'
 import { standbysWaitedFor } from '../../src/model/sync-names.ts'
 import { judgeClients } from '../../src/switchover/clients.ts'
 import { CASES } from '../support/ailments.ts'
-import { address } from '../support/builders.ts'
+import { address, installed, writable } from '../support/builders.ts'
 import { factsOf, look } from '../support/examined.ts'
 import { citusHa } from '../support/scenario.ts'
 
@@ -42,6 +43,23 @@ describe('the table of checks', () => {
       )
       expect(order).toEqual([...order].sort())
     }
+  })
+
+  test('what several servers have in common is said once, after the last of them, by group', () => {
+    const unusable = { installed: installed({ mayExecute: false }) }
+    const facts = factsOf({ nodes: [writable('w2a', 2, unusable), writable('w1a', 1, unusable)] })
+    const findings = examine(facts).filter(({ id }) => id === 'H140')
+    const found = { database: 'app', coordinator: 'cn1:5432', servers: [], findings, at: '', remarks: [] }
+    const written = { write: () => undefined }
+    const io = { stdout: written, stderr: written, env: { NO_COLOR: '1' }, etc: '/nonexistent' }
+    const text = renderExamination(found, { ...io, signal: new AbortController().signal })
+    expect(text.split('\n').slice(1, 6)).toEqual([
+      'error    H140 not-installed: w1a:5432: the schema citus_ha may not be used by this role',
+      'error    H140 not-installed: w2a:5432: the schema citus_ha may not be used by this role',
+      '         migration needed: 2',
+      expect.stringMatching(/^ {9}mend: citus-ha install/),
+      '2 errors, 0 warnings',
+    ])
   })
 
   test('every check has a case that finds and one that does not', () => {

@@ -115,6 +115,24 @@ describe('status, as text', () => {
     `)
   })
 
+  test('the same of several servers is one line, by group', () => {
+    const unusable = { lsn: 9000n, installed: installed({ mayExecute: false }) }
+    const view = viewOf(
+      surveyOf([
+        ...SOUND.filter(({ inRecovery, address }) => inRecovery || address.host === 'cn1'),
+        writable('w2a', 2, unusable),
+        writable('w1a', 1, unusable),
+      ]),
+    )
+    const lines = renderStatus(statusOf(view), PLAIN)
+      .split('\n')
+      .filter((line) => /^!|^ {2}next/.test(line))
+    expect(lines).toEqual([
+      '! groups 1, 2: w1a:5432, w2a:5432: the schema citus_ha may not be used by this role; left out of all changes (H140)',
+      expect.stringMatching(/^ {2}next: citus-ha install/),
+    ])
+  })
+
   test('a promotion that is not written down yet', () => {
     const view = viewOf(
       surveyOf(
