@@ -12,12 +12,13 @@ export type Kind =
   | 'metadata worker'
   | 'worker standby'
   | 'retired primary'
+  | 'standby of a retired primary'
   | 'no copy'
 
 export function kindOf(node: Answered): Kind {
   const { citus } = node
   if (!citus || citus.catalog.length === 0) return 'no copy'
-  if (node.retired) return 'retired primary'
+  if (node.retired) return node.inRecovery ? 'standby of a retired primary' : 'retired primary'
   if (citus.useSecondaryNodes === 'always') return 'expand coordinator'
   if (citus.localGroup === COORDINATOR_GROUP) return node.inRecovery ? 'standby coordinator' : 'coordinator'
   return node.inRecovery ? 'worker standby' : 'metadata worker'

@@ -3,10 +3,11 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { ask, commandOf } from '../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
-import type { Answered } from '../model/observation.ts'
+import type { Answered, Observation } from '../model/observation.ts'
 import { type CopyPlan, changesNothing, type Plan, type RowChange } from '../model/plan.ts'
 import { refusal } from '../model/refusal.ts'
 import { streamsFrom } from '../model/server-state.ts'
+import { distinctServers, instanceAt } from '../model/servers.ts'
 import { psql } from '../model/shell.ts'
 import { type Entries, entriesOf } from '../walk/fence.ts'
 import type { View } from '../walk/look.ts'
@@ -241,18 +242,48 @@ function barredAt(
 
 /**
  * Standbys that don't follow. An old primary that is stopped after the promotion, or runs on, sends them WAL that is
- * not the new one's: a checkpoint when it stops, at the least.
+ * not the new one's: a checkpoint when it stops, at the least. Those that stream from the target already do.
  */
-function othersOf({ group, from, to }: Move, { survey }: View, { demote }: SwitchoverOrder): string[] {
-  const others = survey.nodes.filter(
-    (node): node is Answered =>
-      node.kind === 'answered' && node.instance !== to.instance && streamsFrom(node, from),
+function othersOf(move: Move, { survey }: View, { demote }: SwitchoverOrder): string[] {
+  const { group, from, to } = move
+  const others = distinctServers(
+    survey.nodes.filter(
+      (node): node is Answered =>
+        node.kind === 'answered' && node.instance !== to.instance && streamsFrom(node, from),
+    ),
   )
-  const names = [...new Map(others.map((node) => [node.instance, formatAddress(node.address)])).values()]
-  if (names.length === 0) return []
   const what =
     demote === 'first'
       ? 'to be pointed at the new primary (primary_conninfo)'
       : 'to be rewound or rebuilt as a standby of the new primary (pg_rewind, pg_basebackup)'
-  return [`group ${group}: ${names.join(', ')} will not follow by itself and has ${what}`]
+  const told = (follows: boolean | null, says: string) => {
+    const names = others.filter((node) => followsTo(node, move, survey.nodes) === follows)
+    const named = names.map(({ address }) => formatAddress(address)).join(', ')
+    return names.length === 0 ? [] : [`group ${group}: ${named} ${says} ${what}`]
+  }
+  return [
+    ...told(false, 'will not follow by itself and has'),
+    ...told(
+      null,
+      'streams from a server that citus-ha does not know by that address: if it does not follow by itself, it has',
+    ),
+  ]
+}
+
+/** Whether what a standby streams from, be it through others, is the target; null: that leads to a server that is not known. */
+function followsTo(standby: Answered, { from, to }: Move, nodes: readonly Observation[]): boolean | null {
+  const passed = new Set<string>()
+  for (let node = standby; !passed.has(node.instance); ) {
+    passed.add(node.instance)
+    const sender = node.receiver?.sender
+    const instance = sender ? instanceAt(nodes, formatAddress(sender)) : null
+    if (instance === to.instance) return true
+    if (instance === from.instance) return false
+    const upstream = nodes.find(
+      (each): each is Answered => each.kind === 'answered' && each.instance === instance,
+    )
+    if (!upstream) return null
+    node = upstream
+  }
+  return null
 }

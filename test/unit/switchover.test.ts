@@ -351,6 +351,24 @@ describe('what speaks against a switchover of group 1', () => {
     { says: 'another group’s secondary that is down', nodes: [silent('w2b')], warned: isDown },
     { says: 'its own other standby that is down', nodes: [silent('w1c')], catalog, warned: isDown },
     {
+      says: 'another standby, which streams from the primary',
+      nodes: [standby('w1c', 1, 'w1a', { lsn: 1n })],
+      catalog,
+      warned: /w1c:5432 will not follow by itself and has to be rewound/,
+    },
+    {
+      says: 'nothing of another standby, which streams from the target',
+      nodes: [standby('w1c', 1, 'w1b', { lsn: 1n })],
+      catalog,
+    },
+    {
+      says: 'another standby, which streams from somewhere that is not known',
+      nodes: [standby('w1c', 1, '10.0.0.1', { lsn: 1n })],
+      catalog,
+      warned:
+        /w1c:5432 streams from a server that citus-ha does not know by that address: if it does not follow/,
+    },
+    {
       says: 'another group’s standby that was promoted',
       nodes: [silent('w2a'), writable('w2b', 2, moved)],
       refused: /pg_dist_node is out of date \(group 2, .*w2a:5432 -> w2b:5432/,

@@ -78,6 +78,12 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
     BACK,
     'make it a standby, with the command that `citus-ha doctor` prints (H180, H182)',
   ),
+  'standby-of-a-retired-primary': term(
+    'a standby that still receives from a server that was a primary, and was retired',
+    'It is on the old timeline; what it has is not what its group has written since.',
+    BACK,
+    'have it follow the group’s primary: `primary_conninfo`, and `pg_rewind` or `pg_basebackup` where it has received more than the new primary has',
+  ),
   streaming: term('a standby that receives WAL from its group’s primary', 'It can be promoted.', WORDS_PAGE),
   'streams-elsewhere': term(
     'a standby that receives WAL, but not on the timeline of its group’s primary',
