@@ -174,9 +174,9 @@ describe('the package that npm pack makes', () => {
     )
   }
 
-  it('compiles the README’s example, and nothing that the types forbid', async () => {
-    const readme = await readFile(join(directory, 'node_modules/citus-ha/README.md'), 'utf8')
-    const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+  it('compiles the library’s example, and nothing that the types forbid', async () => {
+    const page = await readFile(join(directory, 'node_modules/citus-ha/docs/library.md'), 'utf8')
+    const example = /```ts\n([\s\S]*?)```/.exec(page)?.[1] ?? ''
     expect(example).toContain("from 'citus-ha'")
     await writeFile(join(directory, 'example.ts'), example)
     await compile('example.ts')

@@ -46,9 +46,9 @@ describe('citus-ha as a library', () => {
     await scenario?.stop()
   })
 
-  it('the example of the README compiles against the package’s types, and does what it says', async () => {
-    const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
-    const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+  it('the example of its page compiles against the package’s types, and does what it says', async () => {
+    const page = await readFile(join(ROOT, 'docs/library.md'), 'utf8')
+    const example = /```ts\n([\s\S]*?)```/.exec(page)?.[1] ?? ''
     const here = example
       .replace('postgres://citus_ha@cn1.example/app', cluster().coordinators[0] ?? '')
       .replace('w1b.example:5432', at('worker-1-standby'))

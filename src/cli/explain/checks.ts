@@ -202,7 +202,7 @@ export const CHECK_EXPLANATIONS: Readonly<Record<string, Explanation>> = {
       "register a standby in that cluster: `SELECT citus_add_secondary_node('STANDBY', 5432, 'PRIMARY', 5432, 'CLUSTER')`",
       AGAIN,
     ],
-    page: 'README.md#reads-while-a-node-is-down',
+    page: 'docs/reads.md#reads-while-a-node-is-down',
   },
   H090: POOL,
   H091: POOL,

@@ -48,7 +48,7 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
       'see which routes fail: `citus-ha status -o wide`',
       'start the secondary, or register another one with the same cluster name',
     ],
-    page: 'README.md#reads-while-a-node-is-down',
+    page: 'docs/reads.md#reads-while-a-node-is-down',
   },
   'no-alias': {
     meanwhile: 'The row stays as it is: reads through the secondary that is down fail. All else works.',
@@ -56,7 +56,7 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
       'start the secondary',
       'for the next time: give the node a second name (`alias`, under `addresses`), then `citus-ha install --config FILE --user postgres`',
     ],
-    page: 'README.md#reads-while-a-node-is-down',
+    page: 'docs/reads.md#reads-while-a-node-is-down',
   },
   'row-taken': {
     meanwhile: 'Nothing is written for that row: two groups cannot have one address.',
@@ -70,7 +70,7 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
     meanwhile:
       'The cluster works. The standby that the configuration lists can be promoted, but no reads go to it.',
     todo: ['see why it gets no row: `citus-ha doctor`'],
-    page: 'README.md#registering-secondaries',
+    page: 'docs/reads.md#registering-secondaries',
   },
   'without-row': {
     meanwhile:
@@ -79,7 +79,7 @@ export const REMARK_EXPLANATIONS: Readonly<Record<WarningCode | ReasonCode, Expl
       'make it a standby of the new primary: `pg_rewind` or `pg_basebackup`',
       "give it a row: `SELECT citus_add_secondary_node('HOST', PORT, 'PRIMARY', PRIMARY_PORT)` on the coordinator, as a superuser; or list it under `standbys` with `register: true`",
     ],
-    page: 'README.md#registering-secondaries',
+    page: 'docs/reads.md#registering-secondaries',
   },
   'left-for-later': {
     meanwhile: 'What was done stays. A running watcher does the rest by itself.',

@@ -157,7 +157,7 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
   'no-row': term(
     'a server that was seen, and that no row of pg_dist_node names',
     'Citus sends no queries there. A standby of the coordinator needs no row.',
-    'README.md#registering-secondaries',
+    'docs/reads.md#registering-secondaries',
   ),
   converged: term(
     'every copy of pg_dist_node was up to date, and nothing had to change',
