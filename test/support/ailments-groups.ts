@@ -122,6 +122,14 @@ export const GROUPS: readonly Ailment[] = [
     near: { nodes: [standby('w1b', 1, null, { readsStatistics: false })] },
   },
   {
+    id: 'H041',
+    name: 'the primary is silent, and its standby streams from nowhere',
+    finds: { nodes: [silent('w1a'), standby('w1b', 1, null)] },
+    look: /-h w1a .*promote a standby, and: citus-ha reconcile --group 1 --promoted/,
+    misses: 'its standby streams from it nevertheless',
+    near: { nodes: [silent('w1a')] },
+  },
+  {
     id: 'H042',
     name: 'one of two standbys does not stream',
     finds: {
