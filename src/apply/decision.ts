@@ -4,7 +4,7 @@ import { codeOf, messageOf } from '../db/sqlstate.ts'
 import type { Catalog } from '../model/catalog.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Lineage, LineProof, Remedy } from '../model/observation.ts'
-import type { ChangeContext } from './context.ts'
+import type { ChangeContext } from './change-context.ts'
 import type { Participant } from './participants.ts'
 import { BEGIN, decideSql, type Stamp, TAKE_CHANGE_LOCK } from './statements.ts'
 

@@ -1,15 +1,14 @@
 import { z } from 'zod'
-import type { SessionLike } from '../db/pg.ts'
-import { codeOf, SqlState } from '../db/sqlstate.ts'
+import { SqlState } from '../db/sqlstate.ts'
 import { type Catalog, isReadFirst, sameCatalog } from '../model/catalog.ts'
-import { formatAddress, type HostPort } from '../model/node.ts'
+import { formatAddress } from '../model/node.ts'
 import type { Step } from '../model/plan.ts'
 import { readCatalog, readHistory } from '../observe/rows.ts'
-import { watched } from './blockers.ts'
-import type { ChangeContext } from './context.ts'
+import type { ChangeContext } from './change-context.ts'
 import { asParticipant } from './participant-error.ts'
-import { type ChangeLimits, idleLimit, type Participant } from './participants.ts'
+import { idleLimit, type Participant } from './participants.ts'
 import { beginSql, limitSql, lockSql, READ_COPY } from './statements.ts'
+import { withinRound } from './within-round.ts'
 
 /** A copy as read under its lock. */
 export interface LockedCopy {
@@ -82,50 +81,6 @@ async function lockAndRead(
     ),
   )
   return { ...judge(participant, since, results.at(-1)?.[0]?.copy), opening: [] }
-}
-
-export interface Waiting {
-  readonly node: HostPort
-  readonly session: SessionLike
-  /** `performance.now()` when this round's first lock was asked for; null: it is this one. */
-  readonly roundBegan: number | null
-}
-
-/**
- * Waits for locks no longer than what is left of a round's `lockTimeout`, or half of it, where earlier ones of the round
- * took longer: writers queue behind those meanwhile. Whoever keeps it waiting is asked for.
- * @throws the server's error; for locks that were late as a whole it is 55P03, as for a single one
- */
-export async function withinRound<T>(
-  { node, session, roundBegan }: Waiting,
-  { limits, watch }: Pick<ChangeContext, 'limits' | 'watch'>,
-  work: (limitMs: number) => Promise<T>,
-): Promise<T> {
-  const { lockTimeoutMs } = limits
-  const gone = roundBegan === null ? 0 : performance.now() - roundBegan
-  const limitMs = Math.max(lockTimeoutMs / 2, lockTimeoutMs - gone)
-  try {
-    return await watched(watch, node, session.pid, limitMs, () => work(limitMs))
-  } catch (error) {
-    if (codeOf(error) !== SqlState.queryCanceled) throw error
-    const why = `${formatAddress(node)}: not all locks came within ${Math.ceil(limitMs)} ms (apply.lockTimeout)`
-    throw Object.assign(new Error(why, { cause: error }), { code: SqlState.lockNotAvailable })
-  }
-}
-
-/**
- * A metadata sync of Citus that holds the coordinator's copy may hang on a node: it is sent away.
- * @param begin which brings the session to where it has the change lock, and nothing else
- * @returns whether there was one: it comes back soon, so what it held is asked for at once
- */
-export async function sendSyncAway(
-  session: SessionLike,
-  begin: string,
-  { lockTimeoutMs, statementMs }: ChangeLimits,
-): Promise<boolean> {
-  const sql = `${begin}; SELECT citus_ha.cancel_metadata_sync()`
-  const cancelled = (await session.run(sql, lockTimeoutMs + statementMs)).at(-1)
-  return (cancelled?.length ?? 0) > 0
 }
 
 /** @throws Outdated where the copy is neither what the plan expects nor right already */

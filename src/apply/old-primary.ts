@@ -3,10 +3,10 @@ import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
 import { isNotInstalled } from '../model/ailing.ts'
 import { formatAddress } from '../model/node.ts'
 import { STOP_SERVER } from '../model/server-commands.ts'
-import type { ChangeContext } from './context.ts'
-import { withinRound } from './locking.ts'
 import { idleLimit, notFenced, type OldPrimary } from './participants.ts'
 import { BEGIN, beginSql, limitSql, lockTimeoutSql, rollbackSql } from './statements.ts'
+import type { LockWaits } from './within-round.ts'
+import { withinRound } from './within-round.ts'
 
 /** A living old primary in the locked window of a change. */
 export interface KeptOldPrimary {
@@ -24,7 +24,7 @@ export interface KeptOldPrimary {
  */
 export async function fenceOldPrimary(
   old: OldPrimary,
-  context: Pick<ChangeContext, 'limits' | 'watch'>,
+  context: LockWaits,
   roundBegan: number,
 ): Promise<KeptOldPrimary> {
   const { node, session } = old
@@ -46,11 +46,7 @@ export async function fenceOldPrimary(
   return { old, recoveryHeld: told.at(-1)?.[0]?.held === true, why: null }
 }
 
-async function lockShards(
-  old: OldPrimary,
-  context: Pick<ChangeContext, 'limits' | 'watch'>,
-  roundBegan: number,
-): Promise<void> {
+async function lockShards(old: OldPrimary, context: LockWaits, roundBegan: number): Promise<void> {
   const { node, session } = old
   const { statementMs } = context.limits
   const begin = beginSql(old, idleLimit(context.limits))
@@ -71,7 +67,7 @@ async function lockShards(
 export async function shutOldPrimary(
   { group, successor, session }: OldPrimary,
   madeBy: string,
-  { limits }: Pick<ChangeContext, 'limits'>,
+  { limits }: Pick<LockWaits, 'limits'>,
 ): Promise<string | null> {
   const shut = jsonLiteral({ group, to: successor, madeBy, refuseWrites: true })
   try {
@@ -90,7 +86,7 @@ export async function shutOldPrimary(
 export async function closeOldPrimary(
   { old, recoveryHeld }: KeptOldPrimary,
   madeBy: string,
-  { limits }: Pick<ChangeContext, 'limits'>,
+  { limits }: Pick<LockWaits, 'limits'>,
 ): Promise<string[]> {
   const { node, session, group, successor } = old
   const at = formatAddress(node)

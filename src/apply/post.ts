@@ -3,8 +3,6 @@ import { codeOf, SqlState } from '../db/sqlstate.ts'
 import type { HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { CopyRole } from '../model/plan.ts'
-import type { ChangeContext } from './context.ts'
-import { sendSyncAway, withinRound } from './locking.ts'
 import { type FencedSession, openSession } from './participants.ts'
 import {
   BACK_TO_BEGUN,
@@ -19,6 +17,7 @@ import {
   rehearseSql,
   TAKE_CHANGE_LOCK,
 } from './statements.ts'
+import { type LockWaits, sendSyncAway, withinRound } from './within-round.ts'
 
 /** A writable copy at which writes to the group may enter. */
 export interface Entry {
@@ -45,7 +44,7 @@ export interface Post extends FencedSession {
   readonly locksAsked: number
 }
 
-export type FenceContext = Pick<ChangeContext, 'limits' | 'watch'> & {
+export interface FenceContext extends LockWaits {
   readonly open: (address: HostPort) => Promise<SessionLike>
 }
 

@@ -4,11 +4,12 @@ import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
 import { resolveInDoubt } from '../recover/recover.ts'
 import { watched } from './blockers.ts'
-import type { ChangeContext } from './context.ts'
-import { type LockedCopy, lockCopy, sendSyncAway } from './locking.ts'
+import type { ChangeContext } from './change-context.ts'
+import { type LockedCopy, lockCopy } from './locking.ts'
 import { asParticipant, failuresIn, ParticipantError, SeveralFailed } from './participant-error.ts'
 import { type ChangeLimits, idleLimit, type Participant } from './participants.ts'
 import { beginSql, lockTimeoutSql, rollbackSql, TAKE_CHANGE_LOCK } from './statements.ts'
+import { sendSyncAway } from './within-round.ts'
 
 /** What a round of locks is for. */
 export interface RoundOrder {

@@ -1,7 +1,7 @@
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Plan } from '../model/plan.ts'
-import type { ChangeContext } from './context.ts'
+import type { ChangeContext } from './change-context.ts'
 import { type Decision, decisionSql, proofText } from './decision.ts'
 import type { LockedCopy } from './locking.ts'
 import { asParticipant } from './participant-error.ts'

@@ -5,7 +5,7 @@ import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey } from '../model/observation.ts'
 import { streamsFrom } from '../model/server-state.ts'
 import { distinctServers } from '../model/servers.ts'
-import type { Expectation } from './verify.ts'
+import type { Expectation } from './expectation.ts'
 
 /**
  * Standbys that could not be read. What is silent shows no group: these are the coordinator candidates and the registered

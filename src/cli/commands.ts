@@ -168,6 +168,7 @@ export const COMMANDS: readonly Entry[] = [
     group: 'Set up:',
     usage: '[options] <shell>',
     about: 'print a completion script for bash, zsh or fish',
+    // biome-ignore lint/suspicious/noImportCycles: `completion` is one of the commands, and describes them all
     load: async () => (await import('./commands/completion.ts')).completionCommand,
   },
   {

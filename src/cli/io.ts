@@ -1,8 +1,7 @@
 import { createColors } from 'picocolors'
-import type { ChangeHooks } from '../apply/context.ts'
+import type { ChangeHooks } from '../apply/hooks.ts'
 import type { Environment } from '../config/url.ts'
 import { inAscii, isUtf8 } from './locale.ts'
-import type { Waiting } from './waiting.ts'
 
 /** Where a command reads and writes; the tests hand in their own. */
 export interface Io {
@@ -16,7 +15,7 @@ export interface Io {
   /** What `-v` and `-q` say, once the command line is read. */
   readonly verbosity?: { level: Verbosity }
   /** Shows whom the command waits for. */
-  readonly waiting?: Waiting
+  readonly waiting?: WaitingLine
   /** Aborted by Ctrl-C, SIGTERM or SIGHUP, with an `Interrupted`. */
   readonly signal: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */
@@ -29,6 +28,12 @@ export interface Io {
   readonly lastWords?: { say: (line: string) => void }
   /** gids that may be prepared somewhere and are not resolved, kept up to date for whoever ends the process. */
   readonly inFlight?: Set<string>
+}
+
+/** The line that says whom a command waits for. */
+export interface WaitingLine {
+  /** @param on whom @param limitMs at most, in milliseconds @returns to be called when that is over */
+  begin(on: string, limitMs: number): () => void
 }
 
 export interface Output {

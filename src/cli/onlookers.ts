@@ -1,5 +1,5 @@
-import type { Onlookers, Wire } from '../db/onlooker.ts'
-import type { Target } from '../db/target.ts'
+import type { Wire } from '../db/onlooker.ts'
+import type { Onlookers, Target } from '../db/target.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import { describeError } from '../walk/describe-error.ts'
 import type { Io } from './io.ts'

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Help } from 'commander'
 import { takeOptionsBefore } from './cluster-options.ts'
+// biome-ignore lint/suspicious/noImportCycles: `completion` is one of the commands, and describes them all
 import { COMMANDS } from './commands.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 import { fittedHelp } from './help.ts'

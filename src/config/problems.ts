@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { redact } from './redact.ts'
 import { bare, similarTo } from './similar.ts'
 import type { Slip } from './slips.ts'
-import type { Place, Written } from './yaml.ts'
+import type { Place, Written } from './written.ts'
 
 /** What of JSON Schema the configuration's has. */
 export interface SchemaNode {

@@ -1,6 +1,3 @@
-import type { HostPort } from '../model/node.ts'
-import type { Target } from './target.ts'
-
 /** How the bytes go to a server. */
 export interface Wire {
   /** null: not known. */
@@ -18,6 +15,3 @@ export interface Onlooker {
   /** The server has answered for the first time; or the connection came to nothing, with the error why. Told once. */
   tried(error: unknown): void
 }
-
-/** Makes the onlooker of a connection that is tried now. `node`: as the caller calls it; `target`: where that is. */
-export type Onlookers = (node: HostPort, target: Target) => Onlooker

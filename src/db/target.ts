@@ -185,3 +185,6 @@ class NoPassword extends Error {
     super(`the server asks for a password for ${user}, and none is known: ${noPassword}`)
   }
 }
+
+/** Makes the onlooker of a connection that is tried now. `node`: as the caller calls it; `target`: where that is. */
+export type Onlookers = (node: HostPort, target: Target) => Onlooker

@@ -1,11 +1,11 @@
 import { type Catalog, type CatalogRow, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
-import { intentsIn } from '../model/intent.ts'
+import { intentsIn } from '../model/intents.ts'
 import { coordinatorOf, coordinatorsIn, strangersIn } from '../model/kinds.ts'
 import { type Known, knownOf, leaderAmong } from '../model/known.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Observation, Survey, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
-import { ENOUGH, wasSilent } from './witnesses.ts'
+import { ENOUGH, wasSilent } from './silent.ts'
 
 /** What the caller adds to a survey. */
 export interface Claims {

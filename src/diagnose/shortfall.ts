@@ -1,4 +1,4 @@
-import { isHeld } from '../model/intent.ts'
+import { isHeld } from '../model/intents.ts'
 import { decidedTimeline, type Known, lacks } from '../model/known.ts'
 import { formatLsn } from '../model/line.ts'
 import { type HostPort, sameAddress } from '../model/node.ts'

@@ -1,8 +1,8 @@
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Observation, Testimony } from '../model/observation.ts'
 import { roleText } from '../model/server-state.ts'
-import { proves } from '../model/sight.ts'
 import type { GroupFacts } from './facts.ts'
+import { ENOUGH, wasSilent } from './silent.ts'
 
 export interface Witnesses {
   /** To whom the registered primary gave any answer. */
@@ -12,9 +12,6 @@ export interface Witnesses {
   /** What each of them said, for people. */
   readonly evidence: readonly string[]
 }
-
-/** How many have to agree that a primary is down: ourselves and one more, or two others. */
-export const ENOUGH = 2
 
 /**
  * Whether the registered primary is down. We are one witness, if it was silent towards us (a server that
@@ -34,11 +31,6 @@ export function witnesses(facts: GroupFacts): Witnesses {
       (given) => `${formatAddress(given.witness)} (${given.how}): ${given.says}, ${given.detail}`,
     ),
   }
-}
-
-/** Whether we have seen that nobody answers there. */
-export function wasSilent(node: Observation | undefined): boolean {
-  return node?.kind === 'unreachable' && proves(node.cause) === 'down'
 }
 
 const nameOf = (given: Testimony): string => formatAddress(given.witness)

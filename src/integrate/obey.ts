@@ -1,5 +1,5 @@
 import type { HostPort } from '../model/node.ts'
-import type { WalkRequest } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 
 /** What a tool said, and how much time it gives. Times by `performance.now()`. */
 export interface Vouching {

@@ -4,7 +4,7 @@ import { CitusHaError } from '../model/failure.ts'
 import { type Loaded, loadCluster } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
 import { requestFor } from '../walk/request.ts'
-import type { WalkRequest } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 
 /** Told what is going on, a line each. `console` is one, and a pino logger. */
 export interface Logger {

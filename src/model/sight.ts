@@ -1,6 +1,3 @@
-import type { HostPort } from './node.ts'
-import type { Testimony } from './observation.ts'
-
 /** What a sight proves of a server. */
 export type Proof = 'alive' | 'down' | 'unknown'
 
@@ -151,20 +148,4 @@ export function tableOfSights(): string {
         `| \`${id}\` | ${says} | ${byUs ?? '–'} | ${byWitness ?? '–'} | **${proves}** |`,
     ),
   ].join('\n')
-}
-
-export interface Asked {
-  readonly witness: HostPort
-  readonly about: HostPort
-  readonly how: Testimony['how']
-}
-
-/** @param control what the witness saw of a server that is known to live; null: it was not asked */
-export function testify(
-  asked: Asked,
-  saw: Sight,
-  detail: string = SIGHTS[saw].says,
-  control: Sight | null = null,
-): Testimony {
-  return { ...asked, saw, says: proves(saw), detail, control }
 }

@@ -3,7 +3,7 @@ import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Remedy, Testimony } from '../model/observation.ts'
 import { remedyOf, withoutRemedies } from '../model/remedy.ts'
-import type { Prober } from './survey.ts'
+import type { Prober } from './prober.ts'
 
 /** Which other names of nodes a row may be given, that have to be tried before. */
 export interface NamesToTry {

@@ -1,7 +1,7 @@
 import type { Catalog, CatalogRow } from '../model/catalog.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered, Observation, Testimony } from '../model/observation.ts'
-import { testify } from '../model/sight.ts'
+import { testify } from '../model/testify.ts'
 import { ReceiverHistory } from './receiver-history.ts'
 
 /**

@@ -6,7 +6,7 @@ import { remedyOf } from '../model/remedy.ts'
 import { aliasOf, describeSecondName } from './alias.ts'
 import { type Draft, lend } from './draft.ts'
 import { best } from './order.ts'
-import type { TargetInput } from './target.ts'
+import type { TargetInput } from './target-input.ts'
 
 /**
  * `routing.primaryDown: secondary`: the primary is down and nothing is promoted. Its row carries another name of a live

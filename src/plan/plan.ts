@@ -3,33 +3,19 @@ import { type CatalogRow, COORDINATOR_GROUP, rowAt } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { coordinatorOf, kindOf } from '../model/kinds.ts'
 import { holds } from '../model/line.ts'
-import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, LineProof, Survey } from '../model/observation.ts'
-import type { CopyPlan, ListedStandby, Plan, RowChange } from '../model/plan.ts'
+import type { CopyPlan, Plan, RowChange } from '../model/plan.ts'
 import { type Remark, remark, textsOf, type WarningCode } from '../model/remark.ts'
 import { isStale, remedyOf } from '../model/remedy.ts'
 import { distinctServers } from '../model/servers.ts'
-import type { AliasOf } from './alias.ts'
 import { conditionsOf } from './conditions.ts'
 import { type CopyDraft, copyNodes, draftCopy } from './copies.ts'
+import type { PlanOptions } from './options.ts'
 import type { OrderInput } from './order.ts'
 import { registrationsOf } from './registrations.ts'
-import { type Routing, type Target, type TargetInput, targetOf } from './target.ts'
-
-export interface PlanOptions {
-  /** Groups to change; null for all. The copies of the others take part all the same. */
-  readonly groups: readonly number[] | null
-  readonly aliases: readonly AliasOf[]
-  readonly routing: Routing
-  /** Names in primaries’ rows that are never rewritten: they lead to whoever is the primary, by themselves. */
-  readonly following: readonly HostPort[]
-  /** Standbys that are to have a row of their own. */
-  readonly register: readonly ListedStandby[]
-  /** Copies that failed an earlier round: this one is made without them. */
-  readonly ailing: readonly Ailing[]
-  /** The migration of the schema `citus_ha` that this program needs on a copy it rewrites. */
-  readonly migration: number
-}
+import { type Target, targetOf } from './target.ts'
+import type { TargetInput } from './target-input.ts'
 
 /** What has to be written where, on this evidence. Pure. @throws Error without a coordinator in the survey. */
 export function plan(survey: Survey, diagnoses: readonly Diagnosis[], options: PlanOptions): Plan {

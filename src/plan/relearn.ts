@@ -1,6 +1,7 @@
 import { coordinatorItself } from '../diagnose/facts.ts'
 import { type CatalogRow, COORDINATOR_GROUP } from '../model/catalog.ts'
-import { describeIntent, intentsIn } from '../model/intent.ts'
+import { describeIntent } from '../model/intent.ts'
+import { intentsIn } from '../model/intents.ts'
 import { kindOf, strangersIn } from '../model/kinds.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
 import type { Answered, Lineage, Survey } from '../model/observation.ts'

@@ -4,7 +4,7 @@ import { remark } from '../model/remark.ts'
 import { remedyOf } from '../model/remedy.ts'
 import { aliasOf, describeSecondName } from './alias.ts'
 import { type Draft, deactivate, lend } from './draft.ts'
-import type { TargetInput } from './target.ts'
+import type { TargetInput } from './target-input.ts'
 
 /**
  * `routing.secondaryDown`: what becomes of the rows of a group's secondaries that are down, cluster by cluster. The draft

@@ -3,7 +3,7 @@ import { takesWritesOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Observation, Survey } from '../model/observation.ts'
 import type { Access } from '../walk/access.ts'
-import type { WalkRequest } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 import type { Move } from './check.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { ChangeHooks } from '../apply/context.ts'
+import type { ChangeHooks } from '../apply/hooks.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { primaryOf } from '../model/catalog.ts'
 import { formatAddress, sameAddress } from '../model/node.ts'
@@ -9,8 +9,9 @@ import { Clock } from '../walk/clock.ts'
 import { observe, view } from '../walk/look.ts'
 import { walk } from '../walk/walk.ts'
 import type { Move } from './check.ts'
+import type { Scope } from './scope.ts'
 import type { Side } from './side.ts'
-import { CHANGE_MS, type Scope, type Stage } from './stage.ts'
+import { CHANGE_MS, type Stage } from './stage.ts'
 
 /** Longer than most changes take: nobody is in their way, and looking costs as well. */
 const HELD_MS = 40

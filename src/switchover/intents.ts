@@ -3,7 +3,7 @@ import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal, statement } from '../db/sql.ts'
 import type { Intent } from '../model/intent.ts'
 import type { HostPort } from '../model/node.ts'
-import type { Scope } from './stage.ts'
+import type { Scope } from './scope.ts'
 
 const LIMIT_MS = 5000
 

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { openNamed } from '../db/named.ts'
 import { statement } from '../db/sql.ts'
 import type { Move } from './check.ts'
-import type { Scope } from './stage.ts'
+import type { Scope } from './scope.ts'
 
 const LIMIT_MS = 5000
 /** Sessions report what they did a second later at most (`PGSTAT_MIN_INTERVAL`), those that are busy. */

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker } from '../apply/blockers.ts'
-import type { WalkRequest } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 import { GaveWay } from './patience.ts'
 import type { Stage } from './stage.ts'
 import { undoSides } from './undo.ts'

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { readBlockers, type Watch, watched } from '../apply/blockers.ts'
-import { withinRound } from '../apply/locking.ts'
 import { BEGIN, limitSql, lockTimeoutSql } from '../apply/statements.ts'
+import { withinRound } from '../apply/within-round.ts'
 import type { SessionLike } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'

@@ -9,13 +9,11 @@ import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Intent } from '../model/intent.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Survey } from '../model/observation.ts'
-import { limitsOf, watchOf } from '../walk/act.ts'
 import { Clock } from '../walk/clock.ts'
 import { holdFence } from '../walk/fence.ts'
+import { limitsOf, watchOf } from '../walk/limits.ts'
 import { askedAnew } from '../walk/look.ts'
 import { observePatiently } from '../walk/patience.ts'
-import type { WalkRequest } from '../walk/walk.ts'
-import type { SpareSessions } from '../watch/spares.ts'
 import { promotedBeside, whyNotOpened } from './beside.ts'
 import type { Checked, Move } from './check.ts'
 import { runCommand } from './command.ts'
@@ -23,17 +21,11 @@ import { Intents } from './intents.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { TooLate } from './patience.ts'
 import { PROMOTION_MS, promoteOne } from './promote.ts'
+import type { Scope } from './scope.ts'
 import { Side } from './side.ts'
 import { Lookouts } from './stuck.ts'
 import { requireUnchanged } from './unchanged.ts'
 import { undoSides } from './undo.ts'
-
-/** One database of the servers that change places. */
-export interface Scope {
-  readonly request: WalkRequest
-  readonly access: SpareSessions
-  readonly checked: Checked
-}
 
 /** How long past the limit of the pause the fence lasts, for the change: milliseconds. */
 const MARGIN_MS = 10_000

@@ -3,7 +3,7 @@ import { openNamed } from '../db/named.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { formatAddress } from '../model/node.ts'
-import type { Scope } from './stage.ts'
+import type { Scope } from './scope.ts'
 
 const ANSWER_MS = 2000
 

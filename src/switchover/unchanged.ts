@@ -11,7 +11,7 @@ import { readLocalGroup } from '../model/retired.ts'
 import { intentRow, readCatalog } from '../observe/rows.ts'
 import type { Move } from './check.ts'
 import { GaveWay, Overtaken, TooLate } from './patience.ts'
-import type { Scope } from './stage.ts'
+import type { Scope } from './scope.ts'
 
 const LIMIT_MS = 2000
 

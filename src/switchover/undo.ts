@@ -1,10 +1,11 @@
 import { saidOf } from '../db/named.ts'
 import { messageOf } from '../db/sqlstate.ts'
-import { formatAddress } from '../model/node.ts'
+import type { Intent } from '../model/intent.ts'
+import { formatAddress, type HostPort } from '../model/node.ts'
 import { inPlace } from './beside.ts'
+import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
 import type { Side } from './side.ts'
-import type { Stage } from './stage.ts'
 
 const COMMAND_MS = 60_000
 
@@ -13,6 +14,26 @@ export interface Undone {
   readonly left: readonly string[]
   /** Whether something is promoted after all, or may be: then it can only go forward. */
   readonly goesOn: boolean
+}
+
+/** What has been done so far, and what undoes it. */
+export interface Undoable {
+  /** What this run is about may be written down: before that there is nothing of it to undo. */
+  readonly intended: boolean
+  /** Old primaries may be read-only by now. */
+  readonly quiescing: boolean
+  /** A promotion may have been asked for. */
+  readonly asked: boolean
+  /** The old primaries were stopped by a command, or may have been. */
+  readonly stopped: boolean
+  /** A command of whoever ordered this has begun. */
+  readonly commanded: boolean
+  intend(phase: Intent['phase'], sides: readonly Side[]): Promise<void>
+  forget(groups: readonly number[]): Promise<void>
+  /** Who has been promoted beside an old primary; null: no server. */
+  promotedBeside(move: Move): Promise<HostPort | null>
+  /** Why an old primary that was stopped is not to take writes again; null: it may. */
+  whyNotOpened(move: Move): Promise<string | null>
 }
 
 /** One in whose place another is, or may be: it is left as it is. */
@@ -24,7 +45,7 @@ class Replaced extends Error {}
  * @param undoCommand what only a command can undo; run for each
  */
 export async function undoSides(
-  stage: Stage,
+  stage: Undoable,
   sides: readonly Side[],
   undoCommand: string | null,
 ): Promise<Undone> {
@@ -53,7 +74,11 @@ export async function undoSides(
   return { left: [...left, ...(await undoEach(stage, back, undoCommand))], goesOn: forward.length > 0 }
 }
 
-async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: string | null): Promise<string[]> {
+async function undoEach(
+  stage: Undoable,
+  sides: readonly Side[],
+  undoCommand: string | null,
+): Promise<string[]> {
   const undone = await Promise.allSettled(sides.map((side) => undo(stage, side, undoCommand)))
   const left = undone.flatMap((result, n) => {
     const node = sides[n]?.move.from.address ?? { host: '?', port: 0 }
@@ -69,7 +94,7 @@ async function undoEach(stage: Stage, sides: readonly Side[], undoCommand: strin
   return left
 }
 
-async function undo(stage: Stage, side: Side, undoCommand: string | null): Promise<void> {
+async function undo(stage: Undoable, side: Side, undoCommand: string | null): Promise<void> {
   const { stopped, commanded } = stage
   // Before any command of his has run there is nothing for it to undo: it may start what others have replaced meanwhile.
   if (commanded) {
@@ -88,7 +113,7 @@ async function undo(stage: Stage, side: Side, undoCommand: string | null): Promi
 }
 
 /** @throws Replaced */
-async function requireNobodyBeside(stage: Stage, { move }: Side): Promise<void> {
+async function requireNobodyBeside(stage: Undoable, { move }: Side): Promise<void> {
   const promoted = await stage.promotedBeside(move)
   if (promoted === null) return
   const [at, other] = [move.from.address, promoted].map(formatAddress)
@@ -98,7 +123,7 @@ async function requireNobodyBeside(stage: Stage, { move }: Side): Promise<void> 
 }
 
 /** @throws Replaced */
-async function requireUnreplaced(stage: Stage, { move }: Side): Promise<void> {
+async function requireUnreplaced(stage: Undoable, { move }: Side): Promise<void> {
   const why = await stage.whyNotOpened(move)
   if (why === null) return
   const at = formatAddress(move.from.address)

@@ -1,7 +1,7 @@
 import type { SessionLike } from '../db/pg.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import type { HostPort } from '../model/node.ts'
-import type { Prober } from '../observe/survey.ts'
+import type { Prober } from '../observe/prober.ts'
 
 /** How a walk reaches the cluster. */
 export interface Access {

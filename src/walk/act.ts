@@ -2,13 +2,13 @@ import type { Watch } from '../apply/blockers.ts'
 import { type ChangeOrder, type ChangeOutcome, change, type Failed, recoverCitus } from '../apply/change.ts'
 import type { Fence } from '../apply/fence.ts'
 import { ailingIn } from '../apply/participant-error.ts'
-import { type ChangeLimits, closeSessions, openSessions } from '../apply/participants.ts'
+import { closeSessions, openSessions } from '../apply/participants.ts'
 import { codeOf, messageOf, SqlState } from '../db/sqlstate.ts'
 import { type Ailing, describeEssential, whyAiling } from '../model/ailing.ts'
 import type { Blocker } from '../model/blocker.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { parseGid } from '../model/gid.ts'
-import { isHeld } from '../model/intent.ts'
+import { isHeld } from '../model/intents.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { changesNothing, type Plan } from '../model/plan.ts'
@@ -20,13 +20,14 @@ import { dryRun } from './dry-run.ts'
 import { guardTransactions } from './guard.ts'
 import { recordProofs } from './install.ts'
 import { type LeftBehind, type Settled, settleLeftBehind } from './intents.ts'
+import { limitsOf, watchOf } from './limits.ts'
 import { clusterName, type View } from './look.ts'
 import { recordPositions } from './positions.ts'
 import { recoverNow } from './recovery.ts'
 import { type Registered, registerAll } from './register.ts'
 import { forgetStaleRemedies } from './remedies.ts'
 import { retireLeft } from './retire.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What became of a plan. */
 export type Acted = Done & {
@@ -234,31 +235,6 @@ async function changeInside(
   } catch (error) {
     await closeSessions(opened)
     throw error
-  }
-}
-
-export function limitsOf({ lockTimeoutMs, statementMs, decisionWaitMs }: WalkRequest): ChangeLimits {
-  return { lockTimeoutMs, lockAnswerMs: 300, statementMs, decisionWaitMs }
-}
-
-/**
- * Blockers are named always, and ended once the time for patience that `force` gives is over.
- * @param held where they are ended at once
- */
-export function watchOf(access: Access, request: WalkRequest, held: readonly HostPort[] = []): Watch {
-  const { database, forceAfterMs, began } = request
-  const forced = forceAfterMs !== null && performance.now() - began >= forceAfterMs
-  const mayEnd = (node: HostPort) => forced || held.some((each) => sameAddress(each, node))
-  return {
-    ask: (node, pid) => access.blockers(node, database, pid, 'ask'),
-    end:
-      forced || held.length > 0
-        ? async (node, pid) => (mayEnd(node) ? await access.blockers(node, database, pid, 'end') : [])
-        : null,
-    seen: [],
-    ended: [],
-    unasked: [],
-    asked: [],
   }
 }
 

@@ -3,7 +3,7 @@ import { BEGIN, TAKE_CHANGE_LOCK } from '../apply/statements.ts'
 import type { SessionLike } from '../db/pg.ts'
 import type { Answered } from '../model/observation.ts'
 import type { Access } from './access.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const STATEMENT_MS = 2000
 

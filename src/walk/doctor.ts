@@ -18,7 +18,7 @@ import { Clock } from './clock.ts'
 import { copiesOf } from './copies.ts'
 import { factsOf } from './facts.ts'
 import { givenOf, observe, type View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What `citus-ha doctor` found in one database. */
 export interface Examination {

@@ -14,7 +14,7 @@ import type { Report } from '../model/outcome.ts'
 import { changesNothing } from '../model/plan.ts'
 import type { View } from './look.ts'
 import { orderOf } from './register.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** The exact statements, but for the epoch and the random part of gids, which are known under the lock only. */
 export function dryRun(

@@ -10,13 +10,15 @@ import { parseGid } from '../model/gid.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import { copyNodes } from '../plan/copies.ts'
 import type { Access } from './access.ts'
-import { type Again, again, limitsOf, watchOf } from './act.ts'
+import { type Again, again } from './act.ts'
 import { Clock } from './clock.ts'
 import { requireUsable } from './install.ts'
+import { limitsOf, watchOf } from './limits.ts'
 import { clusterName, observe, type View, view } from './look.ts'
 import { recoverNow } from './recovery.ts'
 import { LONGEST_FENCE_ROUND_MS, roundLimit } from './round-limit.ts'
-import { namesOf, pauseOf, type WalkRequest } from './walk.ts'
+import { namesOf, pauseOf } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 export interface FenceWanted {
   readonly groups: readonly number[]

@@ -16,7 +16,7 @@ import { changeRows, openForRows } from './coordinator-session.ts'
 import { requireInstalled } from './install.ts'
 import { observe, type View, view } from './look.ts'
 import { prove } from './prove.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 export interface ForgetOrder {
   readonly address: HostPort

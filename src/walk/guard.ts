@@ -3,7 +3,7 @@ import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Access } from './access.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 2000
 

@@ -7,7 +7,7 @@ import { requireCoordinator } from './checks.ts'
 import { Clock } from './clock.ts'
 import { requireInstalled } from './install.ts'
 import { observe } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const decision = z
   .object({

@@ -7,7 +7,7 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import { allowedOf, installOne } from './install.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** One server, by itself, and one of its databases that Citus is in. */
 export interface Here {

@@ -11,7 +11,7 @@ import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 10_000
 

@@ -9,7 +9,8 @@ import { type Claims, factsOf } from '../diagnose/facts.ts'
 import { witnesses } from '../diagnose/witnesses.ts'
 import { isNotInstalled } from '../model/ailing.ts'
 import { type Catalog, COORDINATOR_GROUP, primaryOf } from '../model/catalog.ts'
-import { type Intent, intentsIn } from '../model/intent.ts'
+import type { Intent } from '../model/intent.ts'
+import { intentsIn } from '../model/intents.ts'
 import { coordinatorOf, takesWritesOf } from '../model/kinds.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey } from '../model/observation.ts'
@@ -17,7 +18,7 @@ import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import { releaseServer } from './hold-server.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What became of something that a switchover left behind. */
 export interface Settled {

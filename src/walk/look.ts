@@ -11,7 +11,7 @@ import { plan } from '../plan/plan.ts'
 import type { Access } from './access.ts'
 import { requireCoordinator, requireGroups, requireKnown, requireLeading } from './checks.ts'
 import type { Clock } from './clock.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What a walk knows before it acts: the survey of one moment, what it means, and what should be done. */
 export interface View {
@@ -82,12 +82,6 @@ export async function askedAnew(access: Access, seen: Survey, instances: readonl
     node.kind === 'answered' && instances.includes(node.instance) ? prober.probe(node.address) : node,
   )
   return { ...seen, at: new Date().toISOString(), nodes: await askedLast(prober, await Promise.all(nodes)) }
-}
-
-/** A survey, and what it means by the claims of whoever is given it; null: that was not looked at. */
-export interface Seen {
-  readonly survey: Survey
-  readonly diagnoses: readonly Diagnosis[] | null
 }
 
 /**

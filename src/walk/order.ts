@@ -2,7 +2,7 @@ import type { Claims } from '../diagnose/facts.ts'
 import type { HostPort } from '../model/node.ts'
 import { exitCodeOf, type Report } from '../model/outcome.ts'
 import type { EachDatabase } from './each-database.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What somebody who asks for a walk may say, on the command line or over HTTP. Times in milliseconds. */
 export interface Order {

@@ -4,7 +4,7 @@ import { silentAt } from '../observe/silence.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import { observe } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** How often a server is asked. */
 const SURVEYS = 3

@@ -10,7 +10,7 @@ import { requireCoordinator, requireGroups } from './checks.ts'
 import { Clock } from './clock.ts'
 import { requireInstalled } from './install.ts'
 import { observe } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What became of a call to pause or to resume. */
 export interface PauseResult {

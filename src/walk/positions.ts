@@ -10,7 +10,7 @@ import { distinctServers } from '../model/servers.ts'
 import type { Access } from './access.ts'
 import { ownNodes } from './install.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 2000
 /** Whoever holds the row is a change, or writes the same: not waited for. */

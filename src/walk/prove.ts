@@ -6,7 +6,7 @@ import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
 import { recoverNow } from './recovery.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /**
  * Reads every copy until it is what the plan of this view makes of it, or the walk's time is over.

@@ -7,7 +7,7 @@ import { findInDoubt, type Reached, type Resolved, resolveInDoubt } from '../rec
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import { clusterName, type View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 5_000
 const ENDING_MS = 2_000

@@ -9,7 +9,7 @@ import type { Registration, RowChange } from '../model/plan.ts'
 import type { Access } from './access.ts'
 import { changeRows, openForRows } from './coordinator-session.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** What became of the registrations of a plan. */
 export interface Registered {

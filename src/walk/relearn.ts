@@ -14,7 +14,7 @@ import type { Clock } from './clock.ts'
 import { openForRows } from './coordinator-session.ts'
 import { installOne } from './install.ts'
 import { observe } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 10_000
 /** A program that stands still lets others in after that. */

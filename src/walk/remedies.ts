@@ -3,7 +3,7 @@ import { BEGIN } from '../apply/statements.ts'
 import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 2000
 

@@ -1,10 +1,10 @@
 import { userInfo } from 'node:os'
-import { type ChangeHooks, NO_HOOKS } from '../apply/context.ts'
+import { type ChangeHooks, NO_HOOKS } from '../apply/hooks.ts'
 import type { Config } from '../config/schema.ts'
 import { NO_CLAIMS } from '../diagnose/facts.ts'
 import { parseAddress } from '../model/node.ts'
 import { LONGEST_ROUND_MS } from './round-limit.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 export interface Caller {
   readonly signal: AbortSignal

@@ -5,9 +5,9 @@ import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import { leftRunning, type Retired } from '../model/retired.ts'
 import type { Access } from './access.ts'
-import { limitsOf, watchOf } from './act.ts'
+import { limitsOf, watchOf } from './limits.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** How long one that is stopping may take to be stopped. Milliseconds. */
 const STOPPING_MS = 2000

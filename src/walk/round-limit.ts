@@ -1,4 +1,4 @@
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 /** The longest round of a change, in milliseconds. Writes to a group whose primary was promoted elsewhere fail or wait anyway. */
 export const LONGEST_ROUND_MS = 2000

@@ -24,7 +24,7 @@ import type { Access } from './access.ts'
 import type { Clock } from './clock.ts'
 import { ownNodes } from './install.ts'
 import { observe, type View, view } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const LIMIT_MS = 30_000
 /** A program that stands still lets others in after that. */

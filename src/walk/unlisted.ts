@@ -4,7 +4,7 @@ import type { Answered } from '../model/observation.ts'
 import type { Access } from './access.ts'
 import { factsAbout } from './doctor.ts'
 import type { View } from './look.ts'
-import type { WalkRequest } from './walk.ts'
+import type { WalkRequest } from './walk-request.ts'
 
 const CHECK = 'standby-unregistered'
 

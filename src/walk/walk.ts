@@ -1,89 +1,26 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker } from '../apply/blockers.ts'
-import type { ChangeHooks } from '../apply/context.ts'
-import type { Fence } from '../apply/fence.ts'
 import { type Claims, groupOfVouched } from '../diagnose/facts.ts'
-import type { Ailing } from '../model/ailing.ts'
 import type { Blocker } from '../model/blocker.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import { type Observation, type Survey, willPass } from '../model/observation.ts'
 import type { Report } from '../model/outcome.ts'
-import type { ListedStandby } from '../model/plan.ts'
 import { remark } from '../model/remark.ts'
-import type { Silence } from '../observe/silence.ts'
-import type { AliasOf } from '../plan/alias.ts'
-import type { Routing } from '../plan/target.ts'
 import type { Access } from './access.ts'
 import { type Acted, type Again, act } from './act.ts'
 import { Ailments } from './ailments.ts'
-import { type KnownCoordinator, noCoordinator, requirePlaced } from './checks.ts'
+import { noCoordinator, requirePlaced } from './checks.ts'
 import { Clock } from './clock.ts'
 import { untilFree } from './in-the-way.ts'
 import { installWhereMissing, requireUsable } from './install.ts'
-import { observe, type Seen, type View, view } from './look.ts'
+import { observe, type View, view } from './look.ts'
 import { observePatiently } from './patience.ts'
 import { prove } from './prove.ts'
 import { reportOf } from './report.ts'
 import { roundLimit } from './round-limit.ts'
-
-/** What one walk is asked to do. Times in milliseconds. */
-export interface WalkRequest {
-  readonly database: string
-  /** Coordinator candidates. */
-  readonly seeds: readonly HostPort[]
-  /** Nodes that are known already, to be asked without first hearing of them; for speed alone. */
-  readonly acquainted: readonly HostPort[]
-  /** The coordinator as it was followed before; null where this is the first look. */
-  readonly known: KnownCoordinator | null
-  readonly claims: Claims
-  /** Groups to change; null for all. */
-  readonly groups: readonly number[] | null
-  readonly aliases: readonly AliasOf[]
-  readonly routing: Routing
-  /** Standbys that are to have a row of their own; empty where nobody asked for that. */
-  readonly register: readonly ListedStandby[]
-  /** As in gids; null: derived from the coordinator's system identifier. */
-  readonly cluster: string | null
-  /** How long a promotion that is vouched for may still be running. */
-  readonly waitMs: number
-  /** How long to go on trying while locks or nodes are in the way, and then to wait for copies to follow. */
-  readonly deadlineMs: number
-  /** Of the first round of locks: see `roundLimit`. */
-  readonly lockTimeoutMs: number
-  /** Of a later one. */
-  readonly longestRoundMs: number
-  /** As in `ChangeLimits`. */
-  readonly statementMs: number
-  /** After how long sessions that are in the way are ended; null: never. */
-  readonly forceAfterMs: number | null
-  /** `performance.now()` when the call was made. */
-  readonly began: number
-  readonly decisionWaitMs: number
-  readonly witnessFreshnessMs: number
-  readonly mode: 'apply' | 'dry-run'
-  /** Who asks, for the record. */
-  readonly madeBy: string
-  readonly signal: AbortSignal
-  readonly hooks: ChangeHooks
-  /** gids that may be prepared somewhere and are not resolved: kept up to date. */
-  readonly inFlight: Set<string>
-  /** The fence that is held for one of these groups, for their change to happen inside; null: none is. */
-  readonly fenceOf: (groups: readonly number[]) => Fence | null
-  /** Instances of old primaries, with another promoted, that the caller itself keeps from writing, and closes afterwards. */
-  readonly quiesced: readonly string[]
-  /** Copies that are known to fail their part of a change: it is made without them. */
-  readonly ailing: readonly Ailing[]
-  /** The nodeids of the secondaries that the caller believes to be down, when surveys show that they are; null: any. */
-  readonly believedDown: readonly number[] | null
-  /** What was seen just now, with the same claims, with which to begin; null: the walk makes its own survey. */
-  readonly seen: Seen | null
-  /** Nodes that were silent a moment ago, and need not be waited for as long again; null: none is known. */
-  readonly silence: Silence | null
-  /** Told what is going on, a line each. */
-  readonly progress: (line: string) => void
-}
+import type { Seen, WalkRequest } from './walk-request.ts'
 
 const POLL_PROMOTION_MS = 100
 const LONGEST_PAUSE_MS = 2000

@@ -1,5 +1,5 @@
 import { parseGid } from '../model/gid.ts'
-import { intentsIn } from '../model/intent.ts'
+import { intentsIn } from '../model/intents.ts'
 import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import { leftRunning } from '../model/retired.ts'
@@ -9,7 +9,8 @@ import { settleIntents } from '../walk/intents.ts'
 import { clusterName, type View } from '../walk/look.ts'
 import { recoverNow } from '../walk/recovery.ts'
 import { retireLeft } from '../walk/retire.ts'
-import { type WalkRequest, walk } from '../walk/walk.ts'
+import { walk } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 import type { Acted } from './event.ts'
 
 /** One walk of a watcher, and what came of it. */

@@ -4,10 +4,10 @@ import type { Blocker } from '../model/blocker.ts'
 import type { FenceReport, ReleaseReport } from '../model/fence.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Access } from '../walk/access.ts'
-import { limitsOf, watchOf } from '../walk/act.ts'
 import { entriesOf, holdFence, untilOf } from '../walk/fence.ts'
+import { limitsOf, watchOf } from '../walk/limits.ts'
 import type { View } from '../walk/look.ts'
-import type { WalkRequest } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 import type { WatchEvent } from './event.ts'
 
 interface Held {

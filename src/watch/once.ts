@@ -3,7 +3,8 @@ import { pausedBy } from '../model/pause.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
 import { observe, view } from '../walk/look.ts'
-import { type WalkRequest, walk } from '../walk/walk.ts'
+import { walk } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 
 /**
  * One turn of a watcher and no more, for cron: what is paused is left alone. No lead is taken, since a change

@@ -5,7 +5,8 @@ import { type EachDatabase, eachDatabase } from '../walk/each-database.ts'
 import { type ChangeIn, historyEverywhere } from '../walk/history.ts'
 import { type Order, orderedWalk } from '../walk/order.ts'
 import { type PausedIn, type PauseOrder, pauseEverywhere } from '../walk/pause.ts'
-import { type WalkRequest, walk } from '../walk/walk.ts'
+import { walk } from '../walk/walk.ts'
+import type { WalkRequest } from '../walk/walk-request.ts'
 import type { WatchEvent } from './event.ts'
 
 export interface OrdersOptions {

@@ -5,7 +5,7 @@ import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import type { Plan } from '../model/plan.ts'
 import { distinctServers } from '../model/servers.ts'
-import type { Prober } from '../observe/survey.ts'
+import type { Prober } from '../observe/prober.ts'
 import type { Access } from '../walk/access.ts'
 import type { View } from '../walk/look.ts'
 

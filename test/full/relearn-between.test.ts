@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { NO_HOOKS } from '../../src/apply/context.ts'
+import { NO_HOOKS } from '../../src/apply/hooks.ts'
 import { run } from '../../src/cli/program.ts'
 import { standin } from '../support/clients.ts'
 import type { Ran } from '../support/scenario.ts'

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { ChangeHooks } from '../../src/apply/context.ts'
+import type { ChangeHooks } from '../../src/apply/hooks.ts'
 import { run } from '../../src/cli/program.ts'
 import { statement } from '../../src/db/sql.ts'
 import { codeOf } from '../../src/db/sqlstate.ts'

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { ChangeHooks } from '../../src/apply/context.ts'
+import type { ChangeHooks } from '../../src/apply/hooks.ts'
 import { run } from '../../src/cli/program.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { openTransaction, standin } from '../support/clients.ts'

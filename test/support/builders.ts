@@ -15,8 +15,9 @@ import type {
   UnreadableCause,
   WalReceiver,
 } from '../../src/model/observation.ts'
-import { type Sight, testify } from '../../src/model/sight.ts'
-import type { PlanOptions } from '../../src/plan/plan.ts'
+import type { Sight } from '../../src/model/sight.ts'
+import { testify } from '../../src/model/testify.ts'
+import type { PlanOptions } from '../../src/plan/options.ts'
 import type { SwitchoverOrder } from '../../src/switchover/order.ts'
 import type { Given } from '../../src/walk/look.ts'
 

@@ -12,12 +12,13 @@ import type {
   TimelineSwitch,
 } from '../../src/model/observation.ts'
 import type { CopyPlan, Plan, Step } from '../../src/model/plan.ts'
-import { testify } from '../../src/model/sight.ts'
-import { type Prober, survey } from '../../src/observe/survey.ts'
+import { testify } from '../../src/model/testify.ts'
+import type { Prober } from '../../src/observe/prober.ts'
+import { survey } from '../../src/observe/survey.ts'
 import { aliasOf } from '../../src/plan/alias.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { take } from '../../src/plan/simulate.ts'
-import type { Routing } from '../../src/plan/target.ts'
+import type { Routing } from '../../src/plan/target-input.ts'
 import { address, installed, OPTIONS, receiver, writable } from './builders.ts'
 
 /** A simulated PostgreSQL server. Names are hosts; every one listens on 5432. */

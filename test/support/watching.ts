@@ -1,4 +1,4 @@
-import { type ChangeHooks, NO_HOOKS } from '../../src/apply/context.ts'
+import { type ChangeHooks, NO_HOOKS } from '../../src/apply/hooks.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import type { WatchEvent } from '../../src/watch/event.ts'

@@ -4,7 +4,7 @@ import type { Access } from '../../src/walk/access.ts'
 import { Clock } from '../../src/walk/clock.ts'
 import { observePatiently } from '../../src/walk/patience.ts'
 import { roundLimit } from '../../src/walk/round-limit.ts'
-import type { WalkRequest } from '../../src/walk/walk.ts'
+import type { WalkRequest } from '../../src/walk/walk-request.ts'
 import { address, primaryRow, silent, testimony, writable } from '../support/builders.ts'
 
 const ROWS = [

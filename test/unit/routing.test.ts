@@ -3,8 +3,9 @@ import { type Catalog, secondariesOf } from '../../src/model/catalog.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import type { Observation, Remedy, Testimony } from '../../src/model/observation.ts'
 import { changesNothing, type Plan } from '../../src/model/plan.ts'
-import { type Sight, testify } from '../../src/model/sight.ts'
-import type { Routing } from '../../src/plan/target.ts'
+import type { Sight } from '../../src/model/sight.ts'
+import { testify } from '../../src/model/testify.ts'
+import type { Routing } from '../../src/plan/target-input.ts'
 import {
   installed,
   left,

@@ -4,7 +4,8 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress, type HostPort } from '../../src/model/node.ts'
 import type { Observation } from '../../src/model/observation.ts'
 import { tryNames } from '../../src/observe/names.ts'
-import { askedLast, type Prober, survey } from '../../src/observe/survey.ts'
+import type { Prober } from '../../src/observe/prober.ts'
+import { askedLast, survey } from '../../src/observe/survey.ts'
 import { aliasOf } from '../../src/plan/alias.ts'
 import {
   address,

@@ -16,6 +16,7 @@ export function completionCommand(command: Command, io: Io): void {
     .addHelpText('after', HELP)
     .action(async (shell: Shell) => {
       // Loaded here, since it loads every command.
+      // biome-ignore lint/suspicious/noImportCycles: `completion` is one of the commands, and describes them all
       const { buildProgram } = await import('../program.ts')
       const program = addOptionsBefore(await buildProgram(io, () => undefined), io)
       writeData(io.stdout, completionScript(program, shell))

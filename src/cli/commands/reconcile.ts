@@ -4,7 +4,8 @@ import type { HostPort } from '../../model/node.ts'
 import type { Report } from '../../model/outcome.ts'
 import type { EachDatabase } from '../../walk/each-database.ts'
 import { DEFAULT_WAIT_MS, documentOf, exitCodeOfAll, type Order, orderedWalk } from '../../walk/order.ts'
-import { type WalkRequest, walk } from '../../walk/walk.ts'
+import { walk } from '../../walk/walk.ts'
+import type { WalkRequest } from '../../walk/walk-request.ts'
 import {
   addClusterOptions,
   asTyped,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { describeIntent, intentsIn } from '../../model/intent.ts'
+import { describeIntent } from '../../model/intent.ts'
+import { intentsIn } from '../../model/intents.ts'
 import { formatAddress } from '../../model/node.ts'
 import type { Resolved } from '../../recover/recover.ts'
 import { requireCoordinator } from '../../walk/checks.ts'

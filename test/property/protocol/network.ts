@@ -8,8 +8,8 @@ import type {
   WalReceiver,
   WalSender,
 } from '../../../src/model/observation.ts'
-import { testify } from '../../../src/model/sight.ts'
-import type { Prober } from '../../../src/observe/survey.ts'
+import { testify } from '../../../src/model/testify.ts'
+import type { Prober } from '../../../src/observe/prober.ts'
 import type { Access } from '../../../src/walk/access.ts'
 import type { Owner } from './clock.ts'
 import type { Seen } from './evidence.ts'

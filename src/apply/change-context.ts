@@ -1,21 +1,11 @@
 import type { SessionLike } from '../db/pg.ts'
-import type { Watch } from './blockers.ts'
 import type { Fence } from './fence.ts'
-import type { ChangeLimits } from './participants.ts'
-
-/** Told while a change runs. The tests end the process, or a server, at these points. */
-export interface ChangeHooks {
-  /** Points in order: `opened`, `locked`, `prepared:<n>`, `all-prepared`, `decided`, `committed:<n>`. */
-  reached(point: string): Promise<void>
-}
-
-export const NO_HOOKS: ChangeHooks = { reached: async () => undefined }
+import type { ChangeHooks } from './hooks.ts'
+import type { LockWaits } from './within-round.ts'
 
 /** What the steps of one change share. */
-export interface ChangeContext {
-  readonly limits: ChangeLimits
+export interface ChangeContext extends LockWaits {
   readonly hooks: ChangeHooks
-  readonly watch: Watch
   /** gids that may be prepared somewhere by now and are not resolved, for whoever ends the process in the middle. */
   readonly inFlight: Set<string>
   /** The fence inside which the change happens; null: it takes its locks itself. */
