@@ -79,17 +79,20 @@ CREATE OR REPLACE FUNCTION citus_ha.hold_catalogs() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET lock_timeout = '40ms' SET deadlock_timeout = '20ms' AS $$
 DECLARE
+  began CONSTANT timestamptz := clock_timestamp();
   catalog regclass;
-  wait text;
+  is_shared boolean;
 BEGIN
-  FOR catalog, wait IN
-    SELECT c.oid, CASE WHEN c.relisshared THEN 'NOWAIT' ELSE '' END
+  FOR catalog, is_shared IN
+    SELECT c.oid, c.relisshared
       FROM pg_class c
      WHERE c.oid < 16384 AND c.relkind = 'r' AND has_table_privilege(c.oid, 'UPDATE')  -- 16384: the first that initdb has not made
      ORDER BY c.oid
   LOOP
     BEGIN
-      EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE %s', catalog, wait);
+      -- All of them together are not waited for longer than one.
+      EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE%s', catalog,
+        CASE WHEN is_shared OR clock_timestamp() - began > interval '40 ms' THEN ' NOWAIT' ELSE '' END);
     EXCEPTION WHEN lock_not_available THEN
       CONTINUE;
     END;

@@ -109,6 +109,7 @@ async function recoveryEnds({ session }: OldPrimary, limitMs: number): Promise<b
   return told.some(([row]) => row?.held === true)
 }
 
-function dataLossAt(at: string, why: string): string {
+/** What is said of an old primary that is not known to be retired. */
+export function dataLossAt(at: string, why: string): string {
   return `${at}, the old primary, is still running and could not be retired: ${why}. Data loss is possible until it is stopped (there: ${STOP_SERVER}): its Citus may roll back what the new primary prepares on other nodes`
 }

@@ -30,6 +30,8 @@ export interface Changed {
   readonly reports: readonly Report[]
   /** What is not proved; null: everything is. */
   readonly why: string | null
+  /** Whether the rows were changed in every database, by whomever. */
+  readonly isDecided: boolean
 }
 
 /**
@@ -63,9 +65,11 @@ export async function changeRows(
   for (const { timings } of reports)
     for (const [step, ms] of Object.entries(timings)) during.clock.add(`change: ${step}`, ms)
   const failed = results.find((result) => result.status === 'rejected')
-  if (failed?.status === 'rejected') return { reports, why: messageOf(failed.reason) }
-  const bad = reports.find(({ outcome }) => outcome !== 'changed' && outcome !== 'converged')
-  return { reports, why: bad?.reason.text ?? null }
+  if (failed?.status === 'rejected') return { reports, why: messageOf(failed.reason), isDecided: false }
+  const isDone = ({ outcome }: Report) => outcome === 'changed' || outcome === 'converged'
+  const bad = reports.find((report) => !isDone(report))
+  const isDecided = reports.every((report) => isDone(report) || report.epoch !== null)
+  return { reports, why: bad?.reason.text ?? null, isDecided }
 }
 
 /**

@@ -8,7 +8,8 @@ import type { Scope } from './scope.ts'
 const LIMIT_MS = 5000
 
 interface Notebook {
-  readonly session: SessionLike
+  session: SessionLike
+  readonly open: () => Promise<SessionLike>
   /** A group each. */
   readonly written: Map<number, Intent>
 }
@@ -35,9 +36,10 @@ export class Intents {
       for (const { access, request, checked } of scopes) {
         const [coordinator] = checked.entries.entries
         if (!coordinator) throw new Error('a switchover needs the coordinator')
-        const session = await openNamed(access, at ?? coordinator.node, request.database)
-        notebooks.push({ session, written: new Map() })
-        await runWhole(session, `SET synchronous_commit = local; ${WARM_UP}`, LIMIT_MS)
+        const open = () => openNamed(access, at ?? coordinator.node, request.database)
+        const session = await open()
+        notebooks.push({ session, open, written: new Map() })
+        await runWhole(session, `${LOCALLY}; ${WARM_UP}`, LIMIT_MS)
       }
       return intents
     } catch (error) {
@@ -50,9 +52,9 @@ export class Intents {
   async write(intents: readonly Intent[], n?: number): Promise<void> {
     const notebooks = this.#notebooks.filter((_, of) => n === undefined || of === n)
     await Promise.all(
-      notebooks.map(async ({ session, written }) => {
-        await inTransaction(session, intendSql(intents))
-        for (const intent of intents) written.set(intent.group, intent)
+      notebooks.map(async (notebook) => {
+        await inTransaction(notebook, intendSql(intents))
+        for (const intent of intents) notebook.written.set(intent.group, intent)
       }),
     )
   }
@@ -70,9 +72,9 @@ export class Intents {
   async forget(groups: readonly number[]): Promise<void> {
     const sql = `SELECT citus_ha.forget_intents(${intArrayLiteral(groups)}, ${literal(this.#run)})`
     await Promise.all(
-      this.#notebooks.map(async ({ session, written }) => {
-        await inTransaction(session, sql)
-        for (const group of groups) written.delete(group)
+      this.#notebooks.map(async (notebook) => {
+        await inTransaction(notebook, sql)
+        for (const group of groups) notebook.written.delete(group)
       }),
     )
   }
@@ -89,9 +91,21 @@ export function intendSql(intents: readonly Intent[]): string {
 /** Once before it counts: the first time in a session takes longer. Nothing is written with it. */
 export const WARM_UP = inOne(`\n${statement('switchover/unchanged')}; ${intendSql([])}`)
 
-/** The coordinator itself may be the old primary, read-only by default by now. @throws the server's error */
-async function inTransaction(session: SessionLike, sql: string): Promise<void> {
-  await runWhole(session, inOne(sql), LIMIT_MS)
+const LOCALLY = 'SET synchronous_commit = local'
+
+/**
+ * The coordinator itself may be the old primary, read-only by default by now. What is written may be written twice: where the session
+ * is lost it is done on a new one.
+ * @throws the server's error
+ */
+async function inTransaction(notebook: Notebook, sql: string): Promise<void> {
+  try {
+    await runWhole(notebook.session, inOne(sql), LIMIT_MS)
+  } catch (error) {
+    if (notebook.session.alive) throw error
+    notebook.session = await notebook.open()
+    await runWhole(notebook.session, `${LOCALLY}; ${inOne(sql)}`, LIMIT_MS)
+  }
 }
 
 function inOne(sql: string): string {

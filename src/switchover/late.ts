@@ -24,8 +24,14 @@ export async function writtenSince(old: SessionLike, { snapshot, own }: Mark): P
   return Number(rows?.[0]?.late)
 }
 
+/** Where that could not be counted. */
+export function describeUncounted({ group, from, to }: Move): string {
+  const [was, is] = [formatAddress(from.address), formatAddress(to.address)]
+  return `group ${group}: it could not be checked whether transactions were committed on ${was} after ${is} had taken over, and ${is} would not have them: data loss is possible; look for them on ${was} before you run pg_rewind there`
+}
+
 export function describeLate({ group, from, to }: Move, late: number): string {
   const [was, is] = [formatAddress(from.address), formatAddress(to.address)]
   const many = late === 1 ? 'a transaction was' : `${late} transactions were`
-  return `group ${group}: ${many} committed on ${was} after ${is} had taken over, by sessions that set READ WRITE or by autovacuum, and ${is} does not have them: data loss is possible; look for them on ${was} before you run pg_rewind there`
+  return `group ${group}: ${many} committed on ${was} after ${is} had taken over, by sessions that set READ WRITE, or by VACUUM, ANALYZE or autovacuum, and ${is} does not have them: data loss is possible; look for them on ${was} before you run pg_rewind there`
 }

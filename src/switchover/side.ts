@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { naming } from '../db/named.ts'
 import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
+import { messageOf } from '../db/sqlstate.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Intent } from '../model/intent.ts'
@@ -35,7 +36,19 @@ export interface SideOptions {
   readonly idleMs: number
 }
 
+/** What became of an old primary that was closed. */
+export interface Closed {
+  /** Who was ended. */
+  readonly cutOff: readonly Blocker[]
+  /** What kept a session from ending; null: none is left. */
+  readonly unended: string | null
+  /** In which of the databases it was not retired, by their place. */
+  readonly unretired: readonly number[]
+}
+
 const ANSWER_MS = 5000
+/** Between two tries to count what was committed. */
+const COUNT_MS = 100
 const SHORTEST_MS = 1
 const POLL_MS = 10
 /** A transaction ends sooner than that, or may be worth a question. */
@@ -68,8 +81,8 @@ export class Side {
   #noted: string | null = null
   /** What had been committed when it was to be replayed for the last time. */
   #mark: Mark | null = null
-  /** Transactions that were committed there after that. */
-  late = 0
+  /** Transactions that were committed there after that; null: that could not be counted. */
+  late: number | null = 0
 
   private constructor(
     options: SideOptions,
@@ -189,6 +202,7 @@ export class Side {
 
   /** In each database. */
   async #write(sql: string | null): Promise<void> {
+    if (sql !== null) await this.#revive()
     if (sql !== null) await Promise.all(this.#watches.map((watch) => runWhole(watch, sql, ANSWER_MS)))
   }
 
@@ -351,23 +365,54 @@ export class Side {
     return rows?.[0]?.standby === false
   }
 
+  /** Whether all sessions are there that keep its clients from writing. */
+  get isHeld(): boolean {
+    return this.#guards.every(({ alive }) => alive)
+  }
+
   /**
    * Lets what still reads from the old primary come to its end, ends the rest and what Citus keeps open there, retires it,
    * and lets its shards go. Its clients lose their connections with that: those that call themselves READ WRITE would write here.
-   * @returns who was ended
-   * @throws what kept a session from ending; it is retired all the same
+   * One that fails keeps none of the others from being done. Never throws.
    */
-  async close(patienceMs: number, madeBy: string): Promise<Blocker[]> {
+  async close(patienceMs: number, madeBy: string): Promise<Closed> {
+    const ended = await this.#endAll(patienceMs).then(
+      (cutOff) => ({ cutOff, unended: null }),
+      (error: unknown) => ({ cutOff: [], unended: messageOf(error) }),
+    )
+    const counted = await this.#written(this.#control).catch(() => null)
     const { group, to } = this.move
     const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: to.address, madeBy })})`
-    try {
-      return await this.#endAll(patienceMs)
-    } finally {
-      await Promise.all(
-        this.#guards.map((guard) =>
-          guard.run(`SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`, ANSWER_MS),
-        ),
-      )
+    const sql = `SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`
+    const retired = await Promise.allSettled(this.#guards.map((guard) => guard.run(sql, ANSWER_MS)))
+    const unretired = retired.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))
+    // What they hold keeps others from doing it.
+    await Promise.all(unretired.map((n) => this.#guards[n]?.close()))
+    // What has retired it was committed there as well.
+    this.late = counted ?? (await this.#countAnew(retired.length - unretired.length))
+    return { ...ended, unretired }
+  }
+
+  async #written(session: SessionLike): Promise<number> {
+    return this.#mark === null ? 0 : await writtenSince(session, this.#mark)
+  }
+
+  /** On a new session: the server may have crashed, and be starting. @returns null: it could not be counted */
+  async #countAnew(own: number): Promise<number | null> {
+    const { databases, open, move } = this.#options
+    const until = performance.now() + ANSWER_MS
+    for (;;) {
+      try {
+        const session = await open(move.from.address, databases[0] ?? '')
+        try {
+          return Math.max(0, (await this.#written(session)) - own)
+        } finally {
+          await session.close()
+        }
+      } catch {
+        if (performance.now() >= until) return null
+      }
+      await pause(COUNT_MS)
     }
   }
 
@@ -383,12 +428,8 @@ export class Side {
       if (open.length === 0 || gone >= patienceMs) {
         await this.sessions.openSince(since, 'end')
         const held = await this.sessions.endHeld()
-        try {
-          const rest = await this.sessions.endClients('all databases', performance.now() + ANSWER_MS)
-          return [...open, ...held, ...rest.filter(isClient)]
-        } finally {
-          if (this.#mark) this.late = await writtenSince(this.#control, this.#mark)
-        }
+        const rest = await this.sessions.endClients('all databases', performance.now() + ANSWER_MS)
+        return [...open, ...held, ...rest.filter(isClient)]
       }
       await pause(POLL_MS)
     }
@@ -409,10 +450,26 @@ export class Side {
   /** The old primary as it was. @throws what the driver or the server says */
   async undo(): Promise<void> {
     await Promise.all(this.#guards.map((guard) => (guard.alive ? guard.run('ROLLBACK', ANSWER_MS) : null)))
+    await this.#revive()
     if (this.#held) await releaseServer(this.#control)
     if (this.#noted === null) return
     const parameters = [intArrayLiteral([this.move.group]), literal(this.#noted)]
     await this.#write(writeSql(`SELECT citus_ha.forget_intents(${parameters.join(', ')})`))
+  }
+
+  /** New sessions in the place of those that were lost. @throws as `open` */
+  async #revive(): Promise<void> {
+    const { move, databases, open } = this.#options
+    const revived = this.#watches.map(async (watch, n) =>
+      watch.alive ? watch : await open(move.from.address, databases[n] ?? ''),
+    )
+    const results = await Promise.allSettled(revived)
+    this.#watches = this.#watches.map((watch, n) => {
+      const result = results[n]
+      return result?.status === 'fulfilled' ? result.value : watch
+    })
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
   }
 
   /** New sessions to an old primary that was stopped, and is started again by now. @throws as `open` */

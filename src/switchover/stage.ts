@@ -403,6 +403,9 @@ export class Stage {
     if (ended) throw new TooLate(`the fence has ended: ${ended}`)
     const open = this.#moves.find(({ from }) => this.#fences.some((fence) => fence.at(from) === null))
     if (open && !this.#stopped) throw new TooLate(`the session on ${formatAddress(open.from.address)} broke`)
+    const free = this.#sides.find((side) => !side.isHeld)
+    if (free && !this.#stopped)
+      throw new TooLate(`the session that holds the shards of ${formatAddress(free.move.from.address)} broke`)
     if (performance.now() >= this.until)
       throw new TooLate(`writes would be held longer than ${this.#order.totalLimitMs} ms (--total-limit)`)
   }

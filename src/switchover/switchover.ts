@@ -20,11 +20,12 @@ import { SpareSessions } from '../watch/spares.ts'
 import { changeRows } from './change.ts'
 import type { Move } from './check.ts'
 import { runCommand } from './command.ts'
-import { describeLate } from './late.ts'
+import { describeLate, describeUncounted } from './late.ts'
 import { type Looked, lookBefore, planLines } from './look.ts'
 import type { SwitchoverOrder } from './order.ts'
 import { Overtaken, TooLate } from './patience.ts'
 import { NotAskedFor } from './promote.ts'
+import { retireAnew } from './retire.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { holdInRounds } from './rounds.ts'
 import type { Scope } from './scope.ts'
@@ -142,7 +143,11 @@ class Run {
   readonly #left: string[] = []
   /** Whose groups were not promoted, while others were. */
   readonly #failed: Side[] = []
+  /** Why old primaries are not known to be retired, a line each. */
+  readonly #unretired: string[] = []
   #reports: readonly Report[] = []
+  /** Whether the change was committed, in every database. */
+  #isDecided = false
   /** `performance.now()` of the last commit. */
   #pauseEnded: number | null = null
   #othersMs = 0
@@ -271,12 +276,18 @@ class Run {
   /** The change and what follows it, of the groups that are promoted. */
   async #finish(stuck: Stuck | null): Promise<BareReport> {
     const changed = await this.#step('change', () => this.#change())
-    if (changed !== null) return this.report('unproved', changed)
+    // Where it is decided who is the primary the old one is done with, whoever else could not be seen to know it.
+    if (!this.#isDecided) return this.report('unproved', changed)
     const promoted = this.#stage.sides.filter((side) => !this.#failed.includes(side))
     await this.#step('drain', () => each(promoted, (side) => this.#drain(side)))
-    const late = promoted.flatMap(({ move, late }) => (late > 0 ? [describeLate(move, late)] : []))
-    if (late.length === 0) return this.report(stuck?.outcome ?? 'switched', stuck?.why ?? null)
-    return this.report(stuck?.outcome ?? 'late-writes', [...late, ...(stuck ? [stuck.why] : [])].join('; '))
+    const late = promoted.flatMap(({ move, late }) => {
+      if (late === null) return [describeUncounted(move)]
+      return late > 0 ? [describeLate(move, late)] : []
+    })
+    const open = [...(changed === null ? [] : [changed]), ...this.#unretired]
+    const why = [...open, ...late, ...(stuck ? [stuck.why] : [])].join('; ')
+    const outcome = open.length > 0 ? 'unproved' : late.length > 0 ? 'late-writes' : 'switched'
+    return this.report(stuck?.outcome ?? outcome, why === '' ? null : why)
   }
 
   /** @returns null, or why it is not proved */
@@ -287,24 +298,34 @@ class Run {
     }
     const moved = this.#moves.filter((move) => !this.#failed.some((side) => side.move === move))
     const during = { stage: this.#stage, clock: this.#clock, hooks: { reached } }
-    const { reports, why } = await changeRows(this.#scopes, this.#moves, moved, during)
+    const { reports, why, isDecided } = await changeRows(this.#scopes, this.#moves, moved, during)
     this.#reports = reports
+    this.#isDecided = isDecided
     return why
   }
 
-  /** What follows does not undo the rest: it is told as a warning. */
+  /** What follows does not undo the rest: it is told, as a warning where nothing can be lost by it. Never throws. */
   async #drain(side: Side): Promise<void> {
     if (this.#stage.stopped) return
     const { demoteCommand } = this.#order
     const at = formatAddress(side.move.from.address)
+    const { cutOff, unended, unretired } = await side.close(DRAIN_MS, this.#first.madeBy)
+    this.#cutOff.push(...cutOff)
+    if (unended !== null) this.#warnings.push(`${at}: not every session could be terminated: ${unended}`)
+    const anew = this.#scopes.filter((_, n) => unretired.includes(n))
+    const retirements = await Promise.all(anew.map((scope) => retireAnew(scope, side.move)))
+    this.#unretired.push(...retirements.flatMap(({ failed }) => failed))
+    if (retirements.some(({ isGone }) => isGone))
+      this.#warnings.push(
+        `${at} stopped before it was retired: when it is started again, run citus-ha reconcile, or keep citus-ha watch running, which retires it`,
+      )
+    if (demoteCommand === null) {
+      this.#warnings.push(
+        `${at} is still running, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,
+      )
+      return
+    }
     try {
-      this.#cutOff.push(...(await side.close(DRAIN_MS, this.#first.madeBy)))
-      if (demoteCommand === null) {
-        this.#warnings.push(
-          `${at} is still running, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,
-        )
-        return
-      }
       await side.demoted(() => runCommand(demoteCommand, side.move, COMMAND_MS))
     } catch (error) {
       // A command that stops it by itself, as that of an HA tool, leaves it with what was set before the promotion.

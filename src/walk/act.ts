@@ -118,7 +118,30 @@ export async function act(
   const done = changesNothing(view.plan)
     ? await keepRecords(access, request, view, clock)
     : await carryOut(access, request, view, cluster, clock)
-  return done.kind === 'again' ? done : { ...done, unfinished: left.unfinished }
+  if (done.kind === 'again') return done
+  return { ...(await retiringOthers(access, request, view, done, clock)), unfinished: left.unfinished }
+}
+
+/** A change retires the old primaries of its own groups: others that were left behind wait for nobody's next run. */
+async function retiringOthers(
+  access: Access,
+  request: WalkRequest,
+  { survey, diagnoses, plan }: View,
+  done: Done,
+  clock: Clock,
+): Promise<Done> {
+  if (done.kind !== 'committed') return done
+  // A switchover that is at it holds its own.
+  const own = plan.oldPrimaries.map(({ node }) => formatAddress(node))
+  const nodes = survey.nodes.filter(
+    (node) =>
+      !own.includes(formatAddress(node.address)) &&
+      !(node.kind === 'answered' && request.quiesced.includes(node.instance)),
+  )
+  const unfenced = await clock.time('retire', () =>
+    retireLeft(access, request, { survey: { ...survey, nodes }, diagnoses }),
+  )
+  return { ...done, unfenced: [...done.unfenced, ...unfenced] }
 }
 
 /** Where no row is wrong: what was proved is recorded, what counts no more forgotten, and standbys get rows of their own. */

@@ -36,44 +36,45 @@ async function retireOne(access: Access, request: WalkRequest, retired: Retired)
   return failed.length > 0 && (await runsOn(access, request.database, retired.node.address)) ? failed : []
 }
 
-async function closeOne(
-  access: Access,
-  request: WalkRequest,
-  { group, node: { address }, primary }: Retired,
-): Promise<string[]> {
-  const [limits, watch] = [limitsOf(request), watchOf(access, request)]
-  const open = () => access.open(address, request.database)
-  const at = formatAddress(address)
+async function closeOne(access: Access, request: WalkRequest, retired: Retired): Promise<string[]> {
+  const at = formatAddress(retired.node.address)
   try {
-    const session = await openSession(address, 'old primary', { open, limits, idleMs: idleLimit(limits) })
-    try {
-      const old = {
-        group,
-        node: address,
-        successor: primary.address,
-        session,
-        fencedSince: null,
-        heldCopy: null,
-      }
-      const kept = await fenceOldPrimary(old, { limits, watch }, performance.now())
-      const failed = [
-        ...(kept.why === null ? [] : [kept.why]),
-        ...(await closeOldPrimary(kept, request.madeBy, { limits })),
-      ]
-      if (failed.length === 0)
-        request.progress(`group ${group}: ${at}, an old primary that is still running, is retired`)
-      return failed
-    } finally {
-      await session.close()
-    }
+    const failed = await retireNow(access, request, retired)
+    if (failed.length === 0)
+      request.progress(`group ${retired.group}: ${at}, an old primary that is still running, is retired`)
+    return failed
   } catch (error) {
     if (mayTryAgain(codeOf(error))) return []
     return [`${at}, an old primary that is still running, could not be retired: ${messageOf(error)}`]
   }
 }
 
+/**
+ * Retires an old primary, in the request's database.
+ * @returns why that is not known to have happened
+ * @throws what another try may mend: a lock that did not come, a connection that broke or was refused
+ */
+export async function retireNow(
+  access: Access,
+  request: WalkRequest,
+  { group, node: { address }, primary }: Retired,
+): Promise<string[]> {
+  const [limits, watch] = [limitsOf(request), watchOf(access, request)]
+  const open = () => access.open(address, request.database)
+  const session = await openSession(address, 'old primary', { open, limits, idleMs: idleLimit(limits) })
+  try {
+    const successor = primary.address
+    const old = { group, node: address, successor, session, fencedSince: null, heldCopy: null }
+    const kept = await fenceOldPrimary(old, { limits, watch }, performance.now())
+    const failed = await closeOldPrimary(kept, request.madeBy, { limits })
+    return [...(kept.why === null ? [] : [kept.why]), ...failed]
+  } finally {
+    await session.close()
+  }
+}
+
 /** Whether that is not known to be over. */
-async function runsOn(access: Access, database: string, address: HostPort): Promise<boolean> {
+export async function runsOn(access: Access, database: string, address: HostPort): Promise<boolean> {
   const until = performance.now() + STOPPING_MS
   for (;;) {
     const now = await access.prober(database).probe(address)

@@ -247,7 +247,7 @@ describe('real switchovers over simulated servers, in virtual time', () => {
       promotes: ['hand over', null],
       faults: [
         { on: 'statement', since: 'replay', at: 2, what: 'cut from peers', whom: 4, ms: 6000 },
-        { on: 'statement', since: 'replay', at: 10, what: 'crash', whom: 0, ms: 700 },
+        { on: 'statement', since: 'replay', at: 10, what: 'crash', whom: 0, ms: 20_000 },
       ],
     })
     expect(tally.get('fault')).toBe(2)
