@@ -38,8 +38,6 @@ interface ShownNode {
   /** '' for a node of which no group is known. */
   readonly group: string
   readonly answered: Answered | null
-  /** The row names the group's primary a second time. */
-  readonly isAlias: boolean
 }
 
 /**
@@ -203,7 +201,7 @@ export class Metrics {
 
   #readNode(
     database: string,
-    { status, group, answered, isAlias }: ShownNode,
+    { status, group, answered }: ShownNode,
     pulse: PulseState | undefined,
     primary: PulseState | undefined,
   ): void {
@@ -215,7 +213,7 @@ export class Metrics {
     const inRecovery = pulse?.inRecovery ?? answered?.inRecovery ?? null
     // A pulse is newer: between two surveys a standby may have been promoted.
     const isSame = inRecovery === answered?.inRecovery
-    const now = isAlias ? 'alias' : isSame ? status.role : inRecovery ? 'standby' : 'primary'
+    const now = status.isAlias ? 'alias' : isSame ? status.role : inRecovery ? 'standby' : 'primary'
     if (isUp && inRecovery !== null && now !== null) role.set({ ...labels, role: now }, 1)
     const streams = isUp && isSame && inRecovery ? STREAMS[status.stateCode] : undefined
     if (streams !== undefined) streaming.set(labels, streams)
@@ -245,11 +243,6 @@ const STREAMS: Partial<Record<StateCode, 0 | 1>> = {
 
 function digestOf(view: View): Digest {
   const { groups, others } = nodesOf(view)
-  const aliases = new Set(
-    view.diagnoses.flatMap(({ secondaries }) =>
-      secondaries.filter(({ state }) => state === 'alias').map(({ address }) => formatAddress(address)),
-    ),
-  )
   const answers = new Map(
     view.survey.nodes.flatMap((node) =>
       node.kind === 'answered' ? [[formatAddress(node.address), node] as const] : [],
@@ -257,8 +250,7 @@ function digestOf(view: View): Digest {
   )
   const shown = (status: NodeStatus, group: number | undefined): ShownNode => {
     const answered = answers.get(status.address) ?? null
-    const isAlias = aliases.has(status.address)
-    return { status, group: group === undefined ? '' : String(group), answered, isAlias }
+    return { status, group: group === undefined ? '' : String(group), answered }
   }
   const primaries = view.diagnoses.flatMap(({ group, primary }) =>
     primary ? [[group, formatAddress(primary.address)] as const] : [],

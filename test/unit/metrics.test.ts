@@ -4,6 +4,7 @@ import { Metrics } from '../../src/http/metrics.ts'
 import type { WatchState } from '../../src/watch/state.ts'
 import {
   address,
+  installed,
   observe,
   primaryRow,
   silent,
@@ -153,6 +154,25 @@ describe('nodes', () => {
       'citus_ha_problems{code="can-not-look",database="app",group=""}': 1,
     })
     expect(now).not.toHaveProperty([`citus_ha_node_streaming${node('w1b', 1)}`])
+  })
+
+  test('the row that a remedy has lent to the new primary is no second primary', async () => {
+    const rows = TWO_WORKERS.map((row) => {
+      if (row.nodeid === 2) return { ...row, address: address('w1b') }
+      return row.nodeid === 3 ? { ...row, address: address('W1B') } : row
+    })
+    const remedies = [
+      { nodeid: 3, group: 1, address: address('w1a'), rack: 'default', isactive: true, given: address('W1B') },
+    ]
+    const coordinator = writable('cn1', 0, { catalog: rows, installed: installed({ remedies }) })
+    const primary = writable('w1b', 1, { catalog: rows })
+    const again = { ...primary, address: address('W1B') }
+    const nodes = [coordinator, primary, again, writable('w2a', 2), standby('w2b', 2, 'w2a'), silent('w1a')]
+    const { read } = await metricsOf(stateOf({ view: viewOf(surveyOf(nodes)) }))
+    const now = await read()
+    const primaries = Object.keys(now).filter((key) => /node_role.*group="1".*role="primary"/.test(key))
+    expect(primaries).toEqual([`citus_ha_node_role${node('w1b', 1, 'role="primary"')}`])
+    expect(now).toMatchObject({ [`citus_ha_node_role${node('W1B', 1, 'role="alias"')}`]: 1 })
   })
 
   test('show what is prepared there, and for how long', async () => {
