@@ -1,10 +1,11 @@
 import { ConfigError } from '../config/config-error.ts'
-import type { Environment } from '../config/url.ts'
+import { type Environment, parseUrl, UrlError } from '../config/url.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { type Loaded, loadCluster } from '../walk/cluster.ts'
 import { Connections } from '../walk/connections.ts'
 import { requestFor } from '../walk/request.ts'
 import type { WalkRequest } from '../walk/walk-request.ts'
+import { type Kinds, LOGGER, OBJECT, SIGNAL, TEXT, URLS } from './options.ts'
 
 /** Told what is going on, a line each. `console` is one, and a pino logger. */
 export interface Logger {
@@ -22,8 +23,11 @@ export interface ClusterOptions {
   readonly settings?: Readonly<Record<string, unknown>>
   /** Where `PG*` variables and `HOME` are looked up; without it none is read. `process.env` is one. */
   readonly env?: Environment
-  /** Ends the call: a change under way is finished or rolled back, and the signal's reason is thrown. */
-  readonly signal: AbortSignal
+  /**
+   * Ends the call: a change under way is finished or rolled back, and the signal's reason is thrown. Without it the call
+   * comes to its own end, and `watch` to none.
+   */
+  readonly signal?: AbortSignal | undefined
   /** Without it nothing is said. */
   readonly log?: Logger
 }
@@ -34,12 +38,27 @@ export interface Opened extends Loaded {
   readonly requestOf: (database: string) => WalkRequest
 }
 
+/** Of every call. */
+export const CLUSTER_OPTIONS: Kinds<ClusterOptions> = {
+  coordinators: URLS,
+  database: TEXT,
+  settings: OBJECT,
+  env: OBJECT,
+  signal: SIGNAL,
+  log: LOGGER,
+}
+
 const SILENT: Logger = { info: () => undefined, warn: () => undefined }
+
+/** One that is never aborted, where none is given. */
+export const signalOf = ({ signal }: Pick<ClusterOptions, 'signal'>): AbortSignal =>
+  signal ?? new AbortController().signal
 
 /** @throws CitusHaError `configuration`; the signal's reason */
 export async function loaded(options: ClusterOptions): Promise<Loaded & { readonly log: Logger }> {
   const { coordinators, database, settings, env = {}, signal, log = SILENT } = options
-  signal.throwIfAborted()
+  signal?.throwIfAborted()
+  requireUrls(coordinators, env)
   const file = { ...settings, ...(database !== undefined && { databases: [database] }) }
   try {
     // JSON is YAML: one schema reads them all.
@@ -53,6 +72,21 @@ export async function loaded(options: ClusterOptions): Promise<Loaded & { readon
   }
 }
 
+/** As `--coordinator` would be refused, but by the name that it has here. @throws CitusHaError `configuration` */
+function requireUrls(urls: readonly string[], env: Environment): void {
+  if (urls.length === 0)
+    throw new CitusHaError('configuration', 'option coordinators: no coordinator: expected one URL at least')
+  for (const [n, url] of urls.entries()) {
+    try {
+      parseUrl(url, env)
+    } catch (error) {
+      if (!(error instanceof UrlError)) throw error
+      const where = error.variable ?? `option coordinators[${n}]`
+      throw new CitusHaError('configuration', `${where}: ${error.message}`, { cause: error })
+    }
+  }
+}
+
 /**
  * Runs work on the cluster, and closes every connection afterwards.
  * @throws CitusHaError `configuration`; the signal's reason; what the work throws
@@ -61,7 +95,8 @@ export async function withCluster<T>(
   options: ClusterOptions,
   work: (opened: Opened) => Promise<T>,
 ): Promise<T> {
-  const { env = {}, signal } = options
+  const { env = {} } = options
+  const signal = signalOf(options)
   const { log, ...found } = await loaded(options)
   const access = new Connections(found.config, env)
   // Whatever the caller's reason is: inside, an abort is an AbortError.

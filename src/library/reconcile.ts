@@ -4,7 +4,8 @@ import type { Report } from '../model/outcome.ts'
 import { databasesIn } from '../walk/databases.ts'
 import { DEFAULT_WAIT_MS, orderedWalk } from '../walk/order.ts'
 import { walk } from '../walk/walk.ts'
-import { type ClusterOptions, withCluster } from './cluster.ts'
+import { CLUSTER_OPTIONS, type ClusterOptions, withCluster } from './cluster.ts'
+import { GROUP, type Kinds, MILLISECONDS, oneOf, requireOptions, TEXT } from './options.ts'
 
 /** What to reconcile. Times in milliseconds. */
 export interface ReconcileOptions extends ClusterOptions {
@@ -22,6 +23,16 @@ export interface ReconcileOptions extends ClusterOptions {
   readonly madeBy?: string
 }
 
+const OPTIONS: Kinds<ReconcileOptions> = {
+  ...CLUSTER_OPTIONS,
+  group: GROUP,
+  promoted: TEXT,
+  waitMs: MILLISECONDS,
+  timeoutMs: MILLISECONDS,
+  mode: oneOf('apply', 'dry-run'),
+  madeBy: TEXT,
+}
+
 /**
  * Proves what was promoted, and makes `pg_dist_node` right on every copy of it: surveys, diagnoses, plans, commits,
  * verifies. Any number of callers may do so at once, since a change is compare-and-set. What the evidence did not allow, or
@@ -31,6 +42,7 @@ export interface ReconcileOptions extends ClusterOptions {
  * signal's reason
  */
 export async function reconcile(options: ReconcileOptions): Promise<Report[]> {
+  requireOptions(options, OPTIONS)
   const { group, waitMs, timeoutMs, mode, madeBy } = options
   const order = {
     group: group ?? null,
@@ -61,5 +73,5 @@ export async function reconcile(options: ReconcileOptions): Promise<Report[]> {
 function addressOf(text: string): HostPort {
   const address = parseAddress(text)
   if (address) return address
-  throw new CitusHaError('usage', 'promoted: expected HOST:PORT, such as worker-1b.example:5432')
+  throw new CitusHaError('usage', 'option promoted: expected HOST:PORT, such as worker-1b.example:5432')
 }

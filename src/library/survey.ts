@@ -9,7 +9,8 @@ import { plan as planBy } from '../plan/plan.ts'
 import { requireCoordinator } from '../walk/checks.ts'
 import { Clock } from '../walk/clock.ts'
 import { observe } from '../walk/look.ts'
-import { type ClusterOptions, withCluster } from './cluster.ts'
+import { CLUSTER_OPTIONS, type ClusterOptions, signalOf, withCluster } from './cluster.ts'
+import { requireOptions } from './options.ts'
 
 /** What the caller adds to a survey. */
 export type Claims = Partial<AllClaims>
@@ -30,13 +31,14 @@ const ROUTING = {
 /**
  * Asks every node of one database once, each within `detect.timeout` (2 s). A node that does not answer is a fact like
  * the others. Nothing is changed and nothing is locked.
- * @throws CitusHaError `configuration`; the signal's reason
+ * @throws CitusHaError `usage` or `configuration`; the signal's reason
  */
 export async function survey(options: ClusterOptions): Promise<Survey> {
+  requireOptions(options, CLUSTER_OPTIONS)
   return await withCluster(options, async ({ access, database, requestOf }) => {
     const observing = observe(access, requestOf(database), new Clock())
     // A probe that was cut may have begun anew.
-    return await unlessAborted(observing, options.signal, () => access.close())
+    return await unlessAborted(observing, signalOf(options), () => access.close())
   })
 }
 

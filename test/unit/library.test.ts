@@ -9,8 +9,15 @@ const DECLARATIONS = fileURLToPath(new URL('../../dist/index.d.ts', import.meta.
 const { diagnose, plan, reconcile, survey, watch } = library
 
 describe('what the package exports', () => {
-  test('is five functions, and nothing else that runs', () => {
-    expect(Object.keys(library).sort()).toEqual(['diagnose', 'plan', 'reconcile', 'survey', 'watch'])
+  test('is five functions and an error, and nothing else that runs', () => {
+    expect(Object.keys(library).sort()).toEqual([
+      'CitusHaError',
+      'diagnose',
+      'plan',
+      'reconcile',
+      'survey',
+      'watch',
+    ])
   })
 
   test('is these types, and no others', () => {
@@ -21,7 +28,6 @@ describe('what the package exports', () => {
     if (!module) throw new Error(`${DECLARATIONS} is no module`)
     const names = checker.getExportsOfModule(module).map(({ name }) => name)
     expect(names.filter((name) => !(name in library)).sort()).toEqual([
-      'CitusHaError',
       'Claims',
       'ClusterOptions',
       'Diagnosis',
@@ -73,7 +79,8 @@ describe('every call', () => {
   test.each(calls)('%s: what is no good is a CitusHaError with a code, in one line', async (_, call) => {
     for (const [wrong, message] of [
       [{ coordinators: [] }, /no coordinator/],
-      [{ coordinators: ['mysql://u:hunter2@h/d'] }, /postgres:\/\//],
+      [{ coordinators: ['mysql://u:hunter2@h/d'] }, /option coordinators\[0\]: .*postgres:\/\//],
+      [{ coordinators: ['postgres://h:99999/d'] }, /option coordinators\[0\]: a port/],
       [{ settings: { detect: { interval: 'often' } } }, /detect\.interval: expected a duration/],
       [{ settings: { nosuch: 1 } }, /nosuch: unknown key/],
     ] as const) {
@@ -83,8 +90,42 @@ describe('every call', () => {
         code: 'configuration',
         message: expect.stringMatching(message),
       })
-      expect(String(error)).not.toMatch(/\n|hunter2/)
+      expect(error).toBeInstanceOf(library.CitusHaError)
+      expect(String(error)).not.toMatch(/\n|hunter2|--/)
     }
+  })
+
+  test.each(calls)('%s: an option that no type allows is named', async (_, call) => {
+    // As a program without types would.
+    const untyped = call as (options?: object) => Promise<unknown>
+    const wrong = async (options?: object) => await untyped(options).catch((thrown: unknown) => thrown)
+    const usage = (message: RegExp) => ({ code: 'usage', message: expect.stringMatching(message) })
+    expect(await wrong()).toMatchObject(usage(/^expected an object of options/))
+    for (const [given, message] of [
+      [{ coordinators: 'postgres://u:hunter2@h/d' }, /^option coordinators: expected an array/],
+      [{ coordinators: undefined }, /^option coordinators: expected an array/],
+      [{ signal: 1 }, /^option signal: expected an AbortSignal/],
+      [{ log: {} }, /^option log: expected an object with the methods info and warn/],
+      [{ settings: 'x' }, /^option settings: expected an object/],
+      [{ coordinator: 'x' }, /^unknown option coordinator; did you mean coordinators\?/],
+    ] as const)
+      expect(await wrong({ ...nowhere, signal: never, ...given })).toMatchObject(usage(message))
+  })
+
+  test('reconcile and watch: their own options, too', async () => {
+    const untyped = reconcile as (options: object) => Promise<unknown>
+    for (const [given, message] of [
+      [{ waitMs: 'x' }, /^option waitMs: expected a number of milliseconds/],
+      [{ group: '1' }, /^option group: expected a group id/],
+      [{ mode: 'dry' }, /^option mode: expected 'apply' or 'dry-run'/],
+    ] as const)
+      await expect(untyped({ ...nowhere, ...given })).rejects.toThrow(message)
+    await expect(watch({ ...nowhere, onEvent: 1 } as never)).rejects.toThrow(/^option onEvent: expected a/)
+  })
+
+  test('survey and reconcile need no signal', async () => {
+    expect((await survey(nowhere)).nodes).toMatchObject([{ kind: 'unreachable' }])
+    await expect(reconcile(nowhere)).rejects.toMatchObject({ code: 'no-coordinator' })
   })
 
   test.each(calls)('%s: an aborted signal gives its own reason', async (_, call) => {

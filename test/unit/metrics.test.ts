@@ -162,7 +162,14 @@ describe('nodes', () => {
       return row.nodeid === 3 ? { ...row, address: address('W1B') } : row
     })
     const remedies = [
-      { nodeid: 3, group: 1, address: address('w1a'), rack: 'default', isactive: true, given: address('W1B') },
+      {
+        nodeid: 3,
+        group: 1,
+        address: address('w1a'),
+        rack: 'default',
+        isactive: true,
+        given: address('W1B'),
+      },
     ]
     const coordinator = writable('cn1', 0, { catalog: rows, installed: installed({ remedies }) })
     const primary = writable('w1b', 1, { catalog: rows })
