@@ -73,13 +73,13 @@ function taken(parts: readonly string[], room: number): string[] {
   return some
 }
 
-/** A paragraph in lines of a width, at spaces; words that are longer stay whole. null: one line. */
+/** A paragraph in lines of a width, at spaces; words that are longer stay whole, and so does the blank before the first. null: one line. */
 export function wrapped(text: string, width: number | null, indent: string): string[] {
   if (width === null) return [text]
   const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    const longer = line === '' ? word : `${line} ${word}`
+  let line = /^ */.exec(text)?.[0] ?? ''
+  for (const word of text.slice(line.length).split(' ')) {
+    const longer = line.trim() === '' ? line + word : `${line} ${word}`
     if (line.trim() !== '' && widthOf(longer) > width) {
       lines.push(line)
       line = `${indent}${word}`

@@ -6,7 +6,7 @@ import { type ColorMode, hasColors, heightFor, inLocale, printJson, widthFor } f
 import { isUtf8 } from '../../src/cli/locale.ts'
 import { commonEnd } from '../../src/cli/names.ts'
 import { run } from '../../src/cli/program.ts'
-import { inTable, widthOf } from '../../src/cli/table.ts'
+import { inTable, widthOf, wrapped } from '../../src/cli/table.ts'
 import type { Environment } from '../../src/config/url.ts'
 import { plannedText } from '../../src/model/outcome.ts'
 
@@ -198,4 +198,9 @@ test.each([
   [[], [{ node: 'a:1', statements: [] }], 'copies would be updated; nothing was changed'],
 ])('a dry run of %o and %o: %s', (changes, sql, text) => {
   expect(plannedText({ changes, sql })).toBe(text)
+})
+
+test('a paragraph keeps the blanks that it begins with', () => {
+  expect(wrapped('    - one two three', 14, '      ')).toEqual(['    - one two', '      three'])
+  expect(wrapped('  a-word-that-is-longer b', 10, '')).toEqual(['  a-word-that-is-longer', 'b'])
 })
