@@ -18,6 +18,8 @@ export interface Io {
   readonly waiting?: WaitingLine
   /** Aborted by Ctrl-C, SIGTERM or SIGHUP, with an `Interrupted`. */
   readonly signal: AbortSignal
+  /** Aborted once nothing reads stdout any more: what is only printed again and again ends then, and nothing else. */
+  readonly readerGone?: AbortSignal
   /** Asks a person at a terminal; not there where nobody is. */
   readonly ask?: (question: string) => Promise<boolean>
   /** Asks a person at a terminal for what it is not to show; not there where nobody is. */

@@ -5,7 +5,8 @@ import { run } from './program.ts'
 
 /** The command line of this process, from its arguments to its exit code. @param exit ends it at once */
 export async function runProcess(exit: (code: number) => never): Promise<void> {
-  tellCutOff()
+  const readerGone = new AbortController()
+  tellCutOff(() => readerGone.abort())
   const interrupted = new AbortController()
   const inFlight = new Set<string>()
   const lastWords = { say: (line: string) => void process.stderr.write(`citus-ha: ${line}\n`) }
@@ -34,6 +35,7 @@ export async function runProcess(exit: (code: number) => never): Promise<void> {
     stderr: process.stderr,
     env: process.env,
     signal,
+    readerGone: readerGone.signal,
     inFlight,
     lastWords,
     ...(process.stdin.isTTY && {
@@ -48,9 +50,10 @@ export async function runProcess(exit: (code: number) => never): Promise<void> {
 }
 
 // `citus-ha rules | head` closes the pipe early: that is no error. A full disk is one, which ends no change that is under way.
-function tellCutOff(): void {
+function tellCutOff(closed: () => void): void {
   let isCutOff = false
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') closed()
     if (error.code === 'EPIPE' || isCutOff) return
     isCutOff = true
     process.stderr.write(`citus-ha: the output is not complete: ${error.message}\n`)

@@ -124,3 +124,10 @@ describe('whoever interrupts a command does not wait for somebody who is silent'
     },
   )
 })
+
+it('status -w ends once nothing reads what it prints', async () => {
+  const nobody = 'postgres://citus_ha@127.0.0.1:1/app'
+  const program = start('status', '-w', '50ms', '--coordinator', nobody)
+  program.process.stdout?.destroy()
+  expect(await program.ended()).toEqual({ code: 0, signal: null })
+})

@@ -98,6 +98,7 @@ const CLEAR = '\u001b[H\u001b[2J\u001b[3J'
 /**
  * On a terminal each look takes the place of the last one; else one stands after the other. A cluster that can't be looked at
  * may be there again the next time.
+ * @returns the exit code, once nothing reads stdout any more
  * @throws what no further look would change; the signal's reason
  */
 async function lookAgain(
@@ -108,6 +109,8 @@ async function lookAgain(
   intervalMs: number,
 ): Promise<number> {
   const { describeError } = await import('../../walk/describe-error.ts')
+  const { signal, readerGone } = io
+  const ends = readerGone ? AbortSignal.any([signal, readerGone]) : signal
   for (let look = 1; ; look++) {
     const said: string[] = []
     const gather = { write: (text: string) => said.push(text) }
@@ -126,7 +129,11 @@ async function lookAgain(
     if (form === 'json') (io.stdout.writeData ?? io.stdout.write).call(io.stdout, text)
     else if (onTerminal) io.stdout.write(`${CLEAR}${new Date().toISOString().slice(0, 19)}Z\n${text}`)
     else io.stdout.write(`${look === 1 ? '' : '\n'}${text}`)
-    await pause(intervalMs, undefined, { signal: io.signal })
+    await pause(intervalMs, undefined, { signal: ends }).catch((error: unknown) => {
+      if (signal.aborted || !readerGone?.aborted) throw error
+    })
+    // `citus-ha status -w | head`: that is no error.
+    if (readerGone?.aborted) return 0
   }
 }
 
