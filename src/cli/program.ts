@@ -6,7 +6,7 @@ import { EXIT_CODES } from './exit-codes.ts'
 import { fittedHelp } from './help.ts'
 import { type Io, inLocale, plain, widthFor } from './io.ts'
 import { addColorOption, addOutputOptions } from './output-options.ts'
-import { packageVersion } from './version.ts'
+import { versionLine } from './version.ts'
 import { Waiting } from './waiting.ts'
 
 /** Columns of a help text in a file or a pipe. */
@@ -23,7 +23,11 @@ export async function buildProgram(
 ): Promise<Command> {
   const program = new Command('citus-ha')
     .description('Keeps the node metadata of a Citus cluster up to date when a primary changes.')
-    .version(packageVersion())
+    .option('-V, --version', 'print version, commit, schema and Node.js in one line')
+    .on('option:version', () => {
+      io.stdout.write(`${versionLine()}\n`)
+      throw new CommanderError(0, 'commander.version', '')
+    })
     .exitOverride()
     .configureOutput({
       writeOut: (text) => io.stdout.write(fittedHelp(text, widthFor(io.stdout, io.env))),

@@ -132,7 +132,11 @@ describe('the package that npm pack makes', () => {
   })
 
   it('installs a citus-ha that says its version, its help and its rules', async () => {
-    expect(await citusHa('--version')).toMatchObject({ stdout: `${manifest.version}\n`, stderr: '' })
+    const about = / \((?:commit [0-9a-f]+, )?schema citus_ha migration \d+, Node\.js v[\d.]+ on \w+ \w+\)\n$/
+    expect(await citusHa('--version')).toMatchObject({
+      stdout: expect.stringMatching(new RegExp(`^${manifest.version.replaceAll('.', '\\.')}${about.source}`)),
+      stderr: '',
+    })
     const help = await citusHa('--help')
     for (const command of [
       'install',

@@ -256,3 +256,13 @@ test('version says what somebody who helps wants to know', async () => {
   const document: unknown = JSON.parse((await citusHa(['version', '--json'])).stdout)
   expect(document).toMatchObject({ migration: currentMigration(), node: process.version })
 })
+
+test.each(['--version', '-V'])('%s says the same in one line, and first of all the version', async (flag) => {
+  const { stdout, stderr, exitCode } = await citusHa([flag])
+  expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 })
+  expect(stdout).toMatch(
+    new RegExp(
+      `^\\d+\\.\\d+\\.\\d+ \\(.*schema citus_ha migration ${currentMigration()}, Node\\.js ${process.version} on .*\\)\n$`,
+    ),
+  )
+})

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { currentMigration } from '../../install/migrations.ts'
 import { type Io, printJson } from '../io.ts'
-import { packageVersion } from '../version.ts'
+import { aboutProgram } from '../version.ts'
 
 const HELP = `
 Connects to no server. citus-ha status shows the version of Citus; citus-ha doctor checks the schema citus_ha of the cluster.`
@@ -13,13 +11,7 @@ export function versionCommand(command: Command, io: Io): void {
     .option('--json', 'one JSON document on stdout')
     .addHelpText('after', HELP)
     .action(({ json }: { readonly json?: boolean }) => {
-      const about = {
-        version: packageVersion(),
-        commit: commit(),
-        migration: currentMigration(),
-        node: process.version,
-        platform: `${process.platform} ${process.arch}`,
-      }
+      const about = aboutProgram()
       if (json) return printJson(io, about)
       io.stdout.write(
         [
@@ -30,13 +22,4 @@ export function versionCommand(command: Command, io: Io): void {
         ].join('\n'),
       )
     })
-}
-
-/** What the bundle was built of, which has it beside itself; null: it is not a bundle, or of no repository. */
-function commit(): string | null {
-  try {
-    return readFileSync(new URL('./COMMIT', import.meta.url), 'utf8').trim()
-  } catch {
-    return null
-  }
 }
