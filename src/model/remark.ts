@@ -34,7 +34,7 @@ export const WARNINGS = {
   'left-for-later': 'the next run does this',
   paused: 'a person paused it',
   'does-not-follow':
-    'a standby does not follow its primary, on purpose or since before the change, and sends queries by old rows',
+    'a standby does not follow its primary, on purpose or since before the change; while it answers, it sends queries by old rows',
   'not-fenced': 'an old primary is running and may still acknowledge writes',
   'old-primary-runs': 'an old primary is still running, read-only or retired',
   'can-not-look': 'the role may not see whether standbys are streaming (pg_read_all_stats)',

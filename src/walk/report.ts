@@ -1,6 +1,7 @@
 import { describeBlocker } from '../apply/blockers.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
+import type { UnreachableCause } from '../model/observation.ts'
 import {
   type CopyReport,
   everyCopy,
@@ -101,12 +102,23 @@ function leftForLater({ kind }: Acted, { plan }: View): Remark[] {
   )
 }
 
+const CAUSES: Readonly<Record<UnreachableCause, true>> = {
+  refused: true,
+  reset: true,
+  timeout: true,
+  unroutable: true,
+  dns: true,
+}
+/** What the detail of a copy begins with whose server does not answer: one that may be down sends no queries. */
+const UNREACHABLE = new RegExp(`^(?:${Object.keys(CAUSES).join('|')}): `)
+
 /** Known from the start, or meant to be so: not waited for, and said for as long as it is so. */
 export function behind(copies: readonly CopyReport[]): Remark[] {
   return copies
     .filter(({ state }) => state === 'does not follow')
     .map(({ node, role, detail }) => {
-      const text = `${node}, ${role}, does not follow and sends queries by old rows: ${detail}`
+      const sends = UNREACHABLE.test(detail ?? '') ? '' : ' and sends queries by old rows'
+      const text = `${node}, ${role}, does not follow${sends}: ${detail}`
       return remark('does-not-follow', text, { node })
     })
 }

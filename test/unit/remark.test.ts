@@ -147,6 +147,15 @@ describe('a report says why it ended as it did', () => {
       expect(texts).toContain(text)
   })
 
+  test.each([
+    ['it does not stream from w2a:5432', /does not follow and sends queries by old rows: it does not/],
+    ['refused: connect ECONNREFUSED', /does not follow: refused: connect/],
+  ])('a standby that does not follow: %s', (detail, text) => {
+    const copies = [RIGHT, { ...copy('does not follow'), detail }]
+    const { remarks } = reportOf(viewOf(), NOTHING, copies, new Clock())
+    expect(remarks.find(({ code }) => code === 'does-not-follow')?.text).toMatch(text)
+  })
+
   test('a switchover’s sentences are all there, once', () => {
     const hanging = { code: 'writes-hang', group: 1, node: 'w1b:5432', text: 'writes hang' }
     const bare: BareReport = {
