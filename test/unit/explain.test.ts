@@ -97,6 +97,11 @@ describe('citus-ha explain', () => {
     [['retired'], ['term retired']],
     [['remedy'], ['term remedy']],
     [['remedies', 'in', 'force'], ['term remedy']],
+    [
+      ['primary-moved', 'remedy-ended', 'drift-repaired', 'wal-receiver'],
+      ['term primary-moved', 'term remedy-ended', 'term drift-repaired', 'term wal-receiver'],
+    ],
+    [['citus_check_connection_to_node'], ['term citus_check_connection_to_node']],
     [['expand', 'coordinator'], ['term expand-coordinator']],
     [['blocked'], ['remark blocked', 'term blocked']],
     [['stand-in'], ['term stand-in']],

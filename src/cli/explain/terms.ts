@@ -1,7 +1,9 @@
 import type { Severity } from '../../doctor/check.ts'
 import type { SecondaryState } from '../../model/diagnosis.ts'
 import type { Kind as ServerKind } from '../../model/kinds.ts'
+import type { Testimony } from '../../model/observation.ts'
 import type { CopyReport, Outcome } from '../../model/outcome.ts'
+import type { RowChange } from '../../model/plan.ts'
 import type { StateCode } from '../../model/server-state.ts'
 import { type Explanation, RUNBOOKS } from './explanation.ts'
 
@@ -16,9 +18,11 @@ type Label =
   | Severity
   | Dashed<ServerKind | CopyReport['state']>
 
+/** What a report says of a row that was changed, and of a witness: a new one is missed by the compiler. */
+type Code = RowChange['kind'] | Testimony['how']
+
 /** Words of lines and columns, and what is to be filled in. */
 type Word =
-  | 'remedy'
   | 'held'
   | 'fence'
   | 'epoch'
@@ -54,7 +58,7 @@ const STANDBY_TODO = [
 ]
 const ASK = ['see what it answers: `citus-ha doctor` prints the command']
 
-export const TERMS: Readonly<Record<Label | Word, Term>> = {
+export const TERMS: Readonly<Record<Label | Code | Word, Term>> = {
   writable: term(
     'the server is in no recovery, and takes writes',
     'That is what a primary is. If a second server of a group is writable, the group’s state says so.',
@@ -240,6 +244,64 @@ export const TERMS: Readonly<Record<Label | Word, Term>> = {
     'the row of a secondary that is down, pointed at a running server so that reads continue; “remedies in force” are listed with `*`',
     'Reads through that row work. A remedy ends by itself when the secondary streams again.',
     ROWS,
+  ),
+  'primary-moved': term(
+    'a change: the row of a group’s primary names the server that was promoted',
+    'Queries go to the new primary on every copy that the report names as up to date.',
+    WORDS_PAGE,
+  ),
+  'secondary-moved': term(
+    'a change: the row of the promoted server names the old primary, which is to be its standby',
+    'Reads of secondaries do not go there before it streams.',
+    BACK,
+    'make the old primary a standby, with the command that `citus-ha doctor` prints (H180, H182)',
+  ),
+  'remedy-ended': term(
+    'a change: a secondary streams again, and its row names it again',
+    'Reads through that row go to the secondary.',
+    ROWS,
+  ),
+  degraded: term(
+    'a change: the primary of a group is down and no server is promoted, and its row names a standby so that reads continue',
+    'Writes to the group fail until the primary is running again, or a standby is promoted.',
+    ROWS,
+    'start the primary, or promote a standby; then: `citus-ha reconcile`',
+  ),
+  'degraded-ended': term(
+    'a change: the primary of a group is running again, and its row names it again',
+    'Reads and writes of the group go there.',
+    ROWS,
+  ),
+  'reads-moved': term(
+    'a change: reads of the group go to another secondary',
+    'Writes go where they went before.',
+    ROWS,
+  ),
+  'drift-repaired': term(
+    'a change: a copy of pg_dist_node differed from the coordinator’s, and was made like it',
+    'Queries that entered at that copy may have gone to the wrong server until then.',
+    `${RUNBOOKS}#a-copy-differs`,
+    'if it happens again: find out what changes rows there; `citus-ha history` shows what citus-ha did',
+  ),
+  resync: term(
+    'a change: a copy is left to Citus’s own metadata sync, which makes it like the coordinator’s',
+    'Queries that enter there use old rows until that sync is done.',
+    `${RUNBOOKS}#a-copy-differs`,
+  ),
+  registered: term(
+    'a change: a standby that the configuration lists has got a row',
+    'Reads of secondaries may go there from now on.',
+    ROWS,
+  ),
+  citus_check_connection_to_node: term(
+    'how a witness saw another server: Citus connected to it from there',
+    'A server that citus-ha does not reach may still answer other nodes.',
+    WORDS_PAGE,
+  ),
+  'wal-receiver': term(
+    'how a standby saw its primary, as a witness: whether its WAL receiver is connected to it, and when it last received something',
+    'A standby that still receives from a primary proves that the primary is running.',
+    WORDS_PAGE,
   ),
   held: term(
     'writes to a group wait: a fence or a switchover holds them',
