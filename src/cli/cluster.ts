@@ -81,9 +81,10 @@ export async function withCluster<T>(
     const working = work({ config, access, database })
     return await unlessInterrupted(working, io.signal, () => nature === 'look' || access.onlyLooked)
   } catch (error) {
-    throw error instanceof CitusHaError
-      ? new CitusHaError(error.code, asTyped(options)(error.message), { cause: error })
-      : error
+    if (!(error instanceof CitusHaError)) throw error
+    const typed = asTyped(options)
+    const lines = error.lines?.map(typed) ?? null
+    throw new CitusHaError(error.code, typed(error.message), { cause: error, lines })
   } finally {
     await access.close()
   }

@@ -19,10 +19,17 @@ export type FailureCode =
 export class CitusHaError extends Error {
   override readonly name = 'CitusHaError'
   readonly code: FailureCode
+  /** The same in several lines, for a terminal; null: `message` is all. */
+  readonly lines: readonly string[] | null
 
-  constructor(code: FailureCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: FailureCode,
+    message: string,
+    { lines = null, ...options }: ErrorOptions & { readonly lines?: readonly string[] | null } = {},
+  ) {
     super(message, options)
     this.code = code
+    this.lines = lines
   }
 }
 

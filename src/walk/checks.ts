@@ -5,9 +5,16 @@ import type { Diagnosis } from '../model/diagnosis.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { coordinatorOf, coordinatorsIn, kindOf } from '../model/kinds.ts'
 import { formatLsn, type Holds, holds, type Point, pointOf } from '../model/line.ts'
-import { formatAddress } from '../model/node.ts'
-import { type Answered, type Survey, type Unreadable, willPass } from '../model/observation.ts'
+import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
+import {
+  type Answered,
+  type Observation,
+  type Survey,
+  type Unreadable,
+  willPass,
+} from '../model/observation.ts'
 import { putBack } from '../model/retired.ts'
+import { psqlAsSuperuser, shellWord } from '../model/shell.ts'
 
 /**
  * The coordinator of a survey.
@@ -37,7 +44,19 @@ export function requireCoordinator(survey: Survey): Answered {
   const retired = answered.find(
     (node) => node.retired && !node.inRecovery && node.citus?.localGroup === COORDINATOR_GROUP,
   )
-  throw new CitusHaError('no-coordinator', `${noCoordinator(survey)}${retired ? putBack(retired) : ''}`)
+  if (retired) throw new CitusHaError('no-coordinator', `${noCoordinator(survey)}${putBack(retired)}`)
+  const next = nextWithout(survey)
+  const ends = next === null ? [] : [`next: ${next}`]
+  const { nodes } = survey
+  const lines =
+    nodes.length === 1
+      ? [noCoordinator(survey), ...ends]
+      : [
+          `${NONE}: ${nodes.length} servers were asked`,
+          ...nodes.map((node) => `  ${candidate(node)}`),
+          ...ends,
+        ]
+  throw new CitusHaError('no-coordinator', [noCoordinator(survey), ...ends].join('; '), { lines })
 }
 
 function toOpen({ cause, detail }: Unreadable): string {
@@ -51,20 +70,51 @@ function toOpen({ cause, detail }: Unreadable): string {
   return cause === 'auth' ? '; check pg_hba.conf there, and the password' : ''
 }
 
+const NONE = 'no writable coordinator answers'
+
 /** What each of those that were asked for one has answered. */
 export function noCoordinator({ nodes }: Survey): string {
-  return `no writable coordinator answers: ${nodes.map(show).join('; ')}${toCoordinator(nodes)}`
+  return `${NONE}: ${nodes.map(candidate).join('; ')}`
 }
 
 /** Whoever gave the URL of a worker is told where its coordinator is, as its own copy says. */
-function toCoordinator(nodes: Survey['nodes']): string {
-  const [first, ...others] = nodes
-  if (first?.kind !== 'answered' || others.length > 0 || !first.citus) return ''
-  const { localGroup, catalog } = first.citus
-  const row = primaryOf(catalog, COORDINATOR_GROUP)
-  if (localGroup === COORDINATOR_GROUP || !row) return ''
-  return `: it is a worker; its pg_dist_node names ${formatAddress(row.address)} as the coordinator`
+function candidate(node: Observation): string {
+  const named = namedBy(node)
+  const hint = named && `: it is a worker; its pg_dist_node names ${formatAddress(named)} as the coordinator`
+  return `${show(node)}${hint ?? ''}`
 }
+
+/** The coordinator's address, where a worker is asked; null: it is none, or its copy has no row of group 0. */
+function namedBy(node: Observation): HostPort | null {
+  if (node.kind !== 'answered' || !node.citus || node.citus.localGroup === COORDINATOR_GROUP) return null
+  return primaryOf(node.citus.catalog, COORDINATOR_GROUP)?.address ?? null
+}
+
+/** What a person does where no coordinator answers; null: nothing that was seen says what. */
+function nextWithout({ nodes, database }: Survey): string | null {
+  const down = nodes.flatMap((node) => {
+    if (node.kind !== 'unreachable') return []
+    return `${node.cause === 'dns' ? 'correct the host name of' : 'start'} ${formatAddress(node.address)}`
+  })
+  const start = down.length === 0 ? null : down.join(' or ')
+  const standby = nodes.find(
+    (node) => node.kind === 'answered' && node.inRecovery && node.citus?.localGroup === COORDINATOR_GROUP,
+  )
+  if (standby) {
+    const promote = `${psqlAsSuperuser(standby.address, 'postgres', 'SELECT pg_promote()')} && citus-ha reconcile`
+    return `${promote}   # promotes ${formatAddress(standby.address)}${start === null ? '' : `; or ${start}`}`
+  }
+  const named = nodes.flatMap((node) => namedBy(node) ?? [])
+  const unasked = named.find((address) => !nodes.some((node) => sameAddress(node.address, address)))
+  if (unasked) return `give the URL of the coordinator: --coordinator ${urlOf(unasked, database)}`
+  return (
+    start &&
+    `${start}; or promote a standby of the coordinator with pg_promote(), then, with the URL of that standby as well: citus-ha reconcile`
+  )
+}
+
+const urlOf = (address: HostPort, database: string) =>
+  shellWord(`postgres://${formatAddress(address)}/${encodeURIComponent(database)}`)
 
 /** Two coordinators can be told apart by the row of group 0 alone; without one there is nothing to go by. */
 function requireOne(survey: Survey, leading: Answered): void {

@@ -18,7 +18,8 @@ export function describeError(error: unknown): DescribedError {
     return { line: lines.join('; '), lines, exitCode: 2 }
   }
   const { line, exitCode } = describeOne(error)
-  return { line, lines: [line], exitCode }
+  const several = error instanceof CitusHaError ? error.lines : null
+  return { line, lines: several?.map(oneLine) ?? [line], exitCode }
 }
 
 function oneLine(message: string): string {

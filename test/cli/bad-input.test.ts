@@ -37,7 +37,11 @@ const URLS: readonly Case[] = [
   { args: at(`${NOBODY}?sslmode=foo`), says: [/sslmode: expected one of disable, allow, prefer/] },
   { args: at(`${NOBODY}?nope=1`), says: [/unknown parameter "nope"/] },
   { args: at(`${NOBODY}?connect_timeout=abc`), says: [/connect_timeout/] },
-  { args: at(NOBODY), says: [/no writable coordinator answers: 127\.0\.0\.1:1: unreachable/], exitCode: 4 },
+  {
+    args: at(NOBODY),
+    says: [/no writable coordinator answers: 127\.0\.0\.1:1: unreachable/, /next: start/],
+    exitCode: 4,
+  },
 ]
 
 const ENVIRONMENT: readonly Case[] = [
@@ -54,7 +58,7 @@ const ENVIRONMENT: readonly Case[] = [
   {
     args: ['status'],
     env: { PGHOST: '127.0.0.1', PGPORT: '1', PGUSER: 'citus_ha', PGDATABASE: 'app' },
-    says: [/no writable coordinator answers: 127\.0\.0\.1:1/],
+    says: [/no writable coordinator answers: 127\.0\.0\.1:1/, /next: start/],
     exitCode: 4,
   },
   { args: ['status'], env: { CITUS_HA_CONFIG: '/nope.yaml' }, says: [/\/nope\.yaml: no such file/] },
@@ -146,7 +150,7 @@ const LIMITED: readonly { readonly args: readonly string[]; readonly otherwise: 
   { args: ['status'], otherwise: /^citus-ha: no coordinator: .*\n$/ },
   {
     args: ['reconcile', '--coordinator', NOBODY],
-    otherwise: /^citus-ha: no writable coordinator answers: .*\n$/,
+    otherwise: /^citus-ha: no writable coordinator answers: .*\ncitus-ha: next: .*\n$/,
   },
 ]
 
