@@ -19,6 +19,8 @@ interface Word {
 }
 
 interface Choice extends Word {
+  /** `-o` of `--output`; null: it has none. */
+  readonly short: string | null
   /** What follows it: nothing, a file, one of a few words, or what nobody can guess. */
   readonly value: 'none' | 'file' | 'any' | readonly string[]
 }
@@ -43,25 +45,28 @@ function placesOf(command: Command, at: string): Place[] {
     words: at === '' ? [...words, { name: 'help', about: 'display help for command' }] : words,
     options: [
       ...options.filter(({ hidden }) => !hidden).map(choiceOf),
-      { name: '--help', about: 'display help for command', value: 'none' },
+      { name: '--help', about: 'display help for command', short: '-h', value: 'none' },
     ],
     takesFile: registeredArguments.some((each) => each.name() === 'file'),
   }
   return [own, ...commands.flatMap((each) => placesOf(each, `${at} ${each.name()}`))]
 }
 
-function choiceOf({ long, flags, description, argChoices, required }: Option): Choice {
-  const name = long ?? flags
-  if (argChoices) return { name, about: description, value: argChoices }
-  if (!required) return { name, about: description, value: 'none' }
-  return { name, about: description, value: /<(?:file|directory)>/.test(flags) ? 'file' : 'any' }
+function choiceOf({ long, short: letter, flags, description, argChoices, required }: Option): Choice {
+  const word = { name: long ?? flags, about: description, short: letter ?? null }
+  if (argChoices) return { ...word, value: argChoices }
+  if (!required) return { ...word, value: 'none' }
+  return { ...word, value: /<(?:file|directory)>/.test(flags) ? 'file' : 'any' }
 }
 
 /** Options that are followed by a value: `none` of the others is one anywhere. */
 function valued(places: readonly Place[]): string[] {
   const all = places.flatMap(({ options }) => options.filter(({ value }) => value !== 'none'))
-  return [...new Set(all.map(({ name }) => name))]
+  return [...new Set(all.flatMap(spellings))]
 }
+
+/** Both ways to type an option. */
+const spellings = ({ name, short }: Choice): string[] => (short === null ? [name] : [name, short])
 
 const names = (words: readonly Word[]): string => words.map(({ name }) => name).join(' ')
 const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
@@ -82,7 +87,10 @@ function patterns(
       .join(separator),
     files: places
       .flatMap(({ at, options }) =>
-        options.filter(({ value }) => value === 'file').map(({ name }) => quoted(`${at} ${name}`)),
+        options
+          .filter(({ value }) => value === 'file')
+          .flatMap(spellings)
+          .map((name) => quoted(`${at} ${name}`)),
       )
       .join(separator),
   }
@@ -90,9 +98,12 @@ function patterns(
 
 function choices(places: readonly Place[]): { readonly at: string; readonly words: readonly string[] }[] {
   return places.flatMap(({ at, options }) =>
-    options.flatMap(({ name, value }) =>
-      typeof value === 'string' ? [] : [{ at: `${at} ${name}`, words: value }],
-    ),
+    options.flatMap((option) => {
+      const { value } = option
+      return typeof value === 'string'
+        ? []
+        : spellings(option).map((name) => ({ at: `${at} ${name}`, words: value }))
+    }),
   )
 }
 
@@ -195,10 +206,11 @@ function fish(places: readonly Place[]): string[] {
       return [
         ...(takesFile ? [`${here} -F`] : []),
         ...words.map(({ name, about }) => `${here} -a ${name} -d ${escaped(about)}`),
-        ...options.map(({ name, about, value }) => {
+        ...options.map(({ name, about, short, value }) => {
           const takes = { none: '', file: ' -r -F', any: ' -x' }
           const after = typeof value === 'string' ? takes[value] : ` -x -a ${escaped(value.join(' '))}`
-          return `${here} -l ${name.replace(/^--/, '')}${after} -d ${escaped(about)}`
+          const letter = short === null ? '' : ` -s ${short.slice(1)}`
+          return `${here} -l ${name.replace(/^--/, '')}${letter}${after} -d ${escaped(about)}`
         }),
       ]
     }),

@@ -89,6 +89,12 @@ describe.each(SHELLS)('in %s', (shell) => {
       ['--dry-run', 'status'],
     ],
     [['reconcile', '--group', ''], [], ['silent', '--dry-run', 'status', 'my file.yaml']],
+    [
+      ['status', '-o', ''],
+      ['table', 'wide', 'json'],
+      ['--json', 'status'],
+    ],
+    [['status', '-g', ''], [], ['--json', 'status', 'table']],
     [['status', '--config', ''], ['my file.yaml'], ['--json', 'reconcile']],
     [['config', 'check', ''], ['my file.yaml'], ['example']],
     [['completion', ''], ['bash', 'zsh', 'fish'], ['status']],
