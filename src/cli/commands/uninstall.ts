@@ -3,6 +3,7 @@ import { sentence } from '../../install/plan.ts'
 import type { UninstallOrder } from '../../install/uninstall.ts'
 import { CitusHaError } from '../../model/failure.ts'
 import { formatAddress } from '../../model/node.ts'
+import { shellWord } from '../../model/shell.ts'
 import type { Access } from '../../walk/access.ts'
 import { Clock } from '../../walk/clock.ts'
 import {
@@ -71,8 +72,8 @@ export function uninstallCommand(command: Command, io: Io, exit: (code: number) 
           )
       const exitCode = exitCodeOf(result)
       exit(exitCode)
-      if (options.json) printJson(io, { exitCode, ...documentOf(result) })
-      else io.stdout.write(render(result, asTyped(options)))
+      if (options.json) printJson(io, { exitCode, ...documentOf(withTyped(result, options)) })
+      else io.stdout.write(render(result, options))
     })
 }
 
@@ -181,7 +182,7 @@ function plannedOf(found: readonly Uninstallation[]): Uninstalled['done'] {
 }
 
 async function isAgreed(planned: Result, options: UninstallOptions, io: Io): Promise<boolean> {
-  io.stderr.write(render(planned, asTyped(options)))
+  io.stderr.write(render(planned, options, 'this would be removed:'))
   return (await io.ask?.(`Remove citus-ha from this ${options.local ? 'node' : 'cluster'}? [y/N] `)) ?? false
 }
 
@@ -203,17 +204,38 @@ const SAYS: Readonly<Record<Result['outcome'], string | null>> = {
   'not confirmed': 'not confirmed; nothing was changed',
 }
 
-function render(
-  { outcome, done, stays, failure, refusals, others = [] }: Result,
-  typed: (text: string) => string,
-): string {
-  const said = SAYS[outcome]
+/** Commands in a text as the person typed this one: with the cluster's options, and as the same superuser. */
+function typedAs(options: UninstallOptions): (text: string) => string {
+  const typed = asTyped(options)
+  const login = [
+    ...(options.local ? ['--local'] : []),
+    ...(options.user === undefined ? [] : [`--user ${shellWord(options.user)}`]),
+  ]
+  const added = login.map((each) => ` ${each}`).join('')
+  return (text) => typed(text.replace(/\bcitus-ha uninstall\b(?! --user)/g, (found) => `${found}${added}`))
+}
+
+function withTyped(result: Result, options: UninstallOptions): Result {
+  const typed = typedAs(options)
+  return {
+    ...result,
+    stays: result.stays.map((each) => ({ ...each, what: typed(each.what) })),
+    refusals: result.refusals.map(typed),
+  }
+}
+
+/** @param said instead of what the outcome says */
+function render(result: Result, options: UninstallOptions, said = SAYS[result.outcome]): string {
+  const { outcome, done, stays, failure, refusals, others = [] } = withTyped(result, options)
   const when = outcome === 'removed' ? 'past' : 'conditional'
   const lines = [
     ...(said === null ? [] : [said]),
     ...done.map(({ node, database, step }) => `${node}, database ${database}: ${sentence(step, when)}`),
     ...(outcome === 'refused'
-      ? [...refusals, `next: ${typed('citus-ha uninstall --dry-run')}   # again, once none of these is left`]
+      ? [
+          ...refusals,
+          `next: ${typedAs(options)('citus-ha uninstall --dry-run')}   # again, once none of these is left`,
+        ]
       : stays.map(staysLine)),
     ...stillLines(others),
     ...(failure === null ? [] : [`not completed: ${failure}; run the same command again`]),
