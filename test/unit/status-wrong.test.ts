@@ -125,7 +125,7 @@ describe('what status has read, and is wrong', () => {
       nodes: [writable('cn1', 0, { installed: installed({ mayExecute: false }) })],
       code: 'not-installed',
       says: /cn1:5432.*may not be used by this role.*which pauses and remedies are in force is not known.*\(H140\)/,
-      next: /^citus-ha install --role/,
+      next: /^citus-ha install --role ROLE --user postgres .*ROLE: the role that citus-ha connects as/,
     },
     {
       name: 'replication that this role may not see',

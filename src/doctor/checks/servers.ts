@@ -116,10 +116,12 @@ function installStep(facts: Facts, inspection: Inspection): Step {
   return installed?.mayExecute === false ? installFor(inspection) : mend(INSTALL)
 }
 
-/** `citus-ha install` for the role that the session has. */
+/** `citus-ha install` for the role that the session has; where that is not known, another one would cure nothing. */
 function installFor({ session }: Inspection, option = ''): Step {
-  const role = shellWord(seenIn(session)?.role ?? 'citus_ha')
-  return mend(`citus-ha install${option} --role ${role} --user postgres   # or another superuser`)
+  const known = seenIn(session)?.role
+  const role = known === undefined ? 'ROLE' : shellWord(known)
+  const filled = known === undefined ? '; ROLE: the role that citus-ha connects as' : ''
+  return mend(`citus-ha install${option} --role ${role} --user postgres   # or another superuser${filled}`)
 }
 
 function installTrouble(installed: Inspection['node']['installed'], migration: number): string | null {
