@@ -2,7 +2,7 @@ import type { Diagnosis, DiagnosisCode, SecondaryState } from './diagnosis.ts'
 import { formatAddress, type HostPort } from './node.ts'
 import type { ReasonCode, WarningCode } from './remark.ts'
 import { START_SERVER, START_STANDBY, STOP_SERVER } from './server-commands.ts'
-import { databaseWord, psql, psqlAsSuperuser, shellWord } from './shell.ts'
+import { databaseWord, psql, psqlAsOwnRole, psqlAsSuperuser, shellWord } from './shell.ts'
 
 /**
  * What a person does next: one line for a shell. Words in CAPITALS are to be filled in; what stands behind `#` is a condition,
@@ -43,7 +43,7 @@ const primaryOf = ({ primary }: About) => (primary ? shellWord(formatAddress(pri
 const doctor = () => look('citus-ha doctor   # names what is wrong, with the command')
 
 /** Whether it answers, and if not, why. */
-export const ask = (node: HostPort, database: string) => look(psql(node, database, 'SELECT 1'))
+export const ask = (node: HostPort, database: string) => look(psqlAsOwnRole(node, database, 'SELECT 1'))
 
 /** A standby that receives nothing has no row in `pg_stat_wal_receiver`: what it tries is in its settings. */
 const RECEIVER = `SELECT (SELECT status FROM pg_stat_wal_receiver) AS receiver, pg_last_wal_replay_lsn(), current_setting('primary_conninfo', true) AS primary_conninfo`
@@ -80,7 +80,7 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
   'old-primary-writes': nothing,
   promoted: (about) => mend(reconcile(about)),
   'no-primary-row': ({ coordinator, database, group }) =>
-    look(psql(coordinator, database, `SELECT * FROM pg_dist_node WHERE groupid = ${group}`)),
+    look(psqlAsOwnRole(coordinator, database, `SELECT * FROM pg_dist_node WHERE groupid = ${group}`)),
   'metadata-differs': (about) => mend(reconcile(about)),
   'secondary-read-only': (about) => mend(reconcile(about)),
   'primary-down': (about) =>
@@ -102,19 +102,19 @@ const STEPS: Readonly<Record<DiagnosisCode, StepOf> & Partial<Record<StepCode, S
     ),
   'primary-unknown': ({ primary, database, group }) =>
     look(
-      `${primary ? psql(primary, database, 'SELECT 1') : 'citus-ha status'}   # if it is gone for good, promote a standby, and: citus-ha reconcile${of({ group })} --promoted HOST:PORT`,
+      `${primary ? psqlAsOwnRole(primary, database, 'SELECT 1') : 'citus-ha status'}   # if it is gone for good, promote a standby, and: citus-ha reconcile${of({ group })} --promoted HOST:PORT`,
     ),
   'primary-alive-elsewhere': ({ primary, database }) =>
     primary &&
     look(
-      `${psql(primary, database, 'SELECT 1')}   # others get an answer there: pg_hba.conf, the network, or it is too busy`,
+      `${psqlAsOwnRole(primary, database, 'SELECT 1')}   # others get an answer there: pg_hba.conf, the network, or it is too busy`,
     ),
   'lineage-mismatch': members,
   'lineage-unknown': members,
   'less-than-known': members,
   unproved: ({ database }) =>
     look(
-      `psql -h HOST -p PORT -d ${databaseWord(database)} -c "SELECT 1"   # HOST:PORT: the node that was named as promoted`,
+      `psql -h HOST -p PORT -d ${databaseWord(database)} -U citus_ha -c "SELECT 1"   # HOST:PORT: the node that was named as promoted`,
     ),
   'secondary-silent': ({ node, database }) => node && ask(node, database),
   'secondary-unknown': ({ node, database }) => node && ask(node, database),

@@ -38,6 +38,11 @@ export function psqlAsSuperuser(node: HostPort, database: string, ...statements:
   return statements.map((sql) => `${connected(node, database)} -U postgres -c ${shellWord(sql)}`).join(' && ')
 }
 
+/** The same for what the role of citus-ha may do, by the name that `install` gives it. */
+export function psqlAsOwnRole(node: HostPort, database: string, sql: string): string {
+  return `${connected(node, database)} -U citus_ha -c ${shellWord(sql)}`
+}
+
 const connected = ({ host, port }: HostPort, database: string) =>
   `psql -h ${shellWord(host)} -p ${port} -d ${databaseWord(database)}`
 

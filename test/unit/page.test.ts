@@ -144,7 +144,7 @@ describe('the cluster as it is shown', () => {
       {
         code: 'secondary-silent',
         text: 'group 1: secondary w1b:5432 is silent',
-        command: 'psql -h w1b -p 5432 -d app -c "SELECT 1"',
+        command: 'psql -h w1b -p 5432 -d app -U citus_ha -c "SELECT 1"',
         hint: null,
       },
     ])

@@ -276,7 +276,7 @@ describe('status, as text', () => {
       names of nodes end in .prod.eu-west-1.internal:5432
       +1: with one streaming secondary; LAG is the largest; -o wide shows every node
       ! group 13: secondary pg-worker-13-b.prod.eu-west-1.internal:5432 is silent
-        next: psql -h pg-worker-13-b.prod.eu-west-1.internal -p 5432 -d app -c "SELECT 1"
+        next: psql -h pg-worker-13-b.prod.eu-west-1.internal -p 5432 -d app -U citus_ha -c "SELECT 1"
       "
     `)
   })
