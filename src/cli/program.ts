@@ -47,6 +47,7 @@ export async function buildProgram(
     command.showHelpAfterError(`(see: citus-ha ${name} --help)`)
     if (!isWanted(name)) continue
     ;(await load())(command, io, exit)
+    for (const sub of command.commands) sub.showHelpAfterError(`(see: citus-ha ${name} ${sub.name()} --help)`)
     addOutputOptions(command, io)
   }
   return program

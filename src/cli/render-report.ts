@@ -9,10 +9,22 @@ const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed' | 'pla
     'committed or in doubt, but not yet verified on every node, or an old primary is not fenced (see below); run reconcile again',
 }
 
-/** Its next commands as `asTyped` has them. */
+/** Its commands as `asTyped` has them, in every text. */
 export function withTyped(report: Report, typed: (text: string) => string): Report {
-  const refusals = report.refusals.map((refusal) => ({ ...refusal, next: typed(refusal.next) }))
-  return { ...report, refusals }
+  const inRemark = <R extends { readonly text: string }>(each: R): R => ({ ...each, text: typed(each.text) })
+  return {
+    ...report,
+    reason: inRemark(report.reason),
+    remarks: report.remarks.map(inRemark),
+    refusals: report.refusals.map((each) => ({
+      ...each,
+      summary: typed(each.summary),
+      next: typed(each.next),
+    })),
+    copies: report.copies.map((each) => ({ ...each, detail: each.detail && typed(each.detail) })),
+    unfenced: report.unfenced.map(typed),
+    warnings: report.warnings.map(typed),
+  }
 }
 
 /** A report for people. */

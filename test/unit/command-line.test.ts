@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { asTyped } from '../../src/cli/cluster-options.ts'
 import { groupsOption } from '../../src/cli/options.ts'
+import { withTyped } from '../../src/cli/render-report.ts'
 import { findBinaries } from '../../src/demo/binaries.ts'
 import { currentMigration } from '../../src/install/migrations.ts'
 import { describeError } from '../../src/walk/describe-error.ts'
 import { citusHa, type Ran } from '../support/scenario.ts'
+import { report } from '../support/watch-state.ts'
 
 // Whatever is typed here comes to an end before any server is asked.
 
@@ -91,7 +93,7 @@ describe('citus-ha config check', () => {
       {},
       2,
       '',
-      'citus-ha: give FILE or --config, not both\n(see: citus-ha config --help)\n',
+      'citus-ha: give FILE or --config, not both\n(see: citus-ha config check --help)\n',
     ],
   ])('%j with %j', async (args, env, exitCode, stdout, stderr) => {
     const whole = (text: string) => text.replace(/^[a-z]+\.yaml$/, at)
@@ -265,4 +267,20 @@ test.each(['--version', '-V'])('%s says the same in one line, and first of all t
       `^\\d+\\.\\d+\\.\\d+ \\(.*schema citus_ha migration ${currentMigration()}, Node\\.js ${process.version} on .*\\)\n$`,
     ),
   )
+})
+
+test('a subcommand that is typed wrong names its own help', async () => {
+  const { stderr, exitCode } = await citusHa(['event', 'patroni', '--nosuch'])
+  expect(exitCode).toBe(2)
+  expect(stderr).toContain('(see: citus-ha event patroni --help)')
+})
+
+test('commands in the copies and warnings of a report are as they were typed', () => {
+  const detail = 'where it sends reads is not known: see citus-ha status'
+  const copies = [
+    { node: 'w1b:5432', role: 'standby', state: 'does not follow' as const, convergedMs: null, detail },
+  ]
+  const made = withTyped(report({ copies, warnings: [detail] }), asTyped({ config: 'c.yaml' }))
+  expect(made.copies[0]?.detail).toBe(`${detail} --config c.yaml`)
+  expect(made.warnings).toEqual([`${detail} --config c.yaml`])
 })
