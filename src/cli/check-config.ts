@@ -70,17 +70,24 @@ async function checkCandidate(
 /** One after the other: what is wrong is said in the same order each time. */
 async function problemsOfFiles({ control, notify }: Config): Promise<string[]> {
   const checks = [
+    ...(control?.token ? [secret('control.tokenFile', control.token, tokenProblem)] : []),
     ...(control?.listen ? [async () => await readControl(control)] : []),
-    ...(control && !control.listen && control.token ? [secret(control.token, tokenProblem)] : []),
-    ...(notify?.webhooks ?? []).map((each) => secret(each.secret, secretProblem)),
-    ...(notify?.slack ?? []).map((each) => secret(each.url, webAddressProblem)),
-    ...(notify?.pagerduty ?? []).map((each) => secret(each.routingKey, routingKeyProblem)),
+    ...(notify?.webhooks ?? []).map((each, n) =>
+      secret(`notify.webhooks[${n}].secretFile`, each.secret, secretProblem),
+    ),
+    ...(notify?.slack ?? []).map((each, n) =>
+      secret(`notify.slack[${n}].urlFile`, each.url, webAddressProblem),
+    ),
+    ...(notify?.pagerduty ?? []).map((each, n) =>
+      secret(`notify.pagerduty[${n}].routingKeyFile`, each.routingKey, routingKeyProblem),
+    ),
   ]
   const problems: string[] = []
   for (const check of checks) {
     await check().catch((error: unknown) => void problems.push(refusal(error)))
   }
-  return problems
+  // What is read for the listener as well is said once, with its key.
+  return problems.filter((each) => !problems.some((other) => other.endsWith(`: ${each}`)))
 }
 
 async function readControl(control: NonNullable<Config['control']>): Promise<void> {
@@ -89,8 +96,18 @@ async function readControl(control: NonNullable<Config['control']>): Promise<voi
   await readFiles(control)
 }
 
-function secret(source: SecretSource, problem: (text: string) => string | null): () => Promise<unknown> {
-  return () => readSecret(source, problem)
+/** @param key of the file, as the configuration names it */
+function secret(
+  key: string,
+  source: SecretSource,
+  problem: (text: string) => string | null,
+): () => Promise<unknown> {
+  return () =>
+    readSecret(source, problem).catch((error: unknown) => {
+      throw error instanceof ConfigError
+        ? new ConfigError(`${key}: ${error.message}`, { cause: error })
+        : error
+    })
 }
 
 /** @throws what is no matter of the configuration */

@@ -79,7 +79,7 @@ describe('citus-ha config check', () => {
       {},
       2,
       '',
-      'citus-ha: root certificate file /nonexistent/root.crt does not exist: provide it, or sslrootcert=system, or another sslmode than verify-full\ncitus-ha: /nonexistent/token: no such file\ncitus-ha: /nonexistent/secret: no such file\n',
+      'citus-ha: root certificate file /nonexistent/root.crt does not exist: provide it, or sslrootcert=system, or another sslmode than verify-full\ncitus-ha: control.tokenFile: /nonexistent/token: no such file\ncitus-ha: notify.webhooks[0].secretFile: /nonexistent/secret: no such file\n',
     ],
     [
       ['none.yaml'],
