@@ -14,7 +14,7 @@ import {
   willPass,
 } from '../model/observation.ts'
 import { putBack } from '../model/retired.ts'
-import { psqlAsSuperuser, shellWord } from '../model/shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser, shellWord } from '../model/shell.ts'
 
 /**
  * The coordinator of a survey.
@@ -90,27 +90,27 @@ function namedBy(node: Observation): HostPort | null {
   return primaryOf(node.citus.catalog, COORDINATOR_GROUP)?.address ?? null
 }
 
-/** What a person does where no coordinator answers; null: nothing that was seen says what. */
+/**
+ * What a person does where no coordinator answers; null: nothing that was seen says what. That it does not answer here does not say
+ * that it does not run: nothing is promoted beside one that does.
+ */
 function nextWithout({ nodes, database }: Survey): string | null {
-  const down = nodes.flatMap((node) => {
-    if (node.kind !== 'unreachable') return []
-    return `${node.cause === 'dns' ? 'correct the host name of' : 'start'} ${formatAddress(node.address)}`
-  })
-  const start = down.length === 0 ? null : down.join(' or ')
+  const [silent] = nodes.filter(({ kind }) => kind === 'unreachable')
   const standby = nodes.find(
     (node) => node.kind === 'answered' && node.inRecovery && node.citus?.localGroup === COORDINATOR_GROUP,
   )
-  if (standby) {
-    const promote = `${psqlAsSuperuser(standby.address, 'postgres', 'SELECT pg_promote()')} && citus-ha reconcile`
-    return `${promote}   # promotes ${formatAddress(standby.address)}${start === null ? '' : `; or ${start}`}`
+  const promote = standby
+    ? `${psqlAsSuperuser(standby.address, 'postgres', 'SELECT pg_promote()')} && citus-ha reconcile`
+    : 'promote a standby of the coordinator, then, with the URL of that standby as well: citus-ha reconcile'
+  if (silent?.kind === 'unreachable') {
+    const asked = `${psqlAsOwnRole(silent.address, database, 'SELECT 1')}   # does not answer citus-ha`
+    if (silent.cause === 'dns') return `${asked}: correct its host name`
+    return `${asked}: start it; only if it is gone for good: ${promote}`
   }
   const named = nodes.flatMap((node) => namedBy(node) ?? [])
   const unasked = named.find((address) => !nodes.some((node) => sameAddress(node.address, address)))
   if (unasked) return `give the URL of the coordinator: --coordinator ${urlOf(unasked, database)}`
-  return (
-    start &&
-    `${start}; or promote a standby of the coordinator with pg_promote(), then, with the URL of that standby as well: citus-ha reconcile`
-  )
+  return standby ? `start the coordinator; only if it is gone for good: ${promote}` : null
 }
 
 const urlOf = (address: HostPort, database: string) =>

@@ -39,7 +39,7 @@ const URLS: readonly Case[] = [
   { args: at(`${NOBODY}?connect_timeout=abc`), says: [/connect_timeout/] },
   {
     args: at(NOBODY),
-    says: [/no writable coordinator answers: 127\.0\.0\.1:1: unreachable/, /next: start/],
+    says: [/no writable coordinator answers: 127\.0\.0\.1:1: unreachable/, /next: psql .*start it/],
     exitCode: 4,
   },
 ]
@@ -58,7 +58,7 @@ const ENVIRONMENT: readonly Case[] = [
   {
     args: ['status'],
     env: { PGHOST: '127.0.0.1', PGPORT: '1', PGUSER: 'citus_ha', PGDATABASE: 'app' },
-    says: [/no writable coordinator answers: 127\.0\.0\.1:1/, /next: start/],
+    says: [/no writable coordinator answers: 127\.0\.0\.1:1/, /next: psql .*start it/],
     exitCode: 4,
   },
   { args: ['status'], env: { CITUS_HA_CONFIG: '/nope.yaml' }, says: [/\/nope\.yaml: no such file/] },

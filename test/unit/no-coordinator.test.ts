@@ -14,7 +14,7 @@ function thrownFor(...nodes: Observation[]): CitusHaError {
   throw new Error('a coordinator was found')
 }
 
-test('a line for each server, and what to do next: promote the standby, or start what is down', () => {
+test('a line for each server, and what to do next: start what is down, and promote its standby only if it is gone for good', () => {
   const thrown = thrownFor(silent('cn1'), standby('cn2', 0, null), writable('w1a', 1))
   const promote = 'psql -h cn2 -p 5432 -d postgres -U postgres -c "SELECT pg_promote()" && citus-ha reconcile'
   expect(thrown).toMatchObject({ name: 'CitusHaError', code: 'no-coordinator' })
@@ -27,7 +27,7 @@ test('a line for each server, and what to do next: promote the standby, or start
       expect.stringMatching(
         /^ {2}w1a:5432: .*: it is a worker; its pg_dist_node names cn1:5432 as the coordinator$/,
       ),
-      `next: ${promote}   # promotes cn2:5432; or start cn1:5432`,
+      `next: psql -h cn1 -p 5432 -d app -U citus_ha -c "SELECT 1"   # does not answer citus-ha: start it; only if it is gone for good: ${promote}`,
     ],
   })
   // Logs and programs have one line.
@@ -39,7 +39,7 @@ test('one that is down, and no standby that is known', () => {
   const { lines } = describeError(thrownFor(silent('cn1')))
   expect(lines).toEqual([
     expect.stringMatching(/^no writable coordinator answers: cn1:5432: unreachable /),
-    'next: start cn1:5432; or promote a standby of the coordinator with pg_promote(), then, with the URL of that standby as well: citus-ha reconcile',
+    'next: psql -h cn1 -p 5432 -d app -U citus_ha -c "SELECT 1"   # does not answer citus-ha: start it; only if it is gone for good: promote a standby of the coordinator, then, with the URL of that standby as well: citus-ha reconcile',
   ])
 })
 
