@@ -147,7 +147,7 @@ describe('switchover', () => {
     const drop = 'BEGIN READ WRITE; DROP FUNCTION citus_ha.take_over_intent; COMMIT'
     await old.query(drop, [], { database })
 
-    const why = /could not be completed: .*42883.*; run: citus-ha install --switchover/
+    const why = /could not be completed: .*42883.*; run: citus-ha install.* --switchover/
     const report = await scenario.reconcile()
     expect(report).toMatchObject({ outcome: 'blocked', exitCode: 4, changes: [] })
     expect(report.warnings.join('\n')).toMatch(why)
