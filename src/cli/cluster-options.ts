@@ -52,9 +52,12 @@ function decoded(text: string): string {
   }
 }
 
-/** One that names its cluster itself, or is about none, stays as it is; so do a sentence about citus-ha, and what is quoted: a name. */
+/**
+ * One that names its cluster itself, or is about none, stays as it is; so do a sentence about citus-ha, and what is
+ * quoted: a name. `citus-ha watch` is one as well: what the sessions of a watcher call themselves.
+ */
 const OWN_COMMAND =
-  /(\\.|'[^']*'|"[^"]*")|\bcitus-ha (?:doctor|fence|forget|history|install|pause|reconcile|recover|release|relearn|resume|status|switchover|uninstall|watch)\b(?![^#;]*--(?:config|coordinator)\b)/g
+  /(\\.|'[^']*'|"[^"]*")|\bcitus-ha (?:doctor|fence|forget|history|install|pause|reconcile|recover|release|relearn|resume|status|switchover|uninstall)\b(?![^#;]*--(?:config|coordinator)\b)/g
 
 /** What may stand before the command as well. */
 export function addOptionsBefore(program: Command, io: Pick<Io, 'verbosity'>): Command {
