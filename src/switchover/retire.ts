@@ -14,9 +14,12 @@ const PAUSE_MS = 100
 export interface Retirement {
   /** Why it is not known to be retired, a line each. */
   readonly failed: readonly string[]
-  /** It does not run any more, and has not been retired. */
+  /** It does not run any more, or was promoted again since, and has not been retired. */
   readonly isGone: boolean
 }
+
+/** It is no old primary any more: it was made a standby, or promoted again. */
+class Another extends Error {}
 
 /**
  * Retires an old primary on a new session, in one database: the one that held its shards was lost, or could not do it. Tried for ten
@@ -24,10 +27,18 @@ export interface Retirement {
  */
 export async function retireAnew({ access, request }: Scope, { group, from, to }: Move): Promise<Retirement> {
   const until = performance.now() + LIMIT_MS
+  const isStill = async () => {
+    const now = await access.prober(request.database).probe(from.address)
+    if (now.kind !== 'answered') throw new Error(`${formatAddress(from.address)} does not answer`)
+    const isOld = now.systemIdentifier === from.systemIdentifier && now.timeline === from.timeline
+    if (!isOld || now.inRecovery) throw new Another()
+  }
   for (;;) {
     try {
-      return { failed: await retireNow(access, request, { group, node: from, primary: to }), isGone: false }
+      const old = { group, node: from, primary: to }
+      return { failed: await retireNow(access, request, old, isStill), isGone: false }
     } catch (error) {
+      if (error instanceof Another) return { failed: [], isGone: true }
       if (!(await runsOn(access, request.database, from.address))) return { failed: [], isGone: true }
       if (performance.now() >= until)
         return { failed: [dataLossAt(formatAddress(from.address), messageOf(error))], isGone: false }

@@ -317,7 +317,7 @@ class Run {
     this.#unretired.push(...retirements.flatMap(({ failed }) => failed))
     if (retirements.some(({ isGone }) => isGone))
       this.#warnings.push(
-        `${at} stopped before it was retired: when it is started again, run citus-ha reconcile, or keep citus-ha watch running, which retires it`,
+        `${at} was stopped, or started again as another server’s standby, before it was retired: once it is running again, run citus-ha reconcile, or keep citus-ha watch running`,
       )
     if (demoteCommand === null) {
       this.#warnings.push(

@@ -51,6 +51,7 @@ async function closeOne(access: Access, request: WalkRequest, retired: Retired):
 
 /**
  * Retires an old primary, in the request's database.
+ * @param isStill asked once the session is there: a server that was started again since has ended it
  * @returns why that is not known to have happened
  * @throws what another try may mend: a lock that did not come, a connection that broke or was refused
  */
@@ -58,11 +59,13 @@ export async function retireNow(
   access: Access,
   request: WalkRequest,
   { group, node: { address }, primary }: Retired,
+  isStill: () => Promise<void> = async () => undefined,
 ): Promise<string[]> {
   const [limits, watch] = [limitsOf(request), watchOf(access, request)]
   const open = () => access.open(address, request.database)
   const session = await openSession(address, 'old primary', { open, limits, idleMs: idleLimit(limits) })
   try {
+    await isStill()
     const successor = primary.address
     const old = { group, node: address, successor, session, fencedSince: null, heldCopy: null }
     const kept = await fenceOldPrimary(old, { limits, watch }, performance.now())

@@ -158,6 +158,19 @@ describe('real switchovers over simulated servers, in virtual time', () => {
     },
   )
 
+  test('known: the old primary, a standby by now, was promoted again during the change: it was retired on a new session', async () => {
+    const { tally } = await runSwitchovers({
+      ...QUIET,
+      standbys: [1, [1, 1, 2]],
+      clients: 4,
+      orders: [order({ at: 900 }), order({})],
+      faults: [{ on: 'probe', at: 53, what: 'promote', whom: 0, ms: 30 }],
+      promotes: [null, 'hand over'],
+    })
+    expect(tally.get('fault')).toBe(1)
+    expect(tally.get('switchover unproved')).toBe(1)
+  })
+
   test('known: others promoted another in the moment of ours, which took a bit of its line: what that one writes then is theirs', async () => {
     const { tally } = await runSwitchovers({
       ...QUIET,
