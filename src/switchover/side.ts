@@ -101,21 +101,15 @@ export class Side {
 
   /** @throws what the driver or a server says, everything closed */
   static async open(options: SideOptions): Promise<Side> {
-    const { move, databases, open, lockTimeoutMs, idleMs } = options
+    const { move, databases, open } = options
     const [first = ''] = databases
     const nodes = [first, ...databases, ...databases].map((database) => open(move.from.address, database))
     const results = await Promise.allSettled([open(move.to.address, first), ...nodes])
     const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-    const settings = [
-      `SET application_name = 'citus-ha'`,
-      `SET lock_timeout = ${Math.ceil(lockTimeoutMs)}`,
-      `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
-      'SET synchronous_commit = local',
-    ].join('; ')
     try {
       const failed = results.find((result) => result.status === 'rejected')
       if (failed) throw failed.reason
-      await Promise.all(sessions.map((session) => session.run(settings, ANSWER_MS)))
+      await Promise.all(sessions.map((session) => session.run(settingsFor(options), ANSWER_MS)))
       const [target, aside, ...old] = sessions
       if (!target || !aside) throw new Error('a side needs its two servers')
       const side = new Side(options, [target, aside], old)
@@ -457,11 +451,22 @@ export class Side {
     await this.#write(writeSql(`SELECT citus_ha.forget_intents(${parameters.join(', ')})`))
   }
 
+  async #openWatch(database: string): Promise<SessionLike> {
+    const { move, open } = this.#options
+    const session = await open(move.from.address, database)
+    try {
+      await session.run(settingsFor(this.#options), ANSWER_MS)
+      return session
+    } catch (error) {
+      await session.close()
+      throw error
+    }
+  }
+
   /** New sessions in the place of those that were lost. @throws as `open` */
   async #revive(): Promise<void> {
-    const { move, databases, open } = this.#options
     const revived = this.#watches.map(async (watch, n) =>
-      watch.alive ? watch : await open(move.from.address, databases[n] ?? ''),
+      watch.alive ? watch : await this.#openWatch(this.#options.databases[n] ?? ''),
     )
     const results = await Promise.allSettled(revived)
     this.#watches = this.#watches.map((watch, n) => {
@@ -474,10 +479,9 @@ export class Side {
 
   /** New sessions to an old primary that was stopped, and is started again by now. @throws as `open` */
   async reopen(): Promise<void> {
-    const { move, databases, open } = this.#options
     await Promise.all([...this.#watches, ...this.#guards].map((session) => session.close()))
     this.#guards = []
-    const results = await Promise.allSettled(databases.map((database) => open(move.from.address, database)))
+    const results = await Promise.allSettled(this.#options.databases.map((each) => this.#openWatch(each)))
     // Whatever became of the others: they are closed at the end.
     this.#watches = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     const failed = results.find((result) => result.status === 'rejected')
@@ -488,6 +492,16 @@ export class Side {
     const all = [this.#target, this.#aside, ...this.#watches, ...this.#guards]
     await Promise.all(all.map((session) => session.close()))
   }
+}
+
+/** Of each session to the two servers: what it waits for, and that no standby is waited for, has an end. */
+function settingsFor({ lockTimeoutMs, idleMs }: SideOptions): string {
+  return [
+    `SET application_name = 'citus-ha'`,
+    `SET lock_timeout = ${Math.ceil(lockTimeoutMs)}`,
+    `SET idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
+    'SET synchronous_commit = local',
+  ].join('; ')
 }
 
 const isCitus = ({ name }: Hold): boolean => name.startsWith('citus.')

@@ -5,6 +5,7 @@ import { formatAddress } from '../model/node.ts'
 import type { Report } from '../model/outcome.ts'
 import { refusal } from '../model/refusal.ts'
 import { textsOf } from '../model/remark.ts'
+import { STOP_SERVER } from '../model/server-commands.ts'
 import {
   type BareReport,
   type SwitchoverOutcome,
@@ -311,15 +312,23 @@ class Run {
     const at = formatAddress(side.move.from.address)
     const { cutOff, unended, unretired } = await side.close(DRAIN_MS, this.#first.madeBy)
     this.#cutOff.push(...cutOff)
-    if (unended !== null) this.#warnings.push(`${at}: not every session could be terminated: ${unended}`)
+    if (unended !== null)
+      this.#warnings.push(
+        `${at}: not every session could be terminated: ${unended}; what they still write there is lost: stop that server (there: ${STOP_SERVER})`,
+      )
     const anew = this.#scopes.filter((_, n) => unretired.includes(n))
     const retirements = await Promise.all(anew.map((scope) => retireAnew(scope, side.move)))
     this.#unretired.push(...retirements.flatMap(({ failed }) => failed))
-    if (retirements.some(({ isGone }) => isGone))
+    const isGone = retirements.some((each) => each.isGone)
+    if (isGone) {
+      // What was counted may be another line's.
+      side.late = null
       this.#warnings.push(
-        `${at} was stopped, or started again as another server’s standby, before it was retired: once it is running again, run citus-ha reconcile, or keep citus-ha watch running`,
+        `${at} was stopped, made a standby or promoted again before it was retired: run citus-ha status, and citus-ha reconcile once it is running`,
       )
+    }
     if (demoteCommand === null) {
+      if (isGone) return
       this.#warnings.push(
         `${at} is still running, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,
       )

@@ -3,6 +3,7 @@ import { closeOldPrimary, fenceOldPrimary } from '../apply/old-primary.ts'
 import { idleLimit, openSession } from '../apply/participants.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import type { Answered } from '../model/observation.ts'
 import { leftRunning, type Retired } from '../model/retired.ts'
 import type { Access } from './access.ts'
 import { limitsOf, watchOf } from './limits.ts'
@@ -44,28 +45,31 @@ async function closeOne(access: Access, request: WalkRequest, retired: Retired):
       request.progress(`group ${retired.group}: ${at}, an old primary that is still running, is retired`)
     return failed
   } catch (error) {
-    if (mayTryAgain(codeOf(error))) return []
+    if (error instanceof NotOld || mayTryAgain(codeOf(error))) return []
     return [`${at}, an old primary that is still running, could not be retired: ${messageOf(error)}`]
   }
 }
 
+/** It is no old primary any more: since it was seen it was made a standby, or promoted again. */
+export class NotOld extends Error {}
+
 /**
- * Retires an old primary, in the request's database.
- * @param isStill asked once the session is there: a server that was started again since has ended it
+ * Retires an old primary, in the request's database. What it is by now is asked once the session is there: a server that is started
+ * again after that has ended the session.
  * @returns why that is not known to have happened
- * @throws what another try may mend: a lock that did not come, a connection that broke or was refused
+ * @throws NotOld; what another try may mend: a lock that did not come, a connection that broke or was refused
  */
 export async function retireNow(
   access: Access,
   request: WalkRequest,
-  { group, node: { address }, primary }: Retired,
-  isStill: () => Promise<void> = async () => undefined,
+  { group, node, primary }: Retired,
 ): Promise<string[]> {
+  const { address } = node
   const [limits, watch] = [limitsOf(request), watchOf(access, request)]
   const open = () => access.open(address, request.database)
   const session = await openSession(address, 'old primary', { open, limits, idleMs: idleLimit(limits) })
   try {
-    await isStill()
+    await requireStill(access, request, node)
     const successor = primary.address
     const old = { group, node: address, successor, session, fencedSince: null, heldCopy: null }
     const kept = await fenceOldPrimary(old, { limits, watch }, performance.now())
@@ -74,6 +78,14 @@ export async function retireNow(
   } finally {
     await session.close()
   }
+}
+
+/** @throws NotOld; Error where it does not answer */
+async function requireStill(access: Access, { database }: WalkRequest, seen: Answered): Promise<void> {
+  const now = await access.prober(database).probe(seen.address)
+  if (now.kind !== 'answered') throw new Error(`${formatAddress(seen.address)} does not answer`)
+  const isSame = now.systemIdentifier === seen.systemIdentifier && now.timeline === seen.timeline
+  if (!isSame || now.inRecovery) throw new NotOld(`${formatAddress(seen.address)} is another by now`)
 }
 
 /** Whether that is not known to be over. */
