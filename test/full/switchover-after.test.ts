@@ -1,6 +1,6 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { keysOf, standin, timed } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const LONG_MS = 300_000
 
@@ -36,19 +36,12 @@ const SETTINGS: readonly Setting[] = [
 /** What doctor would call an error of the new primary is a refusal of the switchover; what is lost with the old one is asked. */
 describe.skipIf(standin)('a switchover asks what will be', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({ coordinatorStandbys: [{ kind: 'standby' }] })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { coordinatorStandbys: [{ kind: 'standby' }] },
+  )
 
   it.each(SETTINGS)(
     'refuses a target that $says; once that is mended, no write hangs',

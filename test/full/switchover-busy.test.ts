@@ -1,25 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { standin } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const LONG_MS = 300_000
 
 /** More clients than the machine has cores, each without a pause: a transaction takes longer than the first rounds of locks. */
 describe.skipIf(standin)('a switchover of a cluster whose clients keep every core busy', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({ coordinatorStandbys: [] })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { coordinatorStandbys: [] },
+  )
 
   it(
     'fails no statement',

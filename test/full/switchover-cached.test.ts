@@ -1,9 +1,9 @@
 import type pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { commit, keysOf, oldKeyOf, standin } from '../support/clients.ts'
 import { copiedIn } from '../support/copy-in.ts'
 import { client } from '../support/scenario.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 import { Traffic } from '../support/traffic.ts'
 
 const ROUNDS = 3
@@ -85,20 +85,13 @@ const FAILING: Readonly<Record<string, string>> = {
 
 describe.skipIf(standin)('there and back sooner than Citus lets go of its connections', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    // No limit of the cached connections: Citus's own ten minutes.
-    switching = await Switching.start({ settings: {} })
-  })
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  // No limit of the cached connections: Citus's own ten minutes.
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { settings: {} },
+  )
 
   async function thereAndBack(between: () => Promise<void> = async () => undefined): Promise<void> {
     let [primary, standby] = ['worker-1', 'worker-1-standby']

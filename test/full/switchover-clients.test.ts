@@ -1,30 +1,23 @@
 import { readFileSync } from 'node:fs'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
 import { putInHba } from '../support/hba.ts'
 import { citusHa } from '../support/scenario.ts'
 import { addNotes, KINDS, LATE, PLAIN } from '../support/swap-clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const LONG_MS = 300_000
 
 /** A server is swapped as a whole: every client of the old primary counts, in any database, by whatever name. */
 describe.skipIf(standin)('clients of an old primary', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({ coordinatorStandbys: [], before: addNotes })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { coordinatorStandbys: [], before: addNotes },
+  )
 
   it.each(KINDS)(
     '$says: $outcome',

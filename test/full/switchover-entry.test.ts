@@ -1,6 +1,6 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { standin } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 /**
  * Of the server, to a statement that waited at the old primary; what is sent there later is refused, and at the end its
@@ -11,18 +11,8 @@ const CUT_OFF =
 
 describe.skipIf(standin)('a switchover, for clients of the server that is switched itself', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start()
-  })
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
+  restoredBeforeEach((made) => {
+    switching = made
   })
 
   it('fails a write of each session or two, which are not made, and a read at the end; others see nothing', async () => {

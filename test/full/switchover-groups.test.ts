@@ -2,22 +2,12 @@ import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openTransaction, standin } from '../support/clients.ts'
 import { citusHa } from '../support/scenario.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, Switching } from '../support/switching.ts'
 
 describe.skipIf(standin)('a switchover of several groups', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start()
-  })
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
+  restoredBeforeEach((made) => {
+    switching = made
   })
 
   it('both workers at once: one fence, one change', async () => {

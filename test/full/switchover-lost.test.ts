@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
 import { addNotes, PLAIN } from '../support/swap-clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const LONG_MS = 300_000
 
@@ -126,19 +126,12 @@ const CASES: readonly Case[] = [
 
 describe.skipIf(standin)('a switchover that loses', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({ coordinatorStandbys: [], before: addNotes })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { coordinatorStandbys: [], before: addNotes },
+  )
 
   async function isRetired(): Promise<boolean> {
     const { database } = switching.scenario.cluster

@@ -1,30 +1,27 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { standin } from '../support/clients.ts'
-import { OTHER_HOST, registerAt, SHORT_LIVED, Switching } from '../support/switching.ts'
-
-const LONG_MS = 180_000
+import {
+  OTHER_HOST,
+  registerAt,
+  restoredBeforeEach,
+  SHORT_LIVED,
+  type Switching,
+} from '../support/switching.ts'
 
 describe.skipIf(standin)('a switchover of everything on one machine', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    {
       workers: [{ standbys: [{}] }, { standbys: [{}] }, { standbys: [{}] }],
       coordinatorStandbys: [{ kind: 'standby' }],
       settings: { ...SHORT_LIVED, listen_addresses: `127.0.0.1,${OTHER_HOST}` },
       // The third group and the standbys are on another one.
       before: (scenario) => registerAt(scenario, OTHER_HOST, ['coordinator', 'worker-1', 'worker-2']),
-    })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+    },
+  )
 
   it('moves its groups and no other, the coordinator as well', async () => {
     const running = await switching.clients(['worker-3'])

@@ -1,10 +1,10 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ChangeHooks } from '../../src/apply/hooks.ts'
 import { run } from '../../src/cli/program.ts'
 import { statement } from '../../src/db/sql.ts'
 import { codeOf } from '../../src/db/sqlstate.ts'
 import { standin } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const LONG_MS = 300_000
 
@@ -55,19 +55,12 @@ const RACES: readonly Race[] = [
 /** What was checked is checked again after every wait; whoever has lost ends at once, and leaves nothing behind. */
 describe.skipIf(standin)('a switchover that another change overtakes', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({ coordinatorStandbys: [] })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { coordinatorStandbys: [] },
+  )
 
   it.each(RACES)(
     'is refused: $says',

@@ -1,27 +1,20 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ChangeHooks } from '../../src/apply/hooks.ts'
 import { run } from '../../src/cli/program.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { openTransaction, standin } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const LONG_MS = 120_000
 
 describe.skipIf(standin)('what a switchover tells that came to nothing', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start({ coordinatorStandbys: [] })
-  }, LONG_MS)
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
-  })
+  restoredBeforeEach(
+    (made) => {
+      switching = made
+    },
+    { coordinatorStandbys: [] },
+  )
 
   /** As a person does: Ctrl-C once `isTime` is true of a line that it said. */
   async function interrupted(hooks: ChangeHooks, isTime: (line: string) => boolean) {

@@ -1,27 +1,17 @@
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { standin } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, Switching } from '../support/switching.ts'
 
 const LONG_MS = 120_000
 
 describe.skipIf(standin)('a switchover that comes to nothing', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start()
-  })
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
+  restoredBeforeEach((made) => {
+    switching = made
   })
 
   it('a promotion that is refused is undone, and nobody has noticed', async () => {

@@ -1,26 +1,16 @@
 import { writeFile } from 'node:fs/promises'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { waitUntil } from '../../src/demo/wait.ts'
 import { commit, insert, keysOf, oldKeyOf, openTransaction, standin } from '../support/clients.ts'
-import { Switching } from '../support/switching.ts'
+import { restoredBeforeEach, type Switching } from '../support/switching.ts'
 
 const ROUNDS = 10
 const LONG_MS = 600_000
 
 describe.skipIf(standin)('switchover, at length', () => {
   let switching: Switching
-
-  beforeAll(async () => {
-    switching = await Switching.start()
-  })
-  beforeEach(async () => {
-    await switching.scenario.restore()
-  })
-  afterEach(async () => {
-    await switching.tidy()
-  })
-  afterAll(async () => {
-    await switching?.scenario.stop()
+  restoredBeforeEach((made) => {
+    switching = made
   })
 
   it(

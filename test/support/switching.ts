@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import type { ClusterSpec } from '../../src/demo/cluster.ts'
 import type { Server } from '../../src/demo/server.ts'
 import { formatAddress } from '../../src/model/node.ts'
@@ -40,6 +40,27 @@ export interface Switched extends Ran {
   /** The document of `--json`. */
   // biome-ignore lint/suspicious/noExplicitAny: every test looks at its own part of it
   readonly report: any
+}
+
+/**
+ * For the tests of a `describe`: one cluster to switch over, as it was before each of them, and what they start ended after each.
+ * @param take gets it before the first
+ */
+export function restoredBeforeEach(take: (switching: Switching) => void, spec?: SwitchingSpec): void {
+  let switching: Switching | null = null
+  beforeAll(async () => {
+    switching = await Switching.start(spec)
+    take(switching)
+  })
+  beforeEach(async () => {
+    await switching?.scenario.restore()
+  })
+  afterEach(async () => {
+    await switching?.tidy()
+  })
+  afterAll(async () => {
+    await switching?.scenario.stop()
+  })
 }
 
 /** A cluster to switch over, with what the tests of it start and end. */
