@@ -4,7 +4,7 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { openTransaction, standin } from '../support/clients.ts'
 import { killedAt, sentIsDone } from '../support/crash.ts'
-import { Scenario } from '../support/scenario.ts'
+import { citusHa, Scenario } from '../support/scenario.ts'
 import { SHORT_LIVED } from '../support/switching.ts'
 import { EVERY_SECOND, expectWhole } from '../support/two-phase.ts'
 
@@ -63,6 +63,15 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
         await primary.promote()
         await exits(0, 'reconcile', '--group', `${group}`, '--promoted', formatAddress(primary))
         await old.restart()
+      },
+    },
+    {
+      name: 'by an event of a tool that left it running',
+      retire: async (_, __, primary) => {
+        await primary.promote()
+        const event = ['event', 'promoted', ...scenario.options, formatAddress(primary)]
+        const ran = await citusHa(event)
+        expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 0 })
       },
     },
   ]
