@@ -50,6 +50,48 @@ BEGIN
      WHERE a.backend_type LIKE 'Citus Maintenance Daemon%' AND a.backend_start < pg_conf_load_time();
 END $$;
 
+-- Ends whatever is connected to this database but sessions of citus-ha, of the same role, and what replicates: clients, jobs and
+-- subscriptions. Each may have connections to other nodes open, over which it would go on writing there. Where the caller holds the
+-- shards, or of a server that is retired.
+CREATE OR REPLACE FUNCTION citus_ha.end_clients() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET session_replication_role = origin AS $$
+DECLARE
+  backend int;
+  ended int := 0;
+BEGIN
+  PERFORM citus_ha.require('shards or retired', 'end_clients');
+  FOR backend IN
+    SELECT a.pid FROM pg_stat_activity a
+     WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+       AND a.backend_type NOT IN ('walsender', 'autovacuum worker', 'parallel worker')
+       AND a.backend_type NOT LIKE 'Citus Maintenance Daemon%'
+       AND NOT (a.usename = session_user AND a.application_name LIKE 'citus-ha%')
+  LOOP
+    IF pg_terminate_backend(backend) THEN
+      ended := ended + 1;
+    END IF;
+  END LOOP;
+  RETURN ended;
+END $$;
+
+-- Citus opens no connection from here to any node any more, in this database, for whomever: a row of pg_dist_poolinfo for each
+-- node leads to a socket that is not there (`GetEffectiveConnKey` in connection_configuration.c). What distributed and reference
+-- tables hold can't be read or written through this server then: it would be by old rows, half of a transaction would stay here, and
+-- a reference table would differ from node to node. What somebody had written there for a node is kept under the same
+-- number below zero. Not on an old coordinator that others stream from: its rows are theirs as well, and their clients read by them.
+CREATE OR REPLACE FUNCTION citus_ha.cut_off(own int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  IF to_regclass('pg_catalog.pg_dist_poolinfo') IS NULL  -- Citus 11
+     OR own = 0 AND EXISTS (SELECT FROM pg_stat_replication) THEN
+    RETURN;
+  END IF;
+  UPDATE pg_dist_poolinfo SET nodeid = -nodeid WHERE nodeid > 0;
+  INSERT INTO pg_dist_poolinfo (nodeid, poolinfo)
+  SELECT n.nodeid, 'host=/an-old-primary-retired-by-citus-ha' FROM pg_dist_node n;
+END $$;
+
 -- On the shards of a retired server to which others may go on sending writes: refuses them.
 CREATE OR REPLACE FUNCTION citus_ha.refuse_write() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
@@ -77,7 +119,7 @@ END $$;
 -- Retires this server, an old primary whose successor is promoted, and whose shards the caller holds: {"group", "to": {host, port}, "madeBy",
 -- "refuseWrites"}. From the
 -- commit on its Citus is of a group that no group has, in every session and daemon, after a restart too: it recovers
--- nobody's transactions, and an old coordinator is none any more, which syncs no metadata. What an old coordinator had to
+-- nobody's transactions, and an old coordinator is none any more, which syncs no metadata; and it reaches no other node. What an old coordinator had to
 -- do in the background is its successor's. A copy of the successor's data (pg_rewind, pg_basebackup) is whole again.
 CREATE OR REPLACE FUNCTION citus_ha.retire(succession jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -105,6 +147,7 @@ BEGIN
   ON CONFLICT (singleton) DO UPDATE
      SET groupid = excluded.groupid, successor_host = excluded.successor_host, successor_port = excluded.successor_port,
          made_by = excluded.made_by, retired_at = clock_timestamp();
+  PERFORM citus_ha.cut_off(own);
   IF to_regclass('pg_catalog.pg_dist_cleanup') IS NOT NULL THEN  -- Citus 11.2
     EXECUTE 'DELETE FROM pg_dist_cleanup';
   END IF;

@@ -8,6 +8,8 @@ import { BEGIN, beginSql, limitSql, lockTimeoutSql, rollbackSql } from './statem
 import type { LockWaits } from './within-round.ts'
 import { withinRound } from './within-round.ts'
 
+export const END_CLIENTS = 'SELECT citus_ha.end_clients()'
+
 /** A living old primary in the locked window of a change. */
 export interface KeptOldPrimary {
   readonly old: OldPrimary
@@ -80,7 +82,8 @@ export async function shutOldPrimary(
 }
 
 /**
- * Step 7: ends what other nodes have open on the old primary, so that nothing there can commit, retires it, and lets go.
+ * Step 7: ends what is open on the old primary, so that nothing there can commit, retires it, and lets go. Who has come until then
+ * may have connections to other nodes, and is ended as well.
  * @returns why that is not known to have happened
  */
 export async function closeOldPrimary(
@@ -91,9 +94,9 @@ export async function closeOldPrimary(
   const { node, session, group, successor } = old
   const at = formatAddress(node)
   try {
-    await session.run('SELECT citus_ha.end_citus_backends()', limits.statementMs)
+    await session.run(`SELECT citus_ha.end_citus_backends(); ${END_CLIENTS}`, limits.statementMs)
     const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: successor, madeBy })})`
-    await session.run(`${retire}; COMMIT`, limits.statementMs)
+    await session.run(`${retire}; COMMIT; ${END_CLIENTS}`, limits.statementMs)
     if (recoveryHeld || (await recoveryEnds(old, limits.statementMs))) return []
     return [dataLossAt(at, 'a 2PC recovery that its Citus had begun before does not end')]
   } catch (error) {

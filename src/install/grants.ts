@@ -24,6 +24,7 @@ export const CALLABLE = [
   'writing_sessions()',
   'end_writing_sessions()',
   'end_citus_backends()',
+  'end_clients()',
   'hold_recovery()',
   'end_maintenance_daemons()',
   'cancel_maintenance_daemons()',

@@ -4,7 +4,7 @@ import { coordinatorOf } from './kinds.ts'
 import { formatAddress, sameAddress } from './node.ts'
 import type { Answered, Survey } from './observation.ts'
 import { START_SERVER, STOP_SERVER } from './server-commands.ts'
-import { conninfo, psqlAsSuperuser, shellWord } from './shell.ts'
+import { conninfo, psqlAsSuperuser, quoted, shellWord } from './shell.ts'
 
 /**
  * What a switchover sets on the old primary, by ALTER SYSTEM, before anything is promoted. All take effect at a reload.
@@ -20,6 +20,9 @@ export const HELD_SETTINGS = [
 
 /** A retired server's own group id, less its group: none is that high (`citus_ha.retire`). */
 const RETIRED_GROUPS = 1_000_000_000
+
+/** Where Citus's connections from a retired server to any node lead (`citus_ha.cut_off`). */
+export const CUT_OFF = 'host=/an-old-primary-retired-by-citus-ha'
 
 /** What `pg_dist_local_group` says. */
 export function readLocalGroup(groupid: number): { readonly group: number; readonly retired: boolean } {
@@ -85,7 +88,12 @@ function othersIn(survey: Survey, diagnoses: readonly Diagnosis[]): Retired[] {
 /** How one is put back that was retired though nobody has taken its place; '' where it is not retired. */
 export function putBack({ retired, inRecovery, address }: Answered): string {
   if (!retired || inRecovery) return ''
-  const sql = `UPDATE pg_dist_local_group SET groupid = groupid - ${RETIRED_GROUPS}; DELETE FROM citus_ha.retired`
+  const sql = [
+    `UPDATE pg_dist_local_group SET groupid = groupid - ${RETIRED_GROUPS}`,
+    'DELETE FROM citus_ha.retired',
+    `DELETE FROM pg_dist_poolinfo WHERE poolinfo = ${quoted(CUT_OFF)}`,
+    'UPDATE pg_dist_poolinfo SET nodeid = -nodeid WHERE nodeid < 0',
+  ].join('; ')
   return `. Only if no other server has replaced ${formatAddress(address)} (SELECT * FROM citus_ha.retired there names the new primary), undo this there, as a superuser in each database: ${sql}`
 }
 

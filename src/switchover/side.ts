@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { END_CLIENTS } from '../apply/old-primary.ts'
 import { naming } from '../db/named.ts'
 import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
@@ -377,7 +378,7 @@ export class Side {
     const counted = await this.#written(this.#control).catch(() => null)
     const { group, to } = this.move
     const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: to.address, madeBy })})`
-    const sql = `SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT`
+    const sql = `SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT; ${END_CLIENTS}`
     const retired = await Promise.allSettled(this.#guards.map((guard) => guard.run(sql, ANSWER_MS)))
     const unretired = retired.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))
     // What they hold keeps others from doing it.

@@ -4,14 +4,10 @@ import { waitUntil } from '../../src/demo/wait.ts'
 import { formatAddress } from '../../src/model/node.ts'
 import { openTransaction, standin } from '../support/clients.ts'
 import { killedAt, sentIsDone } from '../support/crash.ts'
-import { citusHa, Scenario } from '../support/scenario.ts'
+import { WAYS } from '../support/retiring.ts'
+import { Scenario } from '../support/scenario.ts'
 import { SHORT_LIVED } from '../support/switching.ts'
 import { EVERY_SECOND, expectWhole } from '../support/two-phase.ts'
-
-interface Way {
-  readonly name: string
-  readonly retire: (group: number, old: Server, primary: Server) => Promise<void>
-}
 
 describe.skipIf(standin)('an old primary that runs on rolls nothing of its successor back', () => {
   let scenario: Scenario
@@ -20,61 +16,6 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     const ran = await scenario.run(...args)
     expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: code })
   }
-
-  const WAYS: readonly Way[] = [
-    {
-      name: 'by a switchover',
-      retire: async (group) => exits(0, 'switchover', '--yes', '--group', `${group}`),
-    },
-    {
-      name: 'by a switchover, and started anew',
-      retire: async (group, old) => {
-        await exits(0, 'switchover', '--yes', '--group', `${group}`)
-        await old.restart()
-      },
-    },
-    {
-      name: 'by a switchover that died when it had promoted',
-      retire: async (group) => {
-        const args = ['switchover', ...scenario.options, '--group', `${group}`, '--yes']
-        expect(await killedAt('promoted', args)).toBe('SIGKILL')
-        await sentIsDone(scenario)
-      },
-    },
-    {
-      name: 'by a switchover that died when it had decided, and a later run',
-      retire: async (group) => {
-        const args = ['switchover', ...scenario.options, '--group', `${group}`, '--yes']
-        expect(await killedAt('decided', args)).toBe('SIGKILL')
-        await sentIsDone(scenario)
-        await exits(0, 'reconcile')
-      },
-    },
-    {
-      name: 'by a change that somebody vouched for, while it takes writes',
-      retire: async (group, _, primary) => {
-        await primary.promote()
-        await exits(0, 'reconcile', '--group', `${group}`, '--promoted', formatAddress(primary))
-      },
-    },
-    {
-      name: 'by such a change, and started anew',
-      retire: async (group, old, primary) => {
-        await primary.promote()
-        await exits(0, 'reconcile', '--group', `${group}`, '--promoted', formatAddress(primary))
-        await old.restart()
-      },
-    },
-    {
-      name: 'by an event of a tool that left it running',
-      retire: async (_, __, primary) => {
-        await primary.promote()
-        const event = ['event', 'promoted', ...scenario.options, formatAddress(primary)]
-        const ran = await citusHa(event)
-        expect(ran, ran.stdout + ran.stderr).toMatchObject({ exitCode: 0 })
-      },
-    },
-  ]
 
   beforeAll(async () => {
     const settings = { ...SHORT_LIVED, ...EVERY_SECOND }
@@ -96,7 +37,7 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
   ])('group $group', ({ group, old }) => {
     it.each(WAYS)('$name', async ({ retire }) => {
       const primary = server(`${old}-standby`)
-      await retire(group, server(old), primary)
+      await retire(scenario, group, server(old), primary)
       await expectWhole(scenario, { group, primary, old: server(old) })
     })
   })

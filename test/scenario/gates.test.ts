@@ -111,6 +111,7 @@ const GATES: readonly Gate[] = [
   },
   { of: 'end_writing_sessions()', call: 'SELECT citus_ha.end_writing_sessions()', refused: NO_SWITCHOVER },
   { of: 'end_citus_backends()', call: 'SELECT citus_ha.end_citus_backends()', refused: NO_SHARDS },
+  { of: 'end_clients()', call: 'SELECT citus_ha.end_clients()', refused: NO_SHARDS },
   { of: 'hold_recovery()', call: 'SELECT citus_ha.hold_recovery()', refused: NO_SHARDS },
   ...['end_maintenance_daemons()', 'cancel_maintenance_daemons()'].map(
     (of): Gate => ({ of, call: `SELECT citus_ha.${of}`, refused: /citus\.recover_2pc_interval is not -1/ }),

@@ -1,4 +1,4 @@
-import { primaryOf } from '../../../src/model/catalog.ts'
+import { COORDINATOR_GROUP, primaryOf } from '../../../src/model/catalog.ts'
 import { Backend } from './backend.ts'
 import type { Event } from './clock.ts'
 import { ServerError } from './copy.ts'
@@ -128,6 +128,7 @@ async function oneTransaction(world: World, ledger: Ledger): Promise<void> {
     const at = async (group: number): Promise<Link> => {
       const row = primaryOf(link.backend.data.rows, group)
       if (!row) throw new Failed('no row')
+      if (isCutOff(entry)) throw new Failed('cut off')
       const { host } = row.address
       if (host === entry.name) return link
       const open =
@@ -215,7 +216,7 @@ export async function recoverTwoPhase(
   server: Server,
   isCancelled = () => false,
 ): Promise<void> {
-  if (!server.up || server.inRecovery) return
+  if (!server.up || server.inRecovery || isCutOff(server)) return
   const { starts, locks } = server
   const holder = { recovery: server.name }
   const group = groupIn(server)
@@ -244,6 +245,9 @@ export async function recoverTwoPhase(
     if (server.starts === starts) locks.release(holder)
   }
 }
+
+/** Whether Citus there opens no connections: none to itself either. An old coordinator may have others that stream from it. */
+const isCutOff = ({ group, visible }: Server): boolean => visible.retired && group !== COORDINATOR_GROUP
 
 /** The group that Citus there says it is of. */
 const groupIn = ({ group, visible }: Server): number => group + (visible.retired ? 1_000_000_000 : 0)

@@ -51,6 +51,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT coalesce(jsonb_agg(f.signature', () => [{ missing: [] }]],
   ['SELECT coalesce(jsonb_agg(n.need', () => [{ granted: ['all of it'], missing: [] }]],
   ['SELECT citus_ha.end_citus_backends(', endCitus],
+  ['SELECT citus_ha.end_clients(', endClients],
   ['SELECT citus_ha.blockers(', (backend, sql) => [{ blockers: blockers(backend, sql).map(told(backend)) }]],
   ['SELECT citus_ha.end_blockers(', endBlockers],
   ['SELECT citus_ha.intend(', intend],
@@ -178,6 +179,14 @@ function endCitus({ server, pid }: Backend): Rows {
   const whom = [...server.backends.values()].filter((one) => one.pid !== pid && one.client !== null)
   for (const one of whom) one.terminate()
   return [{ end_citus_backends: whom.length }]
+}
+
+function endClients({ server, pid }: Backend): Rows {
+  const whom = [...server.backends.values()].filter(
+    (one) => one.pid !== pid && one.application !== 'citus-ha',
+  )
+  for (const one of whom) one.terminate()
+  return [{ end_clients: whom.length }]
 }
 
 /** Never another change. */
