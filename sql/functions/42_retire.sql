@@ -117,7 +117,8 @@ BEGIN
 END $$;
 
 -- Retires this server, an old primary whose successor is promoted, and whose shards the caller holds: {"group", "to": {host, port}, "madeBy",
--- "refuseWrites"}. From the
+-- "refuseWrites", "seen": {systemIdentifier, timeline, epoch: {timeline, epoch}}}. Not where this is another server than the one that was
+-- seen, or another line of it, or, where an epoch is given, where a change has been made here since. From the
 -- commit on its Citus is of a group that no group has, in every session and daemon, after a restart too: it recovers
 -- nobody's transactions, and an old coordinator is none any more, which syncs no metadata; and it reaches no other node. What an old coordinator had to
 -- do in the background is its successor's. A copy of the successor's data (pg_rewind, pg_basebackup) is whole again.
@@ -128,9 +129,21 @@ DECLARE
   own int := citus_ha.own_group();
   host text := succession #>> '{to,host}';
   port int := (succession #>> '{to,port}')::int;
+  seen jsonb := succession -> 'seen';
+  identity record;
   backend int;
 BEGIN
   PERFORM citus_ha.require('shards', 'retire');
+  SELECT * INTO identity FROM citus_ha.node_identity();
+  IF identity.system_identifier <> seen ->> 'systemIdentifier' OR identity.timeline <> (seen ->> 'timeline')::int THEN
+    RAISE EXCEPTION 'this is not the server that was seen: it is on timeline % of system %, not on timeline % of system %',
+      identity.timeline, identity.system_identifier, seen ->> 'timeline', seen ->> 'systemIdentifier' USING ERRCODE = 'HA002';
+  END IF;
+  IF seen #> '{epoch,epoch}' IS NOT NULL AND NOT EXISTS (
+       SELECT FROM citus_ha.epoch e WHERE e.coordinator_timeline = (seen #>> '{epoch,timeline}')::int
+                                      AND e.epoch = (seen #>> '{epoch,epoch}')::bigint) THEN
+    RAISE EXCEPTION 'a change has been made on this server since it was seen' USING ERRCODE = 'HA002';
+  END IF;
   IF own IS DISTINCT FROM (succession ->> 'group')::int THEN
     RAISE EXCEPTION 'this server is of group %, not %', own, succession ->> 'group' USING ERRCODE = 'HA002';
   END IF;

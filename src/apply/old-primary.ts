@@ -2,13 +2,30 @@ import { jsonLiteral } from '../db/sql.ts'
 import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
 import { isNotInstalled } from '../model/ailing.ts'
 import { formatAddress } from '../model/node.ts'
+import type { OldPrimaryPlan } from '../model/plan.ts'
 import { STOP_SERVER } from '../model/server-commands.ts'
 import { idleLimit, notFenced, type OldPrimary } from './participants.ts'
 import { BEGIN, beginSql, limitSql, lockTimeoutSql, rollbackSql } from './statements.ts'
 import type { LockWaits } from './within-round.ts'
 import { withinRound } from './within-round.ts'
 
-export const END_CLIENTS = 'SELECT citus_ha.end_clients()'
+/** Fails on another server than the one that was seen: a name may lead elsewhere by now. */
+function retireSql(
+  { group, successor, seen }: Omit<OldPrimaryPlan, 'node'>,
+  madeBy: string,
+  refuseWrites = false,
+): string {
+  return `SELECT citus_ha.retire(${jsonLiteral({ group, to: successor, madeBy, seen, refuseWrites })})`
+}
+
+/**
+ * Retires it, first of all: on another server than that nobody is ended. Whoever has come until the commit may have connections to
+ * other nodes, and is ended after it as well.
+ */
+export function closeSql(old: Omit<OldPrimaryPlan, 'node'>, madeBy: string): string {
+  const end = 'SELECT citus_ha.end_clients()'
+  return `${retireSql(old, madeBy)}; SELECT citus_ha.end_citus_backends(); ${end}; COMMIT; ${end}`
+}
 
 /** A living old primary in the locked window of a change. */
 export interface KeptOldPrimary {
@@ -67,13 +84,13 @@ async function lockShards(old: OldPrimary, context: LockWaits, roundBegan: numbe
  * @throws what is to be tried again
  */
 export async function shutOldPrimary(
-  { group, successor, session }: OldPrimary,
+  old: OldPrimary,
   madeBy: string,
   { limits }: Pick<LockWaits, 'limits'>,
 ): Promise<string | null> {
-  const shut = jsonLiteral({ group, to: successor, madeBy, refuseWrites: true })
+  const { session } = old
   try {
-    await session.run(`SELECT citus_ha.retire(${shut})`, limits.statementMs)
+    await session.run(retireSql(old, madeBy, true), limits.statementMs)
     return null
   } catch (error) {
     if (mayTryAgain(codeOf(error)) || !session.alive) throw error
@@ -82,8 +99,7 @@ export async function shutOldPrimary(
 }
 
 /**
- * Step 7: ends what is open on the old primary, so that nothing there can commit, retires it, and lets go. Who has come until then
- * may have connections to other nodes, and is ended as well.
+ * Step 7: retires the old primary, ends what is open there, so that nothing can commit, and lets go.
  * @returns why that is not known to have happened
  */
 export async function closeOldPrimary(
@@ -91,12 +107,10 @@ export async function closeOldPrimary(
   madeBy: string,
   { limits }: Pick<LockWaits, 'limits'>,
 ): Promise<string[]> {
-  const { node, session, group, successor } = old
+  const { node, session } = old
   const at = formatAddress(node)
   try {
-    await session.run(`SELECT citus_ha.end_citus_backends(); ${END_CLIENTS}`, limits.statementMs)
-    const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: successor, madeBy })})`
-    await session.run(`${retire}; COMMIT; ${END_CLIENTS}`, limits.statementMs)
+    await session.run(closeSql(old, madeBy), limits.statementMs)
     if (recoveryHeld || (await recoveryEnds(old, limits.statementMs))) return []
     return [dataLossAt(at, 'a 2PC recovery that its Citus had begun before does not end')]
   } catch (error) {

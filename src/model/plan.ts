@@ -3,6 +3,7 @@ import type { Catalog } from './catalog.ts'
 import type { HostPort } from './node.ts'
 import type { LineProof, Remedy } from './observation.ts'
 import type { Remark, WarningCode } from './remark.ts'
+import type { SeenServer } from './servers.ts'
 
 /** One change of one row, with what it expects to find. Carried out by `citus_ha.take_step`. */
 export type Step =
@@ -91,6 +92,7 @@ export interface OldPrimaryPlan {
   readonly group: number
   readonly node: HostPort
   readonly successor: HostPort
+  readonly seen: SeenServer
 }
 
 export interface Plan {

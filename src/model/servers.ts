@@ -13,3 +13,16 @@ export function instanceAt(nodes: readonly Observation[], address: string): stri
   const seen = nodes.find((node) => formatAddress(node.address) === address)
   return seen?.kind === 'answered' ? seen.instance : null
 }
+
+/** By what a server is known again under a name that may lead to another one by now. */
+export interface SeenServer {
+  readonly systemIdentifier: string
+  /** null: not known. A promotion begins a new one. */
+  readonly timeline: number | null
+  /** Of its copy, where no change may have been made there since. */
+  readonly epoch?: { readonly timeline: number; readonly epoch: number }
+}
+
+export function seenServer({ systemIdentifier, timeline }: Answered): SeenServer {
+  return { systemIdentifier, timeline }
+}

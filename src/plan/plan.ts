@@ -8,7 +8,7 @@ import type { Answered, LineProof, Survey } from '../model/observation.ts'
 import type { CopyPlan, Plan, RowChange } from '../model/plan.ts'
 import { type Remark, remark, textsOf, type WarningCode } from '../model/remark.ts'
 import { isStale, remedyOf } from '../model/remedy.ts'
-import { distinctServers } from '../model/servers.ts'
+import { distinctServers, seenServer } from '../model/servers.ts'
 import { conditionsOf } from './conditions.ts'
 import { type CopyDraft, copyNodes, draftCopy } from './copies.ts'
 import type { PlanOptions } from './options.ts'
@@ -161,7 +161,12 @@ function stillWritable(survey: Survey, { standing, primary, group }: Diagnosis):
     )
     .filter((node) => node.citus?.localGroup === group && !node.retired)
   const successor = primary.address
-  return distinctServers(others).map((node) => ({ group, node: node.address, successor }))
+  return distinctServers(others).map((node) => ({
+    group,
+    node: node.address,
+    successor,
+    seen: seenServer(node),
+  }))
 }
 
 /** What is now known of a group's line, where it differs from the record. */

@@ -1,13 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { END_CLIENTS } from '../apply/old-primary.ts'
+import { closeSql } from '../apply/old-primary.ts'
 import { naming } from '../db/named.ts'
 import { runWhole, type SessionLike } from '../db/pg.ts'
-import { intArrayLiteral, jsonLiteral, literal } from '../db/sql.ts'
+import { intArrayLiteral, literal } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import type { Blocker, ClientTexts } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Intent } from '../model/intent.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
+import { seenServer } from '../model/servers.ts'
 import {
   daemonsEnded,
   forgetHold,
@@ -376,9 +377,8 @@ export class Side {
       (error: unknown) => ({ cutOff: [], unended: messageOf(error) }),
     )
     const counted = await this.#written(this.#control).catch(() => null)
-    const { group, to } = this.move
-    const retire = `SELECT citus_ha.retire(${jsonLiteral({ group, to: to.address, madeBy })})`
-    const sql = `SELECT citus_ha.end_citus_backends(); ${retire}; COMMIT; ${END_CLIENTS}`
+    const { group, from, to } = this.move
+    const sql = closeSql({ group, successor: to.address, seen: seenServer(from) }, madeBy)
     const retired = await Promise.allSettled(this.#guards.map((guard) => guard.run(sql, ANSWER_MS)))
     const unretired = retired.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))
     // What they hold keeps others from doing it.

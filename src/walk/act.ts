@@ -38,7 +38,11 @@ export type Acted = Done & {
 type Done =
   | { readonly kind: 'nothing'; readonly warnings: readonly string[]; readonly unfenced: readonly string[] }
   /** Rows were added on the coordinator, with nothing else to be done; Citus ships them. */
-  | ({ readonly kind: 'registered'; readonly decidedAt: number } & Registered)
+  | ({
+      readonly kind: 'registered'
+      readonly decidedAt: number
+      readonly unfenced: readonly string[]
+    } & Registered)
   | {
       readonly kind: 'planned'
       readonly sql: readonly { readonly node: string; readonly statements: readonly string[] }[]
@@ -138,10 +142,14 @@ async function retiringOthers(
       !own.includes(formatAddress(node.address)) &&
       !(node.kind === 'answered' && request.quiesced.includes(node.instance)),
   )
-  const unfenced = await clock.time('retire', () =>
+  const { failed, warnings } = await clock.time('retire', () =>
     retireLeft(access, request, { survey: { ...survey, nodes }, diagnoses }),
   )
-  return { ...done, unfenced: [...done.unfenced, ...unfenced] }
+  return {
+    ...done,
+    unfenced: [...done.unfenced, ...failed],
+    warnings: [...done.warnings, ...warnings],
+  }
 }
 
 /** Where no row is wrong: what was proved is recorded, what counts no more forgotten, and standbys get rows of their own. */
@@ -159,11 +167,12 @@ async function keepRecords(
     if (remediesStale.length > 0)
       await clock.time('forget', () => forgetStaleRemedies(access, request, view, clock))
     await recordPositions(access, request, view)
-    const unfenced = await clock.time('retire', () => retireLeft(access, request, view))
-    if (registrations.length === 0) return { kind: 'nothing', warnings: [], unfenced }
+    const { failed, warnings } = await clock.time('retire', () => retireLeft(access, request, view))
+    if (registrations.length === 0) return { kind: 'nothing', warnings, unfenced: failed }
     const done = await clock.time('register', () => registerAll(access, request, view, watch))
-    if (done.changes.length === 0) return { kind: 'nothing', warnings: done.warnings, unfenced }
-    return { kind: 'registered', decidedAt: performance.now(), ...done }
+    const told = [...warnings, ...done.warnings]
+    if (done.changes.length === 0) return { kind: 'nothing', warnings: told, unfenced: failed }
+    return { kind: 'registered', decidedAt: performance.now(), ...done, warnings: told, unfenced: failed }
   } catch (error) {
     await Promise.all(watch.asked)
     return again(error, watch)

@@ -95,9 +95,9 @@ export async function recover(access: Access, request: WalkRequest, view: View):
     const settled = await settleIntents(access, request, view.survey, clock)
     for (const { line } of settled) request.progress(line)
     const running = await retireLeft(access, request, view)
-    for (const line of running) request.progress(line)
+    for (const line of [...running.failed, ...running.warnings]) request.progress(line)
     const failed =
-      running.length > 0 ||
+      running.failed.length > 0 ||
       settled.some(({ what }) => what === 'left') ||
       resolved.some((each) => each.failed !== null || each.resolution.action === 'leave')
     return { ...ended, failed, error: null }

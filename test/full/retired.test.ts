@@ -56,6 +56,24 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     await exits(0, 'reconcile')
   })
 
+  it.each(['coordinator', 'worker-1'])(
+    'is told of with what it may have done, where it comes back: %s',
+    async (name) => {
+      const [old, primary] = [server(name), server(`${name}-standby`)]
+      await old.kill()
+      await primary.promote()
+      await exits(0, 'reconcile')
+      await old.start()
+      const { stdout, stderr } = await scenario.run('reconcile')
+      const warns = `${formatAddress(old)}, an old primary, was running beside ${formatAddress(primary)} and is retired now`
+      expect(stdout, stderr).toContain(warns)
+      expect(stdout).toContain('data loss is possible')
+      const again = await scenario.run('reconcile')
+      expect(again.exitCode, again.stdout).toBe(0)
+      expect(again.stdout).not.toContain('data loss is possible')
+    },
+  )
+
   it('is not told of where it is stopped while it is to be retired, as by a switchover’s own command', async () => {
     const { cluster } = scenario
     const [old, primary] = [server('worker-1'), server('worker-1-standby')]
@@ -98,6 +116,8 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
         { database },
       )
       const write = (sql: string) => old.query(`BEGIN READ WRITE; ${sql}; COMMIT`, [], { database })
+      // As an older version has retired it: its Citus reaches other nodes.
+      await write('DELETE FROM pg_dist_poolinfo')
       if (was === 'committed') await write(`INSERT INTO pg_dist_transaction VALUES (2, '${gid}')`)
       await write('SELECT recover_prepared_transactions()')
       const sql = `SELECT (SELECT count(*)::int FROM pg_prepared_xacts) AS prepared, (SELECT count(*)::int FROM pg_class WHERE relname = 'copied') AS remains`

@@ -111,9 +111,21 @@ describe('a report says why it ended as it did', () => {
     },
     {
       name: 'a switchover that is left behind, where a standby got its row',
-      acted: { kind: 'registered', decidedAt: 0, changes: [], warnings: [], unfinished: [LEFT] },
+      acted: {
+        ...{ kind: 'registered', decidedAt: 0, changes: [] },
+        ...{ warnings: [], unfenced: [], unfinished: [LEFT] },
+      },
       outcome: 'unproved',
       reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
+    },
+    {
+      name: 'an old primary that is not closed, where a standby got its row',
+      acted: {
+        ...{ kind: 'registered', decidedAt: 0, changes: [] },
+        ...{ warnings: [], unfenced: [UNFENCED], unfinished: [] },
+      },
+      outcome: 'unproved',
+      reason: { code: 'not-fenced', text: /could not be retired/ },
     },
     {
       name: 'locks',

@@ -1,5 +1,6 @@
 import type { Intent } from '../../../src/model/intent.ts'
 import { sameAddress } from '../../../src/model/node.ts'
+import type { SeenServer } from '../../../src/model/servers.ts'
 import type { Backend } from './backend.ts'
 import { rawRow, ServerError } from './copy.ts'
 import { lsnAt, positionOf, type Server } from './server.ts'
@@ -319,7 +320,12 @@ async function holdRecovery(backend: Backend): Promise<Rows> {
 }
 
 function retire(backend: Backend, statement: string): Rows {
-  const { group } = json<{ group: number }>(statement)
+  const { group, seen } = json<{ group: number; seen: SeenServer }>(statement)
+  const { timeline, epoch } = seen
+  const isOther =
+    (timeline !== null && timeline !== backend.server.timeline) ||
+    (epoch !== undefined && JSON.stringify(epoch) !== JSON.stringify(backend.data.epoch))
+  if (isOther) throw new ServerError('HA002', 'this is not the server that was seen')
   if (group !== backend.server.group) throw new ServerError('HA002', `this server is not of group ${group}`)
   backend.write((now) => ({ ...now, retired: true }))
   return [{}]
