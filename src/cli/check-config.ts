@@ -5,6 +5,7 @@ import { type ConfigSources, type Origin, readConfig } from '../config/load.ts'
 import { routingKeyProblem, secretProblem, webAddressProblem } from '../config/notify.ts'
 import type { Config } from '../config/schema.ts'
 import { readSecret, type SecretSource } from '../config/secret-file.ts'
+import type { Environment } from '../config/url.ts'
 import { resolveTarget } from '../db/target.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress } from '../model/node.ts'
@@ -31,8 +32,8 @@ export async function checkConfig(sources: ConfigSources, file: string | null): 
   const { CITUS_HA_COORDINATOR, ...others } = sources.env
   const given = file === null ? sources : { ...sources, file, env: others }
   try {
-    const { config, origin, warnings } = await readConfig(given)
-    const targets = await Promise.all(config.coordinators.map((each) => checkCandidate(each, given)))
+    const { config, origin, env, warnings } = await readConfig(given)
+    const targets = await Promise.all(config.coordinators.map((each) => checkCandidate(each, env)))
     const problems = [...targets.flatMap(({ problem }) => problem ?? []), ...(await problemsOfFiles(config))]
     return {
       file: origin.file,
@@ -55,7 +56,7 @@ interface CheckedCandidate {
 
 async function checkCandidate(
   { address, database, settings }: Candidate,
-  { env }: ConfigSources,
+  env: Environment,
 ): Promise<CheckedCandidate> {
   const at = formatAddress(address)
   try {

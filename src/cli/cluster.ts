@@ -72,11 +72,13 @@ export async function withCluster<T>(
   nature: 'look' | 'change' = 'change',
 ): Promise<T> {
   const loaded = await loadCluster(options, io)
-  const { config, database, warnings } = options.login ? await loggedIn(loaded, options.login, io) : loaded
+  const { config, env, database, warnings } = options.login
+    ? await loggedIn(loaded, options.login, io)
+    : loaded
   tellOrigin(loaded, io)
   for (const warning of warnings) tellWarning(io, warning)
   const clientTexts = audience === 'person' ? 'shown' : undefined
-  const access = new Connections(config, io.env, clientTexts, onlookersOf(io))
+  const access = new Connections(config, env, clientTexts, onlookersOf(io))
   try {
     const working = work({ config, access, database })
     return await unlessInterrupted(working, io.signal, () => nature === 'look' || access.onlyLooked)

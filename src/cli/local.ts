@@ -2,6 +2,7 @@ import { existsSync, lstatSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { Option } from 'commander'
 import { type Config, configSchema } from '../config/schema.ts'
+import { withService } from '../config/service.ts'
 import type { Environment } from '../config/url.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { formatAddress, type HostPort, parseAddress } from '../model/node.ts'
@@ -44,13 +45,15 @@ export async function withLocal<T>(
   work: (session: LocalSession) => Promise<T>,
 ): Promise<T> {
   const config = await configOf(options, io)
-  const user = options.user ?? (io.env.PGUSER || userInfo().username)
+  const { env, warnings } = await withService(io.env)
+  for (const warning of warnings) tellWarning(io, warning)
+  const user = options.user ?? (env.PGUSER || userInfo().username)
   // The file's own role, its password and its TLS are for the way over the network.
   const own: Config = { ...config, coordinators: [], connection: { user }, addresses: new Map() }
-  const access = new Connections(own, io.env, 'shown', onlookersOf(io))
+  const access = new Connections(own, env, 'shown', onlookersOf(io))
   try {
-    const first = config.databases?.[0] ?? (io.env.PGDATABASE || 'postgres')
-    const server = socketOf(io.env)
+    const first = config.databases?.[0] ?? (env.PGDATABASE || 'postgres')
+    const server = socketOf(env)
     return await work({ config, access, look: () => lookHere(access, server, first) })
   } finally {
     await access.close()

@@ -36,14 +36,14 @@ export async function loggedIn(loaded: Loaded, { user, password }: Login, io: Io
   const config =
     user === undefined ? loaded.config : withSettings(loaded.config, (each) => asUser(each, user))
   const mustAsk = password === true
-  if (!mustAsk && !(io.askSecret && (await wantsPassword(config, loaded.database, io))))
+  if (!mustAsk && !(io.askSecret && (await wantsPassword({ ...loaded, config }, io))))
     return { ...loaded, config }
   if (!io.askSecret)
     throw new CitusHaError(
       'usage',
       '-W cannot ask without a terminal: set PGPASSWORD, or use a password file',
     )
-  const named = user ?? config.coordinators[0]?.settings.user ?? (io.env.PGUSER || undefined)
+  const named = user ?? config.coordinators[0]?.settings.user ?? (loaded.env.PGUSER || undefined)
   const typed = new Secret(await io.askSecret(`Password${named === undefined ? '' : ` for user ${named}`}: `))
   const settings = (each: ConnectionSettings): ConnectionSettings =>
     mustAsk ? { ...each, password: typed } : { ...each, typedPassword: typed }
@@ -65,8 +65,8 @@ function withSettings(config: Config, change: (settings: ConnectionSettings) => 
 }
 
 /** Asked of the first candidate that says anything: a survey has no time for somebody who types. */
-async function wantsPassword(config: Config, database: string, io: Io): Promise<boolean> {
-  const access = new Connections(config, io.env, undefined, onlookersOf(io))
+async function wantsPassword({ config, env, database }: Loaded, io: Io): Promise<boolean> {
+  const access = new Connections(config, env, undefined, onlookersOf(io))
   try {
     for (const { address } of config.coordinators) {
       try {

@@ -1,13 +1,7 @@
 import { describeBlocker } from '../apply/blockers.ts'
-import { everyCopy, type Outcome, plannedText, type Report } from '../model/outcome.ts'
+import { everyCopy, plannedText, type Report } from '../model/outcome.ts'
+import type { Remark } from '../model/remark.ts'
 import { type Colors, colorsFor, type Io, plain } from './io.ts'
-
-const HEADLINES: Readonly<Record<Exclude<Outcome, 'converged' | 'changed' | 'planned'>, string>> = {
-  refused: 'refused: the evidence does not allow a change',
-  blocked: 'blocked: nothing was changed',
-  unproved:
-    'committed or in doubt, but not yet verified on every node, or an old primary is not fenced (see below); run reconcile again',
-}
 
 /** Its commands as `asTyped` has them, in every text. */
 export function withTyped(report: Report, typed: (text: string) => string): Report {
@@ -22,13 +16,14 @@ export function withTyped(report: Report, typed: (text: string) => string): Repo
       next: typed(each.next),
     })),
     copies: report.copies.map((each) => ({ ...each, detail: each.detail && typed(each.detail) })),
+    next: report.next && typed(report.next),
     unfenced: report.unfenced.map(typed),
     warnings: report.warnings.map(typed),
   }
 }
 
 /** A report for people. */
-export function renderReport(report: Report, io: Io): string {
+export function renderReport(report: Report, io: Pick<Io, 'env' | 'stdout' | 'color'>): string {
   const colors = colorsFor(io)
   const lines = [
     `${colors.bold(plain(report.database))}: ${headline(report, colors)}`,
@@ -51,6 +46,7 @@ export function renderReport(report: Report, io: Io): string {
     ...report.ended.map((blocker) => colors.yellow(`  terminated: ${plain(describeBlocker(blocker))}`)),
     ...report.unfenced.map((why) => colors.red(`  not fenced: ${plain(why)}`)),
     ...report.warnings.map((warning) => colors.yellow(`  warning: ${plain(warning)}`)),
+    ...(report.next !== null && report.refusals.length === 0 ? [`  next: ${plain(report.next)}`] : []),
     ...report.sql.flatMap(({ node, statements }) => [
       `  -- on ${plain(node)}`,
       ...statements.map((sql) => `  ${plain(sql)};`),
@@ -68,7 +64,7 @@ function headline(report: Report, colors: Colors): string {
 }
 
 function outcomeText(report: Report): string {
-  const { outcome, copies } = report
+  const { outcome, reason, copies, changes, epoch } = report
   switch (outcome) {
     case 'planned':
       return `dry run: ${plannedText(report)}`
@@ -76,9 +72,19 @@ function outcomeText(report: Report): string {
       return `converged: ${everyCopy(copies)} is up to date, nothing had to change`
     case 'changed':
       return `changed: committed, and ${everyCopy(copies)} was verified`
-    default:
-      return HEADLINES[outcome]
+    case 'refused':
+      return 'refused: the evidence does not allow a change'
+    case 'blocked':
+      return 'blocked: nothing was changed'
+    case 'unproved':
+      if (reason.code === 'in-doubt') return 'in doubt: whether the change was committed is not known yet'
+      return `${epoch === null && changes.length === 0 ? 'nothing had to change' : 'committed'}, but ${OPEN[reason.code] ?? 'not every copy was verified'} (see below)`
   }
+}
+
+const OPEN: Readonly<Partial<Record<Remark['code'], string>>> = {
+  'not-fenced': 'an old primary is not fenced',
+  'switchover-unfinished': 'a switchover is not finished',
 }
 
 function explainHint({ refusals }: Report): string[] {

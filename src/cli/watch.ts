@@ -126,11 +126,11 @@ class Served {
 
   /** One configuration, until there is another one or the end. */
   async #serve(loaded: Loaded): Promise<void> {
-    const { signal, env, hooks, verbosity } = this.#io
+    const { signal, hooks, verbosity } = this.#io
     this.#next = null
     this.#again = new AbortController()
     for (const warning of loaded.warnings) this.#log.say('warn', warning)
-    const { config, database } = loaded
+    const { config, env, database } = loaded
     this.#service = new WatchService({
       config,
       database,

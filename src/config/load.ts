@@ -4,6 +4,7 @@ import { namesIn, problemsOf, schemaTree } from './problems.ts'
 import { isMissing, readGiven, readRegular, whyUnreadable } from './read-file.ts'
 import { redact } from './redact.ts'
 import { type Config, configSchema } from './schema.ts'
+import { withService } from './service.ts'
 import type { Environment } from './url.ts'
 import { readYaml } from './yaml.ts'
 
@@ -11,7 +12,10 @@ import { readYaml } from './yaml.ts'
 export interface ConfigSources {
   /** `--config`; else `CITUS_HA_CONFIG`. */
   readonly file?: string
-  /** `--coordinator`, repeatable; else `CITUS_HA_COORDINATOR`, URLs parted by spaces; else the file's; else `PGHOST`. */
+  /**
+   * `--coordinator`, repeatable; else `CITUS_HA_COORDINATOR`, URLs parted by spaces; else the file's; else the host of
+   * `PGSERVICE` or `PGHOST`.
+   */
   readonly coordinators?: readonly string[]
   /**
    * The first of these that is there is read where nothing else names a file, `--coordinator` or `CITUS_HA_COORDINATOR` a
@@ -28,12 +32,14 @@ export interface ConfigSources {
 export interface Origin {
   /** null: no file was read. */
   readonly file: { readonly path: string; readonly by: '--config' | 'CITUS_HA_CONFIG' | 'default' } | null
-  readonly coordinators: '--coordinator' | 'CITUS_HA_COORDINATOR' | 'file' | 'PGHOST'
+  readonly coordinators: '--coordinator' | 'CITUS_HA_COORDINATOR' | 'file' | 'PGSERVICE' | 'PGHOST'
 }
 
 export interface ReadConfig {
   readonly config: Config
   readonly origin: Origin
+  /** With what a service file says in place of the variables for it: for whoever connects. */
+  readonly env: Environment
   /** To be logged once, as a password file that others may read is. */
   readonly warnings: readonly string[]
 }
@@ -49,30 +55,25 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
  */
 export async function readConfig(sources: ConfigSources): Promise<ReadConfig> {
   const found = await findFile(sources)
-  const schema = configSchema(sources.env)
+  const { env, nameOf, warnings } = await withService(sources.env)
+  const schema = configSchema(env, nameOf)
   const file = found && (await readYaml(found.path, found.text, keysOf(schema)))
   const written = file?.value ?? {}
-  const override = coordinatorsOf(sources, written)
+  const override = coordinatorsOf({ ...sources, env }, written)
   const result = schema.safeParse({ ...written, ...override?.value }, { reportInput: true })
   if (!result.success) {
     const name = found === null ? 'configuration' : redact(found.path)
     throw new ConfigError(problemsOf(result.error, schema, { name, ...file }, override?.source ?? null))
   }
-  if (sources.env.PGSERVICE && (override?.source === 'PGHOST' || result.data.coordinators.length === 0))
-    throw new ConfigError(
-      'PGSERVICE: citus-ha reads no service file: give --coordinator URL, or PGHOST without PGSERVICE',
-    )
   if (result.data.coordinators.length === 0) throw new ConfigError(noCoordinator(found, sources))
   return {
     config: result.data,
+    env,
     origin: {
       file: found && { path: found.path, by: found.by },
       coordinators: override?.source ?? 'file',
     },
-    warnings: [
-      ...(found ? warningsOf(found, written) : []),
-      ...(sources.env.PGSERVICE ? ['PGSERVICE is ignored: citus-ha reads no service file'] : []),
-    ],
+    warnings: [...warnings, ...(found ? warningsOf(found, written) : [])],
   }
 }
 
@@ -141,7 +142,7 @@ function coordinatorsOf(
     ? written.coordinators.length > 0
     : 'coordinators' in written
   // As psql without an argument.
-  return env.PGHOST && !names ? override('PGHOST', ['postgres://']) : null
+  return env.PGHOST && !names ? override(env.PGSERVICE ? 'PGSERVICE' : 'PGHOST', ['postgres://']) : null
 }
 
 function override(source: Override['source'], urls: readonly string[]): Override {

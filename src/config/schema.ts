@@ -208,21 +208,28 @@ const nodes = example(z.record(z.string(), address), { 'node-1': 'w1a.example:54
   (named): ReadonlyMap<string, HostPort> => new Map(Object.entries(named)),
 )
 
-function coordinatorUrl(env: Environment) {
+function coordinatorUrl(env: Environment, nameOf: (variable: string) => string) {
   return z.string().transform((url, context) => {
     try {
       return parseUrl(url, env)
     } catch (error) {
       if (!(error instanceof UrlError)) throw error
       const { message, variable } = error
-      context.addIssue({ code: 'custom', message, ...(variable && { params: { [BLAMED]: variable } }) })
+      context.addIssue({
+        code: 'custom',
+        message,
+        ...(variable && { params: { [BLAMED]: nameOf(variable) } }),
+      })
       return z.NEVER
     }
   })
 }
 
-/** The one description of the configuration, whether it comes from the file, the environment or flags. */
-export function configSchema(env: Environment) {
+/**
+ * The one description of the configuration, whether it comes from the file, the environment or flags.
+ * @param nameOf what whoever set a variable calls it
+ */
+export function configSchema(env: Environment, nameOf = (variable: string): string => variable) {
   return z
     .strictObject({
       cluster: expected(
@@ -238,7 +245,7 @@ export function configSchema(env: Environment) {
       coordinators: z
         .array(
           z.strictObject({
-            url: example(coordinatorUrl(env), 'postgres://citus_ha@cn1.example:5432/app').describe(
+            url: example(coordinatorUrl(env, nameOf), 'postgres://citus_ha@cn1.example:5432/app').describe(
               'A URL as psql takes it: postgres://citus_ha@cn1.example/app',
             ),
           }),

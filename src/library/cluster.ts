@@ -1,4 +1,5 @@
 import { ConfigError } from '../config/config-error.ts'
+import { type ServiceEnvironment, withService } from '../config/service.ts'
 import { type Environment, parseUrl, UrlError } from '../config/url.ts'
 import { CitusHaError } from '../model/failure.ts'
 import { type Loaded, loadCluster } from '../walk/cluster.ts'
@@ -58,9 +59,9 @@ export const signalOf = ({ signal }: Pick<ClusterOptions, 'signal'>): AbortSigna
 export async function loaded(options: ClusterOptions): Promise<Loaded & { readonly log: Logger }> {
   const { coordinators, database, settings, env = {}, signal, log = SILENT } = options
   signal?.throwIfAborted()
-  requireUrls(coordinators, env)
   const file = { ...settings, ...(database !== undefined && { databases: [database] }) }
   try {
+    requireUrls(coordinators, await withService(env))
     // JSON is YAML: one schema reads them all.
     const readFile = async () => JSON.stringify(file)
     const found = await loadCluster({ env, file: 'settings', coordinators, readFile })
@@ -73,7 +74,7 @@ export async function loaded(options: ClusterOptions): Promise<Loaded & { readon
 }
 
 /** As `--coordinator` would be refused, but by the name that it has here. @throws CitusHaError `configuration` */
-function requireUrls(urls: readonly string[], env: Environment): void {
+function requireUrls(urls: readonly string[], { env, nameOf }: ServiceEnvironment): void {
   if (urls.length === 0)
     throw new CitusHaError('configuration', 'option coordinators: no coordinator: expected one URL at least')
   for (const [n, url] of urls.entries()) {
@@ -81,7 +82,7 @@ function requireUrls(urls: readonly string[], env: Environment): void {
       parseUrl(url, env)
     } catch (error) {
       if (!(error instanceof UrlError)) throw error
-      const where = error.variable ?? `option coordinators[${n}]`
+      const where = error.variable ? nameOf(error.variable) : `option coordinators[${n}]`
       throw new CitusHaError('configuration', `${where}: ${error.message}`, { cause: error })
     }
   }
@@ -95,10 +96,9 @@ export async function withCluster<T>(
   options: ClusterOptions,
   work: (opened: Opened) => Promise<T>,
 ): Promise<T> {
-  const { env = {} } = options
   const signal = signalOf(options)
   const { log, ...found } = await loaded(options)
-  const access = new Connections(found.config, env)
+  const access = new Connections(found.config, found.env)
   // Whatever the caller's reason is: inside, an abort is an AbortError.
   const stop = new AbortController()
   const abort = () => stop.abort()

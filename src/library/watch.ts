@@ -18,8 +18,8 @@ const OPTIONS: Kinds<WatchOptions> = { ...CLUSTER_OPTIONS, onEvent: FUNCTION }
  */
 export async function watch(options: WatchOptions): Promise<void> {
   requireOptions(options, OPTIONS)
-  const { onEvent, env = {} } = options
-  const { config, database, log } = await loaded(options)
+  const { onEvent } = options
+  const { config, env, database, log } = await loaded(options)
   const tell = (event: WatchEvent) => {
     if (event.kind === 'progress') log.info(event.line)
     if (event.kind === 'failed') log.warn(event.message)

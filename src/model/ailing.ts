@@ -1,5 +1,5 @@
 import { formatAddress, type HostPort } from './node.ts'
-import { psql, psqlAsSuperuser } from './shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser } from './shell.ts'
 
 /**
  * What a participant of a change was at, in the order of the change. `close`: of a new primary, its old one, which lives.
@@ -52,7 +52,9 @@ export function nextCommand({ node, code }: Pick<Ailing, 'node' | 'code'>, datab
   if (isNotInstalled(code)) return 'citus-ha install'
   const sql = code === null ? undefined : NEXT[code]
   if (sql === undefined) return 'citus-ha doctor'
-  return AS_SUPERUSER.has(code ?? '') ? psqlAsSuperuser(node, database, sql) : psql(node, database, sql)
+  return AS_SUPERUSER.has(code ?? '')
+    ? psqlAsSuperuser(node, database, sql)
+    : psqlAsOwnRole(node, database, sql)
 }
 
 /** What was seen, without the node's name: that stands before it. */
@@ -65,7 +67,11 @@ export function describeLeftOut(ailing: Ailing, database: string): string {
   return `left out of this change, ${whyAiling(ailing)}; to find the cause, run: ${nextCommand(ailing, database)}; a running watch updates it later, or run: citus-ha reconcile`
 }
 
-/** Why there is no change without this node. */
-export function describeEssential(ailing: Ailing, what: string, database: string): string {
-  return `${formatAddress(ailing.node)}, ${what}, failed ${whyAiling(ailing)}; to find the cause, run: ${nextCommand(ailing, database)}`
+/**
+ * Why there is no change without this node.
+ * @param database null: no command that finds the cause is needed
+ */
+export function describeEssential(ailing: Ailing, what: string, database: string | null): string {
+  const next = database === null ? '' : `; to find the cause, run: ${nextCommand(ailing, database)}`
+  return `${formatAddress(ailing.node)}, ${what}, failed ${whyAiling(ailing)}${next}`
 }

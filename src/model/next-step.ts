@@ -2,7 +2,7 @@ import type { Diagnosis, DiagnosisCode, SecondaryState } from './diagnosis.ts'
 import { formatAddress, type HostPort } from './node.ts'
 import type { ReasonCode, WarningCode } from './remark.ts'
 import { START_SERVER, START_STANDBY, STOP_SERVER } from './server-commands.ts'
-import { databaseWord, psql, psqlAsOwnRole, psqlAsSuperuser, shellWord } from './shell.ts'
+import { databaseWord, psqlAsOwnRole, psqlAsSuperuser, shellWord } from './shell.ts'
 
 /**
  * What a person does next: one line for a shell. Words in CAPITALS are to be filled in; what stands behind `#` is a condition,
@@ -57,8 +57,8 @@ const IDENTITY =
 const identity = ({ node, database }: About, which: string) =>
   look(
     node
-      ? psql(node, database, IDENTITY)
-      : `psql -h HOST -p PORT -d ${databaseWord(database)} -c "${IDENTITY}"   # ${which}`,
+      ? psqlAsSuperuser(node, database, IDENTITY)
+      : `psql -h HOST -p PORT -d ${databaseWord(database)} -U postgres -c "${IDENTITY}"   # ${which}`,
   )
 const members = (about: About) => identity(about, 'HOST:PORT: each server that the evidence names')
 

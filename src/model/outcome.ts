@@ -83,6 +83,8 @@ export interface Report {
   readonly warnings: readonly string[]
   /** Why it ended so, in one sentence: of a report that is not right there is no other kind. */
   readonly reason: Remark
+  /** What a person does next, as a command; null where it ended right. */
+  readonly next: string | null
   /** Everything above that is a sentence, once each; what keeps the report from being right comes first. */
   readonly remarks: readonly Remark[]
   /** What every group was found to be. */

@@ -28,12 +28,10 @@ export function quoted(text: string): string {
   return text.includes('\\') ? `E${constant}` : constant
 }
 
-/** SQL to be run on a node, as a command, as whoever runs it. */
-export function psql(node: HostPort, database: string, sql: string): string {
-  return `${connected(node, database)} -c ${shellWord(sql)}`
-}
-
-/** The same for what only a superuser may do; each statement by itself: ALTER SYSTEM can't be in one message with others. */
+/**
+ * SQL to be run on a node, as a command, for what only a superuser may do; each statement by itself: ALTER SYSTEM can't be in one
+ * message with others.
+ */
 export function psqlAsSuperuser(node: HostPort, database: string, ...statements: readonly string[]): string {
   return statements.map((sql) => `${connected(node, database)} -U postgres -c ${shellWord(sql)}`).join(' && ')
 }

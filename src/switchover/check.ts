@@ -8,7 +8,7 @@ import { type CopyPlan, changesNothing, type Plan, type RowChange } from '../mod
 import { refusal } from '../model/refusal.ts'
 import { streamsFrom } from '../model/server-state.ts'
 import { distinctServers, instanceAt } from '../model/servers.ts'
-import { psql } from '../model/shell.ts'
+import { psqlAsOwnRole } from '../model/shell.ts'
 import { type Entries, entriesOf } from '../walk/fence.ts'
 import type { View } from '../walk/look.ts'
 import { nextOfRefusal } from '../walk/next-step.ts'
@@ -175,7 +175,7 @@ function moveOf(
   if (!streamsFrom(target, primary))
     return say(
       `${at} does not stream from ${formatAddress(primary.address)}`,
-      psql(target.address, 'postgres', 'SELECT status, sender_host FROM pg_stat_wal_receiver'),
+      psqlAsOwnRole(target.address, database, 'SELECT status, sender_host FROM pg_stat_wal_receiver'),
     )
   const lag = lagOf(target, primary)
   if (lag > maxLag)

@@ -12,7 +12,7 @@ import { intentsIn } from '../model/intents.ts'
 import { formatAddress, type HostPort, sameAddress } from '../model/node.ts'
 import type { Answered, Observation, Survey } from '../model/observation.ts'
 import { refusal } from '../model/refusal.ts'
-import { psql, psqlAsSuperuser, shellWord } from '../model/shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser, shellWord } from '../model/shell.ts'
 import { wasAway } from '../observe/failure.ts'
 import type { Access } from '../walk/access.ts'
 import { Clock } from '../walk/clock.ts'
@@ -323,7 +323,7 @@ async function askDoctor(
       told.refusals.push(
         refusal(
           `${at}: its replication slots could not be read: ${was.slots.why}`,
-          psql(from.address, request.database, SLOTS),
+          psqlAsOwnRole(from.address, request.database, SLOTS),
         ),
       )
     const lost = lostSlots(was, [is])
@@ -337,7 +337,7 @@ async function askDoctor(
           told.refusals.push(
             refusal(
               `${at}: ${what} would be lost`,
-              `${psql(from.address, request.database, SLOTS)}   # or lose it: --allow-slot-loss`,
+              `${psqlAsOwnRole(from.address, request.database, SLOTS)}   # or lose it: --allow-slot-loss`,
             ),
           )
       } else if (slot.type === 'physical') told.plan.push(`${at}: ${what} stays there`)
@@ -373,7 +373,7 @@ async function askCoordinator(
       told.refusals.push(
         refusal(
           `${at}: pid ${pid}, ${application || 'no application name'}, changes tables or moves shards${what}`,
-          `${psql(coordinator.address, database, `SELECT state, query FROM pg_stat_activity WHERE pid = ${pid}`)}   # wait for its end`,
+          `${psqlAsOwnRole(coordinator.address, database, `SELECT state, query FROM pg_stat_activity WHERE pid = ${pid}`)}   # wait for its end`,
         ),
       )
     }

@@ -326,9 +326,11 @@ function judge(
  */
 function failedRound({ why, code, ailing }: Failed, watch: Watch, plan: Plan): Again {
   const essential = ailing.filter((each) => !isDispensable(each, plan))
+  const isBlocked = ({ node }: Ailing) => watch.seen.some((blocker) => sameAddress(blocker.node, node))
   const told = ailing.map((each) =>
     essential.includes(each)
-      ? describeEssential(each, partOf(each, plan), plan.database)
+      ? // Who is in the way has a line of his own.
+        describeEssential(each, partOf(each, plan), isBlocked(each) ? null : plan.database)
       : `${formatAddress(each.node)}, ${whyAiling(each)}`,
   )
   const error = new Error(told.length > 0 ? told.join('; ') : why)

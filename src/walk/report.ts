@@ -1,4 +1,5 @@
 import { describeBlocker } from '../apply/blockers.ts'
+import type { Blocker } from '../model/blocker.ts'
 import { COORDINATOR_GROUP } from '../model/catalog.ts'
 import type { Diagnosis } from '../model/diagnosis.ts'
 import type { UnreachableCause } from '../model/observation.ts'
@@ -55,6 +56,7 @@ export function reportOf(
   return {
     outcome,
     reason,
+    next: nextOf({ outcome, reason }, refusals, blockers),
     remarks: distinct([
       ...why,
       ...trouble,
@@ -176,6 +178,28 @@ function endingOf(
         outcome: 'changed',
         reason: remark('changed', `committed, and ${everyCopy(copies)} was verified`),
       }
+  }
+}
+
+function nextOf(
+  { outcome, reason }: Ending,
+  [refused]: readonly Refusal[],
+  blockers: readonly Blocker[],
+): string | null {
+  switch (outcome) {
+    case 'refused':
+      return refused?.next ?? null
+    case 'blocked':
+      if (reason.code === 'switchover-unfinished') return 'citus-ha status'
+      if (blockers.some(({ ours, pid }) => !ours && pid !== 0))
+        return 'citus-ha reconcile --force-after 5s   # terminates those sessions; or end them, then: citus-ha reconcile'
+      return blockers.some(({ ours }) => ours)
+        ? 'citus-ha reconcile   # again, once the other change of citus-ha has ended'
+        : 'citus-ha doctor   # names what is wrong, with the command; then: citus-ha reconcile'
+    case 'unproved':
+      return reason.code === 'switchover-unfinished' ? 'citus-ha status' : 'citus-ha reconcile   # again'
+    default:
+      return null
   }
 }
 

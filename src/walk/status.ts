@@ -207,7 +207,7 @@ function unseenTold({ nodes }: View['survey']): Remark<WarningCode>[] {
   )
   if (unseen.length === 0) return []
   const names = distinctServers(unseen).map(({ address }) => formatAddress(address))
-  const text = `the replication state of ${names.join(', ')} is hidden: the role lacks pg_read_all_stats; connect as citus_ha, or GRANT pg_read_all_stats TO that role`
+  const text = `the replication state of ${names.join(', ')} is hidden: the role that citus-ha connects as lacks pg_read_all_stats there; connect as citus_ha, or GRANT pg_read_all_stats TO that role`
   return [remark('can-not-look', text, { node: names.length === 1 ? (names[0] ?? null) : null })]
 }
 

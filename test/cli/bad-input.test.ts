@@ -53,7 +53,7 @@ const ENVIRONMENT: readonly Case[] = [
   {
     args: ['status'],
     env: { PGSERVICE: 'foo' },
-    says: [/^citus-ha: PGSERVICE: citus-ha reads no service file/],
+    says: [/^citus-ha: PGSERVICE: no service "foo" in .*pg_service\.conf/],
   },
   {
     args: ['status'],

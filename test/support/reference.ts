@@ -253,8 +253,12 @@ export const VARIABLES: readonly (readonly [names: string, means: string])[] = [
     'as for psql',
   ],
   [
-    'PGSERVICE',
-    'refused where it would name the coordinator, and ignored with a warning elsewhere: no service file is read',
+    'PGHOSTADDR',
+    'in the place of `PGHOST` where that is not set; ignored with a warning beside it, since a server has one address here',
+  ],
+  [
+    'PGSERVICE PGSERVICEFILE PGSYSCONFDIR',
+    'as for psql: what the service file says of a service takes precedence over the variables for it',
   ],
   ['SSL_CERT_FILE', 'authorities, for `sslrootcert=system`, as for OpenSSL'],
   ['HOME XDG_CONFIG_HOME', 'where the user’s configuration, password file and certificates are looked for'],

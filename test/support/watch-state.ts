@@ -78,6 +78,7 @@ export function report(parts: Partial<Report> = {}): Report {
   return {
     outcome: 'changed',
     reason: remark('changed', 'committed'),
+    next: null,
     remarks: [],
     database: 'app',
     epoch: 7,

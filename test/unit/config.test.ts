@@ -351,16 +351,6 @@ describe('what is wrong is said in one line', () => {
     )
   })
 
-  test('PGSERVICE, where it would name the coordinator; else it is a warning', async () => {
-    const env = { PGSERVICE: 'orders' }
-    const refused =
-      'PGSERVICE: citus-ha reads no service file: give --coordinator URL, or PGHOST without PGSERVICE'
-    expect(await complaint(loadConfig({ env }))).toBe(refused)
-    expect(await complaint(loadConfig({ env: { ...env, PGHOST: 'cn1' } }))).toBe(refused)
-    const { warnings } = await readConfig({ env, coordinators: [URL] })
-    expect(warnings).toEqual(['PGSERVICE is ignored: citus-ha reads no service file'])
-  })
-
   test('JSON that is none, by the name of its file', async () => {
     const file = 'citus-ha.JSON'
     expect(await complaint(load('{"detect": [}', { file }))).toMatch(/^citus-ha\.JSON:1:13: not JSON: /)

@@ -9,7 +9,7 @@ import { plain } from '../../src/cli/io.ts'
 import { renderExamination } from '../../src/cli/render-examination.ts'
 import { CHECKS } from '../../src/doctor/checks.ts'
 import { examine } from '../../src/doctor/examine.ts'
-import { psql, shellWord } from '../../src/model/shell.ts'
+import { psqlAsOwnRole, shellWord } from '../../src/model/shell.ts'
 import { standbysWaitedFor } from '../../src/model/sync-names.ts'
 import { judgeClients } from '../../src/switchover/clients.ts'
 import { CASES } from '../support/ailments.ts'
@@ -134,7 +134,9 @@ describe('a command that mends', () => {
 
   test('has a word for nothing, too', () => {
     expect(shellWord('')).toBe('""')
-    expect(psql(address('w1a'), 'a b', 'SELECT 1')).toBe(`psql -h w1a -p 5432 -d "a b" -c "SELECT 1"`)
+    expect(psqlAsOwnRole(address('w1a'), 'a b', 'SELECT 1')).toBe(
+      `psql -h w1a -p 5432 -d "a b" -U citus_ha -c "SELECT 1"`,
+    )
   })
 
   /** Each is a name that PostgreSQL takes for a role, a database or a prepared transaction. */
@@ -197,7 +199,7 @@ describe('a command that mends', () => {
   test.each(['host=evil.example port=1', 'postgres://evil.example/x', 'postgresql://evil.example', `a='b\\`])(
     'connects to the server that it names, whatever the database is called: %j',
     async (database) => {
-      const [[, , , , , given] = []] = await pasted(psql(address('w1a'), database, 'SELECT 1'))
+      const [[, , , , , given] = []] = await pasted(psqlAsOwnRole(address('w1a'), database, 'SELECT 1'))
       const value = database.replace(/['\\]/g, '\\$&')
       expect([`dbname='${value}'`, `dbname=${value}`]).toContain(given)
     },

@@ -162,6 +162,6 @@ test.each([
 test('the command to look with is one for a shell, whatever the names are', () => {
   const ailing = { node: { host: "o'brien", port: 5432 }, code: 'P0001' }
   expect(nextCommand(ailing, 'a "b" $c')).toBe(
-    `psql -h "o'brien" -p 5432 -d 'a "b" $c' -c 'SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid = $$pg_dist_node$$::regclass AND NOT tgisinternal'`,
+    `psql -h "o'brien" -p 5432 -d 'a "b" $c' -U citus_ha -c 'SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid = $$pg_dist_node$$::regclass AND NOT tgisinternal'`,
   )
 })

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { renderReport } from '../../src/cli/render-report.ts'
+import type { Blocker } from '../../src/model/blocker.ts'
 import type { CopyReport } from '../../src/model/outcome.ts'
 import { REASONS, WARNINGS } from '../../src/model/remark.ts'
 import { type BareReport, withRemarks } from '../../src/model/switchover.ts'
@@ -25,6 +27,18 @@ const COMMITTED = {
   unfinished: [],
   aftermath: async () => undefined,
 } as const
+const SESSION: Blocker = {
+  node: { host: 'cn1', port: 5432 },
+  pid: 4711,
+  database: null,
+  user: 'app',
+  application: 'psql',
+  state: 'active',
+  ageMs: 1000,
+  statement: null,
+  client: null,
+  ours: false,
+}
 const NOTHING = { kind: 'nothing', warnings: [], unfenced: [], unfinished: [] } as const
 const LEFT = { group: 1, what: 'left', line: 'group 1: it has died' } as const
 const UNFENCED = 'w1a:5432, the old primary, runs on and could not be retired: no'
@@ -36,24 +50,32 @@ describe('a report says why it ended as it did', () => {
     readonly copies?: readonly CopyReport[]
     readonly split?: true
     readonly outcome: string
+    readonly headline: RegExp
+    readonly next: RegExp | null
     readonly reason: { readonly code: string; readonly text: RegExp; readonly group?: number; node?: string }
   }[] = [
     {
       name: 'nothing to do',
       acted: NOTHING,
       outcome: 'converged',
+      headline: /: converged: every copy is up to date/,
+      next: null,
       reason: { code: 'converged', text: /every copy/ },
     },
     {
       name: 'a change',
       acted: COMMITTED,
       outcome: 'changed',
+      headline: /: changed: committed/,
+      next: null,
       reason: { code: 'changed', text: /verified/ },
     },
     {
       name: 'a dry run',
       acted: { kind: 'planned', sql: [], unfinished: [] },
       outcome: 'planned',
+      headline: /: dry run: nothing to do/,
+      next: null,
       reason: { code: 'planned', text: /nothing to do/ },
     },
     {
@@ -61,6 +83,8 @@ describe('a report says why it ended as it did', () => {
       acted: NOTHING,
       split: true,
       outcome: 'refused',
+      headline: /: refused: the evidence/,
+      next: /^pg_ctl stop .*citus-ha reconcile --group 1/,
       reason: { code: 'split-brain', text: /both take writes/, group: 1 },
     },
     {
@@ -68,6 +92,8 @@ describe('a report says why it ended as it did', () => {
       acted: COMMITTED,
       split: true,
       outcome: 'refused',
+      headline: /: refused: the evidence/,
+      next: /^pg_ctl stop/,
       reason: { code: 'split-brain', text: /both take writes/, group: 1 },
     },
     {
@@ -76,6 +102,8 @@ describe('a report says why it ended as it did', () => {
       split: true,
       copies: [copy('stale')],
       outcome: 'unproved',
+      headline: /: committed, but not every copy was verified/,
+      next: /^citus-ha reconcile /,
       reason: { code: 'copy-stale', text: /w2a:5432, metadata worker, is stale: as it is/, node: 'w2a:5432' },
     },
     ...(['stale', 'unreachable', 'unreadable'] as const).map((state) => ({
@@ -83,30 +111,40 @@ describe('a report says why it ended as it did', () => {
       acted: NOTHING,
       copies: [RIGHT, copy(state)],
       outcome: 'unproved',
+      headline: /: nothing had to change, but not every copy was verified/,
+      next: /^citus-ha reconcile /,
       reason: { code: `copy-${state}`, text: /as it is/, node: 'w2a:5432' },
     })),
     {
       name: 'an old primary that is not closed, and nothing else',
       acted: { ...NOTHING, unfenced: [UNFENCED] },
       outcome: 'unproved',
+      headline: /: nothing had to change, but an old primary is not fenced/,
+      next: /^citus-ha reconcile /,
       reason: { code: 'not-fenced', text: /could not be retired/ },
     },
     {
       name: 'an old primary that is not closed, after a change',
       acted: { ...COMMITTED, unfenced: [UNFENCED] },
       outcome: 'unproved',
+      headline: /: committed, but an old primary is not fenced/,
+      next: /^citus-ha reconcile /,
       reason: { code: 'not-fenced', text: /could not be retired/ },
     },
     {
       name: 'a switchover that is left behind',
       acted: { ...NOTHING, unfinished: [LEFT] },
       outcome: 'blocked',
+      headline: /: blocked: nothing was changed/,
+      next: /^citus-ha status$/,
       reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
     },
     {
       name: 'a switchover that is left behind, after a change of another group',
       acted: { ...COMMITTED, unfinished: [LEFT] },
       outcome: 'unproved',
+      headline: /: committed, but a switchover is not finished/,
+      next: /^citus-ha status$/,
       reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
     },
     {
@@ -116,6 +154,8 @@ describe('a report says why it ended as it did', () => {
         ...{ warnings: [], unfenced: [], unfinished: [LEFT] },
       },
       outcome: 'unproved',
+      headline: /, but a switchover is not finished/,
+      next: /^citus-ha status$/,
       reason: { code: 'switchover-unfinished', text: /it has died/, group: 1 },
     },
     {
@@ -132,16 +172,34 @@ describe('a report says why it ended as it did', () => {
       acted: { kind: 'blocked', why: 'a lock did not come', blockers: [], warnings: [], unfinished: [] },
       split: true,
       outcome: 'blocked',
+      headline: /: blocked: nothing was changed/,
+      next: /^citus-ha doctor /,
       reason: { code: 'blocked', text: /a lock did not come/ },
     },
+    ...(
+      [
+        ['a session', SESSION, /^citus-ha reconcile --force-after 5s /],
+        ['a prepared transaction', { ...SESSION, pid: 0 }, /^citus-ha doctor /],
+        ['another change of ours', { ...SESSION, ours: true }, /^citus-ha reconcile {3}# again, once/],
+      ] as const
+    ).map(([name, blocker, next]) => ({
+      name,
+      acted: { kind: 'blocked', why: 'no lock', blockers: [blocker], warnings: [], unfinished: [] } as const,
+      outcome: 'blocked',
+      headline: /: blocked: nothing was changed/,
+      next,
+      reason: { code: 'blocked', text: /no lock/ },
+    })),
     {
       name: 'a decision that nobody knows',
       acted: { kind: 'in-doubt', why: 'the coordinator is gone', unfinished: [] },
       outcome: 'unproved',
+      headline: /: in doubt: whether/,
+      next: /^citus-ha reconcile /,
       reason: { code: 'in-doubt', text: /the coordinator is gone/ },
     },
   ]
-  test.each(CASES)('$name', ({ acted, copies = [RIGHT], split, outcome, reason }) => {
+  test.each(CASES)('$name', ({ acted, copies = [RIGHT], split, outcome, headline, next, reason }) => {
     const view = split ? viewOf(SPLIT) : viewOf()
     const made = reportOf(view, acted, copies, new Clock())
     expect(made.outcome).toBe(outcome)
@@ -151,6 +209,10 @@ describe('a report says why it ended as it did', () => {
       ...reason,
       text: expect.stringMatching(reason.text),
     })
+    const stdout = { write: () => true, isTTY: false }
+    expect(renderReport({ ...made, ended: [] }, { stdout, env: {} }).split('\n')[0]).toMatch(headline)
+    if (next === null) expect(made.next).toBeNull()
+    else expect(made.next).toMatch(next)
     const right = ['converged', 'changed', 'planned'].includes(outcome)
     if (!right) expect(made.remarks).toContainEqual(made.reason)
     // Each sentence of the older fields is among them.

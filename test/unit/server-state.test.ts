@@ -74,7 +74,8 @@ const CASES: readonly Case[] = [
     node: standby('w1b', 1, null, { readsStatistics: false }),
     state: 'standby, replication state hidden',
     problem: null,
-    wrong: /the replication state of w1b:5432 is hidden: the role lacks pg_read_all_stats/,
+    wrong:
+      /the replication state of w1b:5432 is hidden: the role that citus-ha connects as lacks pg_read_all_stats there/,
     role: 'standby',
     findings: [],
     evidence: /: in recovery, /,

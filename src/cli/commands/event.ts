@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { formatDuration } from '../../config/duration.ts'
 import { LOG_LEVELS } from '../../config/log-level.ts'
+import { withService } from '../../config/service.ts'
 import { readMonitor } from '../../integrate/auto-failover.ts'
 import { askMonitor } from '../../integrate/monitor.ts'
 import { type Vouching, within } from '../../integrate/obey.ts'
@@ -119,9 +120,10 @@ function addEventOptions(command: Command): Command {
 }
 
 async function heardFromMonitor(options: EventOptions, io: Io): Promise<Word[]> {
+  const { env } = await withService(io.env)
   const nodes = await askMonitor(
     options.monitor ?? '',
-    io.env,
+    env,
     Math.min(5000, options.timeout / 2),
     (text) => tellWarning(io, text),
     onlookersOf(io),

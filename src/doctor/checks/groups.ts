@@ -6,7 +6,7 @@ import { ask, look, mend, nextStep, stepOfSecondary } from '../../model/next-ste
 import { formatAddress, sameAddress } from '../../model/node.ts'
 import { describePause } from '../../model/pause.ts'
 import { START_SERVER, STOP_SERVER } from '../../model/server-commands.ts'
-import { psql, psqlAsSuperuser, shellWord } from '../../model/shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser, shellWord } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { aboutOf, alterSystem, catalogOf, groupOf, nameOf, seenAt, settingOf, writers } from '../servers.ts'
 
@@ -296,9 +296,9 @@ function lagging(facts: Facts, { group, primary }: Diagnosis, { address, state }
       summary: `${formatAddress(address)} is ${lag} bytes of WAL behind its primary; routing.maxLag is ${facts.maxLagBytes}`,
       evidence: [`replayed up to ${seen.lsn}, primary at ${primary.lsn}`],
       next: look(
-        psql(
+        psqlAsOwnRole(
           nameOf(facts, primary),
-          'postgres',
+          facts.survey.database,
           'SELECT application_name, state, replay_lag FROM pg_stat_replication',
         ),
       ),

@@ -6,7 +6,7 @@ import { MANAGERS } from '../../model/manager.ts'
 import { INSTALL, look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
-import { psql, psqlAsSuperuser, quoted } from '../../model/shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser, quoted } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { catalogOf, isLent, nameOf, seenAt, seenIn, systemsOf, writers } from '../servers.ts'
 
@@ -203,7 +203,7 @@ function unregistered(facts: Facts, servers: readonly Inspection[]): Found[] {
       next:
         group === COORDINATOR_GROUP
           ? look(
-              `${psql(at, facts.survey.database, 'SELECT application_name, client_addr FROM pg_stat_replication')}   # add it under "coordinators" of the configuration, then: ${INSTALL}`,
+              `${psqlAsOwnRole(at, facts.survey.database, 'SELECT application_name, client_addr FROM pg_stat_replication')}   # add it under "coordinators" of the configuration, then: ${INSTALL}`,
             )
           : mend(
               onCoordinator(
@@ -302,7 +302,7 @@ function pools(facts: Facts, fit: Fit): Found[] {
         next:
           fit === 'a host of its own'
             ? look(
-                psql(
+                psqlAsSuperuser(
                   nameOf(facts, node),
                   facts.survey.database,
                   `SELECT * FROM pg_dist_poolinfo WHERE nodeid = ${pool.nodeid}`,

@@ -3,7 +3,7 @@ import { kindOf } from '../../model/kinds.ts'
 import { INSTALL, look, mend, type Step } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
 import { retiredIn } from '../../model/retired.ts'
-import { psql, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
+import { psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { ageOf, type Check, type Facts, type Found, named } from '../check.ts'
 import {
   alterSystem,
@@ -184,7 +184,7 @@ function readOnly(facts: Facts, inspection: Inspection): Found[] {
   const next =
     source === null
       ? look(
-          psql(
+          psqlAsSuperuser(
             nameOf(facts, inspection.node),
             facts.survey.database,
             `SELECT setting, source, sourcefile FROM pg_settings WHERE name = ${quoted(name)}`,

@@ -1,7 +1,7 @@
 import type { Inspection, ReplicationSlot } from '../../model/inspection.ts'
 import { look } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
-import { psql, quoted, shellWord } from '../../model/shell.ts'
+import { psqlAsOwnRole, quoted, shellWord } from '../../model/shell.ts'
 import type { Check, Facts } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
@@ -50,7 +50,7 @@ export function describeSlot({ name, type, active, consumer, unread }: Replicati
 }
 
 /** Since PostgreSQL 17 a slot can be kept for a failover; before, its consumer starts again. */
-function lookAtSlot(facts: Facts, { node }: Inspection, { name, database }: ReplicationSlot): string {
+function lookAtSlot(facts: Facts, { node }: Inspection, { name }: ReplicationSlot): string {
   const at = nameOf(facts, node)
   const of = `slot_name = ${quoted(name)}`
   const sql =
@@ -61,5 +61,5 @@ function lookAtSlot(facts: Facts, { node }: Inspection, { name, database }: Repl
     node.serverVersion >= 170_000
       ? 'failover has to be true, and sync_replication_slots on'
       : `its consumer has to start again after a failover of ${shellWord(formatAddress(at))}`
-  return `${psql(at, database ?? facts.survey.database, sql)}   # ${hint}`
+  return `${psqlAsOwnRole(at, facts.survey.database, sql)}   # ${hint}`
 }

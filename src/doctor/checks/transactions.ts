@@ -6,7 +6,7 @@ import { look, mend } from '../../model/next-step.ts'
 import { formatAddress, type HostPort, sameAddress } from '../../model/node.ts'
 import type { Answered } from '../../model/observation.ts'
 import { readLocalGroup } from '../../model/retired.ts'
-import { psql, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser, quoted, shellWord } from '../../model/shell.ts'
 import { isWaitedFor, standbysWaitedFor } from '../../model/sync-names.ts'
 import { ageOf, type Check, type Facts, type Found } from '../check.ts'
 import { alterSystem, groupOf, members, nameOf, seenIn, settingOf, writers } from '../servers.ts'
@@ -115,7 +115,7 @@ export const TRANSACTION_CHECKS: readonly Check[] = [
             evidence: [`pid ${pid}`, 'it waits for an answer of another node for as long as that node hangs'],
             // To cancel it helps for a moment: the next round waits for the same node.
             next: look(
-              `${psql(
+              `${psqlAsOwnRole(
                 nameOf(facts, node),
                 facts.survey.database,
                 `SELECT pid, wait_event_type, wait_event, xact_start FROM pg_stat_activity WHERE pid = ${pid}`,
@@ -222,7 +222,7 @@ function decidedBy(facts: Facts, localGroup: number) {
               retired ? `BEGIN READ WRITE; ${sql}; COMMIT` : sql,
             ),
           )
-        : look(psql(at, database, `SELECT * FROM pg_prepared_xacts WHERE gid = ${quoted(gid)}`)),
+        : look(psqlAsOwnRole(at, database, `SELECT * FROM pg_prepared_xacts WHERE gid = ${quoted(gid)}`)),
   }
 }
 

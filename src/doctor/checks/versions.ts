@@ -1,7 +1,7 @@
 import type { Inspection } from '../../model/inspection.ts'
 import { look, mend } from '../../model/next-step.ts'
 import { formatAddress } from '../../model/node.ts'
-import { psql, psqlAsSuperuser } from '../../model/shell.ts'
+import { psqlAsOwnRole, psqlAsSuperuser } from '../../model/shell.ts'
 import type { Check, Facts, Found } from '../check.ts'
 import { nameOf, seenIn, serverFound, writers } from '../servers.ts'
 
@@ -81,7 +81,7 @@ function skew(facts: Facts, what: string, versionOf: (inspection: Inspection) =>
   const sql = what === 'Citus' ? 'SELECT citus_version()' : 'SELECT version()'
   const address = first ? nameOf(facts, first.node) : facts.coordinator.address
   const next = look(
-    `${psql(address, facts.survey.database, sql)}   # on each; ${what} has to be upgraded where it is behind`,
+    `${psqlAsOwnRole(address, facts.survey.database, sql)}   # on each; ${what} has to be upgraded where it is behind`,
   )
   return [{ group: null, node: null, summary, evidence: shown, next }]
 }

@@ -146,6 +146,7 @@ export const report = z.strictObject({
   ),
   blockers: z.array(blocker),
   ended: z.array(blocker),
+  next: nullableText,
   unfenced: lines,
   warnings: lines,
   groups: z.array(
