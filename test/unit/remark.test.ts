@@ -165,6 +165,8 @@ describe('a report says why it ended as it did', () => {
         ...{ warnings: [], unfenced: [UNFENCED], unfinished: [] },
       },
       outcome: 'unproved',
+      headline: /, but an old primary is not fenced/,
+      next: /^citus-ha reconcile /,
       reason: { code: 'not-fenced', text: /could not be retired/ },
     },
     {
