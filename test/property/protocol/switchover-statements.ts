@@ -66,6 +66,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT s.name, s.setting, k.settings', heldSettings],
   ['SELECT ARRAY[current_setting(', inEffect],
   ["SELECT concat_ws('/', (SELECT c.system_identifier", state],
+  ["SELECT concat_ws('/', c.system_identifier", which],
   ['SELECT citus_ha.end_maintenance_daemons() AS left', endDaemons],
   ['SELECT citus_ha.cancel_maintenance_daemons()', cancelDaemons],
   ['SELECT citus_ha.hold_recovery() AS held', holdRecovery],
@@ -78,6 +79,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT count(*)::int AS late', () => [{ late: 0 }]],
   ['SELECT pg_current_wal_flush_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
   ['SELECT pg_last_wal_replay_lsn() >= ', replayed],
+  ['SELECT pg_last_wal_replay_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
   ['SELECT pg_promote(false)', promote],
   ['SELECT NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver()', receivedAll],
   ['SELECT d.xact_rollback::float8', () => [{ rolled_back: 0 }]],
@@ -290,6 +292,13 @@ function state({ server }: Backend): Rows {
   const role = { in_recovery: server.inRecovery, read_only: server.readOnly }
   const local = { local_group: group + (visible.retired ? 1_000_000_000 : 0) }
   return [{ instance, ...role, ...local, rows: visible.rows.map(rawRow), intents }]
+}
+
+function which({ server }: Backend): Rows {
+  const { instance, system, inRecovery, timeline } = server
+  return [
+    { instance, system_identifier: system, in_recovery: inRecovery, timeline: inRecovery ? null : timeline },
+  ]
 }
 
 /** Those that began before the settings that are in effect now; one that is at work ends with its round. */
