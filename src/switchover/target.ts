@@ -8,15 +8,13 @@ import { formatAddress } from '../model/node.ts'
 import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
 import { TooLate } from './patience.ts'
-import { followToTheEnd, replayedTo, replayedUntil } from './replay.ts'
+import { followToTheEnd, replayedTo } from './replay.ts'
 
 const ANSWER_MS = 5000
 /** How long a server that is coming up is waited for where nothing else says so. */
 const GLANCE_MS = 1000
 /** Between two tries to open a session. */
 const AGAIN_MS = 50
-
-const STANDBY = 'SELECT pg_is_in_recovery() AS standby'
 
 const whichRow = z.object({
   instance: z.string(),
@@ -28,13 +26,12 @@ const whichRow = z.object({
 export type Which = z.infer<typeof whichRow>
 
 /**
- * Why a new session does not lead to the server that is to be promoted; null: it does. A name may lead elsewhere by now, to the
- * old primary as well. One that was started again is known by its timeline alone, once it is promoted.
- * @param first what the first session said
+ * Why a new session does not lead to the server that is to be promoted, as it was checked; null: it does. A name may lead elsewhere
+ * by now, to the old primary as well. One that was started again is known by its timeline alone, once it is promoted.
  */
-export function whyAnother(first: Which, now: Which, { from }: Pick<Move, 'from'>): string | null {
-  if (now.instance === first.instance) return null
-  if (now.system_identifier !== first.system_identifier) return 'another server answers there now'
+export function whyAnother({ from, to }: Pick<Move, 'from' | 'to'>, now: Which): string | null {
+  if (now.instance === to.instance) return null
+  if (now.system_identifier !== to.systemIdentifier) return 'another server answers there now'
   const { timeline } = from
   const isPromoted = timeline !== null && now.timeline !== null && now.timeline > timeline
   return isPromoted ? null : 'it was restarted, or another server answers there now'
@@ -44,31 +41,23 @@ export function whyAnother(first: Which, now: Which, { from }: Pick<Move, 'from'
 export class Target {
   readonly #move: Move
   readonly #open: () => Promise<SessionLike>
-  readonly #first: Which
   #session: SessionLike
   /** What it has replayed, at least. */
   #lsn: string | null = null
   #asked = false
 
-  private constructor(move: Move, open: () => Promise<SessionLike>, session: SessionLike, first: Which) {
+  private constructor(move: Move, open: () => Promise<SessionLike>, session: SessionLike) {
     this.#move = move
     this.#open = open
     this.#session = session
-    this.#first = first
   }
 
   /**
    * @param open a session as all of this switchover are
-   * @throws as `open`; what the driver or the server says
+   * @throws as `open`
    */
   static async open(move: Move, open: () => Promise<SessionLike>): Promise<Target> {
-    const session = await open()
-    try {
-      return new Target(move, open, session, await which(session))
-    } catch (error) {
-      await session.close()
-      throw error
-    }
+    return new Target(move, open, await open())
   }
 
   /** Its promotion was asked for, or may have been: by `askForPromotion`, or by a command. */
@@ -88,23 +77,24 @@ export class Target {
 
   /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws as that */
   async followToTheEnd(until: number): Promise<void> {
-    await followToTheEnd(this.#replaying, until)
-    this.#lsn = await replayedUntil(this.#replaying, until)
+    this.#lsn = await followToTheEnd(this.#replaying, until)
   }
 
   async isPromoted(): Promise<boolean> {
-    const [rows] = await this.#ask(STANDBY, performance.now() + GLANCE_MS)
+    const sql = 'SELECT pg_is_in_recovery() AS standby'
+    const [rows] = await this.#ask(sql, performance.now() + GLANCE_MS)
     return rows?.[0]?.standby === false
   }
 
   /**
-   * The last before its promotion is asked for: it answers, and has replayed what it had, though its server has crashed since.
+   * The last before its promotion is asked for: there is a session to ask on, and where it is a new one all is replayed, though
+   * the server has crashed.
    * @throws TooLate; what the driver or the server says
    */
   async ready(until: number): Promise<void> {
-    const before = this.#session
-    await this.#ask(STANDBY, until)
-    if (this.#session !== before && this.#lsn !== null) await this.replayedTo(this.#lsn, until)
+    if (this.#session.alive) return
+    await this.#reopen(until)
+    if (this.#lsn !== null) await this.replayedTo(this.#lsn, until)
   }
 
   /** A command that promotes it is about to be run. */
@@ -168,7 +158,7 @@ export class Target {
         const session = await this.#open()
         try {
           const now = await which(session)
-          const why = whyAnother(this.#first, now, this.#move)
+          const why = whyAnother(this.#move, now)
           if (why !== null) throw new Error(`${formatAddress(this.#move.to.address)}: ${why}`)
           this.#session = session
           return now

@@ -79,7 +79,6 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT count(*)::int AS late', () => [{ late: 0 }]],
   ['SELECT pg_current_wal_flush_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
   ['SELECT pg_last_wal_replay_lsn() >= ', replayed],
-  ['SELECT pg_last_wal_replay_lsn()::text AS lsn', ({ server }) => [{ lsn: lsnAt(server.wal.length) }]],
   ['SELECT pg_promote(false)', promote],
   ['SELECT NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver()', receivedAll],
   ['SELECT d.xact_rollback::float8', () => [{ rolled_back: 0 }]],
@@ -353,7 +352,8 @@ function replayed({ server }: Backend, statement: string): Rows {
 
 /** Of a sender that has stopped: what it has sent is replayed in the same moment. */
 function receivedAll({ server }: Backend): Rows {
-  return [{ there: server.inRecovery ? server.attachedTo() === null : null }]
+  const lsn = lsnAt(server.wal.length)
+  return [{ there: server.inRecovery ? server.attachedTo() === null : null, lsn }]
 }
 
 function promote({ server, world }: Backend): Rows {
