@@ -8,13 +8,16 @@ const GLANCE_MS = 1000
 /**
  * Whether an old primary that was stopped is running again as it was: not as a standby, and not another server to which its name
  * leads by now. Never throws.
+ * @returns `retired`: the change has found it, and has retired it in this database
  */
-export async function hasReturned(
+export async function returnedAs(
   { access, request }: Scope,
   { from }: Pick<Move, 'from'>,
-): Promise<boolean> {
+): Promise<'running' | 'retired' | null> {
   const late = pause(GLANCE_MS, null, { ref: false })
   const now = await Promise.race([access.prober(request.database).probe(from.address), late])
-  if (now?.kind !== 'answered' || now.inRecovery || now.retired) return false
-  return now.systemIdentifier === from.systemIdentifier && now.timeline === from.timeline
+  if (now?.kind !== 'answered' || now.inRecovery) return null
+  const isSame = now.systemIdentifier === from.systemIdentifier && now.timeline === from.timeline
+  if (!isSame) return null
+  return now.retired ? 'retired' : 'running'
 }

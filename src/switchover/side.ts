@@ -101,27 +101,22 @@ export class Side {
 
   /** @throws what the driver or a server says, everything closed */
   static async open(options: SideOptions): Promise<Side> {
-    const { move, databases } = options
+    const { move, databases, open } = options
     const [first = ''] = databases
-    const nodes = [first, ...databases, ...databases].map((database) =>
-      opened(options, move.from.address, database),
-    )
-    const [target, ...results] = await Promise.allSettled([
-      Target.open(move, () => opened(options, move.to.address, first)),
-      ...nodes,
-    ])
+    const nodes = [first, ...databases, ...databases].map((database) => open(move.from.address, database))
+    const results = await Promise.allSettled([open(move.to.address, first), ...nodes])
     const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     try {
-      if (target.status === 'rejected') throw target.reason
       const failed = results.find((result) => result.status === 'rejected')
       if (failed) throw failed.reason
-      const [aside, ...old] = sessions
-      if (!aside) throw new Error('a side needs its two servers')
-      const side = new Side(options, target.value, [aside, ...old])
+      await Promise.all(sessions.map((session) => session.run(settingsFor(options), ANSWER_MS)))
+      const [there, aside, ...old] = sessions
+      if (!there || !aside) throw new Error('a side needs its two servers')
+      const target = new Target(move, () => opened(options, move.to.address, first), there)
+      const side = new Side(options, target, [aside, ...old])
       await side.#warmUp()
       return side
     } catch (error) {
-      if (target.status === 'fulfilled') await target.value.close()
       await Promise.all(sessions.map((session) => session.close()))
       throw error
     }

@@ -27,7 +27,7 @@ import type { SwitchoverOrder } from './order.ts'
 import { Overtaken, TooLate } from './patience.ts'
 import { NotAskedFor } from './promote.ts'
 import { retireAnew } from './retire.ts'
-import { hasReturned } from './returned.ts'
+import { returnedAs } from './returned.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { holdInRounds } from './rounds.ts'
 import type { Scope } from './scope.ts'
@@ -359,11 +359,12 @@ class Run {
 
   /** An old primary that was stopped may have been started again, by a service manager for one. Never throws. */
   async #closeReturned(side: Side): Promise<void> {
-    const [scope] = this.#scopes
-    if (!scope || !(await hasReturned(scope, side.move))) return
+    const states = await Promise.all(this.#scopes.map((scope) => returnedAs(scope, side.move)))
+    if (states.every((state) => state === null)) return
     // Clients that came while nothing was held there: there is no mark of before to count from.
     side.late = null
-    if (await this.#retireAnew(side, this.#scopes)) return
+    const running = this.#scopes.filter((_, n) => states[n] === 'running')
+    if (await this.#retireAnew(side, running)) return
     const at = formatAddress(side.move.from.address)
     this.#warnings.push(
       `${at} was started again after --demote-command had stopped it, and is still running, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,

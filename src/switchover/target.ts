@@ -46,18 +46,14 @@ export class Target {
   #lsn: string | null = null
   #asked = false
 
-  private constructor(move: Move, open: () => Promise<SessionLike>, session: SessionLike) {
+  /**
+   * @param open another session, as all of this switchover are
+   * @param session the first one
+   */
+  constructor(move: Move, open: () => Promise<SessionLike>, session: SessionLike) {
     this.#move = move
     this.#open = open
     this.#session = session
-  }
-
-  /**
-   * @param open a session as all of this switchover are
-   * @throws as `open`
-   */
-  static async open(move: Move, open: () => Promise<SessionLike>): Promise<Target> {
-    return new Target(move, open, await open())
   }
 
   /** Its promotion was asked for, or may have been: by `askForPromotion`, or by a command. */

@@ -303,7 +303,7 @@ describe.skipIf(standin)('clients of a reference table', () => {
         }),
       )
       const refusals: string[] = []
-      for (let n = 0; n < 20; n++)
+      for (let n = 0; n < 8; n++)
         refusals.push(...(await switching.switchover('--dry-run', '--group', '1')).report.refusals)
       isOver = true
       await written

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Row, type SessionLike, SessionLost } from '../../src/db/pg.ts'
 import type { Observation } from '../../src/model/observation.ts'
-import { hasReturned } from '../../src/switchover/returned.ts'
+import { returnedAs } from '../../src/switchover/returned.ts'
 import type { Scope } from '../../src/switchover/scope.ts'
 import { Target, type Which, whyAnother } from '../../src/switchover/target.ts'
 import { silent, standby, writable } from '../support/builders.ts'
@@ -77,7 +77,7 @@ describe('the session to the target is lost', () => {
 
   async function made() {
     const fake = new Fake()
-    const target = await Target.open(MOVE, fake.open)
+    const target = new Target(MOVE, fake.open, await fake.open())
     await target.replayedTo('0/1', soon())
     return { fake, target }
   }
@@ -130,17 +130,17 @@ describe('the session to the target is lost', () => {
 })
 
 describe('whether an old primary that was stopped is running again', () => {
-  it.each<[string, Observation | 'never answers', boolean]>([
-    ['it is stopped', silent('w1a'), false],
-    ['its host is off', 'never answers', false],
-    ['it is running', OLD, true],
-    ['it is a standby', standby('w1a', 1, 'w1b'), false],
-    ['it is retired', { ...OLD, retired: true }, false],
-    ['its name leads to the new primary', { ...OLD, timeline: LATER }, false],
-    ['its name leads to another system', { ...OLD, systemIdentifier: '99' }, false],
+  it.each<[string, Observation | 'never answers', string | null]>([
+    ['it is stopped', silent('w1a'), null],
+    ['its host is off', 'never answers', null],
+    ['it is running', OLD, 'running'],
+    ['it is a standby', standby('w1a', 1, 'w1b'), null],
+    ['the change has retired it', { ...OLD, retired: true }, 'retired'],
+    ['its name leads to the new primary', { ...OLD, timeline: LATER }, null],
+    ['its name leads to another system', { ...OLD, systemIdentifier: '99' }, null],
   ])('%s: %s', async (_, seen, is) => {
     const probe = () => (seen === 'never answers' ? new Promise(() => undefined) : Promise.resolve(seen))
     const scope = { access: { prober: () => ({ probe }) }, request: { database: 'app' } } as unknown as Scope
-    expect(await hasReturned(scope, MOVE)).toBe(is)
+    expect(await returnedAs(scope, MOVE)).toBe(is)
   })
 })
