@@ -14,6 +14,7 @@ const HEADLINES: Readonly<Record<SwitchoverOutcome, string>> = {
 }
 
 const UNTOUCHED = 'blocked: nothing was changed'
+const UNKNOWN = 'it is not known whether the target is promoted: run citus-ha reconcile'
 
 /** A switchover for people. */
 export function renderSwitchover(report: SwitchoverReport, io: Io): string {
@@ -22,7 +23,7 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
   const paint = outcome === 'switched' || outcome === 'planned' ? colors.green : colors.red
   const proved = `: ${everyCopy(report.reports.flatMap(({ copies }) => copies))} was verified`
   const said = outcome === 'switched' ? HEADLINES.switched + proved : HEADLINES[outcome]
-  const headline = outcome === 'blocked' && pauseMs === null ? UNTOUCHED : said
+  const headline = headlineOf(report) ?? said
   const pause = pauseMs === null ? [] : [`  writes were held for ${pauseMs} ms${share(pauseMs, othersMs)}`]
   const steps = Object.entries(timings).map(([step, ms]) => `${step} ${ms}`)
   const lines = [
@@ -50,6 +51,12 @@ export function renderSwitchover(report: SwitchoverReport, io: Io): string {
     colors.dim(`  ${report.durationMs} ms (${steps.join(', ')})`),
   ]
   return `${lines.join('\n')}\n`
+}
+
+/** Of what the outcome alone does not tell. */
+function headlineOf({ outcome, pauseMs, moves }: SwitchoverReport): string | null {
+  if (outcome === 'blocked' && pauseMs === null) return UNTOUCHED
+  return outcome === 'unproved' && moves.length === 0 ? UNKNOWN : null
 }
 
 function share(pauseMs: number, othersMs: number | null): string {

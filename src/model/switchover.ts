@@ -16,7 +16,7 @@ export type SwitchoverOutcome =
   | 'partly'
   /** The standby is the primary, on every copy; but its old primary has committed something after it took over. */
   | 'late-writes'
-  /** Promoted, but not proved on every copy; any later run carries it on. */
+  /** Promoted, but not proved on every copy; or it is not known whether it is promoted: `moves` has it then not. Any later run carries it on. */
   | 'unproved'
 
 /** One group's primary and who takes its place. */
@@ -30,7 +30,7 @@ export interface SwitchoverMove {
 export interface SwitchoverReport {
   readonly outcome: SwitchoverOutcome
   readonly databases: readonly string[]
-  /** Without those whose promotion did not come, while that of others did: `why` and `left` tell of them. */
+  /** Without those whose promotion did not come while that of others did, or is not known: `why` and `left` tell of them. */
   readonly moves: readonly SwitchoverMove[]
   /** What the check found against it. */
   readonly refusals: readonly string[]

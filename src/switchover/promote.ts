@@ -1,4 +1,3 @@
-import { SessionLost } from '../db/pg.ts'
 import { messageOf } from '../db/sqlstate.ts'
 import { runCommand, Unended } from './command.ts'
 import type { Side } from './side.ts'
@@ -16,16 +15,17 @@ export class NotAskedFor extends Error {
  * @param command null: `pg_promote()`
  * @throws NotAskedFor where it surely does not come; anything else where it may still
  */
-export async function promoteOne(side: Side, command: string | null): Promise<void> {
+export async function promoteOne({ target, move }: Side, command: string | null): Promise<void> {
   if (command === null) {
-    await side.askForPromotion().catch((error: unknown) => {
-      throw error instanceof SessionLost ? error : new NotAskedFor(messageOf(error), { cause: error })
+    await target.askForPromotion().catch((error: unknown) => {
+      throw new NotAskedFor(messageOf(error), { cause: error })
     })
   } else {
-    await runCommand(command, side.move, PROMOTION_MS).catch(async (error: unknown) => {
-      if (await side.isPromoted()) return
+    target.commanded()
+    await runCommand(command, move, PROMOTION_MS).catch(async (error: unknown) => {
+      if (await target.isPromoted()) return
       throw error instanceof Unended ? error : new NotAskedFor(messageOf(error), { cause: error })
     })
   }
-  await side.promoted(performance.now() + PROMOTION_MS)
+  await target.promoted(command === null ? 'pg_promote' : 'command', performance.now() + PROMOTION_MS)
 }

@@ -1,17 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Row, SessionLike } from '../db/pg.ts'
+import type { Row } from '../db/pg.ts'
 import { literal } from '../db/sql.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Mark } from './late.ts'
 import { TooLate } from './patience.ts'
 
 /** Who is to be promoted. */
-interface Target {
+interface Replaying {
   readonly node: HostPort
-  readonly session: SessionLike
+  /** @param until `performance.now()`: as long as that it is tried on new sessions */
+  readonly run: (sql: string, until: number) => Promise<Row[][]>
 }
 
-const ANSWER_MS = 5000
 const SHORTEST_MS = 1
 const POLL_MS = 10
 
@@ -35,20 +35,27 @@ export function readMark(rows: readonly Row[]): Mark & { readonly lsn: string } 
 }
 
 /** Waits until the target has replayed the WAL up to there. @param until `performance.now()` @throws TooLate */
-export async function replayedTo(target: Target, lsn: string, until: number): Promise<void> {
-  await replayed(target, `pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn`, until)
+export async function replayedTo(target: Replaying, lsn: string, until: number): Promise<void> {
+  await replayed(target, `pg_last_wal_replay_lsn() >= ${literal(lsn)}::pg_lsn AS there`, until)
 }
 
-/** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */
-export async function followToTheEnd(target: Target, until: number): Promise<void> {
+/**
+ * The same, of an old primary that was stopped: all that it has sent is replayed.
+ * @returns up to where that is
+ * @throws TooLate
+ */
+export async function followToTheEnd(target: Replaying, until: number): Promise<string> {
   const gone = 'NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver() w WHERE w.pid IS NOT NULL)'
-  await replayed(target, `${gone} AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()`, until)
+  const isThere = `${gone} AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()`
+  const { lsn } = await replayed(target, `${isThere} AS there, pg_last_wal_replay_lsn()::text AS lsn`, until)
+  return String(lsn)
 }
 
-async function replayed({ node, session }: Target, condition: string, until: number): Promise<void> {
+/** @param columns what is asked: `there`, and what is to be known then */
+async function replayed({ node, run }: Replaying, columns: string, until: number): Promise<Row> {
   for (let waitMs = SHORTEST_MS; ; waitMs = Math.min(2 * waitMs, POLL_MS)) {
-    const [rows] = await session.run(`SELECT ${condition} AS there`, ANSWER_MS)
-    if (rows?.[0]?.there === true) return
+    const [rows] = await run(`SELECT ${columns}`, until)
+    if (rows?.[0]?.there === true) return rows[0]
     if (performance.now() >= until)
       throw new TooLate(`${formatAddress(node)} has not replayed all WAL of the old primary`)
     await pause(waitMs)

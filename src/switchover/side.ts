@@ -1,6 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { closeSql } from '../apply/old-primary.ts'
-import { naming } from '../db/named.ts'
 import { runWhole, type SessionLike } from '../db/pg.ts'
 import { intArrayLiteral, literal } from '../db/sql.ts'
 import { messageOf } from '../db/sqlstate.ts'
@@ -17,14 +16,14 @@ import {
   holdsOf,
   releaseServer,
 } from '../walk/hold-server.ts'
-import { askToPromote, untilPromoted } from '../walk/intents.ts'
 import type { Move } from './check.ts'
 import { intendSql, WARM_UP } from './intents.ts'
 import { type Mark, writtenSince } from './late.ts'
 import { giveWayTo, Overtaken, type Patience, TooLate } from './patience.ts'
-import { followToTheEnd, MARK, readMark, replayedTo } from './replay.ts'
+import { MARK, readMark } from './replay.ts'
 import { OldSessions } from './sessions.ts'
 import { type Holder, holdRecordsOnce, holdShards } from './shards.ts'
+import { Target } from './target.ts'
 
 export interface SideOptions {
   readonly move: Move
@@ -65,9 +64,9 @@ export class Side {
   /** Clients of the old primary itself that were ended with what they wanted to write there. */
   readonly cutOff: Blocker[] = []
   readonly sessions: OldSessions
+  readonly target: Target
   readonly #options: SideOptions
   readonly #lockTimeoutMs: number
-  readonly #target: SessionLike
   /** One a database, outside of a transaction: what is seen of the activity stays the same inside. */
   #watches: readonly SessionLike[]
   /** One a database, to hold its shards. */
@@ -88,14 +87,14 @@ export class Side {
 
   private constructor(
     options: SideOptions,
-    [target, aside]: readonly [SessionLike, SessionLike],
-    old: readonly SessionLike[],
+    target: Target,
+    [aside, ...old]: readonly [SessionLike, ...SessionLike[]],
   ) {
     this.move = options.move
     this.#aside = aside
     this.#options = options
     this.#lockTimeoutMs = options.lockTimeoutMs
-    this.#target = target
+    this.target = target
     this.#watches = old.slice(0, options.databases.length)
     this.#guards = old.slice(options.databases.length)
     this.sessions = new OldSessions(options, () => this.#watches)
@@ -112,9 +111,10 @@ export class Side {
       const failed = results.find((result) => result.status === 'rejected')
       if (failed) throw failed.reason
       await Promise.all(sessions.map((session) => session.run(settingsFor(options), ANSWER_MS)))
-      const [target, aside, ...old] = sessions
-      if (!target || !aside) throw new Error('a side needs its two servers')
-      const side = new Side(options, [target, aside], old)
+      const [there, aside, ...old] = sessions
+      if (!there || !aside) throw new Error('a side needs its two servers')
+      const target = new Target(move, () => opened(options, move.to.address, first), there)
+      const side = new Side(options, target, [aside, ...old])
       await side.#warmUp()
       return side
     } catch (error) {
@@ -134,10 +134,6 @@ export class Side {
     await Promise.all(this.#watches.map((watch) => runWhole(watch, WARM_UP, ANSWER_MS)))
     await this.now()
     await this.sessions.warmUp()
-  }
-
-  get #replaying() {
-    return { node: this.move.to.address, session: this.#target }
   }
 
   get #control(): SessionLike {
@@ -298,7 +294,7 @@ export class Side {
     if (open.length > 0) throw new TooLate('clients would continue to write to the old primary', open)
     const mark = readMark(rows)
     this.#mark = mark
-    await replayedTo(this.#replaying, mark.lsn, until)
+    await this.target.replayedTo(mark.lsn, until)
   }
 
   /**
@@ -329,36 +325,16 @@ export class Side {
   /** Waits until the target has replayed all that the old primary has written. @throws TooLate */
   async follow(until: number): Promise<void> {
     const { lsn } = readMark((await runWhole(this.#control, MARK, ANSWER_MS)).flat())
-    await replayedTo(this.#replaying, lsn, until)
-  }
-
-  /** The same, of an old primary that was stopped: all that it has sent is replayed. @throws TooLate */
-  async followToTheEnd(until: number): Promise<void> {
-    await followToTheEnd(this.#replaying, until)
-  }
-
-  /** @throws the server's error: then it was not asked for */
-  async askForPromotion(): Promise<void> {
-    await askToPromote(this.#target)
-  }
-
-  /** @param until `performance.now()` @throws Error */
-  async promoted(until: number): Promise<void> {
-    await naming(this.move.to.address, () => untilPromoted(this.#target, until))
+    await this.target.replayedTo(lsn, until)
   }
 
   /** @throws Overtaken where somebody has promoted the target since it was checked */
   async requireStandby(): Promise<void> {
-    if (!(await this.isPromoted())) return
+    if (!(await this.target.isPromoted())) return
     const { group, to } = this.move
     throw new Overtaken(
       `group ${group}: another run was faster: ${formatAddress(to.address)} is already promoted`,
     )
-  }
-
-  async isPromoted(): Promise<boolean> {
-    const [rows] = await this.#target.run('SELECT pg_is_in_recovery() AS standby', ANSWER_MS)
-    return rows?.[0]?.standby === false
   }
 
   /** Whether all sessions are there that keep its clients from writing. */
@@ -452,22 +428,14 @@ export class Side {
     await this.#write(writeSql(`SELECT citus_ha.forget_intents(${parameters.join(', ')})`))
   }
 
-  async #openWatch(database: string): Promise<SessionLike> {
-    const { move, open } = this.#options
-    const session = await open(move.from.address, database)
-    try {
-      await session.run(settingsFor(this.#options), ANSWER_MS)
-      return session
-    } catch (error) {
-      await session.close()
-      throw error
-    }
+  async #openOld(database: string): Promise<SessionLike> {
+    return await opened(this.#options, this.move.from.address, database)
   }
 
   /** New sessions in the place of those that were lost. @throws as `open` */
   async #revive(): Promise<void> {
     const revived = this.#watches.map(async (watch, n) =>
-      watch.alive ? watch : await this.#openWatch(this.#options.databases[n] ?? ''),
+      watch.alive ? watch : await this.#openOld(this.#options.databases[n] ?? ''),
     )
     const results = await Promise.allSettled(revived)
     this.#watches = this.#watches.map((watch, n) => {
@@ -482,7 +450,7 @@ export class Side {
   async reopen(): Promise<void> {
     await Promise.all([...this.#watches, ...this.#guards].map((session) => session.close()))
     this.#guards = []
-    const results = await Promise.allSettled(this.#options.databases.map((each) => this.#openWatch(each)))
+    const results = await Promise.allSettled(this.#options.databases.map((each) => this.#openOld(each)))
     // Whatever became of the others: they are closed at the end.
     this.#watches = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     const failed = results.find((result) => result.status === 'rejected')
@@ -490,8 +458,20 @@ export class Side {
   }
 
   async end(): Promise<void> {
-    const all = [this.#target, this.#aside, ...this.#watches, ...this.#guards]
+    const all = [this.target, this.#aside, ...this.#watches, ...this.#guards]
     await Promise.all(all.map((session) => session.close()))
+  }
+}
+
+/** @throws as `open` of the options; what the driver or the server says, the session closed */
+async function opened(options: SideOptions, address: HostPort, database: string): Promise<SessionLike> {
+  const session = await options.open(address, database)
+  try {
+    await session.run(settingsFor(options), ANSWER_MS)
+    return session
+  } catch (error) {
+    await session.close()
+    throw error
   }
 }
 

@@ -48,7 +48,7 @@ export class Stage {
   #intents: Intents | null = null
   #began: number | null = null
   #stopped = false
-  #asked = false
+  #announced = false
   #commanded = false
   #intended = false
   #quiescing = false
@@ -91,9 +91,9 @@ export class Stage {
     return this.#quiescing
   }
 
-  /** A promotion may have been asked for, by us or by whoever has read so. */
-  get asked(): boolean {
-    return this.#asked
+  /** That a promotion is asked for may be written down: whoever reads so may ask for it. */
+  get announced(): boolean {
+    return this.#announced
   }
 
   /** A command of whoever ordered this has begun: before that there is nothing that only another one can undo. */
@@ -319,7 +319,7 @@ export class Stage {
   /** @param sides of whose groups; default: all */
   async intend(phase: Intent['phase'], sides: readonly Side[] = this.#sides): Promise<void> {
     this.#intended = true
-    if (phase === 'promoting') this.#asked = true
+    if (phase === 'promoting') this.#announced = true
     // The primary's word is the one that counts: where the coordinator could not be told it is to be what it was.
     await this.#writeIntents(phase, sides)
     // One that was stopped knows it already.
@@ -387,7 +387,7 @@ export class Stage {
     const leftMs = Math.max(1, this.until - performance.now())
     this.#commanded = true
     await each(this.#moves, (move) => runCommand(command, move, leftMs))
-    await each(this.#sides, (side) => side.followToTheEnd(this.until))
+    await each(this.#sides, (side) => side.target.followToTheEnd(this.until))
   }
 
   /** By the command that was given, or `pg_promote()`. @throws as `promoteOne` */
@@ -415,13 +415,18 @@ export class Stage {
    * replayed, what the old coordinator was told last as well. @throws TooLate; what a server says
    */
   async settle(): Promise<void> {
-    this.#asked = true
+    this.#announced = true
     const written = this.#writeIntents('promoting', this.#sides)
     await each([null, ...this.#sides], async (side) => {
       if (side === null || side.move.group === COORDINATOR_GROUP) await written
       if (side !== null && !this.#stopped)
         await side.settle(this.#intentOf(side.move, 'promoting'), this.until)
     })
+  }
+
+  /** The last of all: nothing can be undone once one of the targets is asked. @throws TooLate; what a server says */
+  async ready(): Promise<void> {
+    await each(this.#sides, (side) => side.target.ready(this.until))
   }
 
   /** Once the coordinator is another: what is intended is written down there from now on. @throws as `connect` */

@@ -27,12 +27,13 @@ import type { SwitchoverOrder } from './order.ts'
 import { Overtaken, TooLate } from './patience.ts'
 import { NotAskedFor } from './promote.ts'
 import { retireAnew } from './retire.ts'
+import { returnedAs } from './returned.ts'
 import { Rollbacks } from './rollbacks.ts'
 import { holdInRounds } from './rounds.ts'
 import type { Scope } from './scope.ts'
 import type { Side } from './side.ts'
 import { each, nodesOf, Stage } from './stage.ts'
-import { undoSides } from './undo.ts'
+import { describeUnknown, undoSides } from './undo.ts'
 
 /** How long reads on the old primary get to come to their end. */
 const DRAIN_MS = 1000
@@ -238,6 +239,7 @@ class Run {
     try {
       await this.#step('promoting', () => stage.settle())
       stage.requireWhole()
+      await stage.ready()
     } catch (error) {
       return { undo: error }
     }
@@ -266,7 +268,8 @@ class Run {
         this.#left.push(`${formatAddress(coordinator.move.to.address)}: ${messageOf(error)}`)
       })
     const { left, goesOn } = await undoSides(stage, refused, this.#order.undoCommand)
-    this.#left.push(...left)
+    const unknown = failed.map(({ side }) => side).filter((side) => !refused.includes(side))
+    this.#left.push(...left, ...unknown.map(describeUnknown))
     this.#failed.push(...failed.map(({ side }) => side))
     return {
       outcome: refused.length === failed.length && !goesOn ? 'partly' : 'unproved',
@@ -276,6 +279,9 @@ class Run {
 
   /** The change and what follows it, of the groups that are promoted. */
   async #finish(stuck: Stuck | null): Promise<BareReport> {
+    // Nothing is known to be promoted: what there is to be changed a later run knows.
+    if (stuck && this.#failed.length === this.#stage.sides.length)
+      return this.report(stuck.outcome, stuck.why)
     const changed = await this.#step('change', () => this.#change())
     // Where it is decided who is the primary the old one is done with, whoever else could not be seen to know it.
     if (!this.#isDecided) return this.report('unproved', changed)
@@ -307,7 +313,7 @@ class Run {
 
   /** What follows does not undo the rest: it is told, as a warning where nothing can be lost by it. Never throws. */
   async #drain(side: Side): Promise<void> {
-    if (this.#stage.stopped) return
+    if (this.#stage.stopped) return await this.#closeReturned(side)
     const { demoteCommand } = this.#order
     const at = formatAddress(side.move.from.address)
     const { cutOff, unended, unretired } = await side.close(DRAIN_MS, this.#first.madeBy)
@@ -316,17 +322,10 @@ class Run {
       this.#warnings.push(
         `${at}: not every session could be terminated: ${unended}; what they still write there is lost: stop that server (there: ${STOP_SERVER})`,
       )
-    const anew = this.#scopes.filter((_, n) => unretired.includes(n))
-    const retirements = await Promise.all(anew.map((scope) => retireAnew(scope, side.move)))
-    this.#unretired.push(...retirements.flatMap(({ failed }) => failed))
-    const isGone = retirements.some((each) => each.isGone)
-    if (isGone) {
-      // What was counted may be another line's.
-      side.late = null
-      this.#warnings.push(
-        `${at} was stopped, made a standby or promoted again before it was retired: run citus-ha status, and citus-ha reconcile once it is running`,
-      )
-    }
+    const isGone = await this.#retireAnew(
+      side,
+      this.#scopes.filter((_, n) => unretired.includes(n)),
+    )
     if (demoteCommand === null) {
       if (isGone) return
       this.#warnings.push(
@@ -344,12 +343,41 @@ class Run {
     }
   }
 
+  /** @returns whether it does not run any more, or is another by now, and was not retired. Never throws */
+  async #retireAnew(side: Side, scopes: readonly Scope[]): Promise<boolean> {
+    const at = formatAddress(side.move.from.address)
+    const retirements = await Promise.all(scopes.map((scope) => retireAnew(scope, side.move)))
+    this.#unretired.push(...retirements.flatMap(({ failed }) => failed))
+    if (!retirements.some((each) => each.isGone)) return false
+    // What was counted may be another line's.
+    side.late = null
+    this.#warnings.push(
+      `${at} was stopped, made a standby or promoted again before it was retired: run citus-ha status, and citus-ha reconcile once it is running`,
+    )
+    return true
+  }
+
+  /** An old primary that was stopped may have been started again, by a service manager for one. Never throws. */
+  async #closeReturned(side: Side): Promise<void> {
+    const states = await Promise.all(this.#scopes.map((scope) => returnedAs(scope, side.move)))
+    if (states.every((state) => state === null)) return
+    // Clients that came while nothing was held there: there is no mark of before to count from.
+    side.late = null
+    const running = this.#scopes.filter((_, n) => states[n] === 'running')
+    if (await this.#retireAnew(side, running)) return
+    const at = formatAddress(side.move.from.address)
+    this.#warnings.push(
+      `${at} was started again after --demote-command had stopped it, and is still running, read-only: rewind or rebuild it as a standby of the new primary (pg_rewind, pg_basebackup)`,
+    )
+  }
+
   /** Everything as it was. */
   async #giveUp(error: unknown): Promise<BareReport> {
     const stage = this.#stage
     if (error instanceof TooLate) stage.waitedFor.push(...error.blockers)
-    const { left, goesOn } = await undoSides(stage, stage.sides, this.#order.undoCommand)
+    const { left, goesOn, unknown } = await undoSides(stage, stage.sides, this.#order.undoCommand)
     this.#left.push(...left)
+    this.#failed.push(...unknown)
     await stage.release('the switchover was undone')
     this.#pauseEnded = performance.now()
     const interrupted = error instanceof Error && error.name === 'AbortError'

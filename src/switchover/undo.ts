@@ -14,6 +14,8 @@ export interface Undone {
   readonly left: readonly string[]
   /** Whether something is promoted after all, or may be: then it can only go forward. */
   readonly goesOn: boolean
+  /** Of these it is not known. */
+  readonly unknown: readonly Side[]
 }
 
 /** What has been done so far, and what undoes it. */
@@ -22,8 +24,8 @@ export interface Undoable {
   readonly intended: boolean
   /** Old primaries may be read-only by now. */
   readonly quiescing: boolean
-  /** A promotion may have been asked for. */
-  readonly asked: boolean
+  /** That a promotion is asked for may be written down: whoever reads so may ask for it. */
+  readonly announced: boolean
   /** The old primaries were stopped by a command, or may have been. */
   readonly stopped: boolean
   /** A command of whoever ordered this has begun. */
@@ -50,28 +52,55 @@ export async function undoSides(
   undoCommand: string | null,
 ): Promise<Undone> {
   // Nothing was done: what is to be seen, and is written down of these groups, is another run's.
-  if (!stage.intended) return { left: [], goesOn: false }
+  if (!stage.intended) return { left: [], goesOn: false, unknown: [] }
   // An old primary that takes writes still is what it was, whatever others have promoted beside it.
-  const promoted = await Promise.all(
-    sides.map((side) => stage.quiescing && side.isPromoted().catch(() => stage.asked)),
-  )
-  const back = sides.filter((_, n) => !promoted[n])
-  const forward = sides.filter((_, n) => promoted[n])
+  const states = await Promise.all(sides.map((side) => (stage.quiescing ? stateOf(side) : 'standby')))
+  const [back, promoted, unknown] = (['standby', 'promoted', 'not known'] as const).map((state) =>
+    sides.filter((_, n) => states[n] === state),
+  ) as [Side[], Side[], Side[]]
   // Whoever finds it half undone is to undo the rest, whatever had been written down before.
   if (back.length > 0) {
     const failed = await stage.intend('quiescing', back).then(
       () => null,
       (error: unknown) => messageOf(error),
     )
-    // The record says that it goes forward, or may say so: then the old primary must not take writes.
-    if (failed !== null && stage.asked) return { left: [`nothing was undone: ${failed}`], goesOn: true }
+    // The record says that it goes forward, or may say so, and who has read that goes on: then the old primary must not take writes.
+    if (failed !== null && stage.announced) {
+      const open = [...unknown, ...back]
+      const why = `nothing was undone, because that could not be recorded: ${failed}`
+      return {
+        left: [why, ...promoted.map(describePromoted), ...open.map(describeUnknown)],
+        goesOn: true,
+        unknown: open,
+      }
+    }
   }
+  const forward = [...promoted, ...unknown]
   if (forward.length > 0) await stage.intend('promoting', forward).catch(() => undefined)
-  const left = forward.map(
-    ({ move }) =>
-      `${formatAddress(move.to.address)} is promoted, or may be: nothing was undone for group ${move.group}; run citus-ha reconcile to complete it`,
-  )
-  return { left: [...left, ...(await undoEach(stage, back, undoCommand))], goesOn: forward.length > 0 }
+  const left = [...promoted.map(describePromoted), ...unknown.map(describeUnknown)]
+  return {
+    left: [...left, ...(await undoEach(stage, back, undoCommand))],
+    goesOn: forward.length > 0,
+    unknown,
+  }
+}
+
+/** One that can't be asked is what it was, as long as its promotion was not asked for. */
+async function stateOf({ target }: Side): Promise<'standby' | 'promoted' | 'not known'> {
+  try {
+    return (await target.isPromoted()) ? 'promoted' : 'standby'
+  } catch {
+    return target.asked ? 'not known' : 'standby'
+  }
+}
+
+function describePromoted({ move }: Side): string {
+  return `${formatAddress(move.to.address)} is promoted: nothing was undone for group ${move.group}; run citus-ha reconcile to complete it`
+}
+
+export function describeUnknown({ move: { group, from, to } }: Pick<Side, 'move'>): string {
+  const [was, is] = [from, to].map(({ address }) => formatAddress(address))
+  return `group ${group}: it is not known whether ${is} is promoted; ${was} stays as it is, and the group takes no writes until then: run citus-ha reconcile, which completes it`
 }
 
 async function undoEach(

@@ -67,6 +67,7 @@ export const SWITCHOVER: readonly (readonly [string, Handler])[] = [
   ['SELECT s.name, s.setting, k.settings', heldSettings],
   ['SELECT ARRAY[current_setting(', inEffect],
   ["SELECT concat_ws('/', (SELECT c.system_identifier", state],
+  ["SELECT concat_ws('/', c.system_identifier", which],
   ['SELECT citus_ha.end_maintenance_daemons() AS left', endDaemons],
   ['SELECT citus_ha.cancel_maintenance_daemons()', cancelDaemons],
   ['SELECT citus_ha.hold_recovery() AS held', holdRecovery],
@@ -293,6 +294,13 @@ function state({ server }: Backend): Rows {
   return [{ instance, ...role, ...local, rows: visible.rows.map(rawRow), intents }]
 }
 
+function which({ server }: Backend): Rows {
+  const { instance, system, inRecovery, timeline } = server
+  return [
+    { instance, system_identifier: system, in_recovery: inRecovery, timeline: inRecovery ? null : timeline },
+  ]
+}
+
 /** Those that began before the settings that are in effect now; one that is at work ends with its round. */
 function endDaemons({ server, world }: Backend): Rows {
   if (server.settings.get('citus.recover_2pc_interval') !== '-1')
@@ -350,7 +358,8 @@ function replayed({ server }: Backend, statement: string): Rows {
 
 /** Of a sender that has stopped: what it has sent is replayed in the same moment. */
 function receivedAll({ server }: Backend): Rows {
-  return [{ there: server.inRecovery ? server.attachedTo() === null : null }]
+  const lsn = lsnAt(server.wal.length)
+  return [{ there: server.inRecovery ? server.attachedTo() === null : null, lsn }]
 }
 
 function promote({ server, world }: Backend): Rows {
