@@ -17,7 +17,7 @@ const MET: Readonly<Record<string, number>> = {
   'switchover blocked': 100,
   'switchover unproved': 4,
   'undone by another': 60,
-  'carried on by another': 8,
+  'carried on by another': 4,
   'changed by another': 60,
   'command: stop': 100,
   'command: start': 3,
