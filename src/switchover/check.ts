@@ -256,16 +256,19 @@ function othersOf(move: Move, { survey }: View, { demote }: SwitchoverOrder): st
     demote === 'first'
       ? 'to be pointed at the new primary (primary_conninfo)'
       : 'to be rewound or rebuilt as a standby of the new primary (pg_rewind, pg_basebackup)'
-  const told = (follows: boolean | null, says: string) => {
+  const told = (follows: boolean | null, one: string, several: string) => {
     const names = others.filter((node) => followsTo(node, move, survey.nodes) === follows)
     const named = names.map(({ address }) => formatAddress(address)).join(', ')
-    return names.length === 0 ? [] : [`group ${group}: ${named} ${says} ${what}`]
+    return names.length === 0
+      ? []
+      : [`group ${group}: ${named} ${names.length === 1 ? one : several} ${what}`]
   }
   return [
-    ...told(false, 'will not follow by itself and has'),
+    ...told(false, 'will not follow by itself and has', 'will not follow by themselves and have'),
     ...told(
       null,
       'streams from a server that citus-ha does not know by that address: if it does not follow by itself, it has',
+      'stream from servers that citus-ha does not know by that address: if they do not follow by themselves, they have',
     ),
   ]
 }

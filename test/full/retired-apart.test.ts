@@ -1,6 +1,8 @@
 import type pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Server } from '../../src/demo/server.ts'
+import { waitUntil } from '../../src/demo/wait.ts'
+import { formatAddress } from '../../src/model/node.ts'
 import { commit, keysOf, standin } from '../support/clients.ts'
 import { copyIn } from '../support/copy-in.ts'
 import { WAYS } from '../support/retiring.ts'
@@ -150,5 +152,43 @@ describe.skipIf(standin)('what a retired primary acknowledges its successor’s 
       const currencies = acknowledged.flatMap(({ currency }) => currency ?? [])
       expect(has.map(({ id }) => id)).toEqual(expect.arrayContaining(currencies))
     })
+  })
+})
+
+describe.skipIf(standin)('an old coordinator from which a standby streams still', () => {
+  let scenario: Scenario
+  beforeAll(async () => {
+    scenario = await Scenario.start({
+      coordinatorStandbys: [{ kind: 'standby' }, { kind: 'standby' }],
+      settings: SHORT_LIVED,
+      install: 'no',
+    })
+    await scenario.install('--switchover')
+    await scenario.settle()
+  })
+  afterAll(async () => {
+    await scenario?.stop()
+  })
+
+  it('is not cut off: clients of that standby go on reading', async () => {
+    const { cluster } = scenario
+    const { database } = cluster
+    const [target, other] = cluster.coordinatorStandbys
+    if (!target || !other) throw new Error('there is no second standby')
+    const count = 'SELECT count(*)::int AS n FROM items'
+    const before = await other.query(count, [], { database })
+    const ran = await scenario.run('switchover', '--yes', '--group', '0', '--to', formatAddress(target))
+    expect(ran.exitCode, ran.stdout + ran.stderr).toBe(0)
+    const [local] = await cluster
+      .server('coordinator')
+      .query<{ groupid: number }>('SELECT groupid FROM pg_dist_local_group', [], { database })
+    expect(local).toEqual({ groupid: 1_000_000_000 })
+    await waitUntil('it has replayed that', async () => {
+      const rows = await other.query('SELECT FROM pg_dist_local_group WHERE groupid >= 1000000000', [], {
+        database,
+      })
+      return rows.length === 1
+    })
+    expect(await other.query(count, [], { database })).toEqual(before)
   })
 })

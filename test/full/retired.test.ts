@@ -52,6 +52,8 @@ describe.skipIf(standin)('an old primary that runs on rolls nothing of its succe
     expect(stdout).toMatch(new RegExp(`(secondary|no row) +${formatAddress(old)} +retired`))
     const examined = await scenario.run('doctor')
     expect(examined.stdout).toContain('H182')
+    // By rows of pg_dist_poolinfo it is kept from the others, on purpose.
+    expect(examined.stdout).not.toMatch(/H09\d/)
     expect(examined.exitCode).toBe(3)
     await exits(0, 'reconcile')
   })

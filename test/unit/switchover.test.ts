@@ -357,6 +357,12 @@ describe('what speaks against a switchover of group 1', () => {
       warned: /w1c:5432 will not follow by itself and has to be rewound/,
     },
     {
+      says: 'two other standbys, which stream from the primary',
+      nodes: [standby('w1c', 1, 'w1a', { lsn: 1n }), standby('w1d', 1, 'w1a', { lsn: 1n })],
+      catalog: [...catalog, secondaryRow(7, 1, { at: 'w1d' })],
+      warned: /w1c:5432, w1d:5432 will not follow by themselves and have to be rewound/,
+    },
+    {
       says: 'nothing of another standby, which streams from the target',
       nodes: [standby('w1c', 1, 'w1b', { lsn: 1n })],
       catalog,

@@ -287,6 +287,8 @@ function fitOf(rows: Catalog, { nodeid, host, port }: PoolRow): Fit {
 
 function pools(facts: Facts, fit: Fit): Found[] {
   return writers(facts).flatMap(({ node, pools: seenPools }) => {
+    // There each node has a row, which leads nowhere on purpose.
+    if (node.retired) return []
     const rows = node.citus?.catalog ?? []
     const misfits = (seenIn(seenPools) ?? []).filter((pool) => fitOf(rows, pool) === fit)
     return misfits.map((pool): Found => {
