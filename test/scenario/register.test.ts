@@ -343,7 +343,7 @@ describe('standbys of the file', () => {
       const holder = await client(server('coordinator'), scenario.cluster.database)
       try {
         await holder.query('BEGIN; LOCK TABLE pg_dist_node IN EXCLUSIVE MODE')
-        const brief = await scenario.configFile({ apply: { deadline: '700ms' } })
+        const brief = await scenario.configFile({ apply: { deadline: '3s' } })
         const ran = await scenario.run('forget', at('worker-1-standby'), '--force', '--config', brief)
         expect(ran).toMatchObject({ exitCode: 4, stdout: '' })
         expect(ran.stderr).toMatch(
