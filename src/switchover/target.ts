@@ -163,8 +163,7 @@ export class Target {
           throw error
         }
       } catch (error) {
-        // It has crashed, and is coming up.
-        if (codeOf(error) !== SqlState.cannotConnectNow || performance.now() >= until)
+        if (!isComingUp(codeOf(error)) || performance.now() >= until)
           throw new TooLate(
             `the session on ${formatAddress(this.#move.to.address)} broke, and no other one could be opened: ${saidOf(this.#move.to.address, messageOf(error))}`,
           )
@@ -178,6 +177,10 @@ export class Target {
     await this.#session.close()
   }
 }
+
+/** It has crashed: its postmaster is there, and resets connections that it had just taken. */
+const isComingUp = (code: string | undefined): boolean =>
+  code === SqlState.cannotConnectNow || code === 'ECONNRESET'
 
 async function which(session: SessionLike): Promise<Which> {
   const [rows] = await session.run(statement('switchover/which'), ANSWER_MS)
