@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describeBlocker, type Watch } from '../apply/blockers.ts'
-import { closeOldPrimary, fenceOldPrimary } from '../apply/old-primary.ts'
+import { closeOldPrimary, dataLossAt, fenceOldPrimary } from '../apply/old-primary.ts'
 import { idleLimit, openSession } from '../apply/participants.ts'
-import { codeOf, mayTryAgain, messageOf } from '../db/sqlstate.ts'
+import { messageOf } from '../db/sqlstate.ts'
 import { formatAddress, type HostPort } from '../model/node.ts'
 import type { Answered } from '../model/observation.ts'
 import { leftRunning, type Retired } from '../model/retired.ts'
@@ -68,9 +68,7 @@ async function closeOne(access: Access, request: WalkRequest, retired: Retired):
     // Another run holds it, and does it.
     if (error instanceof NotOld || watch.seen.some(({ ours }) => ours)) return NOTHING
     const who = watch.seen.map((blocker) => `; blocked by ${describeBlocker(blocker)}`).join('')
-    const again = mayTryAgain(codeOf(error)) ? '; run citus-ha reconcile again' : ''
-    const why = `${at}, an old primary that is still running, could not be retired: ${messageOf(error)}${who}${again}`
-    return { failed: [why], warnings: [] }
+    return { failed: [dataLossAt(at, `${messageOf(error)}${who}`)], warnings: [] }
   }
 }
 
